@@ -1,0 +1,49 @@
+"""Repair damaged sections of volume electron microscopy stacks.
+
+The names below are the public Python API. They are imported on first use, so that importing
+the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.repair import repair_section
+    from .core.stack import Stack, open_stack
+    from .core.types import RepairOptions, SectionRepair
+    from .core.writeback import history, revert, write_back
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "open_stack": "core.stack",
+    "Stack": "core.stack",
+    "repair_section": "core.repair",
+    "write_back": "core.writeback",
+    "revert": "core.writeback",
+    "history": "core.writeback",
+    "RepairOptions": "core.types",
+    "SectionRepair": "core.types",
+}
+
+__all__ = [
+    "RepairOptions",
+    "SectionRepair",
+    "Stack",
+    "__version__",
+    "history",
+    "open_stack",
+    "repair_section",
+    "revert",
+    "write_back",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_WHERE[name]}", __name__)
+    return getattr(module, name)

@@ -1,0 +1,1 @@
+"""The engine: numpy, zarr, dask and torch; no napari, no Qt."""

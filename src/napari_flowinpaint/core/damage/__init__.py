@@ -1,0 +1,1 @@
+"""Damage of sections: make it for tests, training and the demo."""

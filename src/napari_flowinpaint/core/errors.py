@@ -1,0 +1,27 @@
+"""Errors that are meant to be read by the person at the microscope.
+
+Every message says what was wrong and what to do about it, in one line, so that the
+command line and the notifications of the viewer can show it as it is.
+"""
+
+from __future__ import annotations
+
+
+class FlowInpaintError(Exception):
+    """Base of every error a user can cause or can do something about."""
+
+
+class InputError(FlowInpaintError):
+    """The request is wrong: a path, a shape, a dtype, a section number, an option."""
+
+
+class RepairRefused(FlowInpaintError):
+    """The request is well formed, but a repair would have to be made up."""
+
+
+class StoreError(FlowInpaintError):
+    """The data could not be read or written: read-only, locked, full, broken."""
+
+
+class Cancelled(FlowInpaintError):
+    """The job was cancelled; nothing was changed."""

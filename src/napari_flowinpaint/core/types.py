@@ -1,0 +1,416 @@
+"""Frozen types shared by everything in :mod:`napari_flowinpaint.core`.
+
+Conventions, valid throughout the package:
+
+* a *stack* has axes ``zyx``; a *section* is one z plane, ``(Y, X)``;
+* a *mask* is bool and **True means damaged, to be replaced**;
+* coordinates are pixels of the full-resolution level, order ``(y, x)``;
+* grey values inside the engine are float32 in the stack's own units (0..255 for a uint8
+  stack), never rescaled to 0..1 behind the caller's back;
+* ``alpha`` is the axial position of the section between its neighbours,
+  ``(z - z_previous) / (z_following - z_previous)``: 0 at the previous, 1 at the following;
+* a *flow* is ``(2, H, W)`` float32 in pixels, order ``(dy, dx)``, "sample the source at
+  ``x + flow(x)``"; NaN means unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatImage = npt.NDArray[np.float32]
+BoolImage = npt.NDArray[np.bool_]
+IntImage = npt.NDArray[np.int32]
+AnyImage = npt.NDArray[Any]
+VoxelSize = tuple[float, float, float]
+
+#: ``progress(fraction, message)`` with ``0 <= fraction <= 1``. A job is cancelled by raising
+#: :class:`~napari_flowinpaint.core.errors.Cancelled` from this callback.
+Progress = Callable[[float, str], None]
+
+
+def no_progress(fraction: float, message: str) -> None:
+    """Report to nobody (the default of every ``progress`` argument)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Box:
+    """A rectangle of pixels, half-open: rows ``y0 <= y < y1``, columns ``x0 <= x < x1``."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @classmethod
+    def of_mask(cls, mask: BoolImage) -> Box | None:
+        """Return the bounding box of the True pixels of ``mask``, or None if there are none."""
+        rows = np.flatnonzero(mask.any(axis=1))
+        if rows.size == 0:
+            return None
+        y0, y1 = int(rows[0]), int(rows[-1]) + 1
+        columns = np.flatnonzero(mask[y0:y1].any(axis=0))
+        return cls(y0, int(columns[0]), y1, int(columns[-1]) + 1)
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Box:
+        """Return the box of a whole section of ``shape`` (Y, X)."""
+        return cls(0, 0, shape[0], shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.y1 - self.y0, self.x1 - self.x0)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the box in a section."""
+        return (slice(self.y0, self.y1), slice(self.x0, self.x1))
+
+    def expand(self, halo: int, shape: tuple[int, int]) -> Box:
+        """Return the box grown by ``halo`` pixels on every side, cut at a section's ``shape``."""
+        return Box(
+            max(self.y0 - halo, 0),
+            max(self.x0 - halo, 0),
+            min(self.y1 + halo, shape[0]),
+            min(self.x1 + halo, shape[1]),
+        )
+
+    def union(self, other: Box) -> Box:
+        """Return the smallest box that holds both."""
+        return Box(
+            min(self.y0, other.y0),
+            min(self.x0, other.x0),
+            max(self.y1, other.y1),
+            max(self.x1, other.x1),
+        )
+
+    def overlaps(self, other: Box) -> bool:
+        """Return whether the two boxes share a pixel."""
+        return (
+            self.y0 < other.y1
+            and other.y0 < self.y1
+            and self.x0 < other.x1
+            and other.x0 < self.x1
+        )
+
+    def within(self, other: Box) -> tuple[slice, slice]:
+        """Return the index of this box in an array that covers ``other``."""
+        return (
+            slice(self.y0 - other.y0, self.y1 - other.y0),
+            slice(self.x0 - other.x0, self.x1 - other.x0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOptions:
+    """What the user may choose about a repair.
+
+    Parameters
+    ----------
+    max_gap
+        Largest distance, in sections, to a neighbour that may guide the repair.
+    halo
+        Context around a damaged component, in pixels; None lets the method decide.
+    grain
+        Whether the repaired pixels get the grain of the section's intact pixels (a last step:
+        looks right, costs plain PSNR).
+    seed
+        Seed of the grain; the same request gives the same pixels.
+    """
+
+    max_gap: int = 5
+    halo: int | None = None
+    grain: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRequest:
+    """One resolved request: what a job was asked to do, frozen when it starts.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    method
+        Name of a registered method, or ``"auto"``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    options
+        See :class:`RepairOptions`.
+    """
+
+    z: int
+    method: str = "auto"
+    device: str = "auto"
+    options: RepairOptions = field(default_factory=RepairOptions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbour:
+    """The part of a neighbouring section that lies under a window.
+
+    Parameters
+    ----------
+    z
+        Section number of the neighbour.
+    image
+        (H, W) float32 grey values.
+    valid
+        (H, W) bool, False where the neighbour itself is damaged or empty.
+    """
+
+    z: int
+    image: FloatImage
+    valid: BoolImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """All that a method gets to see: one damaged component with its context halo.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    box
+        Where the window lies in the section, halo included.
+    section
+        (H, W) float32 grey values; meaningless where not ``intact``.
+    mask
+        (H, W) bool, True = damaged, to be replaced by this repair.
+    intact
+        (H, W) bool, True where the section's own pixels may be trusted. Not simply ``~mask``:
+        other damage may lie in the halo.
+    previous, following
+        Neighbours before and after, or None where there is no usable one.
+    alpha
+        Axial position of the section between its neighbours.
+    value_range
+        Smallest and largest value the result may take.
+    voxel_size
+        z, y, x in nm, or None where unknown.
+    """
+
+    z: int
+    box: Box
+    section: FloatImage
+    mask: BoolImage
+    intact: BoolImage
+    previous: Neighbour | None
+    following: Neighbour | None
+    alpha: float
+    value_range: tuple[float, float]
+    voxel_size: VoxelSize | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRepair:
+    """What a method returns; all arrays (H, W) float32 of the window's shape.
+
+    Parameters
+    ----------
+    initial_reference
+        Interpolated between the neighbours (FlowInpaint, eq. 1-3).
+    refined_reference
+        Warped onto the section's own intact pixels (FlowInpaint, eq. 4-6).
+    result
+        The section with the masked pixels replaced (FlowInpaint, eq. 12).
+    confidence
+        0 (guessed) to 1 (certain), inside the mask; 1 outside.
+    scores
+        Numbers the method measured on the way, for the report.
+    """
+
+    initial_reference: FloatImage
+    refined_reference: FloatImage
+    result: FloatImage
+    confidence: FloatImage
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """One repaired window of a section.
+
+    Parameters
+    ----------
+    box
+        Where the patch lies in the section, halo included.
+    components
+        (H, W) int32: 0 where nothing is replaced, else the number (from 1, unique within the
+        section) of the connected component of the mask.
+    initial_reference, refined_reference, result
+        (H, W), the stack's dtype. Outside ``components > 0`` the result equals the section.
+    confidence
+        (H, W) float32, 0..1.
+    neighbours
+        Section numbers of previous and following; None where that side was not used.
+    alpha
+        Axial position between them.
+    method
+        Name of the method that made the patch.
+    seconds
+        Time it took.
+    scores
+        Numbers the method measured on the way.
+    """
+
+    box: Box
+    components: IntImage
+    initial_reference: AnyImage
+    refined_reference: AnyImage
+    result: AnyImage
+    confidence: FloatImage
+    neighbours: tuple[int | None, int | None]
+    alpha: float
+    method: str
+    seconds: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> BoolImage:
+        """(H, W) bool, True where this patch replaces pixels."""
+        return self.components > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where synthetic pixels come from; written beside them and kept with the data.
+
+    Parameters
+    ----------
+    method
+        Name of the method (several joined by ``+`` where windows used different ones).
+    weights_sha256
+        Checksum of the weights, or None for training-free methods.
+    neighbours
+        Every section that guided a window.
+    alpha
+        Axial position, one per window.
+    mask_pixels
+        Number of pixels replaced.
+    time
+        UTC, ISO 8601.
+    version
+        Version of this package.
+    options
+        The options of the request.
+    scores
+        Numbers measured on the way, averaged over the windows.
+    """
+
+    method: str
+    weights_sha256: str | None
+    neighbours: tuple[int, ...]
+    alpha: tuple[float, ...]
+    mask_pixels: int
+    time: str
+    version: str
+    options: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SectionRepair:
+    """The repair of one section: patches, not a section, so that it stays small.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    shape
+        (Y, X) of the section.
+    dtype
+        The stack's dtype.
+    patches
+        Repaired windows; their components do not overlap.
+    provenance
+        Record that goes with the pixels.
+    """
+
+    z: int
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    patches: tuple[Patch, ...]
+    provenance: Provenance
+
+    @property
+    def box(self) -> Box:
+        """Smallest box around all patches, halos included."""
+        boxes = [patch.box for patch in self.patches]
+        return Box(
+            min(b.y0 for b in boxes),
+            min(b.x0 for b in boxes),
+            max(b.y1 for b in boxes),
+            max(b.x1 for b in boxes),
+        )
+
+    @property
+    def component_ids(self) -> tuple[int, ...]:
+        """Numbers of the repaired connected components, ascending."""
+        found = {int(i) for patch in self.patches for i in np.unique(patch.components)}
+        return tuple(sorted(found - {0}))
+
+    @property
+    def mask(self) -> BoolImage:
+        """(H, W) bool over :attr:`box`: the pixels that are replaced."""
+        mask = np.zeros(self.box.shape, dtype=bool)
+        for patch in self.patches:
+            mask[patch.box.within(self.box)] |= patch.mask
+        return mask
+
+    def _assemble(self, name: str, fill: float, dtype: np.dtype[Any]) -> AnyImage:
+        """Paste one array of every patch into :attr:`box`; masked pixels win over halos."""
+        out = np.full(self.box.shape, fill, dtype=dtype)
+        for patch in self.patches:
+            out[patch.box.within(self.box)] = getattr(patch, name)
+        for patch in self.patches:
+            view = out[patch.box.within(self.box)]
+            view[patch.mask] = getattr(patch, name)[patch.mask]
+        return out
+
+    @property
+    def initial_reference(self) -> AnyImage:
+        """Initial reference over :attr:`box`, stack dtype, 0 between patches."""
+        return self._assemble("initial_reference", 0, self.dtype)
+
+    @property
+    def refined_reference(self) -> AnyImage:
+        """Refined reference over :attr:`box`, stack dtype, 0 between patches."""
+        return self._assemble("refined_reference", 0, self.dtype)
+
+    @property
+    def result(self) -> AnyImage:
+        """Result over :attr:`box`, stack dtype, 0 between patches."""
+        return self._assemble("result", 0, self.dtype)
+
+    @property
+    def confidence(self) -> FloatImage:
+        """Confidence over :attr:`box`, float32 0..1, 1 between patches."""
+        return self._assemble("confidence", 1.0, np.dtype(np.float32))
+
+    def select(self, components: set[int]) -> SectionRepair:
+        """Return the repair reduced to the given connected components.
+
+        Patches of which nothing is left are dropped; what is left may be empty. The pixels of
+        components left out are the section's again only where they are written: the stage
+        arrays of the patches stay as they were.
+        """
+        patches = []
+        for patch in self.patches:
+            kept = np.where(np.isin(patch.components, list(components)), patch.components, 0)
+            if kept.any():
+                patches.append(replace(patch, components=kept.astype(np.int32)))
+        pixels = sum(int(p.mask.sum()) for p in patches)
+        provenance = replace(self.provenance, mask_pixels=pixels)
+        return replace(self, patches=tuple(patches), provenance=provenance)
