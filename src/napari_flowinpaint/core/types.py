@@ -259,6 +259,10 @@ class Patch:
         Time it took.
     scores
         Numbers the method measured on the way.
+    source_digest
+        SHA-256 (hex) of the section's own pixels under ``box``, C order, in the stack's dtype, as
+        they were when the repair read them; None where unknown. Write-back refuses when the
+        section has changed since.
     """
 
     box: Box
@@ -272,6 +276,7 @@ class Patch:
     method: str
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
+    source_digest: str | None = None
 
     @property
     def mask(self) -> BoolImage:
