@@ -1,0 +1,51 @@
+"""What a repair method is.
+
+A method sees one :class:`~napari_flowinpaint.core.types.Window` and knows nothing of stacks,
+files or viewers. To add one: write a class with these attributes in a file of its own, and add
+its name to the table in :mod:`napari_flowinpaint.core.methods`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..types import Box, Progress, RepairOptions, Window, WindowRepair
+
+
+class Method(Protocol):
+    """A way to repair one window.
+
+    Attributes
+    ----------
+    name
+        As typed on the command line.
+    description
+        One line for the user.
+    neighbours
+        Fewest usable neighbours the method needs: 0, 1 or 2.
+    weights_sha256
+        Checksum of the weights it runs with; None for training-free methods.
+    """
+
+    name: str
+    description: str
+    neighbours: int
+    weights_sha256: str | None
+
+    def halo(self, damage: Box) -> int:
+        """Return the context, in pixels, the method wants around a damaged box."""
+        ...
+
+    def repair(
+        self, window: Window, options: RepairOptions, device: str, progress: Progress
+    ) -> WindowRepair:
+        """Repair one window.
+
+        Raises
+        ------
+        RepairRefused
+            When the pixels would have to be made up.
+        Cancelled
+            When ``progress`` asks for it.
+        """
+        ...

@@ -1,0 +1,112 @@
+"""Which sections can guide the repair of a window, and where the section lies between them.
+
+A neighbour is usable when it is not blank and its own damage leaves the pixels under the
+window's mask alone; damage elsewhere in the window only makes those pixels ``valid=False``.
+The search walks outwards, section by section, and gives up after ``max_gap`` sections, because
+structure further away says nothing about the damaged one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .types import AnyImage, BoolImage, Box, Neighbour
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+#: ``masks(z, box)`` returns the damage of section ``z`` inside ``box``, (H, W) bool.
+Masks = Callable[[int, Box], BoolImage]
+
+
+def no_masks(z: int, box: Box) -> BoolImage:
+    """Say that no other section is damaged."""
+    return np.zeros(box.shape, dtype=bool)
+
+
+def find_neighbour(
+    stack: Stack, z: int, box: Box, mask: BoolImage, step: int, max_gap: int, masks: Masks
+) -> int | None:
+    """Return the number of the nearest usable section on one side of a box, or None.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    z
+        The damaged section.
+    box
+        The damaged box in the section.
+    mask
+        (H, W) bool over ``box``, True = damaged.
+    step
+        -1 searches before the section, +1 after it.
+    max_gap
+        Largest permitted distance in sections.
+    masks
+        Damage of the other sections.
+    """
+    for distance in range(1, max_gap + 1):
+        candidate = z + step * distance
+        if not 0 <= candidate < stack.shape[0]:
+            return None
+        if (masks(candidate, box) & mask).any():
+            continue
+        if is_usable(stack.read(candidate, box), mask):
+            return candidate
+    return None
+
+
+def read_neighbour(stack: Stack, z: int | None, box: Box, masks: Masks) -> Neighbour | None:
+    """Read a neighbour under a whole window; damaged pixels of its own get its mean value."""
+    if z is None:
+        return None
+    image = stack.read(z, box).astype(np.float32)
+    valid = np.isfinite(image) & ~masks(z, box)
+    image[~valid] = image[valid].mean()
+    return Neighbour(z, image, valid)
+
+
+def is_usable(image: AnyImage, mask: BoolImage) -> bool:
+    """Return whether a neighbour shows anything where the section is damaged.
+
+    A missing section is stored as a constant plane; a section that does not cover the hole is
+    constant there. Either would paint a flat patch.
+    """
+    under = image[mask]
+    if not np.isfinite(under).all() or np.ptp(image) == 0:
+        return False
+    return under.size < 16 or bool(np.ptp(under) > 0)
+
+
+def axial_position(
+    z: int, previous: int | None, following: int | None, thickness: Sequence[float] | None = None
+) -> float:
+    """Return ``alpha`` of section ``z`` between its neighbours (0 at previous, 1 at following).
+
+    Parameters
+    ----------
+    z, previous, following
+        Section numbers; a missing side gives 0.5, which no method uses.
+    thickness
+        Thickness of every section of the stack, any unit, where known. The distance between
+        the centres of two sections is then half of either plus all between them.
+
+    Examples
+    --------
+    >>> axial_position(5, 4, 7)
+    0.3333333333333333
+    """
+    if previous is None or following is None:
+        return 0.5
+    if thickness is None:
+        return (z - previous) / (following - previous)
+
+    def distance(a: int, b: int) -> float:
+        return float((thickness[a] + thickness[b]) / 2 + sum(thickness[a + 1 : b]))
+
+    before, after = distance(previous, z), distance(z, following)
+    return before / (before + after)

@@ -1,0 +1,324 @@
+"""One section, from the mask to the result.
+
+Each connected component of the mask is repaired in a window of its own (components close to
+each other share one), so the cost follows the damage and not the size of the section.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import __version__
+from .errors import InputError, RepairRefused
+from .methods import Method, check_method, choose_method
+from .neighbours import Masks, axial_position, find_neighbour, no_masks, read_neighbour
+from .types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    FloatImage,
+    IntImage,
+    Patch,
+    Progress,
+    Provenance,
+    RepairOptions,
+    SectionRepair,
+    Window,
+    WindowRepair,
+    no_progress,
+)
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+#: Components whose tiles of this many pixels touch are repaired in one window.
+_TILE = 64
+
+
+def repair_section(
+    stack: Stack,
+    z: int,
+    mask: BoolImage,
+    *,
+    masks: Masks | None = None,
+    method: str = "auto",
+    device: str = "auto",
+    options: RepairOptions | None = None,
+    progress: Progress = no_progress,
+) -> SectionRepair:
+    """Repair the damaged pixels of one section; nothing is written.
+
+    Parameters
+    ----------
+    stack
+        An open stack, axes zyx.
+    z
+        Section number, 0-based.
+    mask
+        (Y, X) bool, True = damaged, to be replaced.
+    masks
+        Tells the damage of *other* sections, so that damaged neighbours are passed over.
+    method
+        Name of a method, or ``"auto"``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; training-free methods run on the CPU.
+    options
+        See :class:`~napari_flowinpaint.core.types.RepairOptions`.
+    progress
+        Called with (fraction, message); may raise ``Cancelled``.
+
+    Returns
+    -------
+    SectionRepair
+        Patches in the stack's dtype; pixels outside the mask equal the section's.
+
+    Raises
+    ------
+    InputError
+        Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
+    RepairRefused
+        No usable neighbour within ``options.max_gap`` sections, or the method refused.
+    StoreError
+        The stack could not be read.
+    Cancelled
+        ``progress`` asked for it.
+    """
+    options = options or RepairOptions()
+    _check_request(stack, z, mask, method, options)
+    progress(0.0, f"section {z}: looking at the mask")
+    groups = list(_windows_of(mask))
+    patches = []
+    digests = set()
+    for number, (damage, components) in enumerate(groups):
+
+        def report(fraction: float, message: str, number: int = number) -> None:
+            progress((number + fraction) / len(groups), message)
+
+        patch, weights = _repair_window(
+            stack, z, mask, damage, components, masks or no_masks, method, device, options, report
+        )
+        patches.append(patch)
+        digests.add(weights)
+    progress(1.0, f"section {z}: repaired")
+    return SectionRepair(
+        z=z,
+        shape=(stack.shape[1], stack.shape[2]),
+        dtype=np.dtype(stack.dtype),
+        patches=tuple(patches),
+        provenance=_provenance(patches, digests - {None}, options),
+    )
+
+
+def _check_request(
+    stack: Stack, z: int, mask: BoolImage, method: str, options: RepairOptions
+) -> None:
+    """Refuse what cannot be a valid request, before anything is read."""
+    check_method(method)
+    if not 0 <= z < stack.shape[0]:
+        raise InputError(
+            f"section {z} does not exist; the stack has sections 0 to {stack.shape[0] - 1}"
+        )
+    if mask.shape != tuple(stack.shape[1:]):
+        raise InputError(
+            f"the mask is {mask.shape} but the section is {tuple(stack.shape[1:])}; "
+            "give a mask of the section's shape (Y, X)"
+        )
+    if mask.dtype != np.bool_:
+        raise InputError(f"the mask is {mask.dtype}; give a bool mask, True where damaged")
+    if options.max_gap < 1:
+        raise InputError(f"max_gap is {options.max_gap}; it must be at least 1")
+    if options.halo is not None and options.halo < 1:
+        raise InputError(f"halo is {options.halo}; it must be at least 1 pixel")
+    if not mask.any():
+        raise InputError(f"the mask of section {z} is empty; paint the damage first")
+
+
+def _windows_of(mask: BoolImage) -> Iterator[tuple[Box, IntImage]]:
+    """Yield the damaged boxes of a mask, with the component numbers inside each.
+
+    Components are 8-connected and numbered from 1 in the whole section. Those that lie in
+    touching tiles of 64 pixels are yielded together: specks of debris would otherwise cost one
+    window each.
+    """
+    import cv2
+
+    outer = Box.of_mask(mask)
+    assert outer is not None  # checked by the caller
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask[outer.slices].view(np.uint8), connectivity=8
+    )
+    group_of = _group_components(labels, count)
+    for group in range(1, int(group_of.max()) + 1):
+        members = np.flatnonzero(group_of == group)
+        left, top, width, height = (stats[members, i] for i in range(4))
+        inner = Box(
+            int(top.min()),
+            int(left.min()),
+            int((top + height).max()),
+            int((left + width).max()),
+        )
+        components = labels[inner.slices]
+        components = np.where(np.isin(components, members), components, 0).astype(np.int32)
+        yield (
+            Box(inner.y0 + outer.y0, inner.x0 + outer.x0, inner.y1 + outer.y0, inner.x1 + outer.x0),
+            components,
+        )
+
+
+def _group_components(labels: IntImage, count: int) -> IntImage:
+    """Return the group (from 1) of each component; index 0, the background, is 0."""
+    import cv2
+
+    rows, columns = np.nonzero(labels)
+    tiles = np.zeros((labels.shape[0] // _TILE + 1, labels.shape[1] // _TILE + 1), np.uint8)
+    tiles[rows // _TILE, columns // _TILE] = 1
+    _, tile_groups = cv2.connectedComponents(tiles, connectivity=8)
+    group_of = np.zeros(count, dtype=np.int32)
+    group_of[labels[rows, columns]] = tile_groups[rows // _TILE, columns // _TILE]
+    return group_of
+
+
+def _repair_window(
+    stack: Stack,
+    z: int,
+    section_mask: BoolImage,
+    damage: Box,
+    components: IntImage,
+    masks: Masks,
+    method_name: str,
+    device: str,
+    options: RepairOptions,
+    progress: Progress,
+) -> tuple[Patch, str | None]:
+    """Repair the components inside ``damage``; return the patch and the weights' checksum."""
+    started = time.perf_counter()
+    progress(0.0, f"section {z}: reading the neighbours")
+    neighbours = _find_both(stack, z, damage, components > 0, options.max_gap, masks)
+    method = _method_for(method_name, neighbours, z, options.max_gap)
+    window, raw, placed = _read_window(
+        stack, z, section_mask, damage, components, masks, method, options, neighbours
+    )
+    repair = method.repair(window, options, device, progress)
+    patch = Patch(
+        box=window.box,
+        components=placed,
+        initial_reference=to_dtype(repair.initial_reference, raw.dtype),
+        refined_reference=to_dtype(repair.refined_reference, raw.dtype),
+        result=_paste(raw, repair, window.mask),
+        confidence=repair.confidence.astype(np.float32, copy=False),
+        neighbours=neighbours,
+        alpha=window.alpha,
+        method=method.name,
+        seconds=time.perf_counter() - started,
+        scores=dict(repair.scores),
+        source_digest=hashlib.sha256(np.ascontiguousarray(raw).tobytes()).hexdigest(),
+    )
+    return patch, method.weights_sha256
+
+
+def _find_both(
+    stack: Stack, z: int, damage: Box, mask: BoolImage, max_gap: int, masks: Masks
+) -> tuple[int | None, int | None]:
+    """Return the section numbers of the usable neighbours before and after."""
+    before, after = (
+        find_neighbour(stack, z, damage, mask, step, max_gap, masks) for step in (-1, 1)
+    )
+    return before, after
+
+
+def _method_for(
+    name: str, neighbours: tuple[int | None, int | None], z: int, max_gap: int
+) -> Method:
+    """Return the method for the neighbours at hand, or refuse with the reason."""
+    usable = sum(n is not None for n in neighbours)
+    method = choose_method(name, usable)
+    if method is None:
+        raise RepairRefused(
+            f"section {z} has {usable} usable neighbour(s) within {max_gap} sections, too few "
+            f"for method '{name}'; permit a larger gap or choose another method"
+        )
+    return method
+
+
+def _read_window(
+    stack: Stack,
+    z: int,
+    section_mask: BoolImage,
+    damage: Box,
+    components: IntImage,
+    masks: Masks,
+    method: Method,
+    options: RepairOptions,
+    neighbours: tuple[int | None, int | None],
+) -> tuple[Window, AnyImage, IntImage]:
+    """Read a window with its halo; return it, the raw pixels and the placed components."""
+    halo = method.halo(damage) if options.halo is None else options.halo
+    box = damage.expand(halo, section_mask.shape)
+    placed = np.zeros(box.shape, dtype=np.int32)
+    placed[damage.within(box)] = components
+    raw = stack.read(z, box)
+    section = raw.astype(np.float32)
+    intact = ~section_mask[box.slices]
+    if not np.isfinite(section[intact]).all():
+        raise InputError(
+            f"section {z} contains NaN or infinite values outside the mask; "
+            "mask them or replace them first"
+        )
+    previous, following = (read_neighbour(stack, n, box, masks) for n in neighbours)
+    window = Window(
+        z=z,
+        box=box,
+        section=section,
+        mask=placed > 0,
+        intact=intact,
+        previous=previous,
+        following=following,
+        alpha=axial_position(z, *neighbours),
+        value_range=stack.value_range,
+        voxel_size=stack.voxel_size,
+    )
+    return window, raw, placed
+
+
+def to_dtype(image: FloatImage, dtype: np.dtype) -> AnyImage:
+    """Round and clip grey values into ``dtype``; float32 stays as it is."""
+    if dtype.kind == "f":
+        return image.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(image), limits.min, limits.max).astype(dtype)
+
+
+def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
+    """Return the section with the masked pixels replaced, all others bit-identical (eq. 12)."""
+    if not np.isfinite(repair.result[mask]).all():
+        raise RepairRefused("the repair produced NaN; nothing was changed. Try another method")
+    out = raw.copy()
+    out[mask] = to_dtype(repair.result[mask], raw.dtype)
+    return out
+
+
+def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions) -> Provenance:
+    """Return the record that goes with the pixels."""
+    names = sorted({key for patch in patches for key in patch.scores})
+    scores = {
+        name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
+        for name in names
+    }
+    return Provenance(
+        method="+".join(sorted({patch.method for patch in patches})),
+        weights_sha256="+".join(sorted(weights)) or None,
+        neighbours=tuple(sorted({n for p in patches for n in p.neighbours if n is not None})),
+        alpha=tuple(patch.alpha for patch in patches),
+        mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        version=__version__,
+        options=asdict(options),
+        scores=scores,
+    )
