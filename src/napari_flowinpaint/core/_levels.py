@@ -1,0 +1,204 @@
+"""One resolution of a stack: any array, read and written as ``zyx``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._axes import Axes
+from .errors import InputError
+from .types import AnyImage, Box, VoxelSize
+
+#: dtypes a stack may have (native byte order; stored in any order).
+DTYPES = ("uint8", "uint16", "int16", "float32")
+
+
+class ZyxView:
+    """A lazy array-like with the axes ``zyx`` over an array that has others, or over a file.
+
+    Understands integers, slices and ``...``; nothing is read before it is indexed and nothing is
+    kept, so that a viewer that indexes it again after a write sees the new pixels.
+
+    Parameters
+    ----------
+    level
+        What to read from.
+    """
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        self.shape = level.shape
+        self.dtype = level.dtype
+        self.ndim = 3
+        self.size = math.prod(self.shape)
+        self.nbytes = self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<ZyxView {self.shape} {self.dtype}>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyImage:
+        return np.asarray(self[...], dtype=dtype)
+
+    def __getitem__(self, key: Any) -> AnyImage:
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys[at : at + 1] = [slice(None)] * (4 - len(keys))
+        keys += [slice(None)] * (3 - len(keys))
+        if len(keys) != 3:
+            raise IndexError(f"too many indices for a stack: {key!r}")
+        return self._level.select(*keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """One resolution of a stack.
+
+    Parameters
+    ----------
+    source
+        The array as it is stored: a ``zarr.Array`` (opened ``r+`` when the stack is writable), an
+        HDF5 dataset, pages of a TIFF, or any array-like.
+    axes
+        Where z, y and x are in ``source``, and the index on its other axes.
+    scale
+        Size of a voxel of this level in voxels of the full resolution, (z, y, x); from the
+        metadata, so (1, 2, 2) or (1, 2.001, 2.001) for a level half as large.
+    path
+        Where ``source`` is within the group of the pyramid ("" for an array of its own).
+    """
+
+    source: Any
+    axes: Axes = field(default_factory=Axes)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    path: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (Z, Y, X)."""
+        return self.axes.shape(self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels, in native byte order."""
+        return np.dtype(self.source.dtype).newbyteorder("=")
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether ``source`` is a zarr array."""
+        return type(self.source).__module__.partition(".")[0] == "zarr"
+
+    @property
+    def array(self) -> Any:
+        """Lazy array-like ``zyx`` for viewers: the zarr array itself where it is ``zyx``."""
+        if self.axes.plain and (self.is_zarr or isinstance(self.source, np.ndarray)):
+            return self.source
+        return ZyxView(self)
+
+    def select(self, z: Any, y: Any, x: Any) -> AnyImage:
+        """Return the pixels at ``z``, ``y``, ``x`` (integers or slices), axes in this order."""
+        found = np.asarray(self.source[self.axes.index(z, y, x)])
+        kept = [r for r, k in zip(self.axes.order, (z, y, x), strict=True) if isinstance(k, slice)]
+        if kept != sorted(kept):
+            found = found.transpose([sorted(kept).index(r) for r in kept])
+        return found.astype(self.dtype, copy=False)
+
+    def read(self, z: int | slice, box: Box | None = None) -> AnyImage:
+        """Return one section, or several, or the ``box`` of them; only what is asked is read.
+
+        Parameters
+        ----------
+        z
+            Section of this level, or a slice of sections.
+        box
+            In pixels of this level; None for whole sections.
+
+        Returns
+        -------
+        numpy.ndarray
+            (H, W), or (n, H, W) for a slice, in the native byte order.
+        """
+        rows, columns = (slice(None), slice(None)) if box is None else box.slices
+        return self.select(z, rows, columns)
+
+    def write(self, z: int | slice, values: AnyImage, box: Box | None = None) -> None:
+        """Write one section, or several, or the ``box`` of them, to a zarr array opened ``r+``.
+
+        Parameters
+        ----------
+        z, box
+            As for :meth:`read`.
+        values
+            (H, W), or (n, H, W) for a slice.
+        """
+        rows, columns = (slice(None), slice(None)) if box is None else box.slices
+        keys = (z, rows, columns)
+        kept = [r for r, k in zip(self.axes.order, keys, strict=True) if isinstance(k, slice)]
+        if kept != sorted(kept):
+            values = values.transpose(np.argsort(kept))
+        self.source[self.axes.index(*keys)] = values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """What a reader found; :class:`~napari_flowinpaint.core.stack.Stack` is made of it.
+
+    Parameters
+    ----------
+    kind
+        ``"ome-zarr"``, ``"zarr"``, ``"tiff"``, ``"images"``, ``"hdf5"`` or ``"array"``.
+    name
+        Short name for layers and messages.
+    levels
+        The pyramid, full resolution first.
+    voxel_size
+        z, y, x in nm, or None where the file does not tell.
+    why_not_writable
+        Empty where the data may be written in place.
+    messages
+        What the user should know about how it was read.
+    group_path
+        Local zarr only: the group that holds the multiscales; for a bare array its own directory.
+    zarr_format
+        2 or 3; None where it is not zarr.
+    ngff_version
+        ``"0.4"``, ``"0.5"``, or None where it is not OME-Zarr.
+    """
+
+    kind: str
+    name: str
+    levels: tuple[Level, ...]
+    voxel_size: VoxelSize | None = None
+    why_not_writable: str = ""
+    messages: tuple[str, ...] = ()
+    group_path: Path | None = None
+    zarr_format: int | None = None
+    ngff_version: str | None = None
+
+
+def check_dtype(dtype: Any, what: str, allowed: Sequence[str] = DTYPES) -> None:
+    """Refuse pixels of a type the engine does not know.
+
+    Raises
+    ------
+    InputError
+        Naming the type to convert to.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.name in allowed:
+        return
+    if dtype.kind == "f":
+        advice = "float32"
+    elif dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize == 1):
+        advice = "uint8"
+    else:
+        advice = "uint16 (or float32)"
+    raise InputError(f"{what} is {dtype.name}, which is not supported; convert it to {advice}.")

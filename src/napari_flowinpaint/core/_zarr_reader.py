@@ -1,0 +1,295 @@
+"""Open OME-Zarr images (0.4 and 0.5) and bare zarr arrays (v2 and v3), lazily.
+
+The NGFF metadata are validated by yaozarrs, the arrays are zarr's; here is only the way from one
+to the other: which array, which axes, which voxel size, and whether it may be written in place.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ._axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from ._levels import Level, Opened
+from .errors import InputError
+from .types import VoxelSize
+
+if TYPE_CHECKING:
+    import zarr
+
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zarray")
+_SAVE_ELSEWHERE = "write the result elsewhere with --output (or Save as OME-Zarr)"
+
+
+def is_zarr_node(path: Path) -> bool:
+    """Return whether ``path`` is a directory that holds a zarr group or array."""
+    return any((path / name).is_file() for name in _METADATA_FILES)
+
+
+def open_zarr(path: Path | str, *, channel: int | None = None, time: int | None = None) -> Opened:
+    """Open a zarr group or array; no pixel is read.
+
+    Parameters
+    ----------
+    path
+        Directory of the group or array (also one inside another group), or a URL.
+    channel, time
+        Index on the c and t axis.
+
+    Raises
+    ------
+    InputError
+        If it holds no stack, or metadata that are damaged or of an unknown version.
+    """
+    import zarr
+
+    node = _open_node(path)
+    if isinstance(node, zarr.Array):
+        group, level = _parent_image(path)
+        if group is not None and level == 0:
+            return open_zarr(group, channel=channel, time=time)
+        return _open_array(path, node, channel, time, group)
+    if _ngff_attributes(dict(node.attrs)) is not None:
+        return _open_image(path, node, channel, time)
+    return _open_only_child(path, node, channel, time)
+
+
+def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array | zarr.Group:
+    """Open a node, or say in one line why that is not possible."""
+    import zarr
+
+    try:
+        return zarr.open(str(path), mode=mode)
+    except ImportError as error:
+        raise InputError(f"{path} needs another package to be opened: {error}.") from error
+    except Exception as error:  # zarr raises whatever the damaged JSON leads to
+        raise InputError(
+            f"{path} cannot be opened as zarr ({_first_line(error)}); "
+            "check the path and its zarr.json, .zgroup or .zarray."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _ngff_attributes(attributes: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
+    """Return the NGFF version and the raw multiscales of a group, None where there are none."""
+    ome = attributes.get("ome")
+    if isinstance(ome, Mapping) and ome.get("multiscales"):
+        return str(ome.get("version", "0.5")), list(ome["multiscales"])
+    multiscales = attributes.get("multiscales")
+    if isinstance(multiscales, Sequence) and multiscales:
+        first = multiscales[0]
+        version = first.get("version", "0.4") if isinstance(first, Mapping) else "0.4"
+        return str(version), list(multiscales)
+    return None
+
+
+def _validate(path: Path | str, version: str, multiscales: list[Any]) -> Any:
+    """Return the first multiscale image as yaozarrs' model of its version."""
+    from pydantic import ValidationError
+    from yaozarrs import v04, v05
+
+    models: dict[str, Any] = {"0.4": v04.Multiscale, "0.5": v05.Multiscale}
+    if version not in models:
+        raise InputError(
+            f"{path} is OME-Zarr {version}; only 0.4 and 0.5 are supported: convert it."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # units that are no NGFF units; nanometres() knows more
+        try:
+            return models[version].model_validate(multiscales[0])
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(p) for p in first["loc"])
+            raise InputError(
+                f"{path} has OME-Zarr metadata that are not valid {version} "
+                f"({place}: {first['msg']}); correct them or convert the stack again."
+            ) from error
+
+
+def _open_image(
+    path: Path | str, node: zarr.Group, channel: int | None, time: int | None
+) -> Opened:
+    """Open the first multiscale image of a group."""
+    import zarr
+
+    found = _ngff_attributes(dict(node.attrs))
+    assert found is not None
+    version, multiscales = found
+    image = _validate(path, version, multiscales)
+    local = path if isinstance(path, Path) else None
+    names = [axis.name for axis in image.axes]
+    keys = [dataset.path for dataset in image.datasets]
+    why = _why_not_writable(local, keys)
+
+    levels: list[Level] = []
+    axes: Axes | None = None
+    for dataset, key in zip(image.datasets, keys, strict=True):
+        array = _open_node(_join(path, key), "r" if why else "r+")
+        if not isinstance(array, zarr.Array) or array.ndim != len(names):
+            raise InputError(
+                f"{path} names {key!r} as a level with the axes {''.join(names)}, "
+                "but that is not such an array; correct the metadata."
+            )
+        if axes is None:
+            axes = resolve_axes(names, array.shape, what=str(path), channel=channel, time=time)
+        levels.append(Level(array, axes, _scale(dataset, axes), key))
+    assert axes is not None
+    first = levels[0].scale
+    levels = [
+        Level(
+            level.source,
+            axes,
+            (level.scale[0] / first[0], level.scale[1] / first[1], level.scale[2] / first[2]),
+            level.path,
+        )
+        for level in levels
+    ]
+    voxel_size, messages = _voxel_size(image, axes)
+    return Opened(
+        kind="ome-zarr",
+        name=_name(path),
+        levels=tuple(levels),
+        voxel_size=voxel_size,
+        why_not_writable=why,
+        messages=messages,
+        group_path=local,
+        zarr_format=node.metadata.zarr_format,
+        ngff_version=version,
+    )
+
+
+def _scale(transformed: Any, axes: Axes) -> tuple[float, float, float]:
+    """Return the z, y, x scale of a dataset or multiscale (1 where it has none)."""
+    out = [1.0, 1.0, 1.0]
+    for transform in transformed.coordinateTransformations or ():
+        if transform.type == "scale":
+            out = [out[i] * transform.scale[a] for i, a in enumerate(axes.zyx)]
+    return (out[0], out[1], out[2])
+
+
+def _voxel_size(image: Any, axes: Axes) -> tuple[VoxelSize | None, tuple[str, ...]]:
+    """Return the voxel size of the full resolution, and what there is to say about it."""
+    common = _scale(image, axes)
+    sizes = [a * b for a, b in zip(_scale(image.datasets[0], axes), common, strict=True)]
+    units = [image.axes[a].unit for a in axes.zyx]
+    voxel_size = nanometres(sizes, units)
+    if voxel_size is None and (sizes != [1.0, 1.0, 1.0] or any(units)):
+        shown = ", ".join(f"{s:g}" for s in sizes)
+        told = ", ".join(u or "none" for u in units)
+        return None, (
+            f"The voxel size is unknown: the metadata give {shown} (z, y, x) with the units "
+            f"{told}; give the voxel size in nm if you know it.",
+        )
+    return voxel_size, ()
+
+
+def _open_array(
+    path: Path | str,
+    node: zarr.Array,
+    channel: int | None,
+    time: int | None,
+    pyramid: Path | None,
+) -> Opened:
+    """Open an array that is not the full resolution of an OME-Zarr image."""
+    attributes: dict[str, Any] = dict(node.attrs)
+    names: Any = getattr(node.metadata, "dimension_names", None) or attributes.get(
+        "_ARRAY_DIMENSIONS"
+    )
+    if names is not None and not {"z", "y", "x"} <= {str(n).lower() for n in names}:
+        names = None  # named, but not in our words
+    axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
+    local = path if isinstance(path, Path) else None
+    why = _why_not_writable(local, [""])
+    if pyramid is not None:
+        why = f"it is a reduced level of the pyramid {pyramid}; open that instead"
+    source: Any = node
+    if not why:
+        source = _open_node(path, "r+")
+    return Opened(
+        kind="zarr",
+        name=_name(path),
+        levels=(Level(source, axes),),
+        voxel_size=voxel_size_from_attributes(attributes),
+        why_not_writable=why,
+        group_path=local,
+        zarr_format=node.metadata.zarr_format,
+    )
+
+
+def _parent_image(path: Path | str) -> tuple[Path | None, int]:
+    """Return the OME-Zarr group that has the array at ``path`` as a level, and which level."""
+    if not isinstance(path, Path):
+        return None, 0
+    for depth, parent in enumerate(list(path.parents)[:2], start=1):
+        if not is_zarr_node(parent):
+            continue
+        found = _ngff_attributes(dict(_open_node(parent).attrs))
+        if found is None:
+            continue
+        key = "/".join(path.parts[-depth:])
+        datasets = found[1][0].get("datasets", []) if isinstance(found[1][0], Mapping) else []
+        keys = [str(d.get("path", "")).strip("/") for d in datasets if isinstance(d, Mapping)]
+        if key in keys:
+            return parent, keys.index(key)
+    return None, 0
+
+
+def _open_only_child(
+    path: Path | str, node: zarr.Group, channel: int | None, time: int | None
+) -> Opened:
+    """Open the only image or the only 3-D array of a group; refuse to guess among several."""
+    import zarr
+
+    images, arrays = [], []
+    for key, child in sorted(node.members(max_depth=2)):
+        if isinstance(child, zarr.Array):
+            arrays.append((key, child))
+        elif _ngff_attributes(dict(child.attrs)) is not None:
+            images.append(key)
+    keys = images or [key for key, child in arrays if child.ndim >= 3]
+    if len(keys) == 1:
+        return open_zarr(_child(path, keys[0]), channel=channel, time=time)
+    if not keys:
+        raise InputError(
+            f"{path} is a zarr group without an image or a 3-D array; give the path of the stack."
+        )
+    raise InputError(
+        f"{path} holds {len(keys)} stacks: give the path of one, for example "
+        f"{_join(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''})."
+    )
+
+
+def _join(path: Path | str, key: str) -> str:
+    """Return the address of ``key`` within ``path``."""
+    return str(_child(path, key))
+
+
+def _child(path: Path | str, key: str) -> Path | str:
+    """Return the address of ``key`` within ``path``, of the same kind as ``path``."""
+    return path / key if isinstance(path, Path) else f"{path.rstrip('/')}/{key}"
+
+
+def _name(path: Path | str) -> str:
+    """Return the name of a store: its last part without the suffix."""
+    last = str(path).rstrip("/").rpartition("/")[2] if isinstance(path, str) else path.name
+    for suffix in (".ome.zarr", ".zarr"):
+        last = last.removesuffix(suffix)
+    return last
+
+
+def _why_not_writable(local: Path | None, keys: Sequence[str]) -> str:
+    """Return why the arrays at ``keys`` may not be written in place; empty when they may."""
+    if local is None:
+        return f"it is a remote store; {_SAVE_ELSEWHERE}"
+    for directory in [local, *(local / key for key in keys if key)]:
+        if not os.access(directory, os.W_OK | os.X_OK):
+            return f"you may not write to {directory}; {_SAVE_ELSEWHERE}"
+    return ""
