@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import ChoiceNeeded, InputError
 from .types import VoxelSize
 
 #: nanometres per unit, by the names NGFF, ImageJ, OME-XML and people use.
@@ -170,7 +170,11 @@ def _fix(name: str, option: str | None, index: int | None, size: int, what: str)
             raise InputError(
                 f"{what} has {size} entries on its axis {name!r}; save one of them as a stack."
             )
-        raise InputError(f"{what} has {size} {option}s: choose one with {option} 0 to {size - 1}.")
+        raise ChoiceNeeded(
+            f"{what} has {size} {option}s: choose one with {option} 0 to {size - 1}.",
+            option,
+            [str(i) for i in range(size)],
+        )
     if not 0 <= index < size:
         raise InputError(f"{what} has no {option or name} {index}: choose 0 to {size - 1}.")
     return index

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
 from ._levels import Level, Opened, check_dtype
-from .errors import InputError
+from .errors import ChoiceNeeded, InputError
 from .types import AnyImage, VoxelSize
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
@@ -378,9 +378,12 @@ def open_hdf5(
         if len(candidates) != 1:
             found = ", ".join(candidates[:8]) or "none"
             file.close()
-            raise InputError(
+            message = (
                 f"{path} holds {len(candidates)} datasets that could be the stack ({found}); "
                 f"name one: {path}:{candidates[0] if candidates else '/volumes/raw'}."
+            )
+            raise (
+                ChoiceNeeded(message, "dataset", candidates) if candidates else InputError(message)
             )
         dataset = candidates[0]
     item = file.get(dataset)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
 from ._levels import Level, Opened
-from .errors import InputError
+from .errors import ChoiceNeeded, InputError
 from .types import VoxelSize
 
 if TYPE_CHECKING:
@@ -261,9 +261,11 @@ def _open_only_child(
         raise InputError(
             f"{path} is a zarr group without an image or a 3-D array; give the path of the stack."
         )
-    raise InputError(
+    raise ChoiceNeeded(
         f"{path} holds {len(keys)} stacks: give the path of one, for example "
-        f"{_join(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''})."
+        f"{_join(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''}).",
+        "dataset",
+        keys,
     )
 
 

@@ -6,6 +6,8 @@ command line and the notifications of the viewer can show it as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FlowInpaintError(Exception):
     """Base of every error a user can cause or can do something about."""
@@ -13,6 +15,25 @@ class FlowInpaintError(Exception):
 
 class InputError(FlowInpaintError):
     """The request is wrong: a path, a shape, a dtype, a section number, an option."""
+
+
+class ChoiceNeeded(InputError):
+    """A file holds several stacks, and nobody but the user knows which is meant.
+
+    Parameters
+    ----------
+    message
+        What to do on the command line.
+    option
+        ``"dataset"``, ``"channel"`` or ``"time"``.
+    choices
+        What can be chosen, for a form.
+    """
+
+    def __init__(self, message: str, option: str, choices: Sequence[str]) -> None:
+        super().__init__(message)
+        self.option = option
+        self.choices = tuple(choices)
 
 
 class RepairRefused(FlowInpaintError):
