@@ -1,0 +1,1 @@
+"""Networks and their weights. They know nothing of stacks or files of images."""
