@@ -62,7 +62,7 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
     import zarr
 
     try:
-        return zarr.open(str(path), mode=mode)
+        return zarr.open(str(path), mode=mode, use_consolidated=False)
     except ImportError as error:
         raise InputError(f"{path} needs another package to be opened: {error}.") from error
     except Exception as error:  # zarr raises whatever the damaged JSON leads to

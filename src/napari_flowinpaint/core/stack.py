@@ -12,20 +12,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ._axes import check_voxel_size, resolve_axes
 from ._file_readers import open_folder, open_hdf5, open_tiff, split_hdf5
 from ._levels import DTYPES, Level, Opened, ZyxView, check_dtype
+from ._polarity import contrast_polarity
 from ._zarr_reader import is_zarr_node, open_zarr
 from .errors import FlowInpaintError, InputError, StoreError
 from .types import AnyImage, Box, VoxelSize
 
 __all__ = ["Level", "Stack", "ZyxView", "contrast_polarity", "open_mask", "open_stack"]
 
-Polarity = Literal["dark membranes", "bright membranes"]
 _LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64")
 
 
@@ -378,34 +378,3 @@ def _recover(opened: Opened) -> tuple[str, ...]:
     from .journal import recover
 
     return tuple(recover(group))
-
-
-def contrast_polarity(stack: Stack, *, sections: int = 5, tile: int = 256) -> Polarity:
-    """Tell whether membranes are dark on bright cytoplasm or the other way round.
-
-    Membranes, vesicles and stained organelles are the minority of the pixels, so that the grey
-    values have their long tail on the side of the stain.
-
-    Parameters
-    ----------
-    stack
-        The stack.
-    sections
-        How many sections to sample, spread over the depth.
-    tile
-        Edge of the tile that is read from the middle of each, in pixels.
-
-    Returns
-    -------
-    str
-        ``"dark membranes"`` or ``"bright membranes"``.
-    """
-    depth, height, width = stack.shape
-    y, x = (max((n - tile) // 2, 0) for n in (height, width))
-    box = Box(y, x, min(y + tile, height), min(x + tile, width))
-    skew = []
-    for z in np.unique(np.linspace(0, depth - 1, min(sections, depth)).round().astype(int)):
-        grey = stack.read(int(z), box).astype(np.float64)
-        low, middle, high = np.nanpercentile(grey, (5, 50, 95))
-        skew.append((high - middle) - (middle - low))
-    return "bright membranes" if np.median(skew) > 0 else "dark membranes"
