@@ -26,17 +26,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Literal
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from .errors import InputError
-from .types import AnyImage
+from .types import AnyImage, BoolImage, Box
+
+if TYPE_CHECKING:
+    from ._levels import Level
 
 #: Slices along z, y and x.
 Region = tuple[slice, slice, slice]
 Factors = tuple[int, int, int]
+
+Kind = Literal["mean", "median", "nearest"]
+Rounding = Literal["half-even", "half-up", "floor", "trunc"]
+_KINDS = get_args(Kind)
+_ROUNDINGS = get_args(Rounding)
 
 # A pyramid counts as made by a rule that reproduces this part of its sampled pixels: all, but
 # for a few that somebody changed on one level only.
@@ -61,16 +69,26 @@ class Rule:
         False where no rule reproduces the pyramid and the mean stands in.
     """
 
-    kind: Literal["mean", "median", "nearest"] = "mean"
-    rounding: Literal["half-even", "half-up", "floor", "trunc"] = "half-even"
+    kind: Kind = "mean"
+    rounding: Rounding = "half-even"
     offset: tuple[int, int, int] = (0, 0, 0)
     exact: bool = True
 
     def __str__(self) -> str:
-        if self.kind == "nearest":
-            return f"nearest (offset {', '.join(map(str, self.offset))})"
-        name = f"{self.kind} (rounded {self.rounding})"
-        return name if self.exact else f"{name}, instead of an unknown rule"
+        how = ",".join(map(str, self.offset)) if self.kind == "nearest" else self.rounding
+        return f"{self.kind} {how}{'' if self.exact else ' (approximate)'}"
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """Return the rule that ``str`` wrote as ``text``; raises ValueError for any other text."""
+        exact = not text.endswith(" (approximate)")
+        kind, _, how = text.removesuffix(" (approximate)").partition(" ")
+        offset = how.split(",") if kind == "nearest" else ["0"] * 3
+        rounding = "half-even" if kind == "nearest" else how
+        if kind not in _KINDS or rounding not in _ROUNDINGS or len(offset) != 3:
+            raise ValueError(f"{text!r} is no rule of a pyramid")
+        z, y, x = (int(o) for o in offset)
+        return cls(kind, rounding, (z, y, x), exact)  # type: ignore[arg-type]
 
 
 def block_factors(
@@ -188,6 +206,78 @@ def downsample(
             layer[where] = part
         value = np.nanmedian(stack, axis=0)
     return _round(value, rule.rounding, pixels.dtype)
+
+
+def reduce(fine: Level, coarse: Level, rule: Rule, z: int, box: Box) -> AnyImage:
+    """Return what a box of a reduced level should be, from the next finer level.
+
+    Parameters
+    ----------
+    fine, coarse
+        The two levels; of ``coarse`` only shape and scale are used.
+    rule
+        From :func:`detect_rule`.
+    z, box
+        Section of the reduced level and box within it.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) of the box.
+    """
+    factors = factors_between(fine, coarse)
+    region = (slice(z, z + 1), *box.slices)
+    source = needed(region, factors, fine.shape)
+    shape = (1, *box.shape)
+    return downsample(fine.select(*source), factors, rule, shape)[0]
+
+
+def factors_between(fine: Level, coarse: Level) -> Factors:
+    """Return the factors between two levels; see :func:`block_factors`."""
+    ratio = [c / f for f, c in zip(fine.scale, coarse.scale, strict=True)]
+    return block_factors(fine.shape, coarse.shape, ratio)
+
+
+def touched_mask(
+    mask: BoolImage, box: Box, factors: Factors, shape: Sequence[int]
+) -> tuple[Box, BoolImage]:
+    """Return the pixels of a reduced section that depend on masked pixels.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool over ``box``.
+    box
+        In pixels of the finer level.
+    factors
+        Between the two, z, y, x.
+    shape
+        (Z, Y, X) of the reduced level.
+
+    Returns
+    -------
+    Box
+        In pixels of the reduced level; it has no pixels where none depends on the mask's box.
+    numpy.ndarray
+        bool over that box.
+    """
+    region = (slice(0, 1), *box.slices)
+    _, rows, columns = touched(region, factors, (1, *shape[1:]))
+    out_box = Box(rows.start, columns.start, rows.stop, columns.stop)
+    out = np.zeros(out_box.shape, dtype=bool)
+    y, x = np.nonzero(mask)
+    y, x = (y + box.y0) // factors[1] - rows.start, (x + box.x0) // factors[2] - columns.start
+    inside = (y < out.shape[0]) & (x < out.shape[1])
+    out[y[inside], x[inside]] = True
+    return out_box, out
+
+
+def detect_rules(levels: Sequence[Level]) -> tuple[Rule, ...]:
+    """Return how each level but the first was made from the one before; see :func:`detect_rule`."""
+    return tuple(
+        detect_rule(fine.array, coarse.array, factors_between(fine, coarse))
+        for fine, coarse in pairwise(levels)
+    )
 
 
 def _parts(
