@@ -1,0 +1,248 @@
+"""Save a stack as OME-Zarr: every section, at every resolution, with the repairs in it.
+
+The result is OME-Zarr 0.5 (zarr v3) of the same shape and dtype, chunked section by section, so
+that a later write-back of one section rewrites nothing of its neighbours. It is complete or
+absent: everything is written beside the target under a hidden name, which is renamed when all is
+there. Sections are copied one after the other, repairs pasted one after the other; memory grows
+with neither.
+
+Not responsible for: making the repairs, and pasting them (:mod:`.writeback` does it, so that the
+result has the same marks, journal and way back as a stack that was repaired in place).
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import pyramid
+from ._zarr_reader import is_zarr_node
+from .errors import InputError, StoreError
+from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
+
+if TYPE_CHECKING:
+    import zarr
+
+    from .stack import Stack
+
+#: Edge of a chunk in y and x; one section deep.
+CHUNK = 1024
+#: The pyramid ends when a section is no larger than this.
+SMALLEST = 512
+
+_HALVES: pyramid.Factors = (1, 2, 2)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of the time it takes, when there are repairs: the rest is theirs.
+_COPYING = 0.3
+
+
+def save_ome_zarr(
+    stack: Stack,
+    path: Path | str,
+    *,
+    repairs: Iterable[SectionRepair] = (),
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Write a stack, and repairs of it, as a new OME-Zarr.
+
+    Parameters
+    ----------
+    stack
+        What to save.
+    path
+        The new store, usually ``….zarr``. Its folder must exist.
+    repairs
+        Repairs to paste; may be an iterator that makes them one by one. They are marked as
+        synthetic and can be reverted in the new store.
+    overwrite
+        Whether an existing zarr store at ``path`` is replaced, at the very end.
+    progress
+        Told after every section and repair. Raising
+        :class:`~napari_flowinpaint.core.errors.Cancelled` from it leaves nothing behind.
+
+    Returns
+    -------
+    pathlib.Path
+        The new store.
+
+    Raises
+    ------
+    InputError
+        If ``path`` exists, is the stack itself, or its folder does not exist.
+    StoreError
+        If a section cannot be read, or the disk is full or read-only; nothing is left behind.
+    """
+    target = Path(path).expanduser().absolute()
+    _check_target(stack, target, overwrite)
+    # The hidden name is unique: two who save to the same place do not meet before the end.
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    with _complete_or_absent(hidden, target):
+        _copy(stack, hidden, _name(target), _share(progress, repairs))
+        _paste(hidden, repairs, progress)
+        _move(hidden, target)
+    progress(1.0, f"saved {target.name}")
+    return target
+
+
+def _check_target(stack: Stack, target: Path, overwrite: bool) -> None:
+    """Refuse a target that would destroy something, before anything is written."""
+    if not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist; create it first.")
+    if stack.path is not None:
+        source, new = stack.path.absolute().resolve(), target.resolve()
+        if source == new or new in source.parents or source in new.parents:
+            raise InputError(
+                f"{target} is the stack itself or a part of it; choose another name, or repair "
+                "in place."
+            )
+    if not target.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
+    if not (target.is_dir() and is_zarr_node(target)):
+        raise InputError(f"{target} is not a zarr store and is not replaced; choose another name.")
+
+
+@contextmanager
+def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
+    """Remove what was written if anything goes wrong, and say what in one line."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, OSError):
+            if error.errno in _FULL:
+                message = f"there is no space left to write {target}; free some or save elsewhere"
+            else:
+                message = f"{target} cannot be written ({error.strerror or error}); save elsewhere"
+            raise StoreError(f"{message} (nothing was left behind).") from error
+        raise
+
+
+def _move(hidden: Path, target: Path) -> None:
+    """Give the finished store its name; an old one goes only when the new one is there."""
+    if not target.exists():
+        hidden.rename(target)
+        return
+    old = hidden.with_suffix(".old")
+    target.rename(old)
+    try:
+        hidden.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _name(target: Path) -> str:
+    """Return the name of the image: the file's without its suffix."""
+    return target.name.removesuffix(".zarr").removesuffix(".ome") or target.name
+
+
+def _share(progress: Progress, repairs: Iterable[SectionRepair]) -> Progress:
+    """Return the progress of the copy, which is all of it where there are no repairs."""
+    share = 1.0 if isinstance(repairs, Sized) and len(repairs) == 0 else _COPYING
+    return lambda fraction, message: progress(fraction * share, message)
+
+
+def _copy(stack: Stack, path: Path, name: str, progress: Progress) -> None:
+    """Copy all sections, and reduce each to every level of the pyramid."""
+    arrays = _create(path, name, stack.shape, stack.dtype, stack.voxel_size)
+    depth = stack.shape[0]
+    progress(0.0, f"copying {depth} sections")
+    for z in range(depth):
+        section = stack.read(z)
+        arrays[0][z] = section
+        for array in arrays[1:]:
+            section = _halve(section, array.shape[1:])
+            array[z] = section
+        progress((z + 1) / depth, f"copied section {z + 1} of {depth}")
+
+
+def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
+    """Reduce a section by two, in bands, so that the float64 sums stay small."""
+    import numpy as np
+
+    out = np.empty(shape, section.dtype)
+    for top in range(0, shape[0], CHUNK):
+        band = section[None, 2 * top : 2 * (top + CHUNK)]
+        out[top : top + CHUNK] = pyramid.downsample(band, _HALVES)[0]
+    return out
+
+
+def _create(
+    path: Path,
+    name: str,
+    shape: tuple[int, int, int],
+    dtype: Any,
+    voxel_size: VoxelSize | None,
+) -> list[zarr.Array]:
+    """Create the group with its metadata and the empty arrays of the pyramid."""
+    import zarr
+
+    shapes = [shape]
+    while max(shapes[-1][1:]) > SMALLEST:
+        z, y, x = shapes[-1]
+        shapes.append((z, -(-y // 2), -(-x // 2)))
+    group = zarr.create_group(str(path), zarr_format=3)
+    group.attrs.put({"ome": _metadata(name, len(shapes), voxel_size)})
+    return [
+        group.create_array(
+            str(level),
+            shape=size,
+            dtype=dtype,
+            chunks=(1, min(size[1], CHUNK), min(size[2], CHUNK)),
+            dimension_names=("z", "y", "x"),
+            # A chunk of -0.0 equals the fill value without being the same bits: keep all.
+            config={"write_empty_chunks": dtype.kind == "f"},
+        )
+        for level, size in enumerate(shapes)
+    ]
+
+
+def _metadata(name: str, levels: int, voxel_size: VoxelSize | None) -> dict[str, Any]:
+    """Return the OME-Zarr 0.5 metadata, checked by their model."""
+    from yaozarrs import v05
+
+    unit = {} if voxel_size is None else {"unit": "nanometer"}
+    z, y, x = voxel_size or (1.0, 1.0, 1.0)
+    datasets = []
+    for level in range(levels):
+        size = 2**level
+        transforms: list[dict[str, Any]] = [
+            {"type": "scale", "scale": [z, y * size, x * size]},
+            # The centre of a reduced pixel is the centre of its block.
+            {"type": "translation", "translation": [0.0, y * (size - 1) / 2, x * (size - 1) / 2]},
+        ]
+        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+    multiscale = {
+        "name": name,
+        "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
+        "datasets": datasets,
+        "type": "mean",
+        "metadata": {"description": "mean of 2 x 2 pixels in y and x, rounded half to even"},
+    }
+    image = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]})
+    return image.model_dump(mode="json", exclude_none=True)
+
+
+def _paste(path: Path, repairs: Iterable[SectionRepair], progress: Progress) -> None:
+    """Write the repairs into the copy, one at a time."""
+    from .stack import open_stack
+
+    copy: Stack | None = None
+    total = len(repairs) if isinstance(repairs, Sized) else None
+    for number, repair in enumerate(repairs, start=1):
+        from .writeback import write_back
+
+        if copy is None:
+            copy = open_stack(path, recover=False)
+        write_back(copy, repair)
+        done = number / total if total else 1 - 0.5**number  # how many will come is not known
+        progress(_COPYING + (1 - _COPYING) * done, f"wrote the repair of section {repair.z}")
