@@ -13,6 +13,7 @@ result has the same marks, journal and way back as a stack that was repaired in 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sized
@@ -79,7 +80,7 @@ def save_ome_zarr(
         If a section cannot be read, or the disk is full or read-only; nothing is left behind.
     """
     target = Path(path).expanduser().absolute()
-    _check_target(stack, target, overwrite)
+    check_target(stack, target, overwrite=overwrite)
     # The hidden name is unique: two who save to the same place do not meet before the end.
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     with _complete_or_absent(hidden, target):
@@ -90,10 +91,25 @@ def save_ome_zarr(
     return target
 
 
-def _check_target(stack: Stack, target: Path, overwrite: bool) -> None:
-    """Refuse a target that would destroy something, before anything is written."""
+def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a target that would destroy something, before anything is written.
+
+    Parameters
+    ----------
+    stack, path, overwrite
+        As for :func:`save_ome_zarr`.
+
+    Raises
+    ------
+    InputError
+        If ``path`` exists, is the stack itself, or its folder does not exist or may not be
+        written to.
+    """
+    target = path.expanduser().absolute()
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist; create it first.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"you may not write to {target.parent}; choose another folder.")
     if stack.path is not None:
         source, new = stack.path.absolute().resolve(), target.resolve()
         if source == new or new in source.parents or source in new.parents:

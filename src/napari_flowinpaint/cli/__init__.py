@@ -1,0 +1,255 @@
+"""``flowinpaint``: the command line.
+
+Here are the commands with their options; what they do is imported when one runs, so that
+``flowinpaint --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .. import __version__
+from ..core.errors import Cancelled, FlowInpaintError, RepairRefused
+from . import _help
+from ._console import BAD_INPUT, DONE, INTERRUPTED, NOT_ALL_DONE, complain, progress_bar, tell
+
+app = typer.Typer(
+    name="flowinpaint",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# typer reads these at run time, and Python 3.10's unions there need Optional
+Stack = Annotated[
+    str,
+    typer.Argument(
+        metavar="STACK",
+        help="OME-Zarr, zarr array, multi-page TIFF, folder of images, or file.h5:/dataset",
+        show_default=False,
+    ),
+]
+Sections = Annotated[
+    Optional[str], typer.Option(help="Sections, counted from 0, for example 3,7-9")  # noqa: UP045
+]
+Channel = Annotated[Optional[int], typer.Option(help="Index on the channel axis")]  # noqa: UP045
+Time = Annotated[Optional[int], typer.Option(help="Index on the time axis")]  # noqa: UP045
+Dataset = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Name of the stack within a zarr group or HDF5 file"),
+]
+VoxelSize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="Z,Y,X", help="Voxel size in nm; overrules the file, e.g. 40,4,4"),
+]
+
+
+def _show_version(show: bool) -> None:
+    if show:
+        tell(f"flowinpaint {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(help=_help.ALL)
+def _flowinpaint(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version"),
+    ] = False,
+) -> None:
+    """Show the version, or the commands."""
+
+
+@app.command(help=_help.REPAIR, short_help="Replace the damaged pixels of a stack")
+def repair(
+    stack: Stack,
+    mask: Annotated[
+        str,
+        typer.Option(
+            help="Mask of the stack's shape, not zero where damaged; "
+            "with one section in --sections also a single image",
+            show_default=False,
+        ),
+    ],
+    sections: Sections = None,
+    method: Annotated[str, typer.Option(help="Method, or auto")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps")] = "auto",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="OUT.zarr", help="New OME-Zarr with all sections"),
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Write into STACK")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT.zarr if it exists")
+    ] = False,
+    report: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="REPORT.json", help="Scores, windows, neighbours, seconds"),
+    ] = None,
+    max_gap: Annotated[
+        int, typer.Option(min=1, help="Largest distance to a guiding section, in sections")
+    ] = 5,
+    grain: Annotated[
+        bool, typer.Option(help="Give repaired pixels the grain of the section")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the grain")] = 0,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    mask_dataset: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Name of the mask within a zarr group or HDF5 file"),
+    ] = None,
+    voxel_size: VoxelSize = None,
+) -> int:
+    """Replace damaged pixels."""
+    from ..core.errors import InputError
+    from ..core.types import RepairOptions
+    from ._commands import repair_stack
+    from ._parse import parse_numbers
+    from ._repair import RepairCommand
+
+    if in_place == (output is not None):
+        raise InputError("say where to write: either --output OUT.zarr or --in-place.")
+    command = RepairCommand(
+        stack=stack,
+        mask=mask,
+        sections=sections,
+        method=method,
+        device=device,
+        options=RepairOptions(max_gap=max_gap, grain=grain, seed=seed),
+        output=output,
+        overwrite=overwrite,
+        report=report,
+        channel=channel,
+        time=time,
+        dataset=dataset,
+        mask_dataset=mask_dataset,
+        voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+    )
+    return repair_stack(command)
+
+
+@app.command(help=_help.REVERT, short_help="Restore the original pixels")
+def revert(stack: Stack, sections: Sections = None) -> int:
+    """Restore original pixels."""
+    from ._commands import revert_stack
+
+    return revert_stack(stack, sections)
+
+
+@app.command(help=_help.HISTORY, short_help="List the repairs of a stack")
+def history(stack: Stack) -> int:
+    """List repairs."""
+    from ._commands import list_history
+
+    return list_history(stack)
+
+
+@app.command(help=_help.BENCHMARK, short_help="Compare methods on intact sections")
+def benchmark(
+    stack: Stack,
+    spacing: Annotated[
+        int, typer.Option(min=1, help="Distance of the guiding sections, in sections")
+    ] = 1,
+    fractions: Annotated[str, typer.Option(help="Masked shares of a section")] = "0.1,0.3,0.5",
+    methods: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Methods and peers, separated by commas; all by default"),
+    ] = None,
+    shapes: Annotated[
+        str, typer.Option(help="Kinds of masks: irregular, rectangular")
+    ] = "irregular,rectangular",
+    sections: Sections = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="TABLE.md", help="Write the table as Markdown"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the masks")] = 0,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    voxel_size: VoxelSize = None,
+) -> int:
+    """Compare methods."""
+    from ._commands import benchmark_stack
+    from ._parse import parse_names, parse_numbers
+
+    return benchmark_stack(
+        stack,
+        spacing=spacing,
+        fractions=parse_numbers(fractions, "--fractions"),
+        methods=None if methods is None else parse_names(methods),
+        shapes=parse_names(shapes),
+        sections=sections,
+        output=output,
+        seed=seed,
+        opening={
+            "channel": channel,
+            "time": time,
+            "dataset": dataset,
+            "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        },
+    )
+
+
+@app.command(help=_help.DEMO, short_help="Repair a synthetic stack and show it")
+def demo(
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where to put the sample; a temporary folder by default"),
+    ] = None,
+    window: Annotated[bool, typer.Option(help="Open napari (offscreen without a display)")] = True,
+) -> int:
+    """Repair a synthetic stack."""
+    from ..demo import run_demo
+
+    return run_demo(folder, window=window)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. Errors of the user become one line on stderr."""
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="flowinpaint", standalone_mode=False)
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
+        code = INTERRUPTED
+    except RepairRefused as error:
+        complain(error)
+        return NOT_ALL_DONE
+    except FlowInpaintError as error:
+        complain(error)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # the reader of our output has gone (… | head): what it wanted was done
+        sys.stderr.close()
+        return NOT_ALL_DONE
+    except OSError as error:
+        complain(f"{error}; nothing more was written.")
+        return BAD_INPUT
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not typer telling of a wrong option: a bug
+            raise
+        complain(f"{error.format_message().rstrip('.')}. See flowinpaint --help.")
+        return BAD_INPUT
+    if code == INTERRUPTED:
+        complain("interrupted.")
+    return code if isinstance(code, int) else DONE
+
+
+def main() -> None:
+    """Run ``flowinpaint`` (the console script)."""
+    import logging
+    import warnings
+
+    if not sys.warnoptions:  # libraries' warnings are for developers: python -W default shows them
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+    sys.exit(run(sys.argv[1:]))
+
+
+__all__ = ["app", "main", "progress_bar", "run"]

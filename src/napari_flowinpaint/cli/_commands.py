@@ -1,0 +1,161 @@
+"""What the commands do, once their options are parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import FlowInpaintError, InputError
+from ._console import BAD_INPUT, DONE, INTERRUPTED, NOT_ALL_DONE, complain, progress_bar, tell
+from ._parse import check_file, parse_sections
+from ._repair import NothingRepaired, RepairCommand, plan_repair, run_repair
+from ._report import RepairReport
+
+
+def repair_stack(command: RepairCommand) -> int:
+    """Check, repair, report; return the exit code."""
+    plan = plan_repair(command)
+    for message in plan.stack.messages:
+        tell(f"note: {message}")
+    report = RepairReport(plan)
+    error: BaseException | None = None
+    try:
+        with progress_bar("repair") as progress:
+            run_repair(plan, lambda outcome: tell(report.add(outcome)), progress)
+    except NothingRepaired:
+        pass
+    except (FlowInpaintError, KeyboardInterrupt) as caught:
+        error = caught
+    if command.report is not None and report.sections:
+        report.save(command.report)
+    if command.output is not None and error is None and report.count("repaired"):
+        tell(f"written: {command.output}")
+    return _conclude(command, report, error)
+
+
+def _conclude(command: RepairCommand, report: RepairReport, error: BaseException | None) -> int:
+    """Say what is left to say on stderr; return the exit code."""
+    written = report.repaired if command.output is None else ()
+    kept = f" Written before that: section {_list(written)}." if written else ""
+    if isinstance(error, KeyboardInterrupt):
+        complain(f"interrupted.{kept}")
+        return INTERRUPTED
+    if error is not None:
+        complain(f"{error}{kept}")
+        return NOT_ALL_DONE if written else BAD_INPUT
+    if not report.unrepaired:
+        return DONE
+    first = report.unrepaired[0]
+    if len(report.sections) == 1:
+        complain(first["message"])
+    else:
+        missing = _list([record["section"] for record in report.unrepaired])
+        complain(
+            f"{len(report.unrepaired)} of {len(report.sections)} sections were not repaired: "
+            f"{missing} (section {first['section']}: {first['message']})"
+        )
+    nothing_done = not report.repaired and not report.count("refused")
+    return BAD_INPUT if nothing_done else NOT_ALL_DONE
+
+
+def _list(numbers: Any) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def revert_stack(path: str, sections: str | None) -> int:
+    """Undo repairs; return the exit code."""
+    from ..core.stack import open_stack
+    from ..core.writeback import history, revert
+
+    stack = open_stack(path)
+    for message in stack.messages:
+        tell(f"note: {message}")
+    repaired = {entry.z for entry in history(stack) if entry.state == "committed"}
+    if sections is None:
+        chosen = sorted(repaired)
+    else:
+        chosen = list(parse_sections(sections, stack.shape[0]))
+        untouched = [z for z in chosen if z not in repaired]
+        if untouched:
+            raise InputError(
+                f"section {_list(untouched)} has no repair to undo; "
+                f"'flowinpaint history {path}' lists what there is."
+            )
+    for z in chosen:
+        undone = revert(stack, z=z)
+        tell(f"section {z}: original pixels restored (repair {_list(undone)})")
+    if not chosen:
+        tell("there is no repair to undo.")
+    return DONE
+
+
+def list_history(path: str) -> int:
+    """Print the repairs of a stack; return the exit code."""
+    from ..core.stack import open_stack
+    from ..core.writeback import history
+
+    stack = open_stack(path)
+    for message in stack.messages:
+        tell(f"note: {message}")
+    entries = history(stack)
+    if not entries:
+        tell("no repairs.")
+        return DONE
+    rows = [("repair", "section", "state", "pixels", "method", "guided by", "time (UTC)")]
+    for entry in entries:
+        record = entry.provenance
+        rows.append(
+            (
+                str(entry.id),
+                str(entry.z),
+                entry.state,
+                str(record.mask_pixels),
+                record.method,
+                ",".join(map(str, record.neighbours)) or "-",
+                record.time[:19].replace("T", " "),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        tell("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return DONE
+
+
+def benchmark_stack(
+    path: str,
+    *,
+    spacing: int,
+    fractions: tuple[float, ...],
+    methods: tuple[str, ...] | None,
+    shapes: tuple[str, ...],
+    sections: str | None,
+    output: Path | None,
+    seed: int,
+    opening: Mapping[str, Any],
+) -> int:
+    """Run the benchmark, print its table; return the exit code."""
+    from ..core.benchmark import run_benchmark
+    from ..core.stack import open_stack
+
+    if output is not None:
+        check_file(output, "--output")
+    stack = open_stack(path, **opening)
+    for message in stack.messages:
+        tell(f"note: {message}")
+    with progress_bar("benchmark") as progress:
+        table = run_benchmark(
+            stack,
+            spacing=spacing,
+            fractions=fractions,
+            methods=methods,
+            shapes=shapes,
+            sections=None if sections is None else parse_sections(sections, stack.shape[0]),
+            seed=seed,
+            progress=progress,
+        )
+    tell(table.to_text())
+    if output is not None:
+        output.write_text(table.to_markdown() + "\n")
+        tell(f"written: {output}")
+    return DONE

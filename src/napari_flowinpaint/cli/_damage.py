@@ -1,0 +1,167 @@
+"""The masks of a stack as the command line gets them: read section by section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.types import AnyImage, BoolImage, Box
+
+if TYPE_CHECKING:
+    from ..core.stack import Stack
+
+
+class Damage:
+    """Which pixels of which section are damaged.
+
+    Nothing is kept but the section read last, so that memory does not grow with the stack.
+
+    Parameters
+    ----------
+    source
+        A volume of the stack's shape, or one section (Y, X); non-zero where damaged.
+    shape
+        (Z, Y, X) of the stack.
+    section
+        The section a single mask belongs to; None for a volume.
+    """
+
+    def __init__(
+        self, source: Stack | AnyImage, shape: tuple[int, int, int], section: int | None = None
+    ) -> None:
+        self._source = source
+        self._shape = shape
+        self._section = section
+
+    def read(self, z: int, box: Box | None = None) -> BoolImage:
+        """Return the damage of a section, or of a box of it: bool, True = damaged."""
+        if isinstance(self._source, np.ndarray):
+            box = box or Box.whole(self._shape[1:])
+            if z != self._section:
+                return np.zeros(box.shape, dtype=bool)
+            return np.asarray(self._source[box.slices] != 0)
+        return np.asarray(self._source.read(z, box) != 0)
+
+
+def open_damage(
+    path: Path | str,
+    shape: tuple[int, int, int],
+    sections: tuple[int, ...] | None,
+    *,
+    dataset: str | None = None,
+) -> Damage:
+    """Open a mask and compare it with the stack.
+
+    Parameters
+    ----------
+    path
+        What :func:`~napari_flowinpaint.core.stack.open_mask` opens; or, where exactly one
+        section is asked for, a single image (TIFF, PNG or 2-D zarr array) of its shape.
+    shape
+        (Z, Y, X) of the stack.
+    sections
+        The sections asked for; None for all.
+    dataset
+        Name of the mask within a zarr group or an HDF5 file.
+
+    Raises
+    ------
+    InputError
+        If the mask cannot be opened or does not fit the stack.
+    """
+    from ..core.stack import open_mask
+
+    single = _read_image(Path(path))
+    if single is not None:
+        return _single_section(single, path, shape, sections)
+    volume = open_mask(path, dataset=dataset)
+    if volume.shape != shape:
+        raise InputError(
+            f"the mask {path} has the shape {volume.shape} but the stack has {shape}; "
+            "give a mask of the stack's shape, or one section with --sections."
+        )
+    return Damage(volume, shape)
+
+
+def _single_section(
+    mask: AnyImage,
+    path: Path | str,
+    shape: tuple[int, int, int],
+    sections: tuple[int, ...] | None,
+) -> Damage:
+    """Return the damage of one section that came as an image."""
+    if mask.ndim != 2:
+        raise InputError(f"the mask {path} is colour; convert it to one grey channel first.")
+    if sections is None or len(sections) != 1:
+        raise InputError(
+            f"the mask {path} is a single section; say which one it belongs to with --sections, "
+            "or give a mask of the stack's shape."
+        )
+    if mask.shape != shape[1:]:
+        raise InputError(
+            f"the mask {path} has the shape {mask.shape} but a section has {shape[1:]}; "
+            "give a mask of the section's shape."
+        )
+    return Damage(mask, shape, sections[0])
+
+
+def _read_image(path: Path) -> AnyImage | None:
+    """Return a single image, or None where the path holds anything else."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".png":
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return np.asarray(image)
+        if suffix in (".tif", ".tiff"):
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                single = len(file.series) == 1 and len(file.series[0].shape) == 2
+                return np.asarray(file.asarray()) if single else None
+        if (path / "zarr.json").is_file() or (path / ".zarray").is_file():
+            import zarr
+
+            node = zarr.open(str(path), mode="r")
+            if isinstance(node, zarr.Array) and node.ndim == 2:
+                return np.asarray(node[...])
+    except Exception:  # not an image after all: open_mask says what is wrong with it
+        return None
+    return None
+
+
+def find_damaged(damage: Damage, depth: int, sections: tuple[int, ...] | None) -> dict[int, Box]:
+    """Return the box of the damage of every section that is to be repaired.
+
+    Parameters
+    ----------
+    damage
+        The masks.
+    depth
+        Number of sections of the stack.
+    sections
+        Those asked for; None for all that are damaged.
+
+    Raises
+    ------
+    InputError
+        If a section that was asked for, or the whole mask, is empty.
+    StoreError
+        If the mask cannot be read.
+    """
+    found: dict[int, Box] = {}
+    for z in range(depth) if sections is None else sections:
+        box = Box.of_mask(damage.read(z))
+        if box is not None:
+            found[z] = box
+        elif sections is not None:
+            raise InputError(
+                f"the mask of section {z} is empty; paint the damage or leave the section out."
+            )
+    if not found:
+        raise InputError("the mask is empty: no section has damage; paint it first.")
+    return found

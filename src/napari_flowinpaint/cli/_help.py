@@ -1,0 +1,81 @@
+"""The texts of ``--help``. A line with a lone backspace keeps the lines below it as they are."""
+
+ALL = """\
+Repair damaged sections of volume electron microscopy stacks.
+
+\b
+Examples:
+  flowinpaint demo
+  flowinpaint repair stack.zarr --mask damage.zarr --in-place
+  flowinpaint repair stack.tif --mask damage.tif --output repaired.zarr
+  flowinpaint history stack.zarr
+  flowinpaint revert stack.zarr --sections 3
+
+'flowinpaint COMMAND --help' tells more.
+"""
+
+REPAIR = """\
+Replace the damaged pixels of a stack, guided by the neighbouring sections.
+
+STACK is repaired in place (OME-Zarr and zarr on a local disk: journalled, marked in
+labels/synthetic, revertible) or written to a new OME-Zarr of the same shape and dtype.
+A section that has no usable neighbour is refused and said so; the others are repaired.
+
+\b
+Examples:
+  flowinpaint repair stack.zarr --mask damage.zarr --in-place
+  flowinpaint repair stack.zarr --mask damage.zarr --sections 3,7-9 --in-place
+  flowinpaint repair stack.tif --mask damage.tif --output repaired.zarr --report report.json
+  flowinpaint repair a.h5:/volumes/raw --mask a.h5:/volumes/damage --output repaired.zarr
+  flowinpaint repair stack.zarr --sections 12 --mask section12.png --in-place
+
+\b
+Exit codes:
+  0    all that was asked was done
+  1    some sections were refused or failed; all others were done
+  2    the request or the data are wrong; nothing was written
+  130  interrupted; sections written before that stay written
+"""
+
+REVERT = """\
+Restore the original pixels of repaired sections, byte for byte.
+
+Without --sections every repair in STACK is undone.
+
+\b
+Examples:
+  flowinpaint revert stack.zarr --sections 3
+  flowinpaint revert stack.zarr
+"""
+
+HISTORY = """\
+List the repairs that were written into a stack.
+
+\b
+Example:
+  flowinpaint history stack.zarr
+"""
+
+BENCHMARK = """\
+Compare methods on intact sections of a stack, damaged on purpose.
+
+Scores are taken inside the masks only. Intact sections are needed; say which with --sections
+where not all are.
+
+\b
+Examples:
+  flowinpaint benchmark stack.zarr
+  flowinpaint benchmark fibsem.tif --spacing 4 --fractions 0.3 --output table.md
+"""
+
+DEMO = """\
+Damage a synthetic stack in several ways, repair it, score it and show it in napari.
+
+Without a display the window is rendered offscreen (this needs Xvfb) and screenshots are left
+beside the sample.
+
+\b
+Examples:
+  flowinpaint demo
+  flowinpaint demo --folder demo --no-window
+"""

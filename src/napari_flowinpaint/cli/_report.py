@@ -1,0 +1,129 @@
+"""What became of the sections: lines for the terminal, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..core.types import Patch
+from ._repair import Outcome, Plan
+
+
+class RepairReport:
+    """Collects the outcomes of one run; keeps numbers, no pixels.
+
+    Parameters
+    ----------
+    plan
+        The plan that is carried out.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._started = datetime.now(timezone.utc)
+        self.sections: list[dict[str, Any]] = []
+
+    def add(self, outcome: Outcome) -> str:
+        """Note an outcome; return it as one line of text."""
+        record: dict[str, Any] = {
+            "section": outcome.z,
+            "status": outcome.status,
+            "message": outcome.message,
+            "repair_id": outcome.repair_id,
+            "seconds": round(outcome.seconds, 3),
+            "windows": [],
+        }
+        if outcome.repair is not None:
+            record["windows"] = [_window(patch) for patch in outcome.repair.patches]
+            record["provenance"] = outcome.repair.provenance.to_dict()
+        self.sections.append(record)
+        return _line(outcome)
+
+    def count(self, status: str) -> int:
+        """Return how many sections ended like this."""
+        return sum(record["status"] == status for record in self.sections)
+
+    @property
+    def repaired(self) -> list[int]:
+        """Numbers of the sections that were repaired."""
+        return [record["section"] for record in self.sections if record["status"] == "repaired"]
+
+    @property
+    def unrepaired(self) -> list[dict[str, Any]]:
+        """Records of the sections that were refused or failed."""
+        return [record for record in self.sections if record["status"] != "repaired"]
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON; numbers that JSON does not know become null."""
+        command = self._plan.command
+        stack = self._plan.stack
+        content = {
+            "flowinpaint": __version__,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(timezone.utc) - self._started).total_seconds(), 3),
+            "stack": command.stack,
+            "shape": stack.shape,
+            "dtype": str(stack.dtype),
+            "voxel_size_nm": stack.voxel_size,
+            "mask": command.mask,
+            "output": None if command.output is None else str(command.output),
+            "method": command.method,
+            "device": command.device,
+            "options": asdict(command.options),
+            "requested": list(self._plan.sections),
+            "repaired": self.count("repaired"),
+            "refused": self.count("refused"),
+            "failed": self.count("failed"),
+            "sections": self.sections,
+        }
+        path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _window(patch: Patch) -> dict[str, Any]:
+    """Return what is reported of one window."""
+    box = patch.box
+    mask = patch.mask
+    return {
+        "box_yxyx": [box.y0, box.x0, box.y1, box.x1],
+        "components": sorted(set(patch.components[mask].tolist())),
+        "pixels": int(mask.sum()),
+        "previous": patch.neighbours[0],
+        "following": patch.neighbours[1],
+        "alpha": patch.alpha,
+        "method": patch.method,
+        "confidence": float(patch.confidence[mask].mean()) if mask.any() else None,
+        "seconds": round(patch.seconds, 3),
+        "scores": patch.scores,
+    }
+
+
+def _line(outcome: Outcome) -> str:
+    """Return an outcome in words."""
+    repair = outcome.repair
+    if repair is None:
+        return f"section {outcome.z}: {outcome.status}: {outcome.message}"
+    record = repair.provenance
+    guides = " and ".join(map(str, record.neighbours)) or "none"
+    windows = len(repair.patches)
+    number = "" if outcome.repair_id is None else f", repair {outcome.repair_id}"
+    return (
+        f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
+        f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
+        f"{outcome.seconds:.1f} s{number}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON knows it: NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.item() if hasattr(value, "item") else value
