@@ -1,4 +1,4 @@
-"""One resolution of a stack: any array, read and written as ``zyx``."""
+"""What every reader returns: the resolutions of a stack, read and written as ``zyx``."""
 
 from __future__ import annotations
 
@@ -182,6 +182,46 @@ class Opened:
     group_path: Path | None = None
     zarr_format: int | None = None
     ngff_version: str | None = None
+
+
+class Planes:
+    """Base of the sources that are one image per section: ``zyx``, indexed lazily."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    def plane(self, z: int, rows: slice, columns: slice) -> AnyImage:
+        """Return a part of section ``z``."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: tuple[Any, Any, Any]) -> AnyImage:
+        z, y, x = key
+        # An integer row or column is read as a line and dropped at the end.
+        rows, columns = (
+            k if isinstance(k, slice) else slice(k % n, k % n + 1)
+            for k, n in zip((y, x), self.shape[1:], strict=True)
+        )
+        drop = tuple(slice(None) if isinstance(k, slice) else 0 for k in (y, x))
+        if not isinstance(z, slice):
+            if not -self.shape[0] <= z < self.shape[0]:
+                raise IndexError(f"section {z} of {self.shape[0]}")
+            return self.plane(int(z) % self.shape[0], rows, columns)[drop]
+        sections = range(*z.indices(self.shape[0]))
+        height, width = (
+            len(range(*k.indices(n))) for k, n in zip((rows, columns), self.shape[1:], strict=True)
+        )
+        out = np.empty((len(sections), height, width), self.dtype)
+        for i, section in enumerate(sections):
+            out[i] = self.plane(section, rows, columns)
+        return out[(slice(None), *drop)]
+
+
+def not_in_place(kind: str) -> str:
+    """Return why data of a kind that is no zarr store may not be written in place."""
+    return (
+        f"{kind} cannot be written in place; write the result elsewhere with --output "
+        "(or Save as OME-Zarr)"
+    )
 
 
 def check_dtype(dtype: Any, what: str, allowed: Sequence[str] = DTYPES) -> None:

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from ._axes import check_voxel_size, resolve_axes
-from ._file_readers import open_folder, open_hdf5, open_tiff, split_hdf5
+from ._hdf5_reader import open_hdf5, split_hdf5
+from ._image_reader import open_folder
 from ._levels import DTYPES, Level, Opened, ZyxView, check_dtype
 from ._polarity import contrast_polarity
+from ._tiff_reader import open_tiff
 from ._zarr_reader import is_zarr_node, open_zarr
 from .errors import FlowInpaintError, InputError, StoreError
 from .types import AnyImage, Box, VoxelSize
@@ -84,10 +86,8 @@ class Stack:
         InputError
             If it is no stack (2-D, colour), or of a dtype that is not supported.
         """
-        arrays = list(array) if isinstance(array, (list, tuple)) else [array]
-        is_pyramid = hasattr(array, "shapes") and not hasattr(array, "dtype")
-        if is_pyramid:  # napari's MultiScaleData
-            arrays = [array[i] for i in range(len(array))]
+        # No array type is a Sequence; lists, tuples and a viewer's multiscale data are.
+        arrays = list(array) if isinstance(array, Sequence) else [array]
         if not arrays or not all(hasattr(a, "shape") and hasattr(a, "dtype") for a in arrays):
             raise InputError(f"{name} is not an array but {type(array).__name__}; give an array.")
         check_dtype(arrays[0].dtype, name)
@@ -352,11 +352,21 @@ def _read(
         _must_exist(where)
         return open_zarr(where, **chosen), where
     _must_exist(where)
+    if _is_hdf5(where):
+        return open_hdf5(where, dataset, **chosen), where
     if dataset is not None:
         raise InputError(f"{path} has no datasets within; leave out dataset {dataset!r}.")
     if where.is_dir():
         return open_folder(where), where
     return open_tiff(where, **chosen), where
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Return whether a file of any name is HDF5, by its first bytes."""
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def _must_exist(path: Path) -> None:

@@ -1,0 +1,208 @@
+"""Open multi-page TIFF stacks (plain, ImageJ, OME), lazily and read-only."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._axes import Axes, nanometres, resolve_axes
+from ._levels import Level, Opened, Planes, not_in_place
+from .errors import InputError
+from .types import AnyImage, VoxelSize
+
+
+class TiffPages(Planes):
+    """The sections of a TIFF series: pages, or planes of one contiguous block.
+
+    Only the strips or tiles that a region touches are read and decoded. File positions are
+    shared by all threads, so that reading the bytes (not decoding them) is under a lock.
+
+    Parameters
+    ----------
+    series
+        A ``tifffile.TiffPageSeries``.
+    axes
+        Its axes, with c and t chosen.
+    """
+
+    def __init__(self, series: Any, axes: Axes) -> None:
+        self.shape = axes.shape(series.shape)
+        self.dtype = np.dtype(series.dtype)
+        self._series = series
+        self._lock = threading.Lock()
+        # Where all planes lie one behind the other, without compression (also the planes of a
+        # large ImageJ file, which has one page only).
+        self._offset = None if series.is_multifile else series.dataoffset
+        leading = [np.intp(n) for n in series.shape[:-2]]
+        self._numbers = [
+            int(np.ravel_multi_index(axes.index(z, 0, 0)[:-2], leading))
+            for z in range(self.shape[0])
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a page for every plane that the metadata announce."""
+        return self._offset is not None or max(self._numbers) < len(self._series.pages)
+
+    def plane(self, z: int, rows: slice, columns: slice) -> AnyImage:
+        """Return a part of section ``z``."""
+        top, bottom, step = rows.indices(self.shape[1])
+        left, right, across = columns.indices(self.shape[2])
+        number = self._numbers[z]
+        if self._offset is not None:
+            block = self._contiguous(self._offset, number, top, bottom)[:, left:right]
+        else:
+            block = self._segments(number, top, bottom, left, right)
+        return block[::step, ::across]
+
+    def _contiguous(self, offset: int, number: int, top: int, bottom: int) -> AnyImage:
+        """Read rows of plane ``number`` of the block without compression at ``offset``."""
+        handle = self._series.parent.filehandle
+        width = self.shape[2]
+        stored = self.dtype.newbyteorder(self._series.parent.byteorder)
+        start = (number * self.shape[1] + top) * width * stored.itemsize
+        with self._lock:
+            handle.seek(offset + start)
+            data = handle.read((bottom - top) * width * stored.itemsize)
+        return np.frombuffer(data, stored).reshape(bottom - top, width)
+
+    def _segments(self, number: int, top: int, bottom: int, left: int, right: int) -> AnyImage:
+        """Read and decode the strips or tiles of page ``number`` that touch a region."""
+        out = np.zeros((bottom - top, right - left), self.dtype)
+        with self._lock:  # pages are parsed on first access
+            page = self._series.pages[number]
+            if page is None:
+                raise OSError("the file with this section is missing")
+            frame = page.keyframe
+            decode = frame.decode
+            places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+            extra = {}
+            if frame.compression in (6, 7, 34892, 33007):  # JPEG keeps its tables apart
+                extra = {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}
+        high, wide = (
+            (frame.tilelength, frame.tilewidth)
+            if frame.is_tiled
+            else (frame.rowsperstrip, frame.imagewidth)
+        )
+        per_row = -(-frame.imagewidth // wide)
+        for row in range(top // high, -(-bottom // high)):
+            for column in range(left // wide, -(-right // wide)):
+                index = row * per_row + column
+                offset, count = places[index]
+                if count == 0:
+                    continue  # a sparse TIFF leaves empty segments out
+                with self._lock:
+                    handle = page.parent.filehandle
+                    if handle.closed:  # a further file of a multi-file OME-TIFF
+                        handle.open()
+                    handle.seek(offset)
+                    data = handle.read(count)
+                if len(data) != count:
+                    raise OSError(f"the file ends within strip or tile {index}")
+                segment = np.asarray(decode(data, index, **extra)[0])[0, :, :, 0]
+                y, x = row * high, column * wide
+                y0, y1 = max(y, top), min(y + segment.shape[0], bottom)
+                x0, x1 = max(x, left), min(x + segment.shape[1], right)
+                out[y0 - top : y1 - top, x0 - left : x1 - left] = segment[
+                    y0 - y : y1 - y, x0 - x : x1 - x
+                ]
+        return out
+
+
+def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None) -> Opened:
+    """Open the first stack of a TIFF file; no pixel is read.
+
+    Raises
+    ------
+    InputError
+        If it is no TIFF, colour, or a single image.
+    """
+    import tifffile
+
+    try:
+        file = tifffile.TiffFile(path)
+        series = file.series
+    except Exception as error:  # whatever the damaged tags lead to
+        raise InputError(
+            f"{path} cannot be read as a TIFF stack ({error}); give an OME-Zarr, a zarr array, a "
+            "multi-page TIFF, an HDF5 dataset or a folder with one image per section."
+        ) from error
+    stacks = [s for s in series if s.ndim >= 3 and "S" not in s.axes]
+    if not stacks:
+        shape = series[0].shape if series else ()
+        colour = bool(series) and "S" in series[0].axes
+        file.close()
+        raise InputError(
+            f"{path} is colour (shape {shape}); convert it to one grey channel first."
+            if colour
+            else f"{path} is not a stack but a single image of shape {shape}; give a stack "
+            "with several sections, or a folder with one image per section."
+        )
+    found = stacks[0]
+    if found.dtype is None:
+        raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
+    names, messages = _tiff_axes(found)
+    axes = resolve_axes(names, found.shape, what=str(path), channel=channel, time=time)
+    if axes.zyx[1:] != (found.ndim - 2, found.ndim - 1):
+        raise InputError(
+            f"{path} has its axes in the order {found.axes}; save it with Y and X last."
+        )
+    pages = TiffPages(found, axes)
+    if not pages.complete:
+        raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
+    return Opened(
+        kind="tiff",
+        name=path.name.partition(".")[0],
+        levels=(Level(pages),),
+        voxel_size=_tiff_voxel_size(file, found),
+        why_not_writable=not_in_place("a TIFF file"),
+        messages=messages,
+    )
+
+
+def _tiff_axes(series: Any) -> tuple[list[str], tuple[str, ...]]:
+    """Name the axes of a series; an axis of unknown meaning, or time, may be z."""
+    names = [a.lower() for a in series.axes]
+    if "z" in names:
+        return names, ()
+    for candidate in ("q", "i", "t"):  # unknown, pages, frames: ImageJ's default for a stack
+        if candidate in names and series.shape[names.index(candidate)] > 1:
+            names[names.index(candidate)] = "z"
+            told = f"The file calls its sections time points ({series.axes}); they are read as z."
+            return names, (told,) if candidate == "t" else ()
+    return names, ()
+
+
+def _tiff_voxel_size(file: Any, series: Any) -> VoxelSize | None:
+    """Return the voxel size from OME-XML or ImageJ; plain resolution tags know no z."""
+    if file.is_ome and file.ome_metadata:
+        from tifffile import xml2dict
+
+        image = xml2dict(file.ome_metadata).get("OME", {}).get("Image", {})
+        image = image[0] if isinstance(image, list) else image
+        pixels = image.get("Pixels", {})
+        sizes = [pixels.get(f"PhysicalSize{a}") for a in "ZYX"]
+        units = [pixels.get(f"PhysicalSize{a}Unit", "µm") for a in "ZYX"]
+        if all(isinstance(s, (int, float)) for s in sizes):
+            return nanometres(sizes, units)
+        return None
+    if file.is_imagej:
+        told = file.imagej_metadata or {}
+        tags = file.pages[0].tags
+        spacing, unit = told.get("spacing"), told.get("unit")
+        if spacing is None or "XResolution" not in tags or "YResolution" not in tags:
+            return None
+        per_unit = [_ratio(tags[name].value) for name in ("YResolution", "XResolution")]
+        if 0 in per_unit:
+            return None
+        return nanometres([abs(spacing), 1 / per_unit[0], 1 / per_unit[1]], [unit] * 3)
+    return None
+
+
+def _ratio(value: Any) -> float:
+    """Return a TIFF rational as a number."""
+    above, below = value
+    return float(above) / float(below) if below else 0.0
