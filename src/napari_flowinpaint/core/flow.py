@@ -1,38 +1,301 @@
-"""Optical flow: estimate, extrapolate, warp.
+"""Optical flow between sections: align coarsely, estimate, extrapolate, compose, warp.
 
 A flow is ``(2, H, W)`` float32 in pixels, order ``(dy, dx)``, on the grid of the *target*:
-``target(x) = source(x + flow(x))``.
+``target(x) = source(x + flow(x))``. Images are float32 and, where flow is estimated, stretched
+so that tissue fills 0..255 (see :func:`estimate_flow`).
+
+An alignment is a ``(2, 3)`` float32 affine matrix in OpenCV's order ``(x, y)``, with the same
+meaning: it maps a pixel of the target to where the source is sampled.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
-from .types import FloatImage
+from .types import BoolImage, FloatImage
+
+Flow = npt.NDArray[np.float32]
+Affine = npt.NDArray[np.float32]
+
+#: Above this many pixels a flow is estimated on a reduced image and enlarged: deformation of
+#: sections is smooth, and the search would dominate the cost of large windows.
+_MOST_FLOW_PIXELS = 1536 * 1536
+#: Longest side of the image on which sections are aligned coarsely.
+_COARSE_SIDE = 256
+#: A coarse alignment must raise the correlation by this much to be believed.
+_TRANSLATION_GAIN = 0.02
+_AFFINE_GAIN = 0.01
+IDENTITY: Affine = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 
 
-def to_uint8(image: FloatImage, low: float, high: float) -> np.ndarray:
-    """Stretch grey values ``low..high`` to 0..255."""
-    scale = 255.0 / max(high - low, 1e-12)
-    return np.clip((image - low) * scale, 0, 255).astype(np.uint8)
+def estimate_flow(target: FloatImage, source: FloatImage, initial: Flow | None = None) -> Flow:
+    """Estimate dense optical flow with DIS (dense inverse search).
+
+    Parameters
+    ----------
+    target, source
+        (H, W) float32, grey values 0..255 (clipped).
+    initial
+        Flow to start from.
+
+    Returns
+    -------
+    flow
+        (2, H, W) float32: ``target(x) = source(x + flow(x))``.
+    """
+    shape = target.shape
+    shrink = max(1.0, float(np.sqrt(target.size / _MOST_FLOW_PIXELS)))
+    # DIS needs a few patches on its coarsest level.
+    size = (max(int(shape[1] / shrink), 16), max(int(shape[0] / shrink), 16))
+    images = [_to_uint8(image, size) for image in (target, source)]
+    start = None
+    if initial is not None:
+        start = _resize_flow(initial, size).transpose(1, 2, 0)[..., ::-1].copy()
+    xy = _dis().calc(images[0], images[1], start)
+    return _resize_flow(xy[..., ::-1].transpose(2, 0, 1), (shape[1], shape[0]))
 
 
-def estimate_flow(target: FloatImage, source: FloatImage) -> FloatImage:
-    """Return the flow on the target's grid, ``target(x) = source(x + flow(x))`` (DIS)."""
+def _dis() -> Any:
+    """Return DIS with patches larger than the grain of an EM section (12 pixels)."""
     import cv2
 
-    low, high = np.percentile(target, (0.5, 99.5))
-    low_s, high_s = np.percentile(source, (0.5, 99.5))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    xy = dis.calc(to_uint8(target, low, high), to_uint8(source, low_s, high_s), None)
-    return np.ascontiguousarray(xy[..., ::-1].transpose(2, 0, 1))
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis.setFinestScale(1)
+    dis.setPatchSize(12)
+    dis.setPatchStride(4)
+    dis.setGradientDescentIterations(25)
+    dis.setVariationalRefinementIterations(5)
+    return dis
 
 
-def warp(source: FloatImage, flow: FloatImage) -> FloatImage:
-    """Return ``source(x + flow(x))``, bilinear, edges replicated."""
+def _to_uint8(image: FloatImage, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Clip to 0..255 and resize to ``size`` (width, height)."""
     import cv2
 
-    rows, columns = np.indices(source.shape, dtype=np.float32)
+    clipped = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    if (clipped.shape[1], clipped.shape[0]) == size:
+        return clipped
+    return cv2.resize(clipped, size, interpolation=cv2.INTER_AREA)
+
+
+def _resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
+    """Resize a flow to ``size`` (width, height); displacements scale with it."""
+    import cv2
+
+    height, width = flow.shape[1:]
+    if (width, height) == size:
+        return np.ascontiguousarray(flow, dtype=np.float32)
+    scale = (size[1] / height, size[0] / width)
+    parts = [
+        cv2.resize(np.ascontiguousarray(f), size, interpolation=cv2.INTER_LINEAR) * s
+        for f, s in zip(flow, scale, strict=True)
+    ]
+    return np.stack(parts).astype(np.float32)
+
+
+def _grid(shape: tuple[int, ...]) -> tuple[FloatImage, FloatImage]:
+    """Return row and column numbers that broadcast to ``shape``."""
+    rows = np.arange(shape[0], dtype=np.float32)[:, None]
+    columns = np.arange(shape[1], dtype=np.float32)[None, :]
+    return rows, columns
+
+
+def warp(source: FloatImage, flow: Flow) -> FloatImage:
+    """Return ``source(x + flow(x))``: ``W(i, f)`` of FlowInpaint, bilinear, edges replicated."""
+    import cv2
+
+    rows, columns = _grid(source.shape)
     return cv2.remap(
         source, columns + flow[1], rows + flow[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def compose(first: Flow, second: Flow) -> Flow:
+    """Return the flow that samples through ``first`` and then through ``second``.
+
+    ``warp(image, compose(first, second)) == warp(warp(image, second), first)``, but the image
+    is interpolated only once.
+    """
+    return first + np.stack([warp(np.ascontiguousarray(part), first) for part in second])
+
+
+def apply_affine(affine: Affine, flow: Flow) -> Flow:
+    """Return the flow into the original image from a flow into its aligned version."""
+    rows, columns = _grid(flow.shape[1:])
+    y, x = rows + flow[0], columns + flow[1]
+    new_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+    new_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+    return np.stack([new_y - rows, new_x - columns]).astype(np.float32)
+
+
+def extrapolate(flow: Flow, known: BoolImage) -> Flow:
+    """Continue a flow smoothly into the pixels where it is not ``known``.
+
+    Normalised convolution with Gaussians of growing width, at a quarter of the resolution:
+    each unknown pixel takes the narrowest average that reaches enough known ones.
+
+    Parameters
+    ----------
+    flow
+        (2, H, W) float32; values where not ``known`` are ignored.
+    known
+        (H, W) bool. Without any known pixel the flow is zero.
+    """
+    import cv2
+
+    height, width = known.shape
+    size = (max(width // 4, 1), max(height // 4, 1))
+    weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    parts = [
+        cv2.resize(part * known, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for part in flow
+    ]
+    filled = [np.zeros_like(weight) for _ in parts]
+    todo = np.ones(weight.shape, dtype=bool)
+    sigma = 1.0
+    while todo.any() and sigma <= 2 * max(size):
+        density = _blur(weight, sigma)
+        reached = todo & (density > 0.05)
+        for out, part in zip(filled, parts, strict=True):
+            out[reached] = _blur(part, sigma)[reached] / density[reached]
+        todo &= ~reached
+        sigma *= 2
+    smooth = [cv2.resize(_blur(part, 1.5), (width, height)) for part in filled]
+    return np.where(known, flow, np.stack(smooth)).astype(np.float32)
+
+
+def _blur(image: FloatImage, sigma: float) -> FloatImage:
+    """Gaussian blur; wide ones on a reduced image, which is all they can resolve."""
+    import cv2
+
+    shrink = int(sigma // 8)
+    if shrink < 2 or min(image.shape) < 4 * shrink:
+        return cv2.GaussianBlur(image, (0, 0), sigma)
+    size = (-(-image.shape[1] // shrink), -(-image.shape[0] // shrink))
+    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    reduced = cv2.GaussianBlur(reduced, (0, 0), sigma / shrink)
+    return cv2.resize(reduced, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
+    """Align a neighbour coarsely: masked phase correlation, then an affine refinement (ECC).
+
+    Sections of a series can be off by tens of pixels, more than dense flow finds by itself.
+
+    Parameters
+    ----------
+    target
+        (H, W) float32, the damaged section.
+    source
+        (H, W) float32, the neighbour.
+    known
+        (H, W) bool, the pixels of the target that may be looked at.
+
+    Returns
+    -------
+    affine
+        (2, 3); the identity when nothing correlates better.
+    """
+    import cv2
+
+    shrink = max(2, -(-max(target.shape) // _COARSE_SIDE))
+    if min(target.shape) < 16 * shrink or known.mean() < 0.05:
+        return IDENTITY.copy()
+    reduced = [_reduce(np.where(known, target, target[known].mean()), shrink)]
+    reduced.append(_reduce(source, shrink))
+    weight = _reduce(known.astype(np.float32), shrink, blur=False) > 0.99
+    weight = cv2.erode(weight.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if weight.sum() < 256:
+        return IDENTITY.copy()
+    best = _translate(reduced[0], reduced[1], weight)
+    best = _refine_affine(reduced[0], reduced[1], weight, best)
+    return _enlarge(best, shrink)
+
+
+def _reduce(image: FloatImage, shrink: int, blur: bool = True) -> FloatImage:
+    import cv2
+
+    size = (image.shape[1] // shrink, image.shape[0] // shrink)
+    reduced = cv2.resize(
+        image[: size[1] * shrink, : size[0] * shrink].astype(np.float32),
+        size,
+        interpolation=cv2.INTER_AREA,
+    )
+    return cv2.GaussianBlur(reduced, (0, 0), 1.5) if blur else reduced
+
+
+def _correlation(target: FloatImage, source: FloatImage, affine: Affine, w: BoolImage) -> float:
+    a, b = target[w], warp_affine(source, affine)[w]
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def warp_affine(source: FloatImage, affine: Affine) -> FloatImage:
+    """Return the source sampled through an alignment, edges replicated."""
+    import cv2
+
+    return cv2.warpAffine(
+        source,
+        affine,
+        (source.shape[1], source.shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _translate(target: FloatImage, source: FloatImage, weight: BoolImage) -> Affine:
+    """Masked normalised cross-correlation (Padfield 2012), believed only if it helps."""
+    from skimage.registration import phase_cross_correlation
+
+    shift, _, _ = phase_cross_correlation(
+        target,
+        source,
+        reference_mask=weight,
+        moving_mask=np.ones_like(weight),
+        overlap_ratio=0.5,
+    )
+    moved = IDENTITY.copy()
+    moved[:, 2] = (-shift[1], -shift[0])
+    before = _correlation(target, source, IDENTITY, weight)
+    after = _correlation(target, source, moved, weight)
+    return moved if after > before + _TRANSLATION_GAIN else IDENTITY.copy()
+
+
+def _refine_affine(
+    target: FloatImage, source: FloatImage, weight: BoolImage, start: Affine
+) -> Affine:
+    """Refine by enhanced correlation coefficient maximisation (Evangelidis & Psarakis 2008)."""
+    import cv2
+
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+    try:
+        _, refined = cv2.findTransformECC(
+            target,
+            source,
+            start.copy(),
+            cv2.MOTION_AFFINE,
+            criteria,
+            weight.astype(np.uint8),
+            3,
+        )
+    except cv2.error:  # it did not converge: keep the translation
+        return start
+    refined = refined.astype(np.float32)
+    before = _correlation(target, source, start, weight)
+    after = _correlation(target, source, refined, weight)
+    return refined if after > before + _AFFINE_GAIN else start
+
+
+def _enlarge(affine: Affine, shrink: int) -> Affine:
+    """Express an alignment of reduced images in full-resolution pixels.
+
+    Pixel centres of the reduced image lie ``(shrink - 1) / 2`` inside the first block.
+    """
+    centre = np.full(2, (shrink - 1) / 2, dtype=np.float32)
+    out = affine.copy()
+    out[:, 2] = affine[:, 2] * shrink + centre - affine[:, :2] @ centre
+    return out

@@ -1,41 +1,157 @@
-"""``flow``: references from optical flow, no training, no weights."""
+"""``flow``: both references from optical flow, no training, no weights.
+
+The way of FlowInpaint (3.1 and 3.2) without its networks:
+
+1. *initial reference*: the two neighbours, each warped part of the way along the flow between
+   them, and averaged (eq. 1-3);
+2. several *hypotheses* about the hidden pixels: each neighbour registered to the section's own
+   intact pixels, its flow continued into the hole; the interpolation between the neighbours;
+   that interpolation registered to the section (as eq. 4-6 do); each neighbour registered to
+   the average of all these;
+3. *refined reference*: their fusion, weighted per frequency band by what a rehearsal on the
+   intact pixels of the same section teaches;
+4. *result*: the residual at the rim carried into the hole, the seam closed, grain added.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ..flow import estimate_flow, warp
-from ..types import Box, Progress, RepairOptions, Window, WindowRepair
+from ..errors import RepairRefused
+from ..flow import Flow
+from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes
+from ..grain import add_grain
+from ..references import (
+    Greys,
+    Guide,
+    Hypothesis,
+    flows_between,
+    hypothesise,
+    interpolate,
+    neighbours_of,
+    unaligned_guides,
+)
+from ..rehearsal import Lesson
+from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
+
+#: Fewer intact pixels than this cannot be registered to.
+_FEWEST_INTACT = 256
+#: Below this correlation between rehearsal and truth (2 px low-pass) the neighbours show
+#: something else than the section.
+_LEAST_CORRELATION = 0.2
 
 
 class FlowMethod:
     """Training-free repair from one or two neighbours."""
 
     name = "flow"
-    description = "Training-free: neighbours registered by optical flow"
+    description = "Training-free: neighbours registered by optical flow and fused"
     neighbours = 1
     weights_sha256: str | None = None
 
     def halo(self, damage: Box) -> int:
-        """Return the context around a damaged box, in pixels."""
-        return int(np.clip(max(damage.shape) // 2, 64, 256))
+        """Return the context around a damaged box: half as wide as the damage, 96 to 256 px."""
+        return int(np.clip(max(damage.shape) // 2, 96, 256))
 
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
-        """Repair one window."""
-        progress(0.1, f"section {window.z}: optical flow")
-        images = [n.image for n in (window.previous, window.following) if n is not None]
-        if len(images) == 2:
-            to_following = estimate_flow(images[0], images[1])
-            to_previous = estimate_flow(images[1], images[0])
-            a = window.alpha
-            initial = (1 - a) * warp(images[0], a * to_previous) + a * warp(
-                images[1], (1 - a) * to_following
-            )
-        else:
-            initial = images[0]
-        result = np.where(window.mask, initial, window.section).astype(np.float32)
-        confidence = np.where(window.mask, 0.5, 1).astype(np.float32)
-        progress(1.0, f"section {window.z}: done")
-        return WindowRepair(initial, initial, result, confidence)
+        """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`."""
+        greys = Greys.of(window)
+        progress(0.02, f"section {window.z}: interpolating between the neighbours")
+        guides = unaligned_guides(window, greys)
+        between = flows_between(guides)
+        initial = interpolate(guides, between)
+        if window.intact.sum() < _FEWEST_INTACT:
+            return _fall_back(window, greys.back(initial))
+        progress(0.12, f"section {window.z}: aligning the neighbours")
+        section = greys.work(np.where(window.intact, window.section, 0))
+        aligned = [guide.align_to(section, window.intact) for guide in guides]
+        if any((a.affine != g.affine).any() for a, g in zip(aligned, guides, strict=True)):
+            between = flows_between(aligned)
+        return _refine(window, greys, section, initial, aligned, between, options, progress)
+
+
+def _fall_back(window: Window, reference: FloatImage) -> WindowRepair:
+    """Take the initial reference where no intact pixel can tell more (a missing section)."""
+    confidence = np.where(window.mask, 0.5, 1).astype(np.float32)
+    return WindowRepair(reference, reference, reference, confidence)
+
+
+def _refine(
+    window: Window,
+    greys: Greys,
+    section: FloatImage,
+    initial: FloatImage,
+    guides: list[Guide],
+    between: list[Flow],
+    options: RepairOptions,
+    progress: Progress,
+) -> WindowRepair:
+    """Rehearse, fill, correct at the rim, add grain."""
+
+    def report(fraction: float, message: str) -> None:
+        progress(fraction, f"section {window.z}: {message}")
+
+    known = window.intact
+    lesson = _rehearse(window, section, guides, between, options, report)
+    hypotheses = hypothesise(
+        section, known, guides, between, lambda s: report(0.5 + 0.35 * s, "registering")
+    )
+    report(0.85, "fusing")
+    images = [hypothesis.image for hypothesis in hypotheses]
+    fused = lesson.fuse(images)
+    result = lesson.correct(fused, section, known)
+    result = close_seam(result, section, known)
+    if options.grain:
+        report(0.95, "matching the grain")
+        result = add_grain(result, _lender(window, hypotheses), section, window.mask, known)
+    confidence = lesson.errors.confidence(images, known)
+    return WindowRepair(
+        initial_reference=greys.back(initial),
+        refined_reference=greys.back(fused),
+        result=greys.back(result),
+        confidence=np.where(window.mask, confidence, 1).astype(np.float32),
+        scores=lesson.scores,
+    )
+
+
+def _rehearse(
+    window: Window,
+    section: FloatImage,
+    guides: list[Guide],
+    between: list[Flow],
+    options: RepairOptions,
+    report: Callable[[float, str], None],
+) -> Lesson:
+    """Learn from filling holes whose content is known; refuse if even that fails."""
+    known = window.intact
+    holes = rehearsal_holes(window.mask, known, options.seed)
+    if holes.sum() < FEWEST_SAMPLES:
+        return Lesson.untaught(section, known)
+    rehearsed = hypothesise(
+        section, known & ~holes, guides, between, lambda s: report(0.2 + 0.3 * s, "rehearsing")
+    )
+    lesson = Lesson.learn(rehearsed, section, known, holes)
+    correlation = lesson.scores.get("rehearsal_correlation", 1.0)
+    if correlation < _LEAST_CORRELATION:
+        neighbours = " and ".join(str(n.z) for n in neighbours_of(window))
+        raise RepairRefused(
+            f"section {window.z} cannot be registered to its neighbour(s) {neighbours}: intact "
+            f"pixels repaired for comparison correlate with the truth by {correlation:.2f} only "
+            f"(at least {_LEAST_CORRELATION}); check the alignment of the stack, or mark the "
+            "neighbours as damaged"
+        )
+    return lesson
+
+
+def _lender(window: Window, hypotheses: list[Hypothesis]) -> FloatImage:
+    """Return the image that lends its grain: the nearer neighbour, finally registered.
+
+    The last hypotheses, one per neighbour, are each a single sample of a neighbour; averages
+    have lost their grain.
+    """
+    both = window.previous is not None and window.following is not None
+    return hypotheses[-2 if both and window.alpha <= 0.5 else -1].image

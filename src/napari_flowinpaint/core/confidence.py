@@ -1,0 +1,99 @@
+"""Confidence: how far a filled pixel is likely to be off, said before anyone can know.
+
+Two things make a filled pixel doubtful: the hypotheses disagree there (previous against
+following, forward against backward flow, registration against interpolation), and it lies far
+from the intact pixels. How much each counts is fitted on the rehearsal, where the error is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .fusion import blur, sample
+from .types import BoolImage, FloatImage
+
+#: Distance from intact pixels is felt over this width (pixels).
+_REACH = 8.0
+#: Doubt assumed where no rehearsal was possible: nothing but the disagreement counts.
+_UNTAUGHT = (0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """Expected absolute error (2 px low-pass) as a non-negative sum of the doubts.
+
+    Parameters
+    ----------
+    weights
+        Of a constant, the spread of the hypotheses and the distance from intact pixels.
+    scale
+        Standard deviation of the section's structure; an error of this size means confidence
+        1/e.
+    """
+
+    weights: npt.NDArray[np.float64]
+    scale: float
+
+    @classmethod
+    def untaught(cls, section: FloatImage, known: BoolImage) -> ErrorModel:
+        """Return the model used when nothing could be rehearsed."""
+        return cls(np.array(_UNTAUGHT), _structure_deviation(section, known))
+
+    @classmethod
+    def learn(
+        cls,
+        images: Sequence[FloatImage],
+        filled: FloatImage,
+        section: FloatImage,
+        known: BoolImage,
+        holes: BoolImage,
+    ) -> ErrorModel:
+        """Fit the weights where the error is known.
+
+        Parameters
+        ----------
+        images
+            The rehearsed hypotheses.
+        filled
+            The rehearsed result.
+        section
+            The truth in ``holes``.
+        known
+            Pixels the rehearsal looked at.
+        holes
+            The rehearsal holes.
+        """
+        from scipy.optimize import nnls
+
+        picked = sample(holes)
+        doubts = np.stack([doubt[picked] for doubt in _doubts(images, known)], axis=1)
+        error = np.abs(blur(filled - section, 2.0))[picked]
+        weights, _ = nnls(doubts.astype(np.float64), error.astype(np.float64))
+        return cls(weights, _structure_deviation(section, known | holes))
+
+    def confidence(self, images: Sequence[FloatImage], known: BoolImage) -> FloatImage:
+        """Return 0 (guessed) to 1 (certain) for every pixel, (H, W) float32."""
+        error = np.zeros(known.shape, dtype=np.float32)
+        for weight, doubt in zip(self.weights, _doubts(images, known), strict=True):
+            error += np.float32(weight) * doubt
+        return np.exp(-error / np.float32(self.scale))
+
+
+def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
+    """Return what makes a pixel doubtful: nothing, disagreement, distance."""
+    mean = np.mean(images, axis=0, dtype=np.float32)
+    spread = np.zeros_like(mean)
+    for image in images:
+        spread += blur(image - mean, 2.0) ** 2
+    distance = 1 - np.minimum(2 * blur(known.astype(np.float32), _REACH), 1)
+    return [np.ones_like(mean), blur(np.sqrt(spread / len(images)), 2.0), distance]
+
+
+def _structure_deviation(section: FloatImage, known: BoolImage) -> float:
+    """Return how much the section varies without its grain."""
+    filled = np.where(known, section, section[known].mean()).astype(np.float32)
+    return max(float(blur(filled, 2.0)[known].std()), 1e-3)

@@ -1,0 +1,187 @@
+"""Fuse several hypotheses about the hidden pixels, as well as the section itself can teach.
+
+Registered neighbours never show exactly what the section shows: position, contrast and grain
+differ, more at fine than at coarse scales. How much of each hypothesis to believe at each scale
+is measured on the section itself: *rehearsal holes* are cut into its intact pixels, filled
+by the same procedure, and compared with what is really there. The least-squares weights found
+there are then used in the real hole. Where registration is poor, fine scales are given up (they
+would only add errors); where it is good, they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .types import BoolImage, FloatImage
+
+#: Widths, in pixels, of the Gaussians that separate the frequency bands.
+BANDS = (1.0, 2.0, 4.0, 8.0)
+#: Widths of the averages that carry the ring's residual into the hole.
+_RING = (1.5, 3.0, 6.0, 12.0, 24.0)
+#: Share of the intact pixels that is cut out for the rehearsal.
+_REHEARSAL_SHARE = 0.3
+#: More pixels than this teach the weights nothing new.
+_MOST_SAMPLES = 60_000
+#: Fewer than this teach them nothing at all.
+FEWEST_SAMPLES = 1_000
+_RIDGE = 1e-2
+
+Matrix = npt.NDArray[np.float64]
+
+
+def blur(image: FloatImage, sigma: float) -> FloatImage:
+    """Gaussian low-pass of ``sigma`` pixels."""
+    import cv2
+
+    return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
+    """Cut holes into the intact pixels, about as deep as the real ones.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, the real damage.
+    intact
+        (H, W) bool, the pixels that may be cut.
+    seed
+        The same seed gives the same holes.
+
+    Returns
+    -------
+    holes
+        (H, W) bool, inside ``intact``; empty where too little is intact.
+    """
+    import cv2
+
+    if intact.sum() < 2 * FEWEST_SAMPLES:
+        return np.zeros_like(mask)
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max()
+    sigma = float(np.clip(0.8 * depth, 4, max(min(mask.shape) / 10, 4)))
+    noise = np.random.default_rng(seed).standard_normal(mask.shape).astype(np.float32)
+    noise = blur(noise, sigma)
+    return intact & (noise > np.quantile(noise[intact], 1 - _REHEARSAL_SHARE))
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Least-squares weights of the hypotheses, one row per frequency band.
+
+    Parameters
+    ----------
+    weights
+        (bands, hypotheses).
+    offsets
+        (bands,) grey values.
+    """
+
+    weights: Matrix
+    offsets: npt.NDArray[np.float64]
+
+    @classmethod
+    def learn(cls, hypotheses: Sequence[FloatImage], truth: FloatImage, where: BoolImage) -> Fusion:
+        """Fit the weights on the rehearsal.
+
+        Parameters
+        ----------
+        hypotheses
+            (H, W) float32 each, made without looking at ``where``.
+        truth
+            (H, W) float32, the section; trusted at ``where``.
+        where
+            (H, W) bool, the rehearsal holes.
+        """
+        picked = sample(where)
+        weights, offsets = [], []
+        currents = [truth, *hypotheses]
+        for sigma in (*BANDS, None):
+            lows = [np.float32(0) if sigma is None else blur(image, sigma) for image in currents]
+            y, *columns = [(image - low)[picked] for image, low in zip(currents, lows, strict=True)]
+            x = np.stack(columns, axis=1)
+            means = x.mean(axis=0)
+            weight = ridge(x - means, y - y.mean())
+            weights.append(weight)
+            offsets.append(float(y.mean() - means @ weight))
+            currents = lows
+        return cls(np.stack(weights), np.array(offsets))
+
+    def apply(self, hypotheses: Sequence[FloatImage]) -> FloatImage:
+        """Return the fused image, (H, W) float32."""
+        total = np.full(hypotheses[0].shape, self.offsets.sum(), dtype=np.float32)
+        for column, image in enumerate(hypotheses):
+            current = image
+            for band, sigma in enumerate(BANDS):
+                low = blur(current, sigma)
+                total += np.float32(self.weights[band, column]) * (current - low)
+                current = low
+            total += np.float32(self.weights[-1, column]) * current
+        return total
+
+
+def ridge(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Solve least squares ``x @ w = y`` with a little ridge, so that twins share their weight."""
+    gram = (x.T @ x).astype(np.float64)
+    gram += _RIDGE * max(np.trace(gram) / len(gram), 1e-12) * np.eye(len(gram))
+    return np.linalg.solve(gram, (x.T @ y).astype(np.float64))
+
+
+def sample(where: BoolImage) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the indices of at most 60 000 True pixels, evenly drawn."""
+    indices = np.nonzero(where)
+    step = -(-len(indices[0]) // _MOST_SAMPLES)
+    return tuple(index[::step] for index in indices)
+
+
+def ring_features(residual: FloatImage, known: BoolImage) -> list[FloatImage]:
+    """Carry the residual of the known pixels into the unknown, at several widths.
+
+    Each is a Gaussian average over known pixels that fades to zero out of their reach.
+    """
+    weight = known.astype(np.float32)
+    weighted = np.where(known, residual, 0).astype(np.float32)
+    features = []
+    for sigma in _RING:
+        density = blur(weight, sigma)
+        fade = np.minimum(2 * density, 1)
+        features.append(blur(weighted, sigma) / (density + 0.05) * fade)
+    return features
+
+
+def learn_ring(residual: FloatImage, known: BoolImage, where: BoolImage) -> npt.NDArray[np.float64]:
+    """Fit how far the residual at the rim of a hole says something about its inside."""
+    picked = sample(where)
+    x = np.stack([feature[picked] for feature in ring_features(residual, known)], axis=1)
+    return ridge(x, residual[picked])
+
+
+def apply_ring(
+    residual: FloatImage, known: BoolImage, weights: npt.NDArray[np.float64]
+) -> FloatImage:
+    """Return the correction to add inside the hole, (H, W) float32."""
+    total = np.zeros_like(residual)
+    for weight, feature in zip(weights, ring_features(residual, known), strict=True):
+        total += np.float32(weight) * feature
+    return total
+
+
+def close_seam(image: FloatImage, section: FloatImage, known: BoolImage) -> FloatImage:
+    """Let the filled pixels meet the intact ones: no step at the rim, unchanged further in.
+
+    The step that is left at the rim, averaged over 2 pixels so that grain does not count, is
+    subtracted there and fades out over 4 pixels.
+    """
+    import cv2
+
+    weight = known.astype(np.float32)
+    step = np.where(known, section - image, 0).astype(np.float32)
+    density = blur(weight, 2.0)
+    carried = blur(step, 2.0) / np.maximum(density, 1e-3)
+    distance = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 3)
+    # Beyond the reach of the average there is nothing to carry.
+    fade = np.exp(-distance / 4) * (density > 1e-3)
+    return image + carried * fade

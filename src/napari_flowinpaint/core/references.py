@@ -1,0 +1,235 @@
+"""References: what the neighbours say about the hidden pixels of a section.
+
+Everything here works in *working grey values*: tissue stretched to about 16..239 whatever the
+dtype, each neighbour brought to the section's brightness and contrast (:class:`Greys`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .flow import (
+    IDENTITY,
+    Affine,
+    Flow,
+    align,
+    apply_affine,
+    compose,
+    estimate_flow,
+    extrapolate,
+    warp,
+    warp_affine,
+)
+from .types import BoolImage, FloatImage, Neighbour, Window
+
+_LOW, _HIGH = 16.0, 239.0
+#: Registering a neighbour to a section with a hole is repeated, each time with the hole filled
+#: by what the last flow says; more than twice gains nothing.
+_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Greys:
+    """The map between a stack's grey values and working grey values.
+
+    Parameters
+    ----------
+    gain, offset
+        ``working = grey * gain + offset``.
+    mean, deviation
+        Of the section's intact pixels, in the stack's grey values; None where nothing is
+        intact.
+    """
+
+    gain: float
+    offset: float
+    mean: float | None
+    deviation: float | None
+
+    @classmethod
+    def of(cls, window: Window) -> Greys:
+        """Measure a window: on its intact pixels, or on its neighbours where it has none."""
+        own = window.section[window.intact]
+        shown = (
+            own if own.size else np.concatenate([n.image[n.valid] for n in neighbours_of(window)])
+        )
+        low, high = (float(v) for v in np.percentile(shown, (0.5, 99.5)))
+        gain = (_HIGH - _LOW) / (high - low) if high > low else 1.0
+        if own.size == 0 or float(own.std()) == 0:
+            return cls(gain, _LOW - low * gain, None, None)
+        return cls(gain, _LOW - low * gain, float(own.mean()), float(own.std()))
+
+    def work(self, image: FloatImage) -> FloatImage:
+        """Turn the stack's grey values into working ones."""
+        return (image * np.float32(self.gain) + np.float32(self.offset)).astype(np.float32)
+
+    def match(self, neighbour: Neighbour) -> FloatImage:
+        """Bring a neighbour to the section's mean and contrast, in working grey values."""
+        shown = neighbour.image[neighbour.valid]
+        if self.mean is None or self.deviation is None or float(shown.std()) == 0:
+            return self.work(neighbour.image)
+        scale = self.deviation / float(shown.std())
+        return self.work((neighbour.image - float(shown.mean())) * scale + self.mean)
+
+    def back(self, image: FloatImage) -> FloatImage:
+        """Turn working grey values into the stack's."""
+        return ((image - np.float32(self.offset)) / np.float32(self.gain)).astype(np.float32)
+
+
+def neighbours_of(window: Window) -> list[Neighbour]:
+    """Return the neighbours of a window that are there, previous first."""
+    return [n for n in (window.previous, window.following) if n is not None]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A neighbour that guides a repair.
+
+    Parameters
+    ----------
+    image
+        (H, W) float32, working grey values.
+    valid
+        (H, W) bool, False where the neighbour itself is damaged.
+    share
+        How far the section lies from this neighbour on the way to the other one, 0..1.
+    affine
+        Coarse alignment with the section.
+    aligned
+        The image sampled through it.
+    """
+
+    image: FloatImage
+    valid: BoolImage
+    share: float
+    affine: Affine
+    aligned: FloatImage
+
+    def sample(self, flow: Flow) -> FloatImage:
+        """Sample the original image through a flow into the aligned one (interpolates once)."""
+        return warp(self.image, apply_affine(self.affine, flow))
+
+    def damaged(self, flow: Flow) -> BoolImage:
+        """Return where the sampled pixels are damaged ones of the neighbour."""
+        if self.valid.all():
+            return np.zeros_like(self.valid)
+        shown = warp(self.valid.astype(np.float32), apply_affine(self.affine, flow))
+        return shown < 0.99
+
+    def align_to(self, section: FloatImage, known: BoolImage) -> Guide:
+        """Return the guide coarsely aligned to the known pixels of a section."""
+        affine = align(section, self.image, known)
+        return Guide(self.image, self.valid, self.share, affine, warp_affine(self.image, affine))
+
+
+def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
+    """Return the neighbours of a window as guides, where they lie in the stack."""
+    shares = (window.alpha, 1 - window.alpha)
+    guides = []
+    for neighbour, share in zip((window.previous, window.following), shares, strict=True):
+        if neighbour is not None:
+            image = greys.match(neighbour)
+            guides.append(Guide(image, neighbour.valid, share, IDENTITY.copy(), image))
+    return guides
+
+
+def flows_between(guides: list[Guide]) -> list[Flow]:
+    """Return, for each of two guides, the flow that samples it *part* of the way to the other.
+
+    The section lies ``share`` of the way from a guide, so the guide is sampled at ``share``
+    times the flow from the other one to it (FlowInpaint eq. 1 and 2 with any alpha; a flow is
+    taken to be the same along its short path). One guide alone gets no flow.
+    """
+    if len(guides) == 1:
+        return [np.zeros((2, *guides[0].image.shape), dtype=np.float32)]
+    first, second = (guide.aligned for guide in guides)
+    into_first = estimate_flow(second, first)
+    into_second = estimate_flow(first, second)
+    return [
+        guides[0].share * into_first,
+        guides[1].share * into_second,
+    ]
+
+
+def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
+    """Return the section interpolated between its guides (FlowInpaint eq. 3).
+
+    The nearer guide weighs more. Equation 3 gives the previous section the weight alpha, which
+    is the same for alpha = 0.5, the paper's only case; at alpha = 0, where the section *is* the
+    previous one, it has to be 1 - alpha.
+    """
+    samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
+    if len(samples) == 1:
+        return samples[0]
+    first, second = guides
+    total = first.share + second.share
+    return (second.share * samples[0] + first.share * samples[1]) / np.float32(total)
+
+
+def register(target: FloatImage, known: BoolImage, source: FloatImage) -> Flow:
+    """Register a source to the known pixels of a target; the flow is continued into the rest.
+
+    The hidden pixels are filled with the source itself, so they pull nowhere, and the flow
+    found there is thrown away: what lies under the mask never leaks into the estimate.
+    """
+    flow: Flow | None = None
+    for _ in range(_ROUNDS):
+        stand_in = source if flow is None else warp(source, flow)
+        found = estimate_flow(np.where(known, target, stand_in), source, flow)
+        flow = extrapolate(found, known)
+    assert flow is not None
+    return flow
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One idea of what the section shows: a guide sampled through a flow."""
+
+    image: FloatImage
+    damaged: BoolImage
+
+
+def hypothesise(
+    section: FloatImage,
+    known: BoolImage,
+    guides: list[Guide],
+    between: list[Flow],
+    report: Callable[[float], None],
+) -> list[Hypothesis]:
+    """Return every hypothesis about the section, looking only at its ``known`` pixels.
+
+    Parameters
+    ----------
+    section
+        (H, W) float32, working grey values.
+    known
+        (H, W) bool.
+    guides
+        One or two, aligned.
+    between
+        See :func:`flows_between`.
+    report
+        Called with the share that is done.
+    """
+    flows: list[tuple[Guide, Flow]] = []
+    own = []
+    for number, guide in enumerate(guides):
+        flow = register(section, known & guide.valid, guide.aligned)
+        own.append(flow)
+        flows.append((guide, flow))
+        report((number + 1) / 6)
+    if len(guides) == 2:
+        flows += list(zip(guides, between, strict=True))
+        middle = interpolate(guides, between)
+        onto = register(section, known, middle)
+        flows += [(g, compose(onto, f)) for g, f in zip(guides, between, strict=True)]
+        report(0.6)
+    average = np.mean([guide.sample(flow) for guide, flow in flows], axis=0, dtype=np.float32)
+    target = np.where(known, section, average)
+    for guide, flow in zip(guides, own, strict=True):
+        flows.append((guide, estimate_flow(target, guide.aligned, flow)))
+    report(1.0)
+    return [Hypothesis(guide.sample(flow), guide.damaged(flow)) for guide, flow in flows]

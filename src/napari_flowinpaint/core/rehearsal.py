@@ -1,0 +1,110 @@
+"""The rehearsal: fill holes whose content is known, and learn from the errors.
+
+Everything a repair has to weigh up (how much to believe each hypothesis at each scale, how far
+the residual at the rim reaches in, how large errors are) is learned here from the damaged
+section itself, so that nothing needs to be tuned to a microscope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .confidence import ErrorModel
+from .fusion import FEWEST_SAMPLES, Fusion, apply_ring, blur, learn_ring
+from .references import Hypothesis
+from .types import BoolImage, FloatImage
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a rehearsal taught.
+
+    Parameters
+    ----------
+    fusion
+        Weights of the hypotheses; None believes all alike.
+    ring
+        Weights of the residual at the rim; None if it is better left alone.
+    errors
+        Expected error of a pixel.
+    scores
+        ``rehearsal_correlation`` and ``rehearsal_psnr`` (dB, 2 px low-pass, working grey
+        values over 255); empty when nothing could be rehearsed.
+    """
+
+    fusion: Fusion | None
+    ring: npt.NDArray[np.float64] | None
+    errors: ErrorModel
+    scores: dict[str, float]
+
+    @classmethod
+    def untaught(cls, section: FloatImage, known: BoolImage) -> Lesson:
+        """Return the lesson for a window too small or too damaged to rehearse in."""
+        return cls(None, None, ErrorModel.untaught(section, known), {})
+
+    @classmethod
+    def learn(
+        cls,
+        hypotheses: Sequence[Hypothesis],
+        section: FloatImage,
+        known: BoolImage,
+        holes: BoolImage,
+    ) -> Lesson:
+        """Learn from hypotheses about ``holes`` made without looking at them.
+
+        Parameters
+        ----------
+        hypotheses
+            Made from ``known & ~holes``.
+        section
+            (H, W) float32, true where ``known``.
+        known
+            (H, W) bool, the intact pixels, rehearsal holes included.
+        holes
+            (H, W) bool, the rehearsal holes.
+        """
+        images = [hypothesis.image for hypothesis in hypotheses]
+        spoilt = np.any([hypothesis.damaged for hypothesis in hypotheses], axis=0)
+        where = holes & ~spoilt
+        if where.sum() < FEWEST_SAMPLES:
+            return cls.untaught(section, known)
+        average = np.mean(images, axis=0, dtype=np.float32)
+        # Band splitting reaches across the rim, so the real hole needs something plausible in it.
+        truth = np.where(known, section, average)
+        fusion = Fusion.learn(images, truth, where)
+        seen = known & ~holes
+        fused = fusion.apply(images)
+        residual = truth - fused
+        ring = learn_ring(residual, seen, where)
+        filled = np.where(seen, truth, fused + apply_ring(residual, seen, ring))
+        errors = ErrorModel.learn(images, filled, truth, seen, where)
+        return cls(fusion, ring, errors, _scores(filled, truth, where))
+
+    def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
+        """Return the fused image, (H, W) float32."""
+        if self.fusion is None:
+            return np.mean(images, axis=0, dtype=np.float32)
+        return self.fusion.apply(images)
+
+    def correct(self, fused: FloatImage, section: FloatImage, known: BoolImage) -> FloatImage:
+        """Return the fused image with the residual at the rim carried into the hole."""
+        if self.ring is None:
+            return fused
+        residual = np.where(known, section - fused, 0).astype(np.float32)
+        return fused + apply_ring(residual, known, self.ring)
+
+
+def _scores(filled: FloatImage, truth: FloatImage, where: BoolImage) -> dict[str, float]:
+    """Return how well the rehearsal went."""
+    a, b = blur(filled, 2.0)[where], blur(truth, 2.0)[where]
+    varied = float(a.std()) > 0 and float(b.std()) > 0
+    correlation = float(np.corrcoef(a, b)[0, 1]) if varied else 0.0
+    error = max(float(np.mean((a - b) ** 2)), 1e-6)
+    return {
+        "rehearsal_correlation": correlation,
+        "rehearsal_psnr": float(10 * np.log10(255**2 / error)),
+    }
