@@ -380,11 +380,18 @@ def _must_exist(path: Path) -> None:
 
 def _recover(opened: Opened) -> tuple[str, ...]:
     """Finish or roll back an interrupted write; say so if that is not possible."""
-    group = opened.group_path
-    if group is None or not (group / ".flowinpaint" / "journal").exists():
+    if opened.group_path is None:
         return ()
-    if opened.why_not_writable:
+    array = opened.group_path / opened.levels[0].path
+    if not (array / ".flowinpaint").exists():
         return ()
-    from .journal import recover
+    from .journal import needs_recovery, recover
 
-    return tuple(recover(group))
+    if not opened.why_not_writable:
+        return recover(array)
+    if not needs_recovery(array):
+        return ()
+    return (
+        "A write to this stack was interrupted and cannot be finished, because "
+        f"{opened.why_not_writable}: a section may be half repaired.",
+    )

@@ -89,13 +89,15 @@ class Box:
             max(self.x1, other.x1),
         )
 
+    def intersection(self, other: Box) -> Box:
+        """Return the pixels both boxes have; without pixels where they do not overlap."""
+        y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
+        return Box(y0, x0, max(min(self.y1, other.y1), y0), max(min(self.x1, other.x1), x0))
+
     def overlaps(self, other: Box) -> bool:
         """Return whether the two boxes share a pixel."""
         return (
-            self.y0 < other.y1
-            and other.y0 < self.y1
-            and self.x0 < other.x1
-            and other.x0 < self.x1
+            self.y0 < other.y1 and other.y0 < self.y1 and self.x0 < other.x1 and other.x0 < self.x1
         )
 
     def within(self, other: Box) -> tuple[slice, slice]:

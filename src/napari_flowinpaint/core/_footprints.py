@@ -1,0 +1,139 @@
+"""Which pixels of which level a repair changes, and what was there before any repair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from . import pyramid
+from ._apply import Target
+from ._entries import Entry, Footprint, Piece, Place
+from .pyramid import Factors, Rule
+from .types import AnyImage, BoolImage, Box, Patch
+
+Shape = tuple[int, int, int]
+
+
+def make_piece(target: Target, z: int, patch: Patch, live: Iterable[Entry]) -> Piece:
+    """Return what the journal keeps of one repaired window.
+
+    Parameters
+    ----------
+    target
+        The arrays, before the repair.
+    z
+        Section number.
+    patch
+        The repaired window; its mask has a True pixel.
+    live
+        Every live entry that may share a pixel with it on some level.
+    """
+    inner = Box.of_mask(patch.mask)
+    assert inner is not None
+    y, x = patch.box.y0, patch.box.x0
+    box = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
+    found: tuple[Place, BoolImage] | None = (Place(z, box), patch.mask[inner.slices])
+    footprints: list[Footprint | None] = []
+    for index, level in enumerate(target.levels):
+        if index and found is not None:
+            fine = target.levels[index - 1]
+            factors = pyramid.factors_between(fine, level)
+            rule = target.rules[index - 1]
+            found = reduce_mask(*found, factors, rule, fine.shape, level.shape)
+        if found is None:
+            footprints.append(None)
+            continue
+        place, mask = found
+        original = np.ascontiguousarray(level.read(place.z, place.box)).copy()
+        # What is there now may be synthetic; the original is what was there before.
+        paste_originals(original, live, index, place)
+        footprints.append(Footprint(place, mask, original))
+    return Piece(tuple(footprints), patch.result[inner.slices].copy())
+
+
+def paste_originals(pixels: AnyImage, entries: Iterable[Entry], index: int, place: Place) -> None:
+    """Put back, in ``pixels`` of ``place``, what ``entries`` replaced on the level ``index``."""
+    for entry in entries:
+        if not entry.touches(index, place.z, place.box):
+            continue
+        for _, footprint in entry.footprints(index):
+            there = footprint.place.box
+            if footprint.place.z != place.z or not there.overlaps(place.box):
+                continue
+            part = there.intersection(place.box)
+            mask = footprint.mask[part.within(there)]
+            pixels[part.within(place.box)][mask] = footprint.original[part.within(there)][mask]
+
+
+def reduce_mask(
+    place: Place, mask: BoolImage, factors: Factors, rule: Rule, fine: Shape, coarse: Shape
+) -> tuple[Place, BoolImage] | None:
+    """Return which pixels of a reduced level depend on masked pixels of the next finer one.
+
+    Parameters
+    ----------
+    place, mask
+        The masked pixels of the finer level, (H, W) bool.
+    factors
+        Between the two levels.
+    rule
+        How the reduced one is made: for the mean and the median a pixel depends on its whole
+        block, for nearest on one pixel of it.
+    fine, coarse
+        Shapes of the levels.
+
+    Returns
+    -------
+    tuple or None
+        Section, smallest box and mask in the reduced level; None where no pixel depends.
+    """
+    spans = (slice(place.z, place.z + 1), *place.box.slices)
+    sections, rows, columns = pyramid.touched(spans, factors, coarse)
+    box = Box(rows.start, columns.start, rows.stop, columns.stop)
+    if sections.start >= sections.stop or 0 in box.shape:
+        return None
+    if rule.kind == "nearest":
+        reduced = _sampled(place, mask, sections.start, box, factors, rule, fine)
+    else:
+        reduced = _any_of_block(place.box, mask, box, factors)
+    inner = Box.of_mask(reduced)
+    if inner is None:
+        return None
+    y, x = box.y0, box.x0
+    outer = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
+    return Place(sections.start, outer), reduced[inner.slices]
+
+
+def _any_of_block(place: Box, mask: BoolImage, box: Box, factors: Factors) -> BoolImage:
+    """Return which blocks of ``box`` have a masked pixel."""
+    _, height, width = factors
+    out = np.zeros(box.shape, dtype=bool)
+    aligned = np.zeros((box.shape[0] * height, box.shape[1] * width), dtype=bool)
+    whole = Box(
+        box.y0 * height, box.x0 * width, box.y1 * height, box.x1 * width
+    )  # may stick out of the level; blocks the level has no pixel for are cut off
+    part = place.intersection(whole)
+    aligned[part.within(whole)] = mask[part.within(place)]
+    for y in range(height):
+        for x in range(width):
+            out |= aligned[y::height, x::width]
+    return out
+
+
+def _sampled(
+    place: Place, mask: BoolImage, z: int, box: Box, factors: Factors, rule: Rule, fine: Shape
+) -> BoolImage:
+    """Return for which pixels of ``box`` the one pixel they are taken from is masked."""
+    out = np.zeros(box.shape, dtype=bool)
+    if min(z * factors[0] + rule.offset[0], fine[0] - 1) != place.z:
+        return out
+    # A block that sticks out may not have the pixel: its last one is taken.
+    rows = np.arange(box.y0, box.y1) * factors[1] + rule.offset[1]
+    columns = np.arange(box.x0, box.x1) * factors[2] + rule.offset[2]
+    rows = np.minimum(rows, fine[1] - 1) - place.box.y0
+    columns = np.minimum(columns, fine[2] - 1) - place.box.x0
+    inside_y = (rows >= 0) & (rows < mask.shape[0])
+    inside_x = (columns >= 0) & (columns < mask.shape[1])
+    out[np.ix_(inside_y, inside_x)] = mask[np.ix_(rows[inside_y], columns[inside_x])]
+    return out

@@ -1,0 +1,168 @@
+"""File operations that a crash cannot tear: synced, atomic, in a folder of our own.
+
+Everything that write-back changes on disk goes through this module: a file is written beside the
+data, synced, renamed into place, and the folder that holds the name is synced. Whoever reads
+the store sees the file before or the file after, never a part of it.
+
+Not responsible for: what the files mean (:mod:`._entries`), the order of the steps
+(:mod:`.journal`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import StoreError
+
+
+class Busy(StoreError):
+    """Another process or thread holds the lock."""
+
+
+#: Seconds a second writer waits for the first one.
+LOCK_SECONDS = 5.0
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What file systems say that cannot sync a folder (some network and FUSE mounts).
+_CANNOT_SYNC_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    if os.name == "nt":  # a folder cannot be opened there; renames are durable by the journal
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_FOLDERS:
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Create ``folder`` and its parents where they are missing, durably."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(path)  # noqa: PTH102  (every change goes through ``os``: tests kill there)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new binary file; its content is on disk when the block ends."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target`` atomically (replacing a file), durably."""
+    os.replace(source, target)  # noqa: PTH105
+    sync_folder(target.parent)
+
+
+def put_file(path: Path, content: Any, scratch: Path) -> None:
+    """Put ``content`` (bytes-like) at ``path``: the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path
+        Where to; its folder is created if necessary.
+    content
+        Bytes-like.
+    scratch
+        Folder on the same file system in which the file is written first.
+    """
+    make_folder(path.parent)
+    part = scratch / uuid.uuid4().hex
+    try:
+        with new_file(part) as file:
+            file.write(content)
+        move(part, path)
+    except BaseException:
+        remove(part)  # on a full disk the space is needed to put things right
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        for child in list(path.iterdir()):
+            remove(child)
+        os.rmdir(path)  # noqa: PTH106
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def reserve(path: Path, size: int) -> None:
+    """Take ``size`` bytes of disk space, so that they can be given back when the disk is full."""
+    with new_file(path) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            block = bytes(1 << 20)
+            for start in range(0, size, len(block)):
+                file.write(block[: size - start])
+
+
+@contextmanager
+def locked(folder: Path, data: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock of the journal in ``folder``; a dead process holds it no longer.
+
+    Parameters
+    ----------
+    folder
+        Where the lock file lies.
+    data
+        What is locked, for the message.
+    timeout
+        Seconds to wait for another process or thread.
+
+    Raises
+    ------
+    Busy
+        If another one writes.
+    StoreError
+        If the folder may not be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise Busy(
+            f"another process is writing to {data}; wait until it has finished and try again."
+        ) from None
+    except OSError as error:
+        raise StoreError(explain(error, data)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def explain(error: BaseException, data: Path) -> str:
+    """Return in plain words why ``data`` could not be written, and what to do."""
+    number = getattr(error, "errno", None)
+    if number in _FULL:
+        return f"the disk of {data} is full; make room on it or use --output on another disk"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{data} may not be written to; use --output (or Save as OME-Zarr)"
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{data} could not be written ({first}); check the disk, or use --output"
