@@ -216,7 +216,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. Errors of the user become one line on stderr."""
     try:
         code = app(list(arguments) or ["--help"], prog_name="flowinpaint", standalone_mode=False)
-    except (KeyboardInterrupt, Cancelled, typer.Abort):
+    except Cancelled as error:
+        complain(error)
+        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except RepairRefused as error:
         complain(error)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FlowInpaintError, InputError
-from ._console import BAD_INPUT, DONE, INTERRUPTED, NOT_ALL_DONE, complain, progress_bar, tell
+from ..core.errors import Cancelled, FlowInpaintError, InputError
+from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
 from ._parse import check_file, parse_sections
 from ._repair import NothingRepaired, RepairCommand, plan_repair, run_repair
 from ._report import RepairReport
@@ -39,8 +39,7 @@ def _conclude(command: RepairCommand, report: RepairReport, error: BaseException
     written = report.repaired if command.output is None else ()
     kept = f" Written before that: section {_list(written)}." if written else ""
     if isinstance(error, KeyboardInterrupt):
-        complain(f"interrupted.{kept}")
-        return INTERRUPTED
+        raise Cancelled(f"interrupted.{kept}") from error
     if error is not None:
         complain(f"{error}{kept}")
         return NOT_ALL_DONE if written else BAD_INPUT
@@ -71,22 +70,25 @@ def revert_stack(path: str, sections: str | None) -> int:
     stack = open_stack(path)
     for message in stack.messages:
         tell(f"note: {message}")
-    repaired = {entry.z for entry in history(stack) if entry.state == "committed"}
-    if sections is None:
-        chosen = sorted(repaired)
-    else:
-        chosen = list(parse_sections(sections, stack.shape[0]))
-        untouched = [z for z in chosen if z not in repaired]
+    section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
+    chosen = None
+    if sections is not None:
+        chosen = parse_sections(sections, stack.shape[0])
+        untouched = sorted(set(chosen) - set(section_of.values()))
         if untouched:
             raise InputError(
                 f"section {_list(untouched)} has no repair to undo; "
                 f"'flowinpaint history {path}' lists what there is."
             )
-    for z in chosen:
-        undone = revert(stack, z=z)
-        tell(f"section {z}: original pixels restored (repair {_list(undone)})")
-    if not chosen:
+    if not section_of:
         tell("there is no repair to undo.")
+        return DONE
+    with progress_bar("revert") as progress:
+        undone = revert(stack, z=chosen, progress=progress)
+    for repair_id in undone:
+        tell(
+            f"section {section_of[repair_id]}: repair {repair_id} undone, original pixels are back"
+        )
     return DONE
 
 
@@ -110,10 +112,10 @@ def list_history(path: str) -> int:
                 str(entry.id),
                 str(entry.z),
                 entry.state,
-                str(record.mask_pixels),
+                str(entry.mask_pixels),
                 record.method,
                 ",".join(map(str, record.neighbours)) or "-",
-                record.time[:19].replace("T", " "),
+                entry.time[:19].replace("T", " "),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

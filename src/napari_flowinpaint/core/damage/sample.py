@@ -179,7 +179,7 @@ class _Tissue:
         core = _distance_inside(candidate) > 10
         outside = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
         body = (outside < 10) & core.any()
-        inside = 10 - outside + _distance_inside(core)
+        inside = np.maximum(10 - outside, -50) + _distance_inside(core)  # no core: it is infinite
         phase = np.sin(11 * self._cristae.section(z))
         matrix = 128 - 62 * np.exp(-((phase / 0.45) ** 2)) * (inside > 5)
         membranes = 58 * np.exp(-(((inside - 1.5) / 1.4) ** 2))

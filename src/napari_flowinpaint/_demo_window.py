@@ -1,0 +1,121 @@
+"""The window of the demo: ``python -m napari_flowinpaint._demo_window FOLDER [--screenshots]``.
+
+A process of its own, so that it can be started inside a virtual display.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .core.stack import open_mask, open_stack
+from .core.types import no_progress
+from .demo import BEFORE, MASK, STACK
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+    from .session import Session
+
+_PLUGIN = "napari-flowinpaint"
+
+
+def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
+    """Open napari with the sample, its masks and the docks of the plugin."""
+    import napari
+    import npe2
+
+    from . import work
+    from .layers import go_to_section, placed_like
+    from .session import session_of
+
+    viewer = napari.Viewer(title="FlowInpaint demo")
+    session = session_of(viewer)
+    image = session.add_loaded(work.load(str(folder / STACK), progress=no_progress))
+    before = open_stack(folder / BEFORE)
+    viewer.add_image(
+        before.array,
+        name="before the repair",
+        visible=False,
+        contrast_limits=image.contrast_limits,
+        **placed_like(image),
+    )
+    viewer.layers.move(len(viewer.layers) - 1, 0)
+    viewer.layers.selection.active = image
+    session.masks.new(image, open_mask(folder / MASK).array)
+    manifest = npe2.PluginManager.instance().get_manifest(_PLUGIN)
+    docks = [widget.display_name for widget in manifest.contributions.widgets or ()]
+    for name in docks:
+        viewer.window.add_plugin_dock_widget(_PLUGIN, name, tabify=name != docks[0])
+    go_to_section(viewer, image, _damaged(folder)[0])
+    return viewer, session
+
+
+def _damaged(folder: Path) -> list[int]:
+    """Return the damaged sections."""
+    mask = open_mask(folder / MASK)
+    return [z for z in range(mask.shape[0]) if mask.read(z).any()]
+
+
+def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> None:
+    """Leave pictures of the damaged section, of a repair under review, and of the result."""
+    from . import work
+    from .layers import go_to_section
+
+    image = session.require_image()
+    mask = session.require_mask()
+    before = next(layer for layer in viewer.layers if layer.name == "before the repair")
+    z = _largest(folder)
+    go_to_section(viewer, image, z)
+
+    _show(image, before, repaired=False)
+    _save(viewer, folder / "window-1-damaged.png")
+    job = session.request_repair()
+    for _ in session.open_review(job, work.repair(job, progress=no_progress)):
+        pass
+    _show(image, before, repaired=True)
+    _save(viewer, folder / "window-2-review.png")
+    session.close_review()
+    mask.visible = False
+    _save(viewer, folder / "window-3-repaired.png")
+
+
+def _largest(folder: Path) -> int:
+    """Return the section with most damage that is not half missing."""
+    mask = open_mask(folder / MASK)
+    shares = {z: float(np.mean(mask.read(z) != 0)) for z in _damaged(folder)}
+    return max((z for z in shares if shares[z] < 0.1), key=lambda z: shares[z])
+
+
+def _show(image: Image, before: Image, *, repaired: bool) -> None:
+    image.visible, before.visible = repaired, not repaired
+
+
+def _save(viewer: napari.Viewer, path: Path) -> None:
+    """Save a picture of the whole window once everything in it is drawn."""
+    from qtpy.QtWidgets import QApplication
+
+    for _ in range(5):
+        QApplication.processEvents()
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def main(arguments: list[str]) -> None:
+    """Open the window on the display and wait, or leave screenshots."""
+    import napari
+
+    folder = Path(arguments[0])
+    viewer, session = open_window(folder)
+    if "--screenshots" in arguments:
+        take_screenshots(folder, viewer, session)
+        viewer.close()
+    else:
+        napari.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
