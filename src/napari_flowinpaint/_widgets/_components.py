@@ -1,0 +1,123 @@
+"""The table of repaired components: one row each, to accept, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from ..review import Component
+
+_COLUMNS = ("accept", "component", "pixels", "confidence")
+_TIPS = (
+    "Ticked components are written by Accept; the result shows the original of the others",
+    "Number of the connected component of the mask",
+    "Number of pixels that are replaced",
+    "Mean confidence, from 0 (guessed) to 1 (certain)",
+)
+
+
+class ComponentModel(QAbstractTableModel):
+    """Components and which of them are accepted; a model, since there may be thousands.
+
+    Attributes
+    ----------
+    ticked
+        Signal (number, accepted): the user ticked or unticked a row.
+    """
+
+    ticked = Signal(int, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._components: tuple[Component, ...] = ()
+        self._accepted: set[int] = set()
+
+    def show(self, components: Sequence[Component], accepted: set[int]) -> None:
+        """Show other components, or the same with others accepted."""
+        if tuple(components) == self._components:
+            self._accepted = set(accepted)
+            last = self.index(max(len(self._components) - 1, 0), 0)
+            self.dataChanged.emit(self.index(0, 0), last)
+            return
+        self.beginResetModel()
+        self._components, self._accepted = tuple(components), set(accepted)
+        self.endResetModel()
+
+    def component(self, row: int) -> Component:
+        """Return the component of a row."""
+        return self._components[row]
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._components)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(_COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        component = self._components[index.row()]
+        if role == Qt.ItemDataRole.CheckStateRole and index.column() == 0:
+            on = component.number in self._accepted
+            return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (
+                "",
+                str(component.number),
+                f"{component.pixels:,}",
+                f"{component.confidence:.2f}",
+            )[index.column()]
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        if role != Qt.ItemDataRole.CheckStateRole or index.column() != 0:
+            return False
+        on = Qt.CheckState(value) == Qt.CheckState.Checked
+        self.ticked.emit(self._components[index.row()].number, on)
+        return True
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _COLUMNS[section]
+        return _TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+
+class ComponentTable(QTableView):
+    """The table itself.
+
+    Attributes
+    ----------
+    picked
+        Signal (component): the user clicked on a row.
+    """
+
+    picked = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.components = ComponentModel(self)
+        self.setModel(self.components)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().hide()
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(20)
+        self.setMinimumHeight(110)
+        self.clicked.connect(self._on_clicked)
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        if index.column() > 0:  # the first column ticks
+            self.picked.emit(self.components.component(index.row()))

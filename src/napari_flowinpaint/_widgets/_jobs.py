@@ -1,0 +1,184 @@
+"""Run work in threads, with progress and cancelling, and answer in the GUI thread.
+
+Not napari's ``thread_worker``: its function workers cannot be cancelled, its generator workers
+swallow ``RuntimeError``, and both replace ``warnings.showwarning`` of the whole process while they
+run, which two overlapping ones do not survive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QObject, Signal
+
+from ..core.errors import Cancelled
+from ..core.types import Progress
+
+#: Shortest time between two reports of progress, in seconds.
+_INTERVAL = 0.05
+
+
+class Job:
+    """One piece of work on its way.
+
+    Parameters
+    ----------
+    name
+        Kind of work; a new job of a kind replaces the one that runs.
+    done, failed
+        Called in the GUI thread with the result or the exception.
+    cancellable
+        Whether :meth:`JobRunner.cancel` stops it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+        cancellable: bool,
+    ) -> None:
+        self.name = name
+        self.done = done
+        self.failed = failed
+        self.cancellable = cancellable
+        self.cancelled = threading.Event()
+
+
+class JobRunner(QObject):
+    """Runs jobs, at most one of a kind counting; answers of replaced ones are dropped.
+
+    Parameters
+    ----------
+    parent
+        Qt parent.
+
+    Attributes
+    ----------
+    progressed
+        Signal (name, fraction, message).
+    changed
+        Signal: a job started or ended.
+    """
+
+    progressed = Signal(str, float, str)
+    changed = Signal()
+    _ended = Signal(object, object, object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="flowinpaint")
+        self._jobs: dict[str, Job] = {}
+        self._stopped = False
+        self._ended.connect(self._on_ended)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.stop)
+
+    def start(
+        self,
+        name: str,
+        work: Callable[..., Any],
+        *args: Any,
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+        cancellable: bool = True,
+        **keywords: Any,
+    ) -> None:
+        """Run ``work(*args, progress=..., **keywords)`` in a thread.
+
+        Parameters
+        ----------
+        name
+            Kind of work. A job of this kind that still runs is cancelled and its answer dropped.
+        work
+            What to do; must not touch layers or widgets.
+        done
+            Called in the GUI thread with what ``work`` returned.
+        failed
+            Called in the GUI thread with the exception; ``Cancelled`` if it was cancelled.
+        cancellable
+            False for work that has to come to its end once begun.
+        """
+        if self._stopped:
+            return
+        if name in self._jobs:
+            self._jobs[name].cancelled.set()
+        job = Job(name, done, failed, cancellable)
+        self._jobs[name] = job
+        self._pool.submit(self._run, job, work, args, keywords)
+        self.changed.emit()
+
+    def _run(
+        self, job: Job, work: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> None:
+        """Do the work (in the thread) and send its answer to the GUI thread."""
+        result, error = None, None
+        try:
+            result = work(*args, progress=self._reporter(job), **keywords)
+        except Exception as raised:
+            error = raised
+        if not self._stopped:
+            self._ended.emit(job, result, error)
+
+    def _reporter(self, job: Job) -> Progress:
+        """Return the callback by which work reports and is cancelled."""
+        last = 0.0
+
+        def report(fraction: float, message: str) -> None:
+            nonlocal last
+            if job.cancelled.is_set() and job.cancellable:
+                raise Cancelled("cancelled; nothing was changed")
+            now = time.monotonic()
+            if now - last >= _INTERVAL and not self._stopped:
+                last = now
+                self.progressed.emit(job.name, float(fraction), message)
+
+        return report
+
+    def _on_ended(self, job: Job, result: Any, error: Exception | None) -> None:
+        """Deliver an answer (in the GUI thread), unless it is not wanted any more."""
+        if self._stopped or self._jobs.get(job.name) is not job:
+            return
+        del self._jobs[job.name]
+        if error is None and job.cancelled.is_set() and job.cancellable:
+            error = Cancelled("cancelled; nothing was changed")
+        try:
+            if error is not None:
+                job.failed(error)
+            else:
+                job.done(result)
+        except Exception as raised:  # what the answer leads to may fail as well
+            job.failed(raised)
+        finally:
+            self.changed.emit()
+
+    def is_running(self, *names: str) -> bool:
+        """Return whether a job of one of these kinds (of any, without names) is running."""
+        return any(name in self._jobs for name in names) if names else bool(self._jobs)
+
+    def can_cancel(self, *names: str) -> bool:
+        """Return whether one of these kinds of jobs is running and may be cancelled."""
+        return any(name in self._jobs and self._jobs[name].cancellable for name in names)
+
+    def cancel(self, *names: str) -> None:
+        """Ask jobs to stop; they answer ``failed(Cancelled)``."""
+        for name in names:
+            if name in self._jobs:
+                self._jobs[name].cancelled.set()
+
+    def stop(self) -> None:
+        """Cancel everything and wait until all threads are done; nothing is delivered any more.
+
+        A write that has begun is finished first. Called when the dock or the viewer closes: a
+        thread that outlives the application would abort the process.
+        """
+        self._stopped = True
+        for job in self._jobs.values():
+            job.cancelled.set()
+        self._jobs.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,183 @@
+"""What was accepted: take it back, or save it where the stack cannot be written to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+)
+
+from .. import work
+from ..core.errors import InputError
+from ..ledger import Kept
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ..core.stack import Stack
+    from ..session import Session
+
+
+class LedgerPanel(QGroupBox):
+    """The list of accepted repairs, Revert, and Save as OME-Zarr.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__("Accepted repairs")
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.list = QComboBox()
+        self.revert_button = QPushButton("Revert")
+        self.save_button = QPushButton("Save as OME-Zarr…")
+        self._rows: list[tuple[str, object]] | None = None
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.list.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.list.setToolTip("The newest first")
+        self.revert_button.setToolTip("Bring the original pixels of the chosen repair back")
+        self.save_button.setToolTip("Save the whole stack with the accepted repairs")
+        row = QHBoxLayout()
+        for button in (self.revert_button, self.save_button):
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            row.addWidget(button)
+        box = QVBoxLayout(self)
+        box.addWidget(self.list)
+        box.addLayout(row)
+
+    def _connect(self) -> None:
+        self.revert_button.clicked.connect(self.revert)
+        self.save_button.clicked.connect(self._choose_target)
+        self.jobs.changed.connect(self.refresh)
+        self.session.ledger.changed.connect(self.refresh)
+        self.session.target_changed.connect(self._on_target)
+
+    def _on_target(self) -> None:
+        """Read the journal of a stack that was just opened."""
+        image, stack = self.session.image, self.session.stack
+        if image is not None and stack is not None:
+
+            def done(written: work.Written) -> None:
+                self.session.ledger.record(image, stack, written)
+
+            self.jobs.start("history", work.written, stack, done=done, failed=self.messages.fail)
+        self.refresh()
+
+    @guarded
+    def revert(self) -> None:
+        """Take back the repair that is chosen in the list, in a thread."""
+        chosen = self.list.currentData()
+        if chosen is None:
+            raise InputError("there is no repair to revert")
+        if isinstance(chosen, Kept):
+            self.session.drop_kept(chosen)
+            self.messages.say(f"section {chosen.repair.z}: the repair was taken back")
+            return
+        image, stack = self.session.require_image(), self.session.require_stack()
+
+        def done(written: work.Written) -> None:
+            self.session.finish_revert(image, stack, chosen.id, written)
+            self.messages.tell(f"section {chosen.z}: the original pixels are back")
+
+        self.jobs.start(
+            "revert", work.revert, stack, chosen.id, done=done, failed=self.messages.fail
+        )
+
+    @guarded
+    def _choose_target(self) -> None:
+        stack = self.session.require_stack()
+        folder = stack.path.parent if stack.path is not None else Path.home()
+        path, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save as OME-Zarr",
+            str(folder / f"{stack.name} repaired.zarr"),
+            "OME-Zarr (*.zarr)",
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if path.suffix != ".zarr":
+            path = path.with_name(path.name + ".zarr")
+        kept = self.session.ledger.kept(image)
+
+        def done(loaded: work.Loaded) -> None:
+            self._show_saved(image, kept, loaded.stack, loaded)
+
+        self.jobs.start(
+            "save",
+            work.save,
+            stack,
+            path,
+            [item.repair for item in kept],
+            done=done,
+            failed=self.messages.fail,
+        )
+
+    def _show_saved(
+        self, image: Image, kept: list[Kept], stack: Stack, loaded: work.Loaded
+    ) -> None:
+        for item in kept:
+            self.session.ledger.drop(image, item)
+        self.session.add_loaded(loaded)
+        image.visible = False
+        self.messages.tell(
+            f"saved {stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
+            "it is opened, and can be written to from now on"
+        )
+
+    def refresh(self) -> None:
+        """Show the accepted repairs, the newest first."""
+        image = self.session.image
+        rows: list[tuple[str, object]] = [
+            (
+                f"section {kept.repair.z} · {kept.repair.provenance.mask_pixels:,} px · not saved",
+                kept,
+            )
+            for kept in reversed(self.session.ledger.kept(image))
+        ]
+        rows += [
+            (
+                f"#{entry.id} · section {entry.z} · {entry.mask_pixels:,} px · {_when(entry.time)}",
+                entry,
+            )
+            for entry in reversed(self.session.ledger.written(image))
+        ]
+        if rows != self._rows:
+            self._rows = rows
+            self.list.clear()
+            for text, data in rows or [("none in this stack", None)]:
+                self.list.addItem(text, data)
+        busy = self.jobs.is_running("repair", "accept", "revert", "save")
+        self.revert_button.setEnabled(bool(rows) and not busy)
+        self.save_button.setEnabled(self.session.stack is not None and not busy)
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self.session.ledger.changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self._on_target)
+
+
+def _when(time: str) -> str:
+    """Return an ISO time without its seconds and zone."""
+    return time[:16].replace("T", " ")

@@ -1,0 +1,289 @@
+"""Make and edit the mask of the section that is shown."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QGroupBox,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+)
+
+from .. import layers as napari_layers
+from .. import work
+from ..core.errors import InputError
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+
+if TYPE_CHECKING:
+    from ..core.sparse_mask import SectionTiles
+    from ..session import Session
+
+#: Milliseconds without a change before the damage is counted.
+_CALM = 200
+
+
+class MaskPanel(QGroupBox):
+    """Buttons for the mask, and a line that says what is damaged.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__("Damage mask")
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.new_button = QPushButton("New mask")
+        self.load_button = QPushButton("Load mask")
+        self.load_menu = QMenu(self)
+        self.load_button.setMenu(self.load_menu)
+        self.grow_button = QPushButton("Grow")
+        self.shrink_button = QPushButton("Shrink")
+        self.pixels = QSpinBox()
+        self.clear_button = QPushButton("Clear")
+        self.invert_button = QPushButton("Invert")
+        self.undo_button = QPushButton("Undo")
+        self.redo_button = QPushButton("Redo")
+        self.status = QLabel()
+        self._calm = QTimer(self)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.new_button.setToolTip("An empty mask to paint on with napari's brush")
+        self.load_button.setToolTip("From a file or another layer, not zero where damaged")
+        for button in (self.grow_button, self.shrink_button):
+            button.setToolTip("The mask of the section that is shown")
+        self.undo_button.setToolTip("Take back painting or an edit, in any section (Ctrl+Z)")
+        self.redo_button.setToolTip("Do it again (Ctrl+Shift+Z)")
+        self.pixels.setRange(1, 200)
+        self.pixels.setValue(3)
+        self.pixels.setSuffix(" px")
+        self.pixels.setToolTip("By how many pixels to grow or shrink")
+        self.status.setWordWrap(True)
+        self._calm.setSingleShot(True)
+        self._calm.setInterval(_CALM)
+        grid = QGridLayout(self)
+        grid.addWidget(self.new_button, 0, 0, 1, 2)
+        grid.addWidget(self.load_button, 0, 2, 1, 2)
+        rows = (
+            (self.grow_button, self.shrink_button, self.pixels, self.invert_button),
+            (self.undo_button, self.redo_button, self.clear_button),
+        )
+        for row, widgets in enumerate(rows, start=1):
+            for column, widget in enumerate(widgets):
+                widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+                grid.addWidget(widget, row, column)
+        grid.addWidget(self.status, len(rows) + 1, 0, 1, 4)
+        for column in range(4):
+            grid.setColumnStretch(column, 1)
+
+    def _connect(self) -> None:
+        self.new_button.clicked.connect(self.new_mask)
+        self.load_menu.aboutToShow.connect(self._fill_load_menu)
+        self.grow_button.clicked.connect(self._grow)
+        self.shrink_button.clicked.connect(self._shrink)
+        self.clear_button.clicked.connect(self._clear)
+        self.invert_button.clicked.connect(self._invert)
+        self.undo_button.clicked.connect(self.undo)
+        self.redo_button.clicked.connect(self.redo)
+        self._calm.timeout.connect(self._count)
+        self.session.masks.changed.connect(self.refresh)
+        self.session.target_changed.connect(self.refresh)
+        self.session.section_changed.connect(self.refresh)
+        self.session.settings.events.max_gap.connect(self.refresh)
+
+    # ---- making a mask
+
+    @guarded
+    def new_mask(self) -> None:
+        """Make an empty mask and select the brush."""
+        self.session.masks.new(self.session.require_image())
+        self.messages.say("paint the damage with the brush; [ and ] change its size")
+
+    @guarded
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Mask", "", "Masks (*.tif *.tiff *.h5 *.hdf5);;All files (*)"
+        )
+        if path:
+            self.load_mask(path)
+
+    @guarded
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Mask: a zarr folder")
+        if path:
+            self.load_mask(path)
+
+    def load_mask(self, path: str) -> None:
+        """Open a mask from a file, in a thread; it is shown when it is open."""
+        image = self.session.require_image()
+        shape = tuple(napari_layers.full_resolution(image).shape)
+
+        def done(array: object) -> None:
+            self.session.masks.new(image, array)
+            self.messages.say(f"the mask comes from {path}; it can be painted on")
+
+        self.jobs.start(
+            "mask", work.open_mask_file, path, shape, done=done, failed=self.messages.fail
+        )
+
+    def _fill_load_menu(self) -> None:
+        self.load_menu.clear()
+        self.load_menu.addAction("From a TIFF or HDF5 file…").triggered.connect(self._choose_file)
+        self.load_menu.addAction("From a zarr folder…").triggered.connect(self._choose_folder)
+        self.load_menu.addSeparator()
+        names = self.usable_layers()
+        for name in names:
+            action = self.load_menu.addAction(f"From layer {name}")
+            action.triggered.connect(partial(self.use_layer, name))
+        if not names:
+            self.load_menu.addAction("No layer of the stack's shape").setEnabled(False)
+
+    def usable_layers(self) -> list[str]:
+        """Return the names of the layers that could be a mask of the stack."""
+        image = self.session.image
+        if image is None:
+            return []
+        shape = napari_layers.full_resolution(image).shape
+        return [
+            layer.name
+            for layer in self.session.viewer.layers
+            if layer is not image
+            and napari_layers.role_of(layer) == ""
+            and napari_layers.same_grid(layer, shape)
+        ]
+
+    def use_layer(self, name: str, *_: object) -> None:
+        """Make a mask of where another layer is not zero; that layer is hidden."""
+        try:
+            layer = self.session.viewer.layers[name]
+            self.session.masks.new(
+                self.session.require_image(), napari_layers.full_resolution(layer)
+            )
+            layer.visible = False
+            self.messages.say(f"the mask comes from layer {name}; it can be painted on")
+        except Exception as error:
+            self.messages.fail(error)
+
+    # ---- editing
+
+    @guarded
+    def _grow(self) -> None:
+        self.edit("grow")
+
+    @guarded
+    def _shrink(self) -> None:
+        self.edit("shrink")
+
+    @guarded
+    def _clear(self) -> None:
+        self.edit("clear")
+
+    @guarded
+    def _invert(self) -> None:
+        self.edit("invert")
+
+    def edit(self, operation: str) -> None:
+        """Grow, shrink, clear or invert the mask of the section that is shown, in a thread."""
+        layer = self.session.require_mask()
+        image, z = self.session.require_image(), self.session.require_section()
+        mask = layer.data
+        mask.commit()
+        version = mask.version(z)
+
+        def done(tiles: SectionTiles) -> None:
+            if self.session.masks.layer(image) is not layer:
+                return
+            if mask.version(z) != version:
+                raise InputError(
+                    f"the mask changed meanwhile; press {operation.capitalize()} again"
+                )
+            self.session.masks.edit(image, z, tiles)
+
+        self.jobs.start(
+            "edit",
+            work.edit_mask,
+            mask.frozen(),
+            z,
+            operation,
+            self.pixels.value(),
+            done=done,
+            failed=self.messages.fail,
+        )
+
+    @guarded
+    def undo(self) -> None:
+        """Take back the last change of the mask."""
+        self.session.masks.step(self.session.require_mask(), back=True)
+
+    @guarded
+    def redo(self) -> None:
+        """Do the last undone change of the mask again."""
+        self.session.masks.step(self.session.require_mask(), back=False)
+
+    # ---- status
+
+    def refresh(self) -> None:
+        """Enable what can be done, and count the damage as soon as nothing changes any more."""
+        mask = self.session.mask
+        self.new_button.setEnabled(self.session.image is not None)
+        self.load_button.setEnabled(self.session.image is not None)
+        for button in (self.grow_button, self.shrink_button, self.clear_button, self.invert_button):
+            button.setEnabled(mask is not None)
+        self.undo_button.setEnabled(mask is not None and mask.can_undo)
+        self.redo_button.setEnabled(mask is not None and mask.can_redo)
+        if mask is None:
+            self.status.setText("No mask yet.")
+        self._calm.start()
+
+    def _count(self) -> None:
+        mask, z = self.session.mask, self.session.section
+        if mask is None or z is None:
+            return
+        self.jobs.start(
+            "count",
+            work.look_at_mask,
+            self.session.stack,
+            mask.frozen(),
+            z,
+            self.session.settings.max_gap,
+            done=self._show_status,
+            failed=self._no_status,
+        )
+
+    def _show_status(self, status: work.MaskStatus) -> None:
+        if not status.pixels:
+            self.status.setText(f"Section {status.z}: nothing is damaged.")
+            return
+        plural = "" if status.components == 1 else "s"
+        text = (
+            f"Section {status.z}: {status.components:,} damaged component{plural}, "
+            f"{status.pixels:,} pixels"
+        )
+        if status.neighbours is not None:
+            usable = [str(z) for z in status.neighbours if z is not None]
+            text += f"; neighbours {' and '.join(usable)}" if usable else "; no usable neighbour"
+        self.status.setText(text + ".")
+
+    def _no_status(self, error: Exception) -> None:
+        """Say nothing: Repair meets the same error and tells it."""
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self._calm.stop()
+        self.session.masks.changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self.refresh)
+        self.session.section_changed.disconnect(self.refresh)
+        self.session.settings.events.max_gap.disconnect(self.refresh)

@@ -1,0 +1,83 @@
+"""Say what happened, in plain words: in the dock and as napari's notifications."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from ..core.errors import Cancelled, FlowInpaintError
+
+_log = logging.getLogger(__name__)
+_Widget = TypeVar("_Widget", bound=QWidget)
+
+
+class Messages(QLabel):
+    """The status line of a dock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setMinimumWidth(1)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+    def say(self, text: str) -> None:
+        """Show a line in the dock only."""
+        self.setText(_sentence(text))
+
+    def tell(self, text: str) -> None:
+        """Show a line in the dock and as a notification: something was achieved."""
+        from napari.utils.notifications import show_info
+
+        self.say(text)
+        show_info(_sentence(text))
+
+    def fail(self, error: Exception) -> None:
+        """Say why something did not work; never as a traceback.
+
+        What the user can do something about is a warning; anything else is an error of the
+        program, whose traceback goes to the log.
+        """
+        from napari.utils.notifications import show_error, show_warning
+
+        if isinstance(error, Cancelled):
+            self.say("cancelled; nothing was changed")
+        elif isinstance(error, FlowInpaintError):
+            self.say(str(error))
+            show_warning(_sentence(str(error)))
+        else:
+            _log.error("unexpected error", exc_info=error)
+            text = f"unexpected error: {type(error).__name__}: {_first_line(error)}"
+            self.say(text)
+            show_error(_sentence(text))
+
+
+def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
+    """Make a method a slot whose exceptions are told instead of shown as a traceback.
+
+    The object needs a ``messages`` attribute, a :class:`Messages`. Arguments of the signal are
+    dropped.
+    """
+
+    @wraps(slot)
+    def wrapper(self: Any, *_: Any) -> None:
+        try:
+            slot(self)
+        except Exception as error:
+            self.messages.fail(error)
+
+    return wrapper
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no details"])[0]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

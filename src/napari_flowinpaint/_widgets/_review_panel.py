@@ -1,0 +1,225 @@
+"""Look at a repair, stage by stage and component by component; accept or discard it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+)
+
+from .. import work
+from ..review import STAGES, Component
+from ._components import ComponentTable
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ..core.stack import Stack
+    from ..core.types import SectionRepair
+    from ..session import Session
+
+#: Text of the buttons; the first shows the stack itself.
+_BUTTONS = {
+    None: "Original",
+    "initial reference": "Initial",
+    "refined reference": "Refined",
+    "result": "Result",
+    "confidence": "Confid.",
+}
+
+
+class ReviewPanel(QGroupBox):
+    """Stage buttons, the table of components, Accept and Discard.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__("Review")
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.headline = QLabel()
+        self.stages = QButtonGroup(self)
+        self.table = ComponentTable()
+        self.all_button = QPushButton("All")
+        self.none_button = QPushButton("None")
+        self.accept_button = QPushButton("Accept")
+        self.discard_button = QPushButton("Discard")
+        self.question: QMessageBox | None = None
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.headline.setWordWrap(True)
+        box = QVBoxLayout(self)
+        box.addWidget(self.headline)
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for number, (stage, text) in enumerate(_BUTTONS.items()):
+            button = QPushButton(text)
+            button.setToolTip(f"Show the {stage or 'original section'}")
+            button.setCheckable(True)
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            self.stages.addButton(button, number)
+            row.addWidget(button)
+        box.addLayout(row)
+        box.addWidget(self.table)
+        row = QHBoxLayout()
+        self.all_button.setToolTip("Tick every component")
+        self.none_button.setToolTip("Untick every component")
+        self.accept_button.setToolTip("Write the ticked components; Revert takes them back")
+        self.discard_button.setToolTip("Forget this repair; nothing is written")
+        for button in (self.all_button, self.none_button, self.accept_button, self.discard_button):
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            row.addWidget(button)
+        box.addLayout(row)
+
+    def _connect(self) -> None:
+        self.stages.idClicked.connect(self._on_stage)
+        self.table.components.ticked.connect(self._on_ticked)
+        self.table.picked.connect(self._on_picked)
+        self.all_button.clicked.connect(self._tick_all)
+        self.none_button.clicked.connect(self._tick_none)
+        self.accept_button.clicked.connect(self.accept)
+        self.discard_button.clicked.connect(self.discard)
+        self.jobs.changed.connect(self.refresh)
+        self.session.review.changed.connect(self.refresh)
+        self.session.review.stage_changed.connect(self._show_stage)
+
+    # ---- looking
+
+    def _on_stage(self, number: int) -> None:
+        self.session.review.show(list(_BUTTONS)[number])
+
+    def _on_picked(self, component: Component) -> None:
+        self.session.review.look_at(component)
+
+    def _on_ticked(self, number: int, on: bool) -> None:
+        self.session.review.set_accepted({number}, on)
+
+    @guarded
+    def _tick_all(self) -> None:
+        self._tick_every(True)
+
+    @guarded
+    def _tick_none(self) -> None:
+        self._tick_every(False)
+
+    def _tick_every(self, on: bool) -> None:
+        review = self.session.review.current
+        if review is not None:
+            self.session.review.set_accepted({c.number for c in review.components}, on)
+
+    # ---- deciding
+
+    @guarded
+    def discard(self) -> None:
+        """Forget the repair under review."""
+        self.session.close_review()
+        self.messages.say("the repair was discarded; nothing was written")
+
+    @guarded
+    def accept(self) -> None:
+        """Write the ticked components, after asking once per stack; or keep them for saving."""
+        image, stack, repair = self.session.request_accept()
+        if not stack.writable:
+            self.session.keep()
+            self.messages.tell(
+                f"accepted, not saved: {stack.name} cannot be written to in place "
+                f"({stack.why_not_writable}). Press Save as OME-Zarr…"
+            )
+        elif self.session.ledger.agreed(image):
+            self._write(image, stack, repair)
+        else:
+            self._ask(image, stack, repair)
+
+    def _ask(self, image: Image, stack: Stack, repair: SectionRepair) -> None:
+        """Ask whether the stack may be changed, without holding up the viewer."""
+        question = QMessageBox(self)
+        question.setIcon(QMessageBox.Icon.Question)
+        question.setWindowTitle("Write to the stack?")
+        question.setText(f"Write the repaired pixels into {stack.path}?")
+        question.setInformativeText(
+            "The original pixels are kept in a journal beside the data, the new ones are marked "
+            "as synthetic, and Revert brings the originals back. This is asked once per stack."
+        )
+        write = question.addButton("Write", QMessageBox.ButtonRole.AcceptRole)
+        question.addButton(QMessageBox.StandardButton.Cancel)
+        question.setDefaultButton(write)
+
+        def answered(*_: object) -> None:
+            self.question = None
+            if question.clickedButton() is write:
+                self.session.ledger.agree(image)
+                self._write(image, stack, repair)
+            else:
+                self.messages.say("nothing was written")
+            question.deleteLater()
+
+        question.finished.connect(answered)
+        self.question = question
+        question.open()
+
+    def _write(self, image: Image, stack: Stack, repair: SectionRepair) -> None:
+        review = self.session.review.current
+        total = len(review.components) if review is not None else 0
+        count = len(repair.component_ids)
+
+        def done(written: work.Written) -> None:
+            self.session.finish_accept(image, stack, repair, written)
+            rest = f"; the other {total - count} stay in the mask" if count < total else ""
+            self.messages.tell(
+                f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
+                f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"
+            )
+
+        self.jobs.start("accept", work.accept, stack, repair, done=done, failed=self.messages.fail)
+
+    # ---- state
+
+    def refresh(self) -> None:
+        """Show what is under review."""
+        review = self.session.review.current
+        if review is None:
+            self.headline.setText("Nothing to review.")
+            self.table.components.show((), set())
+        else:
+            count = len(review.components)
+            self.headline.setText(
+                f"Section {review.z}: {len(review.accepted)} of {count} "
+                f"component{'s' * (count != 1)} ticked. "
+                "Hold H for the original, press N for the next stage."
+            )
+            self.table.components.show(review.components, review.accepted)
+        busy = self.jobs.is_running("repair", "accept", "revert", "save")
+        self.accept_button.setEnabled(review is not None and not busy)
+        self.discard_button.setEnabled(review is not None and not self.jobs.is_running("accept"))
+        self.table.setEnabled(review is not None and not self.jobs.is_running("accept"))
+        for button in (self.all_button, self.none_button, *self.stages.buttons()):
+            button.setEnabled(review is not None)
+        self._show_stage()
+
+    def _show_stage(self) -> None:
+        order = [None, *STAGES]
+        number = order.index(self.session.review.shown)
+        self.stages.button(number).setChecked(True)
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        if self.question is not None:
+            self.question.close()
+        self.session.review.changed.disconnect(self.refresh)
+        self.session.review.stage_changed.disconnect(self._show_stage)

@@ -1,0 +1,181 @@
+"""The dock *Load stack*: choose a file, show it lazily, say what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .. import work
+from ..core.errors import ChoiceNeeded, InputError
+from ..session import session_of
+from ._closing import WindowWatch
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+
+_FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
+_CHOICES = ("dataset", "channel", "time")
+
+
+class LoadStack(QWidget):
+    """The dock. Choices (dataset, channel, time) appear when a file asks for them.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; given by napari.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.session = session_of(napari_viewer)
+        self.jobs = JobRunner(self)
+        self.messages = Messages()
+        self.path = QLineEdit()
+        self.file_button = QPushButton("File…")
+        self.folder_button = QPushButton("Folder…")
+        self.choices = {name: QComboBox() for name in _CHOICES}
+        self.load_button = QPushButton("Load")
+        self.facts = QLabel()
+        self._lay_out()
+        self._connect()
+        self._watch = WindowWatch(self, self.close_session)
+
+    def _lay_out(self) -> None:
+        self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")
+        self.file_button.setToolTip("A multi-page TIFF or an HDF5 file")
+        self.folder_button.setToolTip("An OME-Zarr or zarr folder, or a folder of single images")
+        self.facts.setWordWrap(True)
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
+        self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.form = QFormLayout()
+        for name, combo in self.choices.items():
+            combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            self.form.addRow(name, combo)
+        self._ask_nothing()
+        row = QHBoxLayout()
+        for button in (self.file_button, self.folder_button, self.load_button):
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            row.addWidget(button)
+        box = QVBoxLayout(self)
+        box.addWidget(self.path)
+        box.addLayout(row)
+        box.addLayout(self.form)
+        box.addWidget(self.facts)
+        box.addWidget(self.messages)
+        self.setMinimumWidth(300)
+
+    def _connect(self) -> None:
+        self.file_button.clicked.connect(self._choose_file)
+        self.folder_button.clicked.connect(self._choose_folder)
+        self.load_button.clicked.connect(self.load)
+        self.path.returnPressed.connect(self.load)
+        self.path.textChanged.connect(self._ask_nothing)
+        self.jobs.changed.connect(self._show_jobs)
+        self.jobs.progressed.connect(self._show_progress)
+
+    @guarded
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Stack", self.path.text(), _FILES)
+        if path:
+            self.path.setText(path)
+            self.load()
+
+    @guarded
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Stack: a zarr or image folder")
+        if path:
+            self.path.setText(path)
+            self.load()
+
+    @guarded
+    def load(self) -> None:
+        """Open what the path names, in a thread, and show it as an image layer."""
+        path = self.path.text().strip().strip('"')
+        if not path:
+            raise InputError("there is no path; choose a file or a folder")
+        wanted = {
+            name: combo.currentText() for name, combo in self.choices.items() if combo.count()
+        }
+        self.jobs.start(
+            "load",
+            work.load,
+            path,
+            dataset=wanted.get("dataset"),
+            channel=int(wanted["channel"]) if "channel" in wanted else None,
+            time=int(wanted["time"]) if "time" in wanted else None,
+            done=self._show,
+            failed=self._on_failed,
+        )
+
+    def _show(self, loaded: work.Loaded) -> None:
+        self.session.add_loaded(loaded)
+        self.facts.setText(describe(loaded))
+        messages = " ".join(loaded.stack.messages)
+        if messages:
+            self.messages.tell(messages)
+        else:
+            self.messages.say(f"{loaded.stack.name} is loaded")
+
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, ChoiceNeeded):
+            self.messages.fail(error)
+            return
+        combo = self.choices[error.option]
+        combo.addItems(error.choices)
+        self._set_visible(error.option, True)
+        self.messages.say(
+            f"the file holds {len(error.choices)} {error.option}s; choose one and press Load"
+        )
+
+    def _ask_nothing(self, *_: object) -> None:
+        """Forget the choices that another path has asked for."""
+        for name, combo in self.choices.items():
+            combo.clear()
+            self._set_visible(name, False)
+
+    def _set_visible(self, name: str, visible: bool) -> None:
+        combo = self.choices[name]
+        combo.setVisible(visible)
+        self.form.labelForField(combo).setVisible(visible)
+
+    def _show_jobs(self) -> None:
+        self.load_button.setEnabled(not self.jobs.is_running("load"))
+
+    def _show_progress(self, name: str, fraction: float, message: str) -> None:
+        self.messages.say(f"{message}…")
+
+    def close_session(self) -> None:
+        """Stop and wait for the threads."""
+        self.jobs.stop()
+
+
+def describe(loaded: work.Loaded) -> str:
+    """Return what there is to know about a stack, in a few lines."""
+    stack = loaded.stack
+    depth, height, width = stack.shape
+    if stack.voxel_size is None:
+        voxel = "voxel size unknown"
+    else:
+        voxel = "voxel " + " × ".join(f"{size:g}" for size in stack.voxel_size) + " nm (z, y, x)"
+    access = "can be written to in place"
+    if not stack.writable:
+        access = f"read-only: {stack.why_not_writable}"
+    levels = len(stack.levels)
+    pyramid = f", pyramid of {levels} levels" if levels > 1 else ""
+    return (
+        f"{depth} sections of {height:,} × {width:,} pixels, {stack.dtype}{pyramid}\n"
+        f"{voxel}\n{loaded.polarity}\n{access}"
+    )

@@ -1,0 +1,393 @@
+"""napari layers and core types: one into the other. No Qt.
+
+Everything here is called from the GUI thread and only touches layers; pixels are read by napari
+when a layer is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from .core.types import AnyImage, Box, VoxelSize
+from .review import STAGES, Review
+from .work import LayerSource, Loaded
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer
+
+    from .core.sparse_mask import SparseMask
+    from .core.stack import Stack
+
+#: Key in ``layer.metadata`` by which our own layers are told from the user's.
+ROLE = "napari-flowinpaint"
+_MASK_COLOUR = {0: "transparent", 1: "#ff4d4d", None: "#ff4d4d"}
+_SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
+
+
+class OfViewer:
+    """Something that belongs to a viewer and does not keep it alive.
+
+    Parameters
+    ----------
+    viewer
+        The viewer; held weakly.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = ref(viewer)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise ReferenceError("the viewer of this session was closed")
+        return viewer
+
+
+class StageArray:
+    """A (1, H, W) array that is put together when somebody looks at it.
+
+    The four stages of a repair with components in two corners of a large section would be four
+    large pictures, of which one is on the screen.
+
+    Parameters
+    ----------
+    shape
+        (H, W).
+    dtype
+        Of the pixels.
+    make
+        Returns the (H, W) picture.
+    """
+
+    ndim = 3
+
+    def __init__(self, shape: tuple[int, int], dtype: Any, make: Callable[[], AnyImage]) -> None:
+        self.shape = (1, *shape)
+        self.dtype = np.dtype(dtype)
+        self.size = math.prod(shape)
+        self._make = make
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return pixels for any index numpy understands."""
+        return self._make()[np.newaxis][index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyImage:
+        """Return the dense picture."""
+        return np.asarray(self[...], dtype=dtype)
+
+
+# ---- what a layer is
+
+
+def role_of(layer: Layer) -> str:
+    """Return what a layer of ours is for; empty for every other layer."""
+    return str(layer.metadata.get(ROLE, ""))
+
+
+def is_stack(layer: Layer | None) -> bool:
+    """Return whether a layer shows a stack: a grey 3-D image that is not one of ours."""
+    from napari.layers import Image
+
+    return (
+        isinstance(layer, Image)
+        and not layer.rgb
+        and layer.ndim == 3
+        and layer.data.shape[0] > 0
+        and role_of(layer) in ("", "stack")
+    )
+
+
+def same_grid(layer: Layer, shape: tuple[int, ...]) -> bool:
+    """Return whether a layer is a volume of pixels of the given shape that can be a mask."""
+    from napari.layers import Image, Labels
+
+    return (
+        isinstance(layer, Image | Labels)
+        and not getattr(layer, "rgb", False)
+        and tuple(layer.data.shape) == tuple(shape)
+    )
+
+
+def full_resolution(layer: Image | Labels) -> Any:
+    """Return the array of a layer, of a multiscale layer its first level."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def source_of(layer: Image) -> LayerSource:
+    """Return where the pixels of a layer come from."""
+    return LayerSource(
+        path=layer.source.path,
+        data=full_resolution(layer),
+        voxel_size=voxel_size_of(layer),
+        name=layer.name,
+    )
+
+
+def voxel_size_of(layer: Layer) -> VoxelSize | None:
+    """Return z, y, x in nm, or None where the layer's units are no lengths."""
+    sizes = []
+    for size, unit in zip(layer.scale[-3:], layer.units[-3:], strict=True):
+        try:
+            sizes.append(float((float(size) * unit).to("nm").magnitude))
+        except Exception:  # pint raises its own error per kind of unit; all mean "no length"
+            return None
+    return (sizes[0], sizes[1], sizes[2])
+
+
+# ---- where things are
+
+
+def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
+    """Return the section of a layer that the viewer shows; None where it shows none.
+
+    None when the viewer is in 3-D or cuts the stack along another axis, or when the slider
+    stands outside the layer.
+    """
+    dims = viewer.dims
+    if dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
+        return None
+    point = np.asarray(dims.point, dtype=float)[-3:] * _units_of(viewer, layer)
+    z = round(float(layer.world_to_data(point)[0]))
+    return z if 0 <= z < layer.data.shape[0] else None
+
+
+def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
+    """Move the viewer's slider to a section of a layer."""
+    if section_of(viewer, layer) == z:
+        return
+    point = np.asarray(layer.data_to_world((z, 0, 0))) / _units_of(viewer, layer)
+    viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
+
+
+def look_at(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
+    """Show a box of a section in the middle of the canvas, with its surroundings."""
+    go_to_section(viewer, layer, z)
+    factors = _units_of(viewer, layer)
+    corners = [
+        np.asarray(layer.data_to_world((z, y, x))) / factors
+        for y, x in ((box.y0, box.x0), (box.y1 - 1, box.x1 - 1))
+    ]
+    low, high = np.minimum(*corners), np.maximum(*corners)
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    camera.center = tuple((low + high) / 2)
+    canvas = getattr(getattr(viewer, "canvas", None), "size", None)
+    if canvas is not None:
+        pixel = np.abs(corners[1] - corners[0])[1:] / np.maximum(np.subtract(box.shape, 1), 1)
+        extent = np.maximum(high[1:] - low[1:], 64 * pixel)
+        camera.zoom = float(np.min(np.asarray(canvas) / (3 * extent)))
+
+
+def _units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
+    """Return the length of the viewer's units in those of the layer, for z, y, x."""
+    units = getattr(viewer.dims, "units", None)
+    if not units or len(units) < 3:
+        return np.ones(3)
+    factors = []
+    for ours, theirs in zip(layer.units[-3:], units[-3:], strict=True):
+        try:
+            factors.append(1.0 if ours == theirs else float((1.0 * theirs).to(ours).magnitude))
+        except Exception:  # pixels beside lengths: napari draws both as plain numbers
+            factors.append(1.0)
+    return np.asarray(factors)
+
+
+def placed_like(layer: Layer, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[str, Any]:
+    """Return the arguments that place a new layer on the pixel grid of another.
+
+    Parameters
+    ----------
+    layer
+        The layer on whose grid the new one lies.
+    offset
+        Pixel (z, y, x) of ``layer`` under the first pixel of the new layer.
+    """
+    moved = np.asarray(layer.data_to_world(offset)) - np.asarray(layer.data_to_world((0, 0, 0)))
+    shift = np.linalg.solve(layer.affine.linear_matrix, moved)
+    return {
+        "scale": layer.scale,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine,
+        "translate": np.asarray(layer.translate) + shift,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+# ---- new layers
+
+
+def add_stack(viewer: ViewerModel, loaded: Loaded) -> Image:
+    """Show a stack as an image layer, lazily, in nm where the voxel size is known."""
+    stack = loaded.stack
+    levels = [level.array for level in stack.levels]
+    keywords: dict[str, Any] = {}
+    if stack.voxel_size is not None:
+        keywords = {"scale": stack.voxel_size, "units": ("nm", "nm", "nm")}
+    return viewer.add_image(
+        levels if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name=stack.name,
+        contrast_limits=loaded.limits,
+        axis_labels=("z", "y", "x"),
+        metadata={ROLE: "stack"},
+        **keywords,
+    )
+
+
+def add_mask(viewer: ViewerModel, image: Image, mask: SparseMask, name: str) -> Labels:
+    """Show a mask as a labels layer that napari's own tools paint on, ready to be painted."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    layer = viewer.add_labels(
+        mask,
+        multiscale=False,
+        name=name,
+        opacity=0.5,
+        colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
+        metadata={ROLE: "mask"},
+        **placed_like(image),
+    )
+    layer.brush_size = max(10, min(image.data.shape[1:]) // 40)
+    layer.mode = "paint"
+    return layer
+
+
+def show_stages(
+    viewer: ViewerModel, image: Image, review: Review, layers: dict[str, Image]
+) -> Iterator[Image]:
+    """Show the four stages of a repair, reusing the layers of the last; step by step.
+
+    A generator, so that the caller can let the event loop breathe between two layers.
+
+    Parameters
+    ----------
+    viewer, image
+        Where, and over which layer.
+    review
+        What to show.
+    layers
+        The stage layers by name; missing ones are added, here and in the viewer.
+    """
+    box = review.repair.box
+    place = placed_like(image, (review.z, box.y0, box.x0))
+    for stage in STAGES:
+        is_confidence = stage == "confidence"
+        dtype = np.float32 if is_confidence else review.repair.dtype
+        data = StageArray(box.shape, dtype, partial(review.image, stage))
+        layer = layers.get(stage)
+        if layer is not None:
+            layer.visible = False  # not drawn at the old place with the new pixels
+            layer.translate = place["translate"]
+            layer.data = data
+            layer.visible = stage == "result"
+        else:
+            look = {
+                "contrast_limits": (0, 1) if is_confidence else image.contrast_limits,
+                "colormap": "viridis" if is_confidence else image.colormap,
+                "gamma": 1.0 if is_confidence else image.gamma,
+            }
+            layers[stage] = _insert(
+                viewer, image, stage, data, visible=stage == "result", **look, **place
+            )
+        yield layers[stage]
+
+
+def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
+    """Show an accepted repair that is not saved anywhere yet."""
+    box = review.repair.box
+    data = review.image("result")[np.newaxis]
+    layer = _insert(
+        viewer,
+        image,
+        f"accepted, section {review.z} (not saved)",
+        data,
+        contrast_limits=image.contrast_limits,
+        colormap=image.colormap,
+        gamma=image.gamma,
+        **placed_like(image, (review.z, box.y0, box.x0)),
+    )
+    layer.metadata[ROLE] = "kept"
+    return layer
+
+
+def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords: Any) -> Image:
+    """Add an image layer right above the stack and below what is drawn on it."""
+    from napari.layers import Image as ImageLayer
+
+    layer = ImageLayer(data, name=name, metadata={ROLE: "stage"}, multiscale=False, **keywords)
+    active = viewer.layers.selection.active
+    above = [i for i, other in enumerate(viewer.layers) if role_of(other) in ("stage", "kept")]
+    position = max([viewer.layers.index(image), *above]) + 1
+    viewer.layers.insert(position, layer)
+    viewer.layers.selection.active = active
+    return layer
+
+
+def show_synthetic(
+    viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]
+) -> Labels | None:
+    """Show or update the layer that marks synthetic pixels; None where there are none.
+
+    Parameters
+    ----------
+    viewer, image
+        Where, and over which layer.
+    stack
+        The stack of ``image``.
+    levels
+        Arrays of the stack's ``labels/synthetic``, full resolution first; empty without.
+    """
+    old = next(
+        (layer for layer in viewer.layers if role_of(layer) == f"synthetic {stack.path}"), None
+    )
+    if not levels:
+        if old is not None:
+            viewer.layers.remove(old)
+        return None
+    if old is not None:
+        old.data = list(levels) if old.multiscale else levels[0]
+        return old
+    from napari.layers import Labels as LabelsLayer
+    from napari.utils.colormaps import DirectLabelColormap
+
+    layer = LabelsLayer(
+        list(levels) if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name="synthetic pixels",
+        opacity=0.35,
+        colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
+        metadata={ROLE: f"synthetic {stack.path}"},
+        visible=False,
+        **placed_like(image),
+    )
+    layer.editable = False
+    active = viewer.layers.selection.active
+    viewer.layers.append(layer)
+    viewer.layers.selection.active = active
+    return layer
+
+
+def refresh_stack(image: Image, stack: Stack) -> None:
+    """Show what was just written to a stack.
+
+    A layer over dask (other readers make those) keeps showing old chunks from its cache; it is
+    given the stack's own arrays instead, which are read anew.
+    """
+    shown = full_resolution(image)
+    if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
+        levels = [level.array for level in stack.levels]
+        if image.multiscale:
+            image.data = levels
+        else:
+            image.data = levels[0]
+    image.refresh()

@@ -1,0 +1,138 @@
+"""The masks of one viewer: a layer per stack, edits, and a history that napari does not lose.
+
+No Qt; called from the GUI thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal
+
+from . import layers as napari_layers
+from .core.errors import InputError
+from .core.sparse_mask import SectionTiles, SparseMask
+from .core.types import SectionRepair
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+
+class MaskBoard(napari_layers.OfViewer):
+    """The mask layers of a viewer, at most one per stack.
+
+    napari keeps the history of a labels layer only until the slider moves; here it belongs to
+    the mask, and taking a step back moves the slider to where the step was made.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+
+    Attributes
+    ----------
+    changed
+        Signal: a mask was made, removed, painted or edited.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(viewer)
+        self._layers: WeakKeyDictionary[Image, Labels] = WeakKeyDictionary()
+
+    def layer(self, image: Image | None) -> Labels | None:
+        """Return the mask layer of an image layer, or None."""
+        return None if image is None else self._layers.get(image)
+
+    def mask(self, image: Image | None) -> SparseMask | None:
+        """Return the mask of an image layer, or None."""
+        layer = self.layer(image)
+        return None if layer is None else layer.data
+
+    def image_of(self, layer: Any) -> Image | None:
+        """Return the image layer that a layer is the mask of, or None."""
+        return next((image for image, mask in self._layers.items() if mask is layer), None)
+
+    def new(self, image: Image, base: Any = None, name: str = "damage") -> Labels:
+        """Make a mask, on top of ``base``, show it ready to be painted on, drop the old one.
+
+        Parameters
+        ----------
+        image
+            The layer of the stack.
+        base
+            Array-like of the stack's shape, not zero where damaged; None for an empty mask. It
+            is read where and when needed and never written to.
+        name
+            Of the layer.
+
+        Raises
+        ------
+        InputError
+            If ``base`` has another shape.
+        """
+        shape = tuple(int(n) for n in napari_layers.full_resolution(image).shape)
+        if base is not None and tuple(base.shape) != shape:
+            raise InputError(
+                f"the mask has the shape {tuple(base.shape)} but the stack {shape}; "
+                "choose a mask of the same stack"
+            )
+        viewer = self.viewer
+        old = self._layers.pop(image, None)
+        if old is not None and old in viewer.layers:
+            viewer.layers.remove(old)
+        mask = SparseMask((shape[0], shape[1], shape[2]), base)
+        layer = napari_layers.add_mask(viewer, image, mask, name)
+        layer.events.paint.connect(self._on_paint)
+        layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
+        layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
+        self._layers[image] = layer
+        self.changed.emit()
+        return layer
+
+    def forget(self, layer: Any) -> None:
+        """Note that a layer was removed from the viewer."""
+        image = self.image_of(layer)
+        if image is not None:
+            del self._layers[image]
+            self.changed.emit()
+
+    def _on_paint(self, event: Any) -> None:
+        event.source.data.commit()
+        self.changed.emit()
+
+    def edit(self, image: Image, z: int, tiles: SectionTiles) -> None:
+        """Put edited tiles into a section, as one step that can be undone."""
+        layer = self._layers[image]
+        layer.data.set_section(z, tiles)
+        self._show_change(layer, z)
+
+    def step(self, layer: Labels, *, back: bool) -> None:
+        """Take back the last change of a mask, or do it again, in whatever section it was."""
+        z = layer.data.undo() if back else layer.data.redo()
+        if z is not None:
+            self._show_change(layer, z)
+
+    def set_repaired(self, image: Image, repair: SectionRepair, damaged: bool) -> None:
+        """Clear the mask where a repair was accepted, or bring it back where it was reverted."""
+        layer = self._layers.get(image)
+        if layer is None:
+            return
+        layer.data.commit()
+        for patch in repair.patches:
+            where = (slice(repair.z, repair.z + 1), *patch.box.slices)
+            pixels = layer.data[where]
+            pixels[0][patch.mask] = damaged
+            layer.data[where] = pixels
+        layer.data.commit()
+        layer.refresh()
+        self.changed.emit()
+
+    def _show_change(self, layer: Labels, z: int) -> None:
+        layer.visible = True
+        napari_layers.go_to_section(self.viewer, layer, z)
+        layer.refresh()
+        self.changed.emit()

@@ -1,0 +1,123 @@
+"""The repair under review in one viewer: its layers, stages and accepted components.
+
+No Qt; called from the GUI thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from . import layers as napari_layers
+from .review import STAGES, Component, Review
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+
+class ReviewBoard(napari_layers.OfViewer):
+    """What is shown of a repair until it is accepted or discarded.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+
+    Attributes
+    ----------
+    changed
+        Signal: another repair is under review, or none, or other components are accepted.
+    stage_changed
+        Signal: another stage is shown.
+    current
+        The repair under review.
+    image
+        The layer of the stack that it repairs.
+    layers
+        The stage layers by name.
+    """
+
+    changed = Signal()
+    stage_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(viewer)
+        self.current: Review | None = None
+        self.image: Image | None = None
+        self.layers: dict[str, Image] = {}
+
+    def open(self, image: Image, review: Review) -> Iterator[None]:
+        """Show the four stages over the stack, in place of those of the last repair.
+
+        Returns
+        -------
+        iterator
+            One step per layer, to be exhausted by the caller; in between the event loop may run.
+        """
+        self.current, self.image = review, image
+        for layer in napari_layers.show_stages(self.viewer, image, review, self.layers):
+            layer.events.visible.disconnect(self._on_visible)
+            layer.events.visible.connect(self._on_visible)
+            yield
+            if self.current is not review:
+                return
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Forget the repair and remove its layers; nothing is written."""
+        if self.current is None and not self.layers:
+            return
+        self.current = self.image = None
+        viewer, shown = self.viewer, list(self.layers.values())
+        self.layers.clear()
+        for layer in shown:
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+        self.changed.emit()
+
+    def forget(self, layer: Any) -> None:
+        """Note that a layer was removed from the viewer."""
+        for stage, shown in list(self.layers.items()):
+            if shown is layer:
+                del self.layers[stage]
+        if layer is self.image:
+            self.close()
+
+    def set_accepted(self, numbers: set[int], accepted: bool) -> None:
+        """Accept or reject components; the result shows the original where rejected."""
+        if self.current is None:
+            return
+        if accepted:
+            self.current.accepted |= numbers
+        else:
+            self.current.accepted -= numbers
+        if "result" in self.layers:
+            self.layers["result"].refresh()
+        self.changed.emit()
+
+    def look_at(self, component: Component) -> None:
+        """Show a component in the middle of the canvas."""
+        if self.current is not None and self.image is not None:
+            napari_layers.look_at(self.viewer, self.image, self.current.z, component.box)
+
+    def show(self, stage: str | None) -> None:
+        """Show one stage and hide the others; None hides all, so that the original is seen."""
+        for name, layer in self.layers.items():
+            layer.visible = name == stage
+
+    def _on_visible(self, event: Any = None) -> None:
+        self.stage_changed.emit()
+
+    @property
+    def shown(self) -> str | None:
+        """The topmost visible stage; None while the original is seen."""
+        visible = [name for name in STAGES if name in self.layers and self.layers[name].visible]
+        return visible[-1] if visible else None
+
+    def show_next(self) -> None:
+        """Show the next of original, initial reference, refined reference, result, confidence."""
+        order = [None, *STAGES]
+        self.show(order[(order.index(self.shown) + 1) % len(order)])

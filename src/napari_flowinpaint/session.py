@@ -1,0 +1,302 @@
+"""What one viewer is working on: evented state, no Qt.
+
+Responsible for: which stack and section are meant, resolving what the user wants into one frozen
+job, deciding what a finished job means. Not responsible for running anything in a thread
+(``_widgets/_jobs.py``) and for forms.
+
+All methods are called from the GUI thread. One session per viewer, found by :func:`session_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal, SignalGroupDescriptor
+
+from . import layers as napari_layers
+from .core.errors import InputError
+from .core.sparse_mask import SparseMask
+from .core.types import RepairOptions, RepairRequest, SectionRepair
+from .ledger import Kept, Ledger
+from .mask_board import MaskBoard
+from .review import Review
+from .review_board import ReviewBoard
+from .work import Loaded, RepairJob, Written
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+    from .core.stack import Stack
+
+_sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
+
+
+def session_of(viewer: ViewerModel) -> Session:
+    """Return the session of a viewer, a new one the first time.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, or the proxy of it that napari hands to plugins.
+    """
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    session = _sessions.get(viewer)
+    if session is None:
+        session = _sessions[viewer] = Session(viewer)
+    return session
+
+
+@dataclass
+class Settings:
+    """What the user chose for the next repair; ``events`` tells of every change.
+
+    Parameters
+    ----------
+    method
+        Name of a registered method, or ``"auto"``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    max_gap
+        Largest distance, in sections, to a neighbour.
+    grain
+        Whether the result gets the section's grain.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    method: str = "auto"
+    device: str = "auto"
+    max_gap: int = field(default_factory=lambda: RepairOptions().max_gap)
+    grain: bool = field(default_factory=lambda: RepairOptions().grain)
+
+
+class Session(napari_layers.OfViewer):
+    """State of the work in one viewer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+
+    Attributes
+    ----------
+    target_changed
+        Signal: another stack is meant, or it was opened.
+    section_changed
+        Signal: the slider moved.
+    settings, masks, review, ledger
+        What the user chose; the masks; the repair under review; what was accepted.
+    image
+        The image layer that is worked on.
+    """
+
+    target_changed = Signal()
+    section_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(viewer)
+        self.settings = Settings()
+        self.masks = MaskBoard(viewer)
+        self.review = ReviewBoard(viewer)
+        self.ledger = Ledger(viewer)
+        self.image: Image | None = None
+        self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
+        self._last_request = 0
+        viewer.layers.selection.events.active.connect(self._on_active)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.point.connect(self._on_section)
+        viewer.dims.events.ndisplay.connect(self._on_section)
+        self._on_active()
+        if self.image is None:
+            self._fall_back()
+
+    # ---- what is meant
+
+    @property
+    def stack(self) -> Stack | None:
+        """The stack behind the image layer, or None until it was opened."""
+        return None if self.image is None else self._stacks.get(self.image)
+
+    @property
+    def section(self) -> int | None:
+        """The section that is shown; None in 3-D or beside the stack."""
+        return None if self.image is None else napari_layers.section_of(self.viewer, self.image)
+
+    @property
+    def mask_layer(self) -> Labels | None:
+        """The layer with the mask of the stack."""
+        return self.masks.layer(self.image)
+
+    @property
+    def mask(self) -> SparseMask | None:
+        """The mask of the stack."""
+        return self.masks.mask(self.image)
+
+    def add_loaded(self, loaded: Loaded) -> Image:
+        """Show a stack that was opened; it is meant from now on."""
+        image = napari_layers.add_stack(self.viewer, loaded)
+        self.set_stack(image, loaded.stack)
+        return image
+
+    def set_stack(self, image: Image, stack: Stack) -> None:
+        """Remember the stack behind an image layer."""
+        self._stacks[image] = stack
+        if image is self.image:
+            self.target_changed.emit()
+
+    def _on_active(self, event: Any = None) -> None:
+        layer = self.viewer.layers.selection.active
+        image = layer if napari_layers.is_stack(layer) else self.masks.image_of(layer)
+        if image is not None:
+            self._set_image(image)
+
+    def _on_section(self, event: Any = None) -> None:
+        self.section_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        self.masks.forget(event.value)
+        self.review.forget(event.value)
+        if event.value is self.image:
+            self._fall_back()
+
+    def _fall_back(self) -> None:
+        stacks = [layer for layer in self.viewer.layers if napari_layers.is_stack(layer)]
+        self._set_image(stacks[-1] if stacks else None)
+
+    def _set_image(self, image: Image | None) -> None:
+        if image is not self.image:
+            self.image = image
+            self.target_changed.emit()
+
+    def require_image(self) -> Image:
+        """Return the image layer that is worked on, or say what to do."""
+        if self.image is None:
+            raise InputError("there is no stack; load one, or select an image layer with z, y, x")
+        return self.image
+
+    def require_section(self) -> int:
+        """Return the section that is shown, or say what to do."""
+        self.require_image()
+        if self.section is None:
+            raise InputError("no section is shown; switch to 2-D and move the slider along z")
+        return self.section
+
+    def require_mask(self) -> Labels:
+        """Return the mask layer, or say what to do."""
+        self.require_image()
+        if self.mask_layer is None:
+            raise InputError("there is no mask; press New mask and paint the damage first")
+        return self.mask_layer
+
+    def require_stack(self) -> Stack:
+        """Return the stack, or say what to do."""
+        self.require_image()
+        if self.stack is None:
+            raise InputError("the stack is still being opened; wait a moment and try again")
+        return self.stack
+
+    # ---- repair
+
+    def request_repair(self) -> RepairJob:
+        """Resolve what the user wants into one frozen job; earlier ones become stale.
+
+        Raises
+        ------
+        InputError
+            If there is no stack, no section or no mask to repair.
+        """
+        mask, z, stack = self.require_mask().data, self.require_section(), self.require_stack()
+        mask.commit()
+        self._last_request += 1
+        options = RepairOptions(max_gap=self.settings.max_gap, grain=self.settings.grain)
+        request = RepairRequest(z, self.settings.method, self.settings.device, options)
+        return RepairJob(self._last_request, request, stack, mask.frozen())
+
+    def why_stale(self, job: RepairJob) -> str:
+        """Return why the answer to a job is not wanted any more; empty while it is."""
+        if job.request_id != self._last_request:
+            return "another repair was started"
+        if self.stack is not job.stack:
+            return "you switched to another stack"
+        if self.section != job.request.z:
+            return f"you moved on from section {job.request.z}"
+        return ""
+
+    def open_review(self, job: RepairJob, review: Review) -> Iterator[None]:
+        """Show a repair for review; returns steps to exhaust, see :class:`ReviewBoard`.
+
+        Raises
+        ------
+        InputError
+            If the answer is stale; it is dropped and nothing is shown.
+        """
+        why = self.why_stale(job)
+        if why:
+            raise InputError(
+                f"the repair of section {review.z} was dropped because {why}; "
+                "press Repair again there"
+            )
+        if self.mask_layer is not None:
+            self.mask_layer.visible = False  # its red would lie over the result
+        return self.review.open(self.require_image(), review)
+
+    def close_review(self) -> None:
+        """Discard the repair under review and show the mask again; nothing is written."""
+        self.review.close()
+        if self.mask_layer is not None:
+            self.mask_layer.visible = True
+
+    # ---- accepting
+
+    def request_accept(self) -> tuple[Image, Stack, SectionRepair]:
+        """Return what is to be written where.
+
+        Raises
+        ------
+        InputError
+            If nothing is under review or every component is rejected.
+        """
+        review, image = self.review.current, self.review.image
+        if review is None or image is None:
+            raise InputError("there is no repair to accept; press Repair first")
+        if not review.accepted:
+            raise InputError("every component is rejected; tick at least one, or press Discard")
+        return image, self._stacks[image], review.selected()
+
+    def finish_accept(
+        self, image: Image, stack: Stack, repair: SectionRepair, written: Written
+    ) -> None:
+        """Take over what was written: the image shows it, the mask is cleared there."""
+        self.ledger.record(image, stack, written, repair)
+        self._settle(image, repair)
+
+    def keep(self) -> SectionRepair:
+        """Accept the repair of a stack that cannot be written to, until it is saved."""
+        image, _, repair = self.request_accept()
+        review = self.review.current
+        assert review is not None  # request_accept has checked
+        self.ledger.keep(image, review)
+        self._settle(image, repair)
+        return repair
+
+    def _settle(self, image: Image, repair: SectionRepair) -> None:
+        self.masks.set_repaired(image, repair, damaged=False)
+        if self.review.image is image:
+            self.close_review()
+
+    def finish_revert(self, image: Image, stack: Stack, repair_id: int, written: Written) -> None:
+        """Take over what was reverted: the image shows the original, the mask is back."""
+        repair = self.ledger.accepted_as(image, repair_id)
+        self.ledger.record(image, stack, written)
+        if repair is not None:
+            self.masks.set_repaired(image, repair, damaged=True)
+
+    def drop_kept(self, kept: Kept) -> None:
+        """Take back a repair that was kept and not saved; the mask is back."""
+        image = self.require_image()
+        self.ledger.drop(image, kept)
+        self.masks.set_repaired(image, kept.repair, damaged=True)

@@ -1,0 +1,324 @@
+"""What a viewer session asks for, as plain functions that run in a thread.
+
+Each takes frozen inputs and returns a result; none touches a viewer, a layer or the session. The
+ones that can take long report through ``progress`` and are cancelled by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .core.errors import InputError
+from .core.types import BoolImage, Box, Progress, RepairRequest, SectionRepair, VoxelSize
+from .review import Review, find_components
+
+if TYPE_CHECKING:
+    from .core.journal import JournalEntry
+    from .core.sparse_mask import SectionTiles, SparseMask
+    from .core.stack import Stack
+
+#: Edge of the tiles from which the grey values of a stack are estimated.
+_TILE = 256
+#: Largest damaged box, in pixels, under which the neighbours are looked up while painting.
+_CHEAP = 2048 * 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An opened stack and what a viewer wants to know before it shows it."""
+
+    stack: Stack
+    limits: tuple[float, float]
+    polarity: str
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSource:
+    """Where the pixels of a layer come from: its file, if there is one, and its array."""
+
+    path: str | None
+    data: Any
+    voxel_size: VoxelSize | None
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class RepairJob:
+    """One resolved request with everything it needs, unchanged while the user paints on."""
+
+    request_id: int
+    request: RepairRequest
+    stack: Stack
+    mask: SparseMask
+
+
+@dataclass(frozen=True)
+class MaskStatus:
+    """What is damaged in a section; neighbours are None where they were too dear to find."""
+
+    z: int
+    components: int
+    pixels: int
+    neighbours: tuple[int | None, int | None] | None
+
+
+def load(
+    path: str,
+    *,
+    dataset: str | None = None,
+    channel: int | None = None,
+    time: int | None = None,
+    progress: Progress,
+) -> Loaded:
+    """Open a stack and look at a few tiles of it."""
+    from .core.stack import contrast_polarity, open_stack
+
+    progress(0.0, f"opening {path}")
+    stack = open_stack(path, dataset=dataset, channel=channel, time=time)
+    progress(0.5, "looking at the grey values")
+    return Loaded(stack, contrast_limits(stack), contrast_polarity(stack))
+
+
+def contrast_limits(stack: Stack) -> tuple[float, float]:
+    """Return sensible display limits from nine tiles in the first, middle and last section.
+
+    Blank tiles (padding of aligned stacks) are left out, where there is anything else.
+    """
+    depth, height, width = stack.shape
+    low, high = [], []
+    for z in sorted({0, depth // 2, depth - 1}):
+        for part in (1, 2, 3):
+            y, x = (max(n * part // 4 - _TILE // 2, 0) for n in (height, width))
+            tile = stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
+            values = tile[np.isfinite(tile)]
+            if values.size and np.ptp(values) > 0:
+                low.append(float(np.percentile(values, 0.2)))
+                high.append(float(np.percentile(values, 99.8)))
+    if not low or min(low) >= max(high):
+        smallest, largest = stack.value_range
+        return (smallest, largest) if np.isfinite(smallest) else (0.0, 1.0)
+    return (min(low), max(high))
+
+
+def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
+    """Return the stack behind a layer that some other reader opened.
+
+    The file itself where it is a supported one and shows the same pixels, since that can be
+    written to; else the layer's array.
+    """
+    from .core.errors import FlowInpaintError
+    from .core.stack import Stack, open_stack
+
+    progress(0.0, f"opening {source.name}")
+    array = Stack.from_array(
+        source.data, voxel_size=source.voxel_size, name=source.name, path=source.path
+    )
+    if source.path is None:
+        return array
+    try:
+        stack = open_stack(source.path)
+    except FlowInpaintError:
+        return array  # the layer holds pixels all the same; they cannot be written in place
+    if stack.shape == array.shape and stack.dtype == array.dtype and _same_pixels(stack, array):
+        return stack
+    return array
+
+
+def _same_pixels(first: Stack, second: Stack) -> bool:
+    """Compare one tile in the middle: a file may hold several stacks of one shape."""
+    depth, height, width = first.shape
+    y, x = max((height - _TILE) // 2, 0), max((width - _TILE) // 2, 0)
+    box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
+    a, b = (stack.read(depth // 2, box) for stack in (first, second))
+    return bool(np.array_equal(a, b, equal_nan=first.dtype.kind == "f"))
+
+
+def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress) -> Any:
+    """Open a mask from a file, lazily, as a volume of the stack's shape.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, or has another shape.
+    """
+    from .core.stack import open_mask
+
+    progress(0.0, f"opening {path}")
+    mask = open_mask(path)
+    if mask.shape != shape:
+        raise InputError(
+            f"the mask in {path} has the shape {mask.shape} but the stack {shape}; "
+            "choose a mask of the same stack"
+        )
+    return mask.array
+
+
+def repair(job: RepairJob, *, progress: Progress) -> Review:
+    """Repair a section and prepare what is needed to look at it."""
+    from .core.repair import repair_section
+
+    request = job.request
+
+    def engine(fraction: float, message: str) -> None:
+        progress(0.95 * fraction, message)
+
+    progress(0.0, f"section {request.z}: reading the mask")
+    result = repair_section(
+        job.stack,
+        request.z,
+        job.mask.read(request.z),
+        masks=job.mask.read,
+        method=request.method,
+        device=request.device,
+        options=request.options,
+        progress=engine,
+    )
+    original = job.stack.read(result.z, result.box)
+    progress(1.0, f"section {request.z}: repaired")
+    return Review(result, original, find_components(result))
+
+
+def look_at_mask(
+    stack: Stack | None, mask: SparseMask, z: int, max_gap: int, *, progress: Progress
+) -> MaskStatus:
+    """Count the damage of a section and find its neighbours, where that is cheap."""
+    import cv2
+
+    from .core.neighbours import find_neighbour
+
+    progress(0.0, "counting the damage")
+    around = mask.damaged_box(z)
+    damage = None if around is None else mask.read(z, around)
+    inner = None if damage is None else Box.of_mask(damage)
+    if around is None or damage is None or inner is None:
+        return MaskStatus(z, 0, 0, None)
+    damage = damage[inner.slices]
+    y, x = around.y0, around.x0
+    box = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
+    count, _ = cv2.connectedComponents(damage.view(np.uint8), connectivity=8)
+    neighbours = None
+    if stack is not None and damage.size <= _CHEAP:
+        before, after = (
+            find_neighbour(stack, z, box, damage, step, max_gap, mask.read) for step in (-1, 1)
+        )
+        neighbours = (before, after)
+    return MaskStatus(z, count - 1, int(np.count_nonzero(damage)), neighbours)
+
+
+def edit_mask(
+    mask: SparseMask, z: int, operation: str, pixels: int, *, progress: Progress
+) -> SectionTiles:
+    """Return the tiles of a section after ``"grow"``, ``"shrink"``, ``"clear"``, ``"invert"``."""
+    progress(0.0, f"section {z}: {operation}")
+    if operation == "invert":
+        return mask.edit(z, np.logical_not, -1)
+    if operation == "clear":
+        return mask.edit(z, np.zeros_like, 0)
+    sign = {"grow": 1, "shrink": -1}[operation]
+    return mask.edit(z, lambda damage: _dilate(damage, sign * pixels), pixels)
+
+
+def _dilate(damage: BoolImage, pixels: int) -> BoolImage:
+    """Grow damage by a disc; negative shrinks it. The border of a section is no edge of it."""
+    import cv2
+
+    size = 2 * abs(pixels) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    change = cv2.dilate if pixels > 0 else cv2.erode
+    return np.asarray(change(damage.view(np.uint8), disc)) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What is in a stack after something was written to it or taken back.
+
+    Parameters
+    ----------
+    ids
+        Repairs that were written or reverted just now.
+    history
+        Every repair whose pixels are in the stack, oldest first.
+    synthetic
+        Arrays of ``labels/synthetic``, full resolution first; empty where there is none.
+    """
+
+    ids: tuple[int, ...]
+    history: tuple[JournalEntry, ...]
+    synthetic: tuple[Any, ...]
+
+
+def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Written:
+    """Write a repair into the stack."""
+    from .core.writeback import write_back
+
+    ids = write_back(stack, selected, progress=progress)
+    return replace(written(stack, progress=progress), ids=ids)
+
+
+def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
+    """Take a repair back."""
+    from .core import writeback
+
+    ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
+    return replace(written(stack, progress=progress), ids=ids)
+
+
+def written(stack: Stack, *, progress: Progress) -> Written:
+    """Return the repairs that are in a stack; none where nothing can be written."""
+    if not stack.writable or stack.group_path is None:
+        return Written((), (), ())
+    from .core.stack import open_mask
+    from .core.synthetic import label_folder
+    from .core.writeback import history
+
+    progress(1.0, "reading the history")
+    entries = tuple(entry for entry in history(stack) if entry.state == "committed")
+    marks = label_folder(stack.group_path, stack.levels)
+    levels = open_mask(marks).levels if entries and marks.exists() else ()
+    return Written((), entries, tuple(level.array for level in levels))
+
+
+def save(
+    stack: Stack, path: Path, repairs: Sequence[SectionRepair], *, progress: Progress
+) -> Loaded:
+    """Save a stack with its accepted repairs as OME-Zarr and open the result."""
+    from .core.export import save_ome_zarr
+
+    def writing(fraction: float, message: str) -> None:
+        progress(0.95 * fraction, message)
+
+    save_ome_zarr(stack, path, repairs=tuple(repairs), progress=writing)
+    return load(str(path), progress=lambda fraction, message: progress(0.95, message))
+
+
+def list_devices(*, progress: Progress) -> tuple[str, ...]:
+    """Return the devices torch could use here.
+
+    Another process is asked, since importing torch would hold up the viewer for seconds.
+    """
+    import subprocess
+    import sys
+    from importlib.util import find_spec
+
+    progress(0.0, "looking for a GPU")
+    if find_spec("torch") is None:
+        return ("auto", "cpu")
+    code = (
+        "import torch\n"
+        "if torch.cuda.is_available(): print('cuda')\n"
+        "if getattr(torch.backends, 'mps', None) and torch.backends.mps.is_available():"
+        " print('mps')"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ("auto", "cpu")
+    found = [name for name in done.stdout.split() if name in ("cuda", "mps")]
+    return ("auto", "cpu", *found)
