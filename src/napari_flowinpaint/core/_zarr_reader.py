@@ -61,8 +61,14 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
     """Open a node, or say in one line why that is not possible."""
     import zarr
 
+    from ._checked_store import CheckedStore, watch
+
     try:
-        return zarr.open(str(path), mode=mode, use_consolidated=False)
+        store = CheckedStore(path, read_only=mode == "r") if isinstance(path, Path) else path
+        node = zarr.open(store=store, mode=mode, use_consolidated=False)
+        if isinstance(node, zarr.Array):
+            watch(node)
+        return node
     except ImportError as error:
         raise InputError(f"{path} needs another package to be opened: {error}.") from error
     except Exception as error:  # zarr raises whatever the damaged JSON leads to
@@ -132,7 +138,7 @@ def _open_image(
     levels: list[Level] = []
     axes: Axes | None = None
     for dataset, key in zip(image.datasets, keys, strict=True):
-        array = _open_node(_join(path, key), "r" if why else "r+")
+        array = _open_node(_child(path, key), "r" if why else "r+")
         if not isinstance(array, zarr.Array) or array.ndim != len(names):
             raise InputError(
                 f"{path} names {key!r} as a level with the axes {''.join(names)}, "
@@ -263,15 +269,10 @@ def _open_only_child(
         )
     raise ChoiceNeeded(
         f"{path} holds {len(keys)} stacks: give the path of one, for example "
-        f"{_join(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''}).",
+        f"{_child(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''}).",
         "dataset",
         keys,
     )
-
-
-def _join(path: Path | str, key: str) -> str:
-    """Return the address of ``key`` within ``path``."""
-    return str(_child(path, key))
 
 
 def _child(path: Path | str, key: str) -> Path | str:

@@ -374,7 +374,8 @@ def _must_exist(path: Path) -> None:
     if path.exists():
         return
     parent = next((p for p in path.parents if p.exists()), None)
-    hint = f" ({parent} exists)" if parent is not None and parent != path.parent else ""
+    told = parent is not None and (parent != path.parent or is_zarr_node(parent))
+    hint = f" ({parent} exists)" if told else ""
     raise InputError(f"{path} does not exist{hint}; check the path.")
 
 
