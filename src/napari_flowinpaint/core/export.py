@@ -6,8 +6,9 @@ absent: everything is written beside the target under a hidden name, which is re
 there. Sections are copied one after the other, repairs pasted one after the other; memory grows
 with neither.
 
-Not responsible for: making the repairs, and pasting them (:mod:`.writeback` does it, so that the
-result has the same marks, journal and way back as a stack that was repaired in place).
+Not responsible for: making the repairs; pasting them (:mod:`.writeback` does it, so that the
+result has the same marks, journal and way back as a stack that was repaired in place); labels
+other than the marks, which are not copied.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import pyramid
+from ._replay import EarlierRepairs
 from ._zarr_reader import is_zarr_node
 from .errors import InputError, StoreError
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
+from .writeback import write_back
 
 if TYPE_CHECKING:
     import zarr
@@ -59,8 +63,8 @@ def save_ome_zarr(
     path
         The new store, usually ``….zarr``. Its folder must exist.
     repairs
-        Repairs to paste; may be an iterator that makes them one by one. They are marked as
-        synthetic and can be reverted in the new store.
+        Repairs to paste; may be an iterator that makes them one by one. They, and those that were
+        written into ``stack`` before, are marked as synthetic and can be reverted in the new store.
     overwrite
         Whether an existing zarr store at ``path`` is replaced, at the very end.
     progress
@@ -84,8 +88,9 @@ def save_ome_zarr(
     # The hidden name is unique: two who save to the same place do not meet before the end.
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     with _complete_or_absent(hidden, target):
-        _copy(stack, hidden, _name(target), _share(progress, repairs))
-        _paste(hidden, repairs, progress)
+        earlier = EarlierRepairs(stack)
+        _copy(stack, earlier, hidden, _name(target), _share(progress, repairs, earlier))
+        _paste(hidden, earlier, repairs, progress)
         _move(hidden, target)
     progress(1.0, f"saved {target.name}")
     return target
@@ -132,6 +137,9 @@ def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, StoreError) and str(hidden) in str(error):
+            message = str(error).replace(str(hidden), str(target))
+            raise StoreError(message) from error
         if isinstance(error, OSError):
             if error.errno in _FULL:
                 message = f"there is no space left to write {target}; free some or save elsewhere"
@@ -161,19 +169,22 @@ def _name(target: Path) -> str:
     return target.name.removesuffix(".zarr").removesuffix(".ome") or target.name
 
 
-def _share(progress: Progress, repairs: Iterable[SectionRepair]) -> Progress:
+def _share(
+    progress: Progress, repairs: Iterable[SectionRepair], earlier: EarlierRepairs
+) -> Progress:
     """Return the progress of the copy, which is all of it where there are no repairs."""
-    share = 1.0 if isinstance(repairs, Sized) and len(repairs) == 0 else _COPYING
+    none = isinstance(repairs, Sized) and len(repairs) == 0 and len(earlier) == 0
+    share = 1.0 if none else _COPYING
     return lambda fraction, message: progress(fraction * share, message)
 
 
-def _copy(stack: Stack, path: Path, name: str, progress: Progress) -> None:
-    """Copy all sections, and reduce each to every level of the pyramid."""
+def _copy(stack: Stack, earlier: EarlierRepairs, path: Path, name: str, progress: Progress) -> None:
+    """Copy all sections as they were before any repair, at every level of the pyramid."""
     arrays = _create(path, name, stack.shape, stack.dtype, stack.voxel_size)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
     for z in range(depth):
-        section = stack.read(z)
+        section = earlier.original(z)
         arrays[0][z] = section
         for array in arrays[1:]:
             section = _halve(section, array.shape[1:])
@@ -248,17 +259,15 @@ def _metadata(name: str, levels: int, voxel_size: VoxelSize | None) -> dict[str,
     return image.model_dump(mode="json", exclude_none=True)
 
 
-def _paste(path: Path, repairs: Iterable[SectionRepair], progress: Progress) -> None:
-    """Write the repairs into the copy, one at a time."""
+def _paste(
+    path: Path, earlier: EarlierRepairs, repairs: Iterable[SectionRepair], progress: Progress
+) -> None:
+    """Write the repairs into the copy, one at a time, those that the stack has before the new."""
     from .stack import open_stack
 
-    copy: Stack | None = None
-    total = len(repairs) if isinstance(repairs, Sized) else None
-    for number, repair in enumerate(repairs, start=1):
-        from .writeback import write_back
-
-        if copy is None:
-            copy = open_stack(path, recover=False)
+    copy = open_stack(path, recover=False)
+    total = len(earlier) + len(repairs) if isinstance(repairs, Sized) else None
+    for number, repair in enumerate(chain(earlier.repairs(copy), repairs), start=1):
         write_back(copy, repair)
         done = number / total if total else 1 - 0.5**number  # how many will come is not known
         progress(_COPYING + (1 - _COPYING) * done, f"wrote the repair of section {repair.z}")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from .errors import InputError
-from .types import AnyImage, BoolImage, Box
+from .types import AnyImage, Box
 
 if TYPE_CHECKING:
     from ._levels import Level
@@ -236,40 +236,6 @@ def factors_between(fine: Level, coarse: Level) -> Factors:
     """Return the factors between two levels; see :func:`block_factors`."""
     ratio = [c / f for f, c in zip(fine.scale, coarse.scale, strict=True)]
     return block_factors(fine.shape, coarse.shape, ratio)
-
-
-def touched_mask(
-    mask: BoolImage, box: Box, factors: Factors, shape: Sequence[int]
-) -> tuple[Box, BoolImage]:
-    """Return the pixels of a reduced section that depend on masked pixels.
-
-    Parameters
-    ----------
-    mask
-        (H, W) bool over ``box``.
-    box
-        In pixels of the finer level.
-    factors
-        Between the two, z, y, x.
-    shape
-        (Z, Y, X) of the reduced level.
-
-    Returns
-    -------
-    Box
-        In pixels of the reduced level; it has no pixels where none depends on the mask's box.
-    numpy.ndarray
-        bool over that box.
-    """
-    region = (slice(0, 1), *box.slices)
-    _, rows, columns = touched(region, factors, (1, *shape[1:]))
-    out_box = Box(rows.start, columns.start, rows.stop, columns.stop)
-    out = np.zeros(out_box.shape, dtype=bool)
-    y, x = np.nonzero(mask)
-    y, x = (y + box.y0) // factors[1] - rows.start, (x + box.x0) // factors[2] - columns.start
-    inside = (y < out.shape[0]) & (x < out.shape[1])
-    out[y[inside], x[inside]] = True
-    return out_box, out
 
 
 def detect_rules(levels: Sequence[Level]) -> tuple[Rule, ...]:

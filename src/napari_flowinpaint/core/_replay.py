@@ -1,0 +1,115 @@
+"""Take the repairs of a stack along into a copy of it.
+
+A copy of the pixels alone would turn synthetic pixels into unmarked ones. So the copy gets the
+original pixels, and every live repair is written into it again: the pixels are those of the
+stack, the marks, the provenance and the way back are there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._apply import bits, overlay
+from ._entries import Entry, Place
+from ._footprints import paste_originals
+from ._journal import FOLDER, Journal
+from .types import AnyImage, Box, Patch, SectionRepair
+from .writeback import pixel_digest
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+
+class EarlierRepairs:
+    """The repairs that were written into a stack; nothing is written to it.
+
+    Parameters
+    ----------
+    stack
+        Any stack; only a local zarr store can have been repaired in place.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._touched: dict[int, list[Entry]] = {}
+        self._live: list[Entry] = []
+        if stack.group_path is None or not stack.levels[0].is_zarr:
+            return
+        folder = stack.group_path / stack.levels[0].path
+        if not (folder / FOLDER).is_dir():
+            return
+        journal = Journal(folder)
+        journal.scan()
+        axes = stack.levels[0].axes
+        for entry in [*journal.unfinished, *(e for e in journal.entries if e.live)]:
+            if entry.header.layout.axes == axes:
+                self._touched.setdefault(entry.z, []).append(entry)
+        self._live = [e for e in journal.entries if e.live and e.header.layout.axes == axes]
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def original(self, z: int) -> AnyImage:
+        """Return section ``z`` as it was before any repair."""
+        section = self._stack.read(z)
+        whole = Place(z, Box.whole(self._stack.shape[1:]))
+        entries = self._touched.get(z, ())
+        if entries:
+            section = section.copy()
+            paste_originals(section, entries, 0, whole)
+            for entry in entries:
+                entry.forget_pixels()
+        return section
+
+    def repairs(self, copy: Stack) -> Iterator[SectionRepair]:
+        """Yield the repairs, in the order they were written, made to fit ``copy``.
+
+        Parameters
+        ----------
+        copy
+            A stack of the :meth:`original` sections, into which each repair is written before the
+            next one is asked for.
+        """
+        for entry in self._live:
+            patches = tuple(self._patches(entry, copy))
+            yield SectionRepair(
+                z=entry.z,
+                shape=copy.shape[1:],
+                dtype=copy.dtype,
+                patches=patches,
+                provenance=entry.header.provenance,
+            )
+            entry.forget_pixels()
+
+    def _patches(self, entry: Entry, copy: Stack) -> Iterator[Patch]:
+        """Yield the windows of a repair."""
+        provenance = entry.header.provenance
+        for number, (piece, footprint) in enumerate(entry.footprints(0)):
+            box, mask = footprint.place.box, footprint.mask
+            before = copy.read(entry.z, box)
+            result = np.where(mask, self._as_found(entry, piece.new, box), before)
+            yield Patch(
+                box=box,
+                components=np.where(mask, number + 1, 0).astype(np.int32),
+                initial_reference=before,
+                refined_reference=before,
+                result=result.astype(copy.dtype, copy=False),
+                confidence=np.ones(box.shape, dtype=np.float32),
+                neighbours=(None, None),
+                alpha=provenance.alpha[number] if number < len(provenance.alpha) else 0.5,
+                method=provenance.method,
+                source_digest=pixel_digest(before),
+            )
+
+    def _as_found(self, entry: Entry, new: AnyImage, box: Box) -> AnyImage:
+        """Return repaired pixels; where another program has changed them since, these."""
+        found = self._stack.read(entry.z, box)
+        if entry.state != "committed":  # interrupted: what is found may be old
+            return new
+        expected = found.copy()
+        live = [e for e in self._live if e.z == entry.z]
+        overlay(expected, np.ones(box.shape, dtype=bool), live, entry.z, box)
+        return np.where(bits(expected) == bits(found), new, found)
