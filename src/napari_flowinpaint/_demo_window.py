@@ -81,6 +81,9 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     _save(viewer, folder / "window-2-review.png")
     session.close_review()
     mask.visible = False
+    for layer in viewer.layers:
+        if layer.name == "synthetic pixels":
+            layer.visible = True
     _save(viewer, folder / "window-3-repaired.png")
 
 
@@ -96,11 +99,10 @@ def _show(image: Image, before: Image, *, repaired: bool) -> None:
 
 
 def _save(viewer: napari.Viewer, path: Path) -> None:
-    """Save a picture of the whole window once everything in it is drawn."""
-    from qtpy.QtWidgets import QApplication
+    """Save a picture of the whole window once the threads of the docks have reported."""
+    from qtpy.QtTest import QTest
 
-    for _ in range(5):
-        QApplication.processEvents()
+    QTest.qWait(1500)
     viewer.screenshot(str(path), canvas_only=False, flash=False)
 
 

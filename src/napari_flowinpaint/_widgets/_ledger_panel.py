@@ -46,7 +46,7 @@ class LedgerPanel(QGroupBox):
         self._rows: list[tuple[str, object]] | None = None
         self._lay_out()
         self._connect()
-        self.refresh()
+        self._on_target()  # the stack may have been opened before this dock
 
     def _lay_out(self) -> None:
         self.list.setSizeAdjustPolicy(
