@@ -9,7 +9,8 @@ if ! .venv/bin/python -c '' 2>/dev/null; then # absent, or of a Python that is g
     rm -rf .venv
     "${PYTHON:-python3}" -m venv .venv
 fi
-pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check)
+pip=(.venv/bin/python -m pip -qq --disable-pip-version-check) # errors only
+echo "Installing into .venv; the first time this takes a few minutes"
 "${pip[@]}" install --upgrade "pip>=25.1" # older ones know no dependency groups
 
 # torch first and by its pinned build: resolved together with the rest, a CPU build may be

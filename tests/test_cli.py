@@ -368,6 +368,27 @@ def test_two_writers(data, capsys):
     assert run([str(a) for a in repair_arguments(data, "--sections", 4)]) == 0
 
 
+@pytest.mark.parametrize("where", ["--in-place", "--output"])
+def test_full_disk(data, where):
+    """A limit on the size of files fails writes as a full disk does, at whatever point."""
+    resource = pytest.importorskip("resource")
+    before = tree(data)
+    to = ("--in-place",) if where == "--in-place" else ("--output", data / "out.zarr")
+    process = flowinpaint(
+        *repair_arguments(data, *to),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
+    )
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2, error
+    assert error.startswith("flowinpaint: ")
+    assert error.count("\n") == 1
+    assert "space" in error or "full" in error
+    left = tree(data)
+    assert {k: v for k, v in left.items() if k in before} == before
+    assert not [k for k in left if k not in before and ".flowinpaint" not in k]
+    assert run(["history", str(data / "stack.zarr")]) == 0
+
+
 def test_revert_and_history_refuse(data, capsys):
     assert "no repair to undo" in refused(
         capsys, data, "revert", data / "stack.zarr", "--sections", 2
