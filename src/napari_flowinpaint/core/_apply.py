@@ -284,6 +284,13 @@ def apply(
         _update(level, index, entries, lambda footprint: 0, _paste_numbers(live, index), step)
 
 
+def mark(labels: Sequence[Level], live: Sequence[Entry]) -> None:
+    """Put the marks of ``live`` on a label image, over what is there."""
+    for index, level in enumerate(labels):
+        paste = _paste_numbers(live, index)
+        _update(level, index, live, lambda footprint: 0, paste, lambda: None)
+
+
 def _paste_new(live: Sequence[Entry]) -> Paste:
     """Return what puts the repaired pixels of ``live`` on the full resolution."""
     return lambda section, touched, z, region: overlay(section, touched, live, z, region)

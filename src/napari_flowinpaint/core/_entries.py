@@ -199,8 +199,10 @@ class Entry:
             header = _parse_header(record)
             if (header.id, header.z) != (self.id, self.z):
                 raise ValueError("its number or section is not that of its folder")
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            if not self.folder.exists():  # a writer has renamed it meanwhile
+                raise
+            raise self.damaged("it has no entry.json") from error
         except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError) as error:
             raise self.damaged(error) from error
         return header
@@ -361,6 +363,7 @@ def _parse_provenance(record: Any) -> Provenance:
     known = {field.name: record[field.name] for field in fields(Provenance)}
     known["neighbours"] = tuple(known["neighbours"])
     known["alpha"] = tuple(known["alpha"])
+    known["mask_pixels"] = _integer(known["mask_pixels"])
     return Provenance(**known)
 
 

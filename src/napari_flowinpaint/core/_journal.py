@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import durable
-from ._apply import Target, apply, open_level
+from ._apply import Target, apply, mark, open_level
 from ._entries import (
     ABORTING,
     COMMITTED,
@@ -30,6 +30,7 @@ from ._entries import (
     Place,
     write_entry,
 )
+from ._levels import Level
 from .errors import FlowInpaintError, StoreError
 from .pyramid import Rule, detect_rules
 from .synthetic import open_labels
@@ -196,10 +197,18 @@ class Journal:
             levels = tuple(
                 open_level(root, record, layout, self.scratch) for record in layout.levels
             )
-            labels = open_labels(root, levels, self.scratch)
+            labels = open_labels(root, levels, self.scratch, lambda new: self._mark(new, layout))
             rules = tuple(record.rule for record in layout.levels[1:])
             self._targets[key] = Target(levels, labels, rules)
         return self._targets[key]
+
+    def _mark(self, labels: tuple[Level, ...], layout: Layout) -> None:
+        """Put the marks of all live entries on a new label image: the old one was removed."""
+        for entry in self.entries:
+            known = entry.header.layout if entry.live else None
+            if known and known.axes == layout.axes and same_arrays(known.levels, layout.levels):
+                mark(labels, [entry])
+                entry.forget_pixels()
 
     def live_near(self, sections: Sequence[int], layout: Layout) -> list[Entry]:
         """Return the live entries that may share a pixel with ``sections`` on some level.
@@ -288,11 +297,17 @@ class Journal:
         durable.remove(rubbish)
 
     def undo(self, entries: Sequence[Entry]) -> None:
-        """Bring entries, finished or not, back to where they were before the job."""
+        """Bring a job's entries, finished or not, back to where they were before it.
+
+        What is found unfinished belongs to the job too: nothing was when it got the lock.
+        """
+        numbers = {entry.id for entry in entries}
         self.end()
         self._empty_scratch()
-        for entry in list(entries):
-            if entry.state in _OPPOSITE:
+        self.scan()  # a rename may have happened although it was reported to have failed
+        for entry in self.entries:
+            ours = entry.id in numbers or entry.state in UNFINISHED
+            if ours and entry.state in _OPPOSITE:
                 self.move(entry, _OPPOSITE[entry.state])
         self.finish()
 

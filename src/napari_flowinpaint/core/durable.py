@@ -20,17 +20,25 @@ from typing import Any, BinaryIO
 
 from .errors import StoreError
 
-
-class Busy(StoreError):
-    """Another process or thread holds the lock."""
-
-
 #: Seconds a second writer waits for the first one.
 LOCK_SECONDS = 5.0
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What file systems say that cannot sync a folder (some network and FUSE mounts).
-_CANNOT_SYNC_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
+
+def _numbers(*names: str) -> set[int]:
+    """Return the error numbers of these names that the operating system knows."""
+    return {getattr(errno, name) for name in names if hasattr(errno, name)}
+
+
+_FULL = _numbers("ENOSPC", "EDQUOT")
+_FORBIDDEN = _numbers("EACCES", "EPERM", "EROFS")
+#: What file systems say that cannot sync a folder (some network and FUSE mounts) ...
+_CANNOT_SYNC_FOLDERS = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EBADF")
+#: ... or that cannot reserve space; then there is none to give back.
+_CANNOT_RESERVE = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")
+
+
+class Busy(StoreError):
+    """Another process or thread holds the lock."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -113,7 +121,11 @@ def reserve(path: Path, size: int) -> None:
     """Take ``size`` bytes of disk space, so that they can be given back when the disk is full."""
     with new_file(path) as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _CANNOT_RESERVE:
+                    raise
         else:
             block = bytes(1 << 20)
             for start in range(0, size, len(block)):
@@ -162,7 +174,7 @@ def explain(error: BaseException, data: Path) -> str:
     number = getattr(error, "errno", None)
     if number in _FULL:
         return f"the disk of {data} is full; make room on it or use --output on another disk"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in _FORBIDDEN:
         return f"{data} may not be written to; use --output (or Save as OME-Zarr)"
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{data} could not be written ({first}); check the disk, or use --output"

@@ -91,8 +91,8 @@ def save_ome_zarr(
         earlier = EarlierRepairs(stack)
         _copy(stack, earlier, hidden, _name(target), _share(progress, repairs, earlier))
         _paste(hidden, earlier, repairs, progress)
+        progress(1.0, f"saving {target.name}")  # the last moment to cancel
         _move(hidden, target)
-    progress(1.0, f"saved {target.name}")
     return target
 
 

@@ -4,7 +4,7 @@ What fusion keeps is what can be predicted, and the finest scales of an EM secti
 filled pixels are smooth. Here they get the finest scales of the best registered neighbour,
 band by band as strong as in the section's own intact pixels. That grain is real, and lies where
 the neighbour's membranes lie, but it is the neighbour's: it makes the picture right and costs
-plain PSNR. Everything above 2-3 pixels stays as it was.
+plain PSNR. Coarser scales stay as they were.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .types import BoolImage, FloatImage
 
 _BANDS = (0.7, 1.0, 1.5, 2.0)
 #: Grain is what a Gaussian of this width, in pixels, removes.
-_COARSEST = 2.5
+_COARSEST = 1.5
 #: A neighbour that shows less than a third of the grain has none to lend.
 _MOST_GAIN = 3.0
 #: Filters reach this far; pixels closer to damage are not measured.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from .errors import StoreError
 
 if TYPE_CHECKING:
     import zarr
+
+Labels = tuple[Level, ...]
 
 #: Name of the label image.
 NAME = "synthetic"
@@ -49,7 +52,9 @@ def label_folder(root: Path, levels: tuple[Level, ...]) -> Path:
     return home / "labels" / NAME
 
 
-def open_labels(root: Path, levels: tuple[Level, ...], scratch: Path) -> tuple[Level, ...]:
+def open_labels(
+    root: Path, levels: tuple[Level, ...], scratch: Path, mark: Callable[[Labels], None]
+) -> Labels:
     """Open the label image of a stack for durable writing; create it where there is none.
 
     Parameters
@@ -60,6 +65,8 @@ def open_labels(root: Path, levels: tuple[Level, ...], scratch: Path) -> tuple[L
         The image's pyramid, zarr arrays.
     scratch
         Folder on the same file system, for unfinished files.
+    mark
+        Puts the marks of the repairs that there are on a new label image, before it gets its name.
 
     Returns
     -------
@@ -71,18 +78,25 @@ def open_labels(root: Path, levels: tuple[Level, ...], scratch: Path) -> tuple[L
     StoreError
         If something else than such a label image has its name.
     """
-    from ._apply import open_array
-
     folder = label_folder(root, levels)
     zarr_format = levels[0].source.metadata.zarr_format
     if not folder.exists():
         unfinished = scratch / uuid.uuid4().hex
         _create(unfinished, root, levels, scratch)
+        mark(_open(unfinished, levels, scratch))
         durable.make_folder(folder.parent)
         durable.move(unfinished, folder)
+    labels = _open(folder, levels, scratch)
     _register(folder, zarr_format, scratch)
     if levels[0].path:
         _consolidate(root, scratch)
+    return labels
+
+
+def _open(folder: Path, levels: tuple[Level, ...], scratch: Path) -> Labels:
+    """Open an existing label image."""
+    from ._apply import open_array
+
     labels = []
     for number, level in enumerate(levels):
         array = open_array(folder / str(number), scratch, keep_empty=False)
