@@ -17,10 +17,13 @@ import zarr
 import zarr.codecs
 from make_stacks import volume, write_ngff
 from PIL import Image
+from repaired_stores import make_repair
 
 from napari_flowinpaint.core.errors import ChoiceNeeded, InputError, StoreError
+from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.stack import Stack, contrast_polarity, open_mask, open_stack
 from napari_flowinpaint.core.types import Box
+from napari_flowinpaint.core.writeback import write_back
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 
@@ -639,13 +642,23 @@ def test_garbage_in_a_chunk(tmp_path: Path) -> None:
 # --- read-only, laziness, threads, processes ------------------------------------------------
 
 
+def forbid_writing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the system say that nothing within ``folder`` may be written (root always may)."""
+    real = os.access
+
+    def access(path: Any, mode: int) -> bool:
+        inside = Path(path) == folder or folder in Path(path).parents
+        return not (inside and mode & os.W_OK) and real(path, mode)
+
+    monkeypatch.setattr(os, "access", access)
+
+
 def test_a_store_that_may_not_be_written_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = volume((3, 20, 30))
     path = write_ngff(tmp_path / "a.zarr", pixels)
-    real = os.access
-    monkeypatch.setattr(os, "access", lambda p, mode: mode & os.W_OK == 0 and real(p, mode))
+    forbid_writing(monkeypatch, path)
     stack = open_stack(path)
     assert_same(stack, pixels)
     assert not stack.writable
@@ -654,6 +667,46 @@ def test_a_store_that_may_not_be_written_opens(
     with pytest.raises((ValueError, OSError)):
         stack.levels[0].write(0, pixels[1])
     assert_same(open_stack(path), pixels)
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A store with a repair that was journalled and half written, the old and the new section."""
+    path = write_ngff(tmp_path / "a.zarr", volume((3, 40, 40)), levels=2, chunks=(1, 16, 16))
+    stack = open_stack(path)
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    old = stack.read(1)
+    write_back(stack, make_repair(stack, 1, mask))
+    new = stack.read(1)
+    stack.levels[0].write(1, old[:20], Box(0, 0, 20, 40))
+    (entry,) = (path / "0" / ".flowinpaint" / "entries").iterdir()
+    entry.rename(entry.with_name(entry.name.replace("committed", "prepared")))
+    return path, old, new
+
+
+def test_opening_finishes_an_interrupted_write(interrupted: Any) -> None:
+    path, _, new = interrupted
+    assert open_stack(path, recover=False).messages == ()
+    stack = open_stack(path)
+    assert "interrupted write" in stack.messages[0]
+    np.testing.assert_array_equal(stack.read(1), new)
+    assert open_stack(path).messages == ()
+
+
+def test_an_interrupted_write_that_cannot_be_finished_is_told(
+    interrupted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, old, new = interrupted
+    mixed = np.concatenate([old[:20], new[20:]])
+    forbid_writing(monkeypatch, path)
+    stack = open_stack(path)
+    assert "interrupted" in stack.messages[0]
+    assert "you may not write to" in stack.messages[0]
+    np.testing.assert_array_equal(stack.read(1), mixed)
+    # A copy has the section as a whole all the same: the journal knows it.
+    copy = open_stack(save_ome_zarr(stack, path.with_name("copy.zarr")))
+    np.testing.assert_array_equal(copy.read(1), new)
 
 
 def chunk_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:

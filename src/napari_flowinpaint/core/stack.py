@@ -381,14 +381,16 @@ def _must_exist(path: Path) -> None:
 
 def _recover(opened: Opened) -> tuple[str, ...]:
     """Finish or roll back an interrupted write; say so if that is not possible."""
-    group = opened.group_path
-    if group is None or not (group / opened.levels[0].path / ".flowinpaint").is_dir():
+    if opened.group_path is None:
+        return ()
+    array = opened.group_path / opened.levels[0].path
+    if not (array / ".flowinpaint").is_dir():
         return ()
     from .journal import needs_recovery, recover
 
     if not opened.why_not_writable:
-        return recover(group)
-    if not needs_recovery(group):
+        return recover(array)
+    if not needs_recovery(array):
         return ()
     return (
         "A write to this stack was interrupted, so that some pixels may be old and some new; it "
