@@ -1,0 +1,109 @@
+"""The demo: what it writes and prints, with a small sample; and its window, where one can be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_flowinpaint import demo
+from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.damage import sample as samples
+from napari_flowinpaint.core.stack import open_mask, open_stack
+from napari_flowinpaint.core.writeback import history
+
+CONFIG = samples.SampleConfig(shape=(24, 160, 160))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished demo, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    small = samples.damaged_sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "damaged_sample", lambda: small(CONFIG))
+        assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
+    return folder
+
+
+def test_demo_repairs_in_place_and_marks(finished):
+    stack = open_stack(finished / demo.STACK)
+    before = open_stack(finished / demo.BEFORE)
+    mask = open_mask(finished / demo.MASK)
+    assert stack.voxel_size == (40, 4, 4)
+    damaged = [z for z in range(stack.shape[0]) if mask.read(z).any()]
+    assert len(damaged) >= 5
+    for z in damaged:
+        changed = stack.read(z) != before.read(z)
+        assert changed.any()
+        assert not changed[mask.read(z) == 0].any()
+    assert [entry.z for entry in history(stack)] == damaged
+
+
+def test_demo_scores(finished):
+    lines = (finished / "scores.txt").read_text().splitlines()
+    assert "structure psnr" in lines[0].lower()
+    rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
+    assert len(rows) >= 5
+    *_, mean, repaired, _detail = lines[-1].split()
+    assert float(repaired) > float(mean) + 0.6, "better than the mean of the neighbours"
+
+
+def test_demo_draws_a_comparison(finished):
+    from PIL import Image
+
+    picture = np.asarray(Image.open(finished / "comparison.png"))
+    assert picture.shape[1] > 3 * 100
+    assert picture.std() > 10
+
+
+def test_demo_can_be_run_again_in_the_same_folder(finished, monkeypatch):
+    small = samples.SampleConfig(shape=(24, 96, 96))
+    folder = finished.parent / "again"
+    made = samples.damaged_sample
+    monkeypatch.setattr(samples, "damaged_sample", lambda: made(small))
+    for _ in range(2):
+        assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
+    assert len(history(open_stack(folder / demo.STACK))) == 8
+
+
+def test_demo_says_which_package_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert demo._open_window(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert "xvfb" in error
+    assert error.count("\n") == 1
+
+
+def test_demo_folder_is_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(["demo", "--folder", str(tmp_path / "file"), "--no-window"]) == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    sys.platform.startswith("linux") and not os.environ.get("DISPLAY"),
+    reason="needs a display: run the tests under xvfb-run",
+)
+def test_window_of_the_demo(finished):
+    from PIL import Image
+
+    command = [sys.executable, "-m", "napari_flowinpaint._demo_window", str(finished)]
+    process = subprocess.run(
+        [*command, "--screenshots"], capture_output=True, text=True, timeout=120
+    )
+    assert process.returncode == 0, process.stderr
+    pictures = [np.asarray(Image.open(p)) for p in sorted(finished.glob("window-*.png"))]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert picture.shape[0] > 600
+        middle = picture[250:-250, 400:-500, :3]
+        assert middle.std() > 15, "the canvas is blank"
+    assert not np.array_equal(pictures[0], pictures[2])
