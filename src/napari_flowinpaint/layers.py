@@ -153,7 +153,7 @@ def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
     stands outside the layer.
     """
     dims = viewer.dims
-    if dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
+    if dims.ndim < 3 or dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
         return None
     point = np.asarray(dims.point, dtype=float)[-3:] * _units_of(viewer, layer)
     z = round(float(layer.world_to_data(point)[0]))
@@ -226,14 +226,16 @@ def placed_like(layer: Layer, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[
 # ---- new layers
 
 
-def add_stack(viewer: ViewerModel, loaded: Loaded) -> Image:
-    """Show a stack as an image layer, lazily, in nm where the voxel size is known."""
+def stack_layer(loaded: Loaded) -> Image:
+    """Return an image layer that shows a stack lazily, in nm where the voxel size is known."""
+    from napari.layers import Image as ImageLayer
+
     stack = loaded.stack
     levels = [level.array for level in stack.levels]
     keywords: dict[str, Any] = {}
     if stack.voxel_size is not None:
         keywords = {"scale": stack.voxel_size, "units": ("nm", "nm", "nm")}
-    return viewer.add_image(
+    return ImageLayer(
         levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
         name=stack.name,
@@ -287,7 +289,8 @@ def show_stages(
         layer = layers.get(stage)
         if layer is not None:
             layer.visible = False  # not drawn at the old place with the new pixels
-            layer.translate = place["translate"]
+            if not np.array_equal(layer.translate, place["translate"]):
+                layer.translate = place["translate"]
             layer.data = data
             layer.visible = stage == "result"
         else:
@@ -325,12 +328,23 @@ def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords:
     from napari.layers import Image as ImageLayer
 
     layer = ImageLayer(data, name=name, metadata={ROLE: "stage"}, multiscale=False, **keywords)
-    active = viewer.layers.selection.active
     above = [i for i, other in enumerate(viewer.layers) if role_of(other) in ("stage", "kept")]
-    position = max([viewer.layers.index(image), *above]) + 1
-    viewer.layers.insert(position, layer)
-    viewer.layers.selection.active = active
+    _add_quietly(viewer, max([viewer.layers.index(image), *above]) + 1, layer)
     return layer
+
+
+def _add_quietly(viewer: ViewerModel, position: int, layer: Layer) -> None:
+    """Insert a layer without selecting it, so that the user goes on with the brush in hand.
+
+    napari selects what is inserted; swapping the layer controls there and back takes longer
+    than adding the layer, hence nobody is told.
+    """
+    selection = viewer.layers.selection
+    selected = set(selection)
+    with selection.events.blocker_all():
+        viewer.layers.insert(position, layer)
+        selection.intersection_update(selected)
+        selection.update(selected)
 
 
 def show_synthetic(
@@ -367,13 +381,10 @@ def show_synthetic(
         opacity=0.35,
         colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
         metadata={ROLE: f"synthetic {stack.path}"},
-        visible=False,
         **placed_like(image),
     )
     layer.editable = False
-    active = viewer.layers.selection.active
-    viewer.layers.append(layer)
-    viewer.layers.selection.active = active
+    _add_quietly(viewer, len(viewer.layers), layer)
     return layer
 
 

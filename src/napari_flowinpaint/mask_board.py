@@ -42,6 +42,7 @@ class MaskBoard(napari_layers.OfViewer):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
         self._layers: WeakKeyDictionary[Image, Labels] = WeakKeyDictionary()
+        self._tools: WeakKeyDictionary[Labels, str] = WeakKeyDictionary()
 
     def layer(self, image: Image | None) -> Labels | None:
         """Return the mask layer of an image layer, or None."""
@@ -100,6 +101,20 @@ class MaskBoard(napari_layers.OfViewer):
             del self._layers[image]
             self.changed.emit()
 
+    def hide(self, image: Image | None) -> None:
+        """Hide a mask, remembering the tool in use (napari drops it with the visibility)."""
+        layer = self.layer(image)
+        if layer is not None and layer.visible:
+            self._tools[layer] = str(layer.mode)
+            layer.visible = False
+
+    def show(self, image: Image | None) -> None:
+        """Show a mask again, with the tool that was in use."""
+        layer = self.layer(image)
+        if layer is not None and not layer.visible:
+            layer.visible = True
+            layer.mode = self._tools.pop(layer, layer.mode)
+
     def _on_paint(self, event: Any) -> None:
         event.source.data.commit()
         self.changed.emit()
@@ -132,7 +147,7 @@ class MaskBoard(napari_layers.OfViewer):
         self.changed.emit()
 
     def _show_change(self, layer: Labels, z: int) -> None:
-        layer.visible = True
+        self.show(self.image_of(layer))
         napari_layers.go_to_section(self.viewer, layer, z)
         layer.refresh()
         self.changed.emit()

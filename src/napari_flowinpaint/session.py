@@ -138,12 +138,14 @@ class Session(napari_layers.OfViewer):
 
     def add_loaded(self, loaded: Loaded) -> Image:
         """Show a stack that was opened; it is meant from now on."""
-        image = napari_layers.add_stack(self.viewer, loaded)
-        self.set_stack(image, loaded.stack)
+        image = napari_layers.stack_layer(loaded)
+        self._stacks[image] = loaded.stack  # before anybody asks which stack it is
+        self.viewer.add_layer(image)
+        self.viewer.layers.selection.active = image
         return image
 
     def set_stack(self, image: Image, stack: Stack) -> None:
-        """Remember the stack behind an image layer."""
+        """Remember the stack behind an image layer that another reader opened."""
         self._stacks[image] = stack
         if image is self.image:
             self.target_changed.emit()
@@ -240,15 +242,14 @@ class Session(napari_layers.OfViewer):
                 f"the repair of section {review.z} was dropped because {why}; "
                 "press Repair again there"
             )
-        if self.mask_layer is not None:
-            self.mask_layer.visible = False  # its red would lie over the result
+        self.masks.hide(self.image)  # its red would lie over the result
         return self.review.open(self.require_image(), review)
 
     def close_review(self) -> None:
         """Discard the repair under review and show the mask again; nothing is written."""
+        image = self.review.image
         self.review.close()
-        if self.mask_layer is not None:
-            self.mask_layer.visible = True
+        self.masks.show(image)
 
     # ---- accepting
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ..review import Component
 
-_COLUMNS = ("accept", "component", "pixels", "confidence")
+_COLUMNS = ("use", "no.", "pixels", "confidence")
 _TIPS = (
     "Ticked components are written by Accept; the result shows the original of the others",
     "Number of the connected component of the mask",
@@ -39,8 +39,8 @@ class ComponentModel(QAbstractTableModel):
         """Show other components, or the same with others accepted."""
         if tuple(components) == self._components:
             self._accepted = set(accepted)
-            last = self.index(max(len(self._components) - 1, 0), 0)
-            self.dataChanged.emit(self.index(0, 0), last)
+            if components:
+                self.dataChanged.emit(self.index(0, 0), self.index(len(components) - 1, 0))
             return
         self.beginResetModel()
         self._components, self._accepted = tuple(components), set(accepted)
@@ -115,7 +115,7 @@ class ComponentTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(20)
-        self.setMinimumHeight(110)
+        self.setFixedHeight(120)
         self.clicked.connect(self._on_clicked)
 
     def _on_clicked(self, index: QModelIndex) -> None:

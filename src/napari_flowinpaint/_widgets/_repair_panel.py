@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..review import Review
     from ..session import Session
 
+#: Milliseconds between adding two layers, for the event loop to paint and to react.
+_PAUSE = 20
+
 
 class _LazyCombo(QComboBox):
     """A combo box that says when its list is about to be seen.
@@ -160,7 +163,7 @@ class RepairPanel(QGroupBox):
             self._steps = None
             self.messages.fail(error)
         else:
-            QTimer.singleShot(0, self._next_step)
+            QTimer.singleShot(_PAUSE, self._next_step)
 
     @property
     def is_showing(self) -> bool:

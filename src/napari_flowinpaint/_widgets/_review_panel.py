@@ -180,7 +180,7 @@ class ReviewPanel(QGroupBox):
 
         def done(written: work.Written) -> None:
             self.session.finish_accept(image, stack, repair, written)
-            rest = f"; the other {total - count} stay in the mask" if count < total else ""
+            rest = f"; {total - count} rejected, still in the mask" if count < total else ""
             self.messages.tell(
                 f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
                 f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"

@@ -76,6 +76,8 @@ class LoadStack(QWidget):
         box.addWidget(self.facts)
         box.addWidget(self.messages)
         self.setMinimumWidth(300)
+        # The dock below, Repair section, needs the height more.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     def _connect(self) -> None:
         self.file_button.clicked.connect(self._choose_file)
