@@ -212,6 +212,20 @@ def test_nothing_is_written_where_every_section_is_refused(data, capsys):
     )
 
 
+def test_benchmark(data, truth, capsys):
+    tifffile.imwrite(data / "intact.tif", truth)
+    table = data / "table.md"
+    command = ["benchmark", str(data / "intact.tif"), "--fractions", "0.1", "--output", str(table)]
+    assert run([*command, "--methods", "mean,flow", "--shapes", "irregular"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    for text in (output.out, table.read_text()):
+        assert "mean" in text
+        assert "flow" in text
+        assert "10%" in text
+    assert table.read_text().count("|") > 20
+
+
 # ---- what it refuses
 
 
@@ -320,6 +334,22 @@ def test_wrong_options(data, capsys):
     }
     for more, words in cases.items():
         assert words in refused(capsys, data, *repair_arguments(data, *more)), more
+
+
+def test_benchmark_refuses(data, capsys):
+    cases = {
+        ("--methods", "magic"): "magic",
+        ("--fractions", "1.5"): "share",
+        ("--fractions", "x"): "--fractions",
+        ("--shapes", "round"): "round",
+        ("--sections", "2,50"): "section 50",
+        ("--sections", "2"): "neighbour",
+        ("--spacing", "6"): "neighbour",
+        ("--device", "gpu"): "not a device",
+        ("--output", data / "no" / "table.md"): "does not exist",
+    }
+    for more, words in cases.items():
+        assert words in refused(capsys, data, "benchmark", data / "stack.tif", *more), more
 
 
 def test_where_to_write(data, capsys):

@@ -137,18 +137,19 @@ def _read(path: Path, sections: dict[int, str]) -> dict[int, AnyImage]:
 
 def _score(sample: DamagedSample, z: int, repaired: AnyImage) -> Score:
     """Compare one repaired section with the truth."""
-    from .core.metrics import detail, structure_psnr
+    from .core.metrics import data_range, score
 
-    truth, mask = sample.truth[z].astype(np.float32), sample.mask[z]
-    mean = np.where(mask, sample.stack[[z - 1, z + 1]].mean(axis=0), truth).astype(np.float32)
-    image = repaired.astype(np.float32)
+    truth, mask = sample.truth[z], sample.mask[z]
+    mean = np.where(mask, sample.stack[[z - 1, z + 1]].mean(axis=0), truth)
+    grey = data_range(truth)
+    found = score(repaired, truth, mask, grey)
     return Score(
         z=z,
         kind=sample.kinds[z],
         masked=float(mask.mean()),
-        mean=structure_psnr(truth, mean, mask, data_range=255.0),
-        repaired=structure_psnr(truth, image, mask, data_range=255.0),
-        detail=detail(truth, image, mask),
+        mean=score(mean, truth, mask, grey).structure_psnr,
+        repaired=found.structure_psnr,
+        detail=found.detail,
     )
 
 
@@ -178,7 +179,7 @@ def _draw_comparison(sample: DamagedSample, repaired: dict[int, AnyImage], path:
     """Save one row per section: damaged, repaired, truth; cropped around the damage."""
     from PIL import Image
 
-    edge = 256
+    edge = min(256, *sample.truth.shape[1:])
     rows = []
     for z, section in repaired.items():
         y, x = (int(np.median(place)) for place in np.nonzero(sample.mask[z]))

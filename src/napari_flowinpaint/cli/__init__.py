@@ -37,6 +37,7 @@ Stack = Annotated[
 Sections = Annotated[
     Optional[str], typer.Option(help="Sections, counted from 0, for example 3,7-9")  # noqa: UP045
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps")]
 Channel = Annotated[Optional[int], typer.Option(help="Index on the channel axis")]  # noqa: UP045
 Time = Annotated[Optional[int], typer.Option(help="Index on the time axis")]  # noqa: UP045
 Dataset = Annotated[
@@ -78,7 +79,7 @@ def repair(
     ],
     sections: Sections = None,
     method: Annotated[str, typer.Option(help="Method, or auto")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps")] = "auto",
+    device: Device = "auto",
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="OUT.zarr", help="New OME-Zarr with all sections"),
@@ -165,7 +166,11 @@ def benchmark(
     shapes: Annotated[
         str, typer.Option(help="Kinds of masks: irregular, rectangular")
     ] = "irregular,rectangular",
-    sections: Sections = None,
+    sections: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Intact sections, neighbours included, e.g. 0-15; all by default"),
+    ] = None,
+    device: Device = "auto",
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="TABLE.md", help="Write the table as Markdown"),
@@ -187,6 +192,7 @@ def benchmark(
         methods=None if methods is None else parse_names(methods),
         shapes=parse_names(shapes),
         sections=sections,
+        device=device,
         output=output,
         seed=seed,
         opening={

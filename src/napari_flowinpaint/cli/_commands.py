@@ -132,16 +132,20 @@ def benchmark_stack(
     methods: tuple[str, ...] | None,
     shapes: tuple[str, ...],
     sections: str | None,
+    device: str,
     output: Path | None,
     seed: int,
     opening: Mapping[str, Any],
 ) -> int:
     """Run the benchmark, print its table; return the exit code."""
     from ..core.benchmark import run_benchmark
+    from ..core.device import resolve_device
     from ..core.stack import open_stack
 
     if output is not None:
         check_file(output, "--output")
+    if device != "auto":
+        device = resolve_device(device)
     stack = open_stack(path, **opening)
     for message in stack.messages:
         tell(f"note: {message}")
@@ -154,6 +158,7 @@ def benchmark_stack(
             shapes=shapes,
             sections=None if sections is None else parse_sections(sections, stack.shape[0]),
             seed=seed,
+            device=device,
             progress=progress,
         )
     tell(table.to_text())
