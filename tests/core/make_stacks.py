@@ -43,6 +43,7 @@ def write_ngff(
     levels: int = 1,
     chunks: tuple[int, ...] | None = None,
     shards: tuple[int, ...] | None = None,
+    compressors: Any = "auto",
 ) -> Path:
     """Write an OME-Zarr by hand, so that the readers are not tested against our own writer."""
     zarr_format = 2 if version == "0.4" else 3
@@ -52,7 +53,9 @@ def write_ngff(
     datasets = []
     level = pixels
     for number in range(levels):
-        options: dict[str, Any] = {} if shards is None else {"shards": shards}
+        options: dict[str, Any] = {"compressors": compressors}
+        if shards is not None:
+            options["shards"] = shards
         if zarr_format == 2:
             options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
         array = group.create_array(

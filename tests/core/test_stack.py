@@ -632,6 +632,30 @@ def test_a_shard_cut_short_names_the_section(tmp_path: Path, kept: float) -> Non
             stack.read(2, box)
 
 
+def test_a_reduced_chunk_cut_short_is_not_written_over(tmp_path: Path) -> None:
+    """Changing a part of a chunk reads the rest of it, which blosc would find in memory."""
+    pixels = volume((2, 64, 64))
+    path = write_ngff(
+        tmp_path / "a.zarr",
+        pixels,
+        levels=2,
+        chunks=(1, 64, 64),
+        compressors=numcodecs.Blosc(),
+        version="0.4",
+    )
+    stack = open_stack(path)
+    mask = np.zeros((64, 64), bool)
+    mask[2:9, 2:9] = True
+    write_back(stack, make_repair(stack, 0, mask))  # finds out how the pyramid was made
+    chunk = path / "1" / "1" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-4])
+    before = chunk.read_bytes()
+    with pytest.raises(StoreError):
+        write_back(stack, make_repair(stack, 1, mask))
+    assert chunk.read_bytes() == before
+    np.testing.assert_array_equal(open_stack(path, recover=False).read(1), pixels[1])
+
+
 def test_garbage_in_a_chunk(tmp_path: Path) -> None:
     path = write_ngff(tmp_path / "a.zarr", volume((3, 64, 64)), chunks=(1, 64, 64))
     (path / "0" / "c" / "1" / "0" / "0").write_bytes(bytes(4096))

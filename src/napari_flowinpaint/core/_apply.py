@@ -116,6 +116,7 @@ def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
     """
     import zarr
 
+    from ._checked_store import watch
     from ._durable_store import DurableStore
 
     try:
@@ -126,7 +127,9 @@ def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
             )
         store = DurableStore(folder, scratch=scratch)
         with zarr.config.set({"array.write_empty_chunks": keep_empty}):
-            return zarr.open_array(store=store, mode="r+")
+            array = zarr.open_array(store=store, mode="r+")
+        watch(array)  # a chunk is read before a part of it is changed
+        return array
     except (OSError, ValueError, TypeError, KeyError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StoreError(

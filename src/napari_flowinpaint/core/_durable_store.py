@@ -11,16 +11,15 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from zarr.storage import LocalStore
-
 from . import durable
+from ._checked_store import CheckedStore
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
 
-class DurableStore(LocalStore):
-    """A :class:`~zarr.storage.LocalStore` with durable writes, and an end.
+class DurableStore(CheckedStore):
+    """A local store with durable writes, and an end.
 
     Parameters
     ----------
