@@ -98,11 +98,13 @@ class Ledger(napari_layers.OfViewer):
         """Return what was written under a number, if it was accepted in this viewer."""
         return self._accepted.get(image, {}).get(repair_id)
 
-    def keep(self, image: Image, review: Review) -> None:
-        """Keep a repair of a stack that cannot be written to, and show it."""
+    def keep(self, image: Image, review: Review) -> SectionRepair:
+        """Keep the accepted part of a repair of a stack that cannot be written to; show it."""
         layer = napari_layers.add_kept(self.viewer, image, review)
-        self._kept.setdefault(image, []).append(Kept(review.selected(), layer))
+        repair = review.selected()
+        self._kept.setdefault(image, []).append(Kept(repair, layer))
         self.changed.emit()
+        return repair
 
     def drop(self, image: Image, kept: Kept) -> None:
         """Take back a repair that was kept, or forget it once it is saved."""

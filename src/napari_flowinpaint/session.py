@@ -277,10 +277,10 @@ class Session(napari_layers.OfViewer):
 
     def keep(self) -> SectionRepair:
         """Accept the repair of a stack that cannot be written to, until it is saved."""
-        image, _, repair = self.request_accept()
+        image, _, _ = self.request_accept()
         review = self.review.current
         assert review is not None  # request_accept has checked
-        self.ledger.keep(image, review)
+        repair = self.ledger.keep(image, review)
         self._settle(image, repair)
         return repair
 
