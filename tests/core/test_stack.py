@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -189,6 +192,27 @@ def test_the_full_level_of_a_pyramid_is_the_pyramid(tmp_path: Path) -> None:
     assert reduced.shape == (3, 32, 32)
     assert not reduced.writable  # the other levels would no longer agree
     assert str(path) in reduced.why_not_writable
+
+
+def test_urls(tmp_path: Path) -> None:
+    pixels = volume((3, 40, 40))
+    path = write_ngff(tmp_path / "a.zarr", pixels, levels=2)
+    local = open_stack(f"file://{path}")
+    assert_same(local, pixels)
+    assert (local.path, local.writable) == (path, True)
+    pytest.importorskip("aiohttp")  # what fsspec needs for http
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        remote = open_stack(f"{address}/a.zarr")
+        assert_same(remote, pixels)
+        assert (remote.name, remote.kind, len(remote.levels)) == ("a", "ome-zarr", 2)
+        assert not remote.writable
+        assert "remote" in remote.why_not_writable
+        with pytest.raises(InputError, match="cannot be opened as zarr"):
+            open_stack(f"{address}/b.zarr")
+        server.shutdown()
 
 
 # --- voxel size -----------------------------------------------------------------------------

@@ -82,6 +82,10 @@ def save_ome_zarr(
         If ``path`` exists, is the stack itself, or its folder does not exist.
     StoreError
         If a section cannot be read, or the disk is full or read-only; nothing is left behind.
+
+    Notes
+    -----
+    A process that is killed leaves a hidden folder ``.NAME.….partial`` that may be deleted.
     """
     target = Path(path).expanduser().absolute()
     check_target(stack, target, overwrite=overwrite)

@@ -339,6 +339,7 @@ def _read(
     path: str, dataset: str | None, chosen: dict[str, int | None]
 ) -> tuple[Opened, Path | None]:
     """Find the reader for a path. Returns also the path as remembered by the stack."""
+    path = path.removeprefix("file://")
     if re.match(r"^[a-z0-9+]{2,}://", path):
         return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
     where = Path(path).expanduser()
