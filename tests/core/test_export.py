@@ -374,4 +374,4 @@ def test_a_window_is_not_a_section(tmp_path: Path) -> None:
         stack.read(0, box)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    assert max(peaks) < 2_000_000  # a large section has 16 MB, the four touched chunks 0.25 MB
