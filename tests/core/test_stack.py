@@ -559,6 +559,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         ),
         "gone cannot be opened as zarr",
     ),
+    "scale.zarr": (write_ngff_of("zyx", scale=(0, 1, 1)), "the scale"),
     "group.zarr": (lambda path: zarr.open_group(str(path), mode="w"), "without an image"),
     "flat.zarr": (lambda path: zarr.save_array(str(path), volume((20, 30))), "a single image"),
     "labels.zarr": (

@@ -149,6 +149,8 @@ def _open_image(
         levels.append(Level(array, axes, _scale(dataset, axes), key))
     assert axes is not None
     first = levels[0].scale
+    if not min(first) > 0:
+        raise InputError(f"{path} gives its voxels the scale {first} (z, y, x); correct it.")
     levels = [
         Level(
             level.source,
