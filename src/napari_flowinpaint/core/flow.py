@@ -23,6 +23,8 @@ Affine = npt.NDArray[np.float32]
 #: Above this many pixels a flow is estimated on a reduced image and enlarged: deformation of
 #: sections is smooth, and the search would dominate the cost of large windows.
 _MOST_FLOW_PIXELS = 1536 * 1536
+#: Tinier images are enlarged: DIS needs a few patches at half the resolution.
+_LEAST_SIDE = 32
 #: Longest side of the image on which sections are aligned coarsely.
 _COARSE_SIDE = 256
 #: A coarse alignment must raise the correlation by this much to be believed.
@@ -48,8 +50,7 @@ def estimate_flow(target: FloatImage, source: FloatImage, initial: Flow | None =
     """
     shape = target.shape
     shrink = max(1.0, float(np.sqrt(target.size / _MOST_FLOW_PIXELS)))
-    # DIS needs a few patches on its coarsest level.
-    size = (max(int(shape[1] / shrink), 16), max(int(shape[0] / shrink), 16))
+    size = (max(int(shape[1] / shrink), _LEAST_SIDE), max(int(shape[0] / shrink), _LEAST_SIDE))
     images = [_to_uint8(image, size) for image in (target, source)]
     start = None
     if initial is not None:
@@ -229,7 +230,7 @@ def _reduce(image: FloatImage, shrink: int, blur: bool = True) -> FloatImage:
 
 def _correlation(target: FloatImage, source: FloatImage, affine: Affine, w: BoolImage) -> float:
     a, b = target[w], warp_affine(source, affine)[w]
-    if a.std() == 0 or b.std() == 0:
+    if min(a.std(), b.std()) < 1e-3:  # flat, but for rounding
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 

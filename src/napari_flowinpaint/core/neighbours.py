@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: ``masks(z, box)`` returns the damage of section ``z`` inside ``box``, (H, W) bool.
 Masks = Callable[[int, Box], BoolImage]
 
+#: Pixels around the damage that are looked at to tell whether a section is blank.
+_MARGIN = 16
+
 
 def no_masks(z: int, box: Box) -> BoolImage:
     """Say that no other section is damaged."""
@@ -49,13 +52,17 @@ def find_neighbour(
     masks
         Damage of the other sections.
     """
+    # A little more than the damage is looked at: a hole of one pixel alone is always constant.
+    seen = box.expand(_MARGIN, (stack.shape[1], stack.shape[2]))
+    hidden = np.zeros(seen.shape, dtype=bool)
+    hidden[box.within(seen)] = mask
     for distance in range(1, max_gap + 1):
         candidate = z + step * distance
         if not 0 <= candidate < stack.shape[0]:
             return None
         if (masks(candidate, box) & mask).any():
             continue
-        if is_usable(stack.read(candidate, box), mask):
+        if is_usable(stack.read(candidate, seen), hidden):
             return candidate
     return None
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .confidence import ErrorModel
 from .fusion import FEWEST_SAMPLES, Fusion, apply_ring, blur, learn_ring
+from .metrics import psnr
 from .references import Hypothesis
 from .types import BoolImage, FloatImage
 
@@ -32,8 +33,10 @@ class Lesson:
     errors
         Expected error of a pixel.
     scores
-        ``rehearsal_correlation`` and ``rehearsal_psnr`` (dB, 2 px low-pass, working grey
-        values over 255); empty when nothing could be rehearsed.
+        ``registration_correlation``: of the plain average of the hypotheses with the truth;
+        ``rehearsal_correlation`` and ``rehearsal_psnr`` (dB over 255 working grey values): of
+        the rehearsed result with it. All after a 2 px low-pass. Empty when nothing could be
+        rehearsed.
     """
 
     fusion: Fusion | None
@@ -82,7 +85,12 @@ class Lesson:
         ring = learn_ring(residual, seen, where)
         filled = np.where(seen, truth, fused + apply_ring(residual, seen, ring))
         errors = ErrorModel.learn(images, filled, truth, seen, where)
-        return cls(fusion, ring, errors, _scores(filled, truth, where))
+        scores = {
+            "registration_correlation": _correlation(average, truth, where),
+            "rehearsal_correlation": _correlation(filled, truth, where),
+            "rehearsal_psnr": psnr(blur(filled, 2.0), blur(truth, 2.0), where, 255.0),
+        }
+        return cls(fusion, ring, errors, scores)
 
     def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
         """Return the fused image, (H, W) float32."""
@@ -98,13 +106,9 @@ class Lesson:
         return fused + apply_ring(residual, known, self.ring)
 
 
-def _scores(filled: FloatImage, truth: FloatImage, where: BoolImage) -> dict[str, float]:
-    """Return how well the rehearsal went."""
-    a, b = blur(filled, 2.0)[where], blur(truth, 2.0)[where]
-    varied = float(a.std()) > 0 and float(b.std()) > 0
-    correlation = float(np.corrcoef(a, b)[0, 1]) if varied else 0.0
-    error = max(float(np.mean((a - b) ** 2)), 1e-6)
-    return {
-        "rehearsal_correlation": correlation,
-        "rehearsal_psnr": float(10 * np.log10(255**2 / error)),
-    }
+def _correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
+    """Return the correlation of the structure (2 px low-pass) of two images; 0 if constant."""
+    a, b = blur(image, 2.0)[where], blur(truth, 2.0)[where]
+    if float(a.std()) == 0 or float(b.std()) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

@@ -239,12 +239,13 @@ def _method_for(
     """Return the method for the neighbours at hand, or refuse with the reason."""
     usable = sum(n is not None for n in neighbours)
     method = choose_method(name, usable)
-    if method is None:
-        raise RepairRefused(
-            f"section {z} has {usable} usable neighbour(s) within {max_gap} sections, too few "
-            f"for method '{name}'; permit a larger gap or choose another method"
-        )
-    return method
+    if method is not None:
+        return method
+    found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
+    raise RepairRefused(
+        f"section {z} has {found} within {max_gap} section(s), too few for method '{name}'; "
+        "permit a larger gap (max_gap) or choose another method"
+    )
 
 
 def _read_window(

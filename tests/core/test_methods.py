@@ -1,0 +1,109 @@
+"""The registry and the training-free method's parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from textures import texture
+
+from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.fusion import (
+    Fusion,
+    close_seam,
+    rehearsal_holes,
+    ridge,
+)
+from napari_flowinpaint.core.grain import add_grain, fine_scales
+from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
+
+
+def test_every_method_can_be_made_and_describes_itself():
+    for name in available_methods():
+        method = get_method(name)
+        assert method.name == name
+        assert method.description
+        assert method.neighbours in (0, 1, 2)
+
+
+def test_unknown_methods_are_named_with_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown method 'magic'.*flow"):
+        get_method("magic")
+
+
+def test_auto_needs_enough_neighbours():
+    assert choose_method("auto", 2).name == "flow"
+    assert choose_method("auto", 0) is None
+    assert choose_method("flow", 0) is None
+
+
+def test_rehearsal_holes_are_intact_pixels_only_and_repeatable():
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[80:120, 60:130] = True
+    intact = ~mask
+    intact[:, :20] = False
+    holes = rehearsal_holes(mask, intact, seed=3)
+    assert not (holes & ~intact).any()
+    assert 0.25 < holes.sum() / intact.sum() < 0.35
+    assert (holes == rehearsal_holes(mask, intact, seed=3)).all()
+    assert (holes != rehearsal_holes(mask, intact, seed=4)).any()
+
+
+def test_nothing_is_rehearsed_where_little_is_intact():
+    mask = np.ones((50, 50), dtype=bool)
+    mask[0] = False
+    assert not rehearsal_holes(mask, ~mask, seed=0).any()
+
+
+def test_fusion_trusts_what_is_right_at_each_scale():
+    truth, other = texture(seed=1), texture(seed=2)
+    where = np.zeros(truth.shape, dtype=bool)
+    where[60:200, 60:200] = True
+    fusion = Fusion.learn([truth, other], truth, where)
+    error = np.abs(fusion.apply([truth, other]) - truth)[where].mean()
+    average = np.abs((truth + other) / 2 - truth)[where].mean()
+    assert error < 0.6 * average
+    assert (fusion.weights[:, 0] > fusion.weights[:, 1]).all()
+
+
+def test_fusion_gives_up_scales_that_nobody_predicts():
+    truth = texture(seed=1, sigma=8) + texture(seed=5, sigma=0.7) - 128
+    guess = texture(seed=1, sigma=8) + texture(seed=6, sigma=0.7) - 128
+    where = np.ones(truth.shape, dtype=bool)
+    fusion = Fusion.learn([guess], truth, where)
+    assert fusion.weights[0, 0] < 0.1
+    assert fusion.weights[-1, 0] > 0.9
+
+
+def test_ridge_draws_twins_to_equal_weights():
+    x = np.random.default_rng(0).standard_normal((500, 1)).repeat(2, axis=1)
+    assert ridge(x, x[:, 0]) == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_close_seam_leaves_no_step_and_does_not_reach_deep():
+    section = np.full((80, 80), 100, dtype=np.float32)
+    known = np.ones((80, 80), dtype=bool)
+    known[20:60, 20:60] = False
+    filled = np.full((80, 80), 70, dtype=np.float32)
+    closed = close_seam(filled, section, known)
+    assert abs(closed[20, 40] - 100) < 8
+    assert abs(closed[40, 40] - 70) < 1
+
+
+def test_grain_matches_the_fine_energy_of_the_section():
+    rng = np.random.default_rng(0)
+    smooth = texture(seed=1, sigma=8)
+    section = smooth + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
+    lender = smooth + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
+    mask = np.zeros(smooth.shape, dtype=bool)
+    mask[80:180, 80:180] = True
+    grained = add_grain(smooth, lender, section, mask, ~mask)
+    ratio = np.mean(fine_scales(grained)[mask] ** 2) / np.mean(fine_scales(section)[mask] ** 2)
+    assert 0.8 < ratio < 1.2
+
+
+def test_a_flat_neighbour_lends_no_grain():
+    smooth = texture(sigma=8)
+    mask = np.zeros(smooth.shape, dtype=bool)
+    mask[50:90, 50:90] = True
+    flat = np.full_like(smooth, 100)
+    assert np.isfinite(add_grain(smooth, flat, smooth, mask, ~mask)).all()

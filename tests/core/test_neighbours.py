@@ -1,0 +1,82 @@
+"""Neighbours: nearest usable section on each side, and alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_flowinpaint.core.neighbours import axial_position, find_neighbour, no_masks
+from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.types import Box
+
+BOX = Box(8, 8, 24, 24)
+MASK = np.ones(BOX.shape, dtype=bool)
+
+
+def stack_of(depth: int = 9) -> Stack:
+    pixels = np.random.default_rng(0).integers(0, 255, (depth, 32, 32), dtype=np.uint8)
+    return Stack.from_array(pixels)
+
+
+def find(stack: Stack, z: int, step: int, max_gap: int = 5, masks=no_masks) -> int | None:
+    return find_neighbour(stack, z, BOX, MASK, step, max_gap, masks)
+
+
+def test_the_nearest_sections_are_taken():
+    assert (find(stack_of(), 4, -1), find(stack_of(), 4, 1)) == (3, 5)
+
+
+def test_the_stack_ends():
+    assert find(stack_of(), 0, -1) is None
+    assert find(stack_of(), 8, 1) is None
+
+
+def test_damaged_and_blank_sections_are_passed_over():
+    pixels = np.asarray(stack_of().array).copy()
+    pixels[5] = 128
+    stack = Stack.from_array(pixels)
+
+    def masks(z: int, box: Box) -> np.ndarray:
+        return np.full(box.shape, z == 3)
+
+    assert find(stack, 4, 1, masks=masks) == 6
+    assert find(stack, 4, -1, masks=masks) == 2
+
+
+def test_damage_elsewhere_does_not_matter():
+    def masks(z: int, box: Box) -> np.ndarray:
+        damage = np.zeros(box.shape, dtype=bool)
+        damage[0, 0] = True
+        return damage
+
+    mask = MASK.copy()
+    mask[0, 0] = False
+    assert find_neighbour(stack_of(), 4, BOX, mask, 1, 5, masks) == 5
+
+
+def test_a_section_that_does_not_cover_the_hole_is_passed_over():
+    pixels = np.asarray(stack_of().array).copy()
+    pixels[5, :20] = 0
+    mask = np.zeros(BOX.shape, dtype=bool)
+    mask[:10] = True
+    assert find_neighbour(Stack.from_array(pixels), 4, BOX, mask, 1, 5, no_masks) == 6
+
+
+def test_the_gap_is_limited():
+    pixels = np.asarray(stack_of().array).copy()
+    pixels[5:8] = 0
+    assert find(Stack.from_array(pixels), 4, 1, max_gap=3) is None
+    assert find(Stack.from_array(pixels), 4, 1, max_gap=4) == 8
+
+
+@pytest.mark.parametrize(
+    ("z", "previous", "following", "alpha"), [(5, 4, 6, 0.5), (5, 4, 7, 1 / 3), (5, 2, 6, 0.75)]
+)
+def test_alpha_from_distances(z: int, previous: int, following: int, alpha: float):
+    assert axial_position(z, previous, following) == pytest.approx(alpha)
+
+
+def test_alpha_weighs_thickness():
+    thickness = [40, 40, 80, 40]
+    assert axial_position(1, 0, 2, thickness) == pytest.approx(40 / (40 + 60))
+    assert axial_position(1, 0, 3, [40, 40, 40, 40]) == pytest.approx(axial_position(1, 0, 3))
