@@ -72,6 +72,11 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     z = _largest(folder)
     go_to_section(viewer, image, z)
 
+    viewer.window.resize(1500, 960)
+    _let_threads_report()  # the docks have read the journal: its marks are a layer now
+    marks = [layer for layer in viewer.layers if layer.name == "synthetic pixels"]
+    for layer in marks:
+        layer.visible = False
     _show(image, before, repaired=False)
     _save(viewer, folder / "window-1-damaged.png")
     job = session.request_repair()
@@ -81,9 +86,8 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     _save(viewer, folder / "window-2-review.png")
     session.close_review()
     mask.visible = False
-    for layer in viewer.layers:
-        if layer.name == "synthetic pixels":
-            layer.visible = True
+    for layer in marks:
+        layer.visible = True
     _save(viewer, folder / "window-3-repaired.png")
 
 
@@ -99,11 +103,16 @@ def _show(image: Image, before: Image, *, repaired: bool) -> None:
 
 
 def _save(viewer: napari.Viewer, path: Path) -> None:
-    """Save a picture of the whole window once the threads of the docks have reported."""
+    """Save a picture of the whole window."""
+    _let_threads_report()
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def _let_threads_report() -> None:
+    """Keep the window alive until the jobs of the docks are surely done."""
     from qtpy.QtTest import QTest
 
     QTest.qWait(1500)
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
 
 
 def main(arguments: list[str]) -> None:
