@@ -74,6 +74,7 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
 
     viewer.window.resize(1500, 960)
     _let_threads_report()  # the docks have read the journal: its marks are a layer now
+    viewer.reset_view()
     marks = [layer for layer in viewer.layers if layer.name == "synthetic pixels"]
     for layer in marks:
         layer.visible = False
