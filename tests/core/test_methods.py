@@ -13,7 +13,8 @@ from napari_flowinpaint.core.fusion import (
     rehearsal_holes,
     ridge,
 )
-from napari_flowinpaint.core.grain import add_grain, fine_scales
+from napari_flowinpaint.core.filters import fine_scales
+from napari_flowinpaint.core.grain import add_grain
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
 
 

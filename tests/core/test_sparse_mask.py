@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from napari_flowinpaint.core.sparse_mask import TILE, SparseMask
 from napari_flowinpaint.core.types import Box
 

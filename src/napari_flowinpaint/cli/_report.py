@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class RepairReport:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._started = datetime.now(timezone.utc)
+        self._started = datetime.now(UTC)
         self.sections: list[dict[str, Any]] = []
 
     def add(self, outcome: Outcome) -> str:
@@ -65,7 +65,7 @@ class RepairReport:
         content = {
             "flowinpaint": __version__,
             "started": self._started.isoformat(timespec="seconds"),
-            "seconds": round((datetime.now(timezone.utc) - self._started).total_seconds(), 3),
+            "seconds": round((datetime.now(UTC) - self._started).total_seconds(), 3),
             "stack": command.stack,
             "shape": stack.shape,
             "dtype": str(stack.dtype),

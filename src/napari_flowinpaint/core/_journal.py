@@ -6,9 +6,9 @@ Not responsible for: what an entry holds (:mod:`._entries`), what pixels should 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,10 @@ the data.
 #: Disk space that is held back beyond the largest chunk, in bytes.
 _SPARE = 1 << 20
 _FINISHED = {PREPARED: COMMITTED, REVERTING: REVERTED}
-_OPPOSITE = {PREPARED: ABORTING, COMMITTED: ABORTING, REVERTING: PREPARED, REVERTED: PREPARED}
+#: The way back of an entry, by the job that is undone.
+UNDO_WRITE = {PREPARED: ABORTING, COMMITTED: ABORTING}
+UNDO_REVERT = {REVERTING: PREPARED, REVERTED: PREPARED}
+_UNDO_INTERRUPTED = {PREPARED: ABORTING, REVERTING: PREPARED}
 _WORDS = {PREPARED: "write", REVERTING: "revert", ABORTING: "cancelled write"}
 
 
@@ -144,7 +147,7 @@ class Journal:
                 self.finish()
             except OSError:
                 undone = True
-                self.undo(unfinished)
+                self.undo(_UNDO_INTERRUPTED)
         except FlowInpaintError:
             raise
         except Exception as error:
@@ -245,7 +248,7 @@ class Journal:
         places: list[tuple[Place | None, ...]] = [
             tuple(None if f is None else f.place for f in piece.footprints) for piece in pieces
         ]
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         header = Header(number, z, now, provenance, layout, tuple(places))
         draft = self.scratch / f"entry-{number}"
         write_entry(draft, header, tuple(pieces))
@@ -296,19 +299,25 @@ class Journal:
         self.entries.remove(entry)
         durable.remove(rubbish)
 
-    def undo(self, entries: Sequence[Entry]) -> None:
-        """Bring a job's entries, finished or not, back to where they were before it.
+    def undo(self, way_back: Mapping[str, str], begun: Sequence[Entry] = ()) -> None:
+        """Bring the entries of a job that failed back to where they were before it.
 
-        What is found unfinished belongs to the job too: nothing was when it got the lock.
+        Parameters
+        ----------
+        way_back
+            State to put an entry into, by its state.
+        begun
+            Entries of the job. What is unfinished belongs to it too: when it got the lock
+            nothing was.
         """
-        numbers = {entry.id for entry in entries}
+        numbers = {entry.id for entry in begun}
         self.end()
         self._empty_scratch()
         self.scan()  # a rename may have happened although it was reported to have failed
         for entry in self.entries:
             ours = entry.id in numbers or entry.state in UNFINISHED
-            if ours and entry.state in _OPPOSITE:
-                self.move(entry, _OPPOSITE[entry.state])
+            if ours and entry.state in way_back:
+                self.move(entry, way_back[entry.state])
         self.finish()
 
     def hold_space(self, target: Target) -> None:

@@ -79,7 +79,7 @@ class BenchmarkTable:
         )
 
     def _cells(self) -> list[tuple[str, ...]]:
-        cells = []
+        cells: list[tuple[str, ...]] = []
         for row in self.rows:
             name = row.method + (f" ({row.refused} refused)" if row.refused else "")
             s = row.scores
@@ -291,12 +291,13 @@ def _run_peer(case: _Case, name: str) -> AnyImage:
     """Return a peer's section in the stack's dtype."""
     low = float(case.truth.min()) if case.truth.dtype != np.uint8 else 0.0
     scale = 255 / data_range(case.truth)
-    images = [
+    section, previous, following = (
         ((image.astype(np.float32) - low) * scale).astype(np.float32)
         for image in (case.truth, case.previous, case.following)
-    ]
-    images[0][case.mask] = 255  # the truth under the mask is nobody's to see
-    filled = PEERS[name](*images, case.mask) / np.float32(scale) + np.float32(low)
+    )
+    section[case.mask] = 255  # the truth under the mask is nobody's to see
+    stretched = PEERS[name](section, previous, following, case.mask)
+    filled = stretched / np.float32(scale) + np.float32(low)
     return to_dtype(filled, case.truth.dtype)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .fusion import blur, sample
+from .filters import blur
+from .fusion import sample
 from .types import BoolImage, FloatImage
 
 #: Distance from intact pixels is felt over this width (pixels).

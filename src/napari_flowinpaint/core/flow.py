@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .filters import blur, enlarge_to, shrink_to, wide_blur
 from .types import BoolImage, FloatImage
 
 Flow = npt.NDArray[np.float32]
@@ -63,7 +64,8 @@ def _dis() -> Any:
     """Return DIS with patches larger than the grain of an EM section (12 pixels)."""
     import cv2
 
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    # OpenCV's type stubs lack it
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
     dis.setFinestScale(1)
     dis.setPatchSize(12)
     dis.setPatchStride(4)
@@ -74,24 +76,20 @@ def _dis() -> Any:
 
 def _to_uint8(image: FloatImage, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Clip to 0..255 and resize to ``size`` (width, height)."""
-    import cv2
-
-    clipped = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    if (clipped.shape[1], clipped.shape[0]) == size:
-        return clipped
-    return cv2.resize(clipped, size, interpolation=cv2.INTER_AREA)
+    clipped = np.clip(np.rint(image), 0, 255)
+    if (clipped.shape[1], clipped.shape[0]) != size:
+        clipped = shrink_to(clipped.astype(np.float32), (size[1], size[0]))
+    return np.rint(clipped).astype(np.uint8)
 
 
 def _resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     """Resize a flow to ``size`` (width, height); displacements scale with it."""
-    import cv2
-
     height, width = flow.shape[1:]
     if (width, height) == size:
         return np.ascontiguousarray(flow, dtype=np.float32)
     scale = (size[1] / height, size[0] / width)
     parts = [
-        cv2.resize(np.ascontiguousarray(f), size, interpolation=cv2.INTER_LINEAR) * s
+        enlarge_to(np.ascontiguousarray(f), (size[1], size[0])) * s
         for f, s in zip(flow, scale, strict=True)
     ]
     return np.stack(parts).astype(np.float32)
@@ -109,9 +107,10 @@ def warp(source: FloatImage, flow: Flow) -> FloatImage:
     import cv2
 
     rows, columns = _grid(source.shape)
-    return cv2.remap(
+    warped = cv2.remap(
         source, columns + flow[1], rows + flow[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    return np.asarray(warped, dtype=np.float32)
 
 
 def compose(first: Flow, second: Flow) -> Flow:
@@ -145,40 +144,22 @@ def extrapolate(flow: Flow, known: BoolImage) -> Flow:
     known
         (H, W) bool. Without any known pixel the flow is zero.
     """
-    import cv2
-
     height, width = known.shape
-    size = (max(width // 4, 1), max(height // 4, 1))
-    weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    parts = [
-        cv2.resize(part * known, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        for part in flow
-    ]
+    size = (max(height // 4, 1), max(width // 4, 1))
+    weight = shrink_to(known.astype(np.float32), size)
+    parts = [shrink_to(np.where(known, part, 0).astype(np.float32), size) for part in flow]
     filled = [np.zeros_like(weight) for _ in parts]
     todo = np.ones(weight.shape, dtype=bool)
     sigma = 1.0
     while todo.any() and sigma <= 2 * max(size):
-        density = _blur(weight, sigma)
+        density = wide_blur(weight, sigma)
         reached = todo & (density > 0.05)
         for out, part in zip(filled, parts, strict=True):
-            out[reached] = _blur(part, sigma)[reached] / density[reached]
+            out[reached] = wide_blur(part, sigma)[reached] / density[reached]
         todo &= ~reached
         sigma *= 2
-    smooth = [cv2.resize(_blur(part, 1.5), (width, height)) for part in filled]
+    smooth = [enlarge_to(wide_blur(part, 1.5), (height, width)) for part in filled]
     return np.where(known, flow, np.stack(smooth)).astype(np.float32)
-
-
-def _blur(image: FloatImage, sigma: float) -> FloatImage:
-    """Gaussian blur; wide ones on a reduced image, which is all they can resolve."""
-    import cv2
-
-    shrink = int(sigma // 8)
-    if shrink < 2 or min(image.shape) < 4 * shrink:
-        return cv2.GaussianBlur(image, (0, 0), sigma)
-    size = (-(-image.shape[1] // shrink), -(-image.shape[0] // shrink))
-    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    reduced = cv2.GaussianBlur(reduced, (0, 0), sigma / shrink)
-    return cv2.resize(reduced, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
@@ -207,7 +188,7 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
         return IDENTITY.copy()
     reduced = [_reduce(np.where(known, target, target[known].mean()), shrink)]
     reduced.append(_reduce(source, shrink))
-    weight = _reduce(known.astype(np.float32), shrink, blur=False) > 0.99
+    weight = _reduce(known.astype(np.float32), shrink, smooth=False) > 0.99
     weight = cv2.erode(weight.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if weight.sum() < 256:
         return IDENTITY.copy()
@@ -216,16 +197,11 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
     return _enlarge(best, shrink)
 
 
-def _reduce(image: FloatImage, shrink: int, blur: bool = True) -> FloatImage:
-    import cv2
-
-    size = (image.shape[1] // shrink, image.shape[0] // shrink)
-    reduced = cv2.resize(
-        image[: size[1] * shrink, : size[0] * shrink].astype(np.float32),
-        size,
-        interpolation=cv2.INTER_AREA,
-    )
-    return cv2.GaussianBlur(reduced, (0, 0), 1.5) if blur else reduced
+def _reduce(image: FloatImage, shrink: int, smooth: bool = True) -> FloatImage:
+    height, width = (side // shrink for side in image.shape)
+    whole = image[: height * shrink, : width * shrink].astype(np.float32)
+    reduced = shrink_to(whole, (height, width))
+    return blur(reduced, 1.5) if smooth else reduced
 
 
 def _correlation(target: FloatImage, source: FloatImage, affine: Affine, w: BoolImage) -> float:
@@ -239,13 +215,14 @@ def warp_affine(source: FloatImage, affine: Affine) -> FloatImage:
     """Return the source sampled through an alignment, edges replicated."""
     import cv2
 
-    return cv2.warpAffine(
+    warped = cv2.warpAffine(
         source,
         affine,
         (source.shape[1], source.shape[0]),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    return np.asarray(warped, dtype=np.float32)
 
 
 def _translate(target: FloatImage, source: FloatImage, weight: BoolImage) -> Affine:
@@ -274,7 +251,7 @@ def _refine_affine(
 
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
     try:
-        _, refined = cv2.findTransformECC(
+        _, found = cv2.findTransformECC(
             target,
             source,
             start.copy(),
@@ -285,7 +262,7 @@ def _refine_affine(
         )
     except cv2.error:  # it did not converge: keep the translation
         return start
-    refined = refined.astype(np.float32)
+    refined = np.asarray(found, dtype=np.float32)
     before = _correlation(target, source, start, weight)
     after = _correlation(target, source, refined, weight)
     return refined if after > before + _AFFINE_GAIN else start

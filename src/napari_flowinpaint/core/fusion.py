@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .filters import blur
 from .types import BoolImage, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
@@ -32,13 +33,6 @@ FEWEST_SAMPLES = 1_000
 _RIDGE = 1.0
 
 Matrix = npt.NDArray[np.float64]
-
-
-def blur(image: FloatImage, sigma: float) -> FloatImage:
-    """Gaussian low-pass of ``sigma`` pixels."""
-    import cv2
-
-    return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
@@ -101,7 +95,7 @@ class Fusion:
         weights, offsets = [], []
         currents = [truth, *hypotheses]
         for sigma in (*BANDS, None):
-            lows = [np.float32(0) if sigma is None else blur(image, sigma) for image in currents]
+            lows = [np.zeros_like(i) if sigma is None else blur(i, sigma) for i in currents]
             y, *columns = [(image - low)[picked] for image, low in zip(currents, lows, strict=True)]
             x = np.stack(columns, axis=1)
             means = x.mean(axis=0)

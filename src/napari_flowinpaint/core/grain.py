@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .fusion import blur
+from .filters import blur, fine_scales
 from .types import BoolImage, FloatImage
 
 _BANDS = (0.7, 1.0, 1.5, 2.0)
@@ -21,11 +21,6 @@ _COARSEST = 1.5
 _MOST_GAIN = 3.0
 #: Filters reach this far; pixels closer to damage are not measured.
 _REACH = 6
-
-
-def fine_scales(image: FloatImage, sigma: float = 2.0) -> FloatImage:
-    """Return what a Gaussian of ``sigma`` pixels removes."""
-    return image - blur(image, sigma)
 
 
 def add_grain(

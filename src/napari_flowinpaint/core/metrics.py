@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .fusion import blur
-from .grain import fine_scales
+from .filters import blur, fine_scales
 from .types import AnyImage, BoolImage, FloatImage
 
 #: Width, in pixels, of the low-pass before the structure PSNR.

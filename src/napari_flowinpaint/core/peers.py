@@ -28,7 +28,7 @@ def mean_of_neighbours(
     section: FloatImage, previous: FloatImage, following: FloatImage, mask: BoolImage
 ) -> FloatImage:
     """Average the neighbours, without motion compensation (what MIB2 does)."""
-    return (previous + following) / 2
+    return np.asarray((previous + following) / 2, dtype=np.float32)
 
 
 def farneback(
@@ -38,8 +38,11 @@ def farneback(
     import cv2
 
     def flow(target: FloatImage, source: FloatImage) -> npt.NDArray[np.float32]:
-        images = (_to_uint8(target), _to_uint8(source))
-        return cv2.calcOpticalFlowFarneback(*images, None, 0.5, 3, 33, 3, 7, 1.5, 0)
+        # no flow to start from, which the type stubs do not provide for
+        found = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+            _to_uint8(target), _to_uint8(source), None, 0.5, 3, 33, 3, 7, 1.5, 0
+        )
+        return np.asarray(found, dtype=np.float32)
 
     return _interpolate(previous, following, flow)
 
@@ -50,10 +53,14 @@ def dis(
     """Interpolate along DIS flow, OpenCV's "fast" preset."""
     import cv2
 
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    # OpenCV's type stubs lack it
+    estimator = cv2.DISOpticalFlow_create(  # type: ignore[attr-defined]
+        cv2.DISOPTICAL_FLOW_PRESET_FAST
+    )
 
     def flow(target: FloatImage, source: FloatImage) -> npt.NDArray[np.float32]:
-        return estimator.calc(_to_uint8(target), _to_uint8(source), None)
+        found = estimator.calc(_to_uint8(target), _to_uint8(source), None)
+        return np.asarray(found, dtype=np.float32)
 
     return _interpolate(previous, following, flow)
 
@@ -91,4 +98,4 @@ def _interpolate(
     for source, target in ((previous, following), (following, previous)):
         xy = flow(target, source)
         halves.append(warp(source, 0.5 * np.stack([xy[..., 1], xy[..., 0]])))
-    return (halves[0] + halves[1]) / 2
+    return np.asarray((halves[0] + halves[1]) / 2, dtype=np.float32)

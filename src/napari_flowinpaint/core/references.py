@@ -166,7 +166,8 @@ def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
         return samples[0]
     first, second = guides
     total = first.share + second.share
-    return (second.share * samples[0] + first.share * samples[1]) / np.float32(total)
+    mixed = (second.share * samples[0] + first.share * samples[1]) / total
+    return np.asarray(mixed, dtype=np.float32)
 
 
 def register(target: FloatImage, known: BoolImage, source: FloatImage) -> Flow:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .confidence import ErrorModel
-from .fusion import FEWEST_SAMPLES, Fusion, apply_ring, blur, learn_ring
+from .filters import blur
+from .fusion import FEWEST_SAMPLES, Fusion, apply_ring, learn_ring
 from .metrics import psnr
 from .references import Hypothesis
 from .types import BoolImage, FloatImage
@@ -75,7 +76,7 @@ class Lesson:
         where = holes & ~spoilt
         if where.sum() < FEWEST_SAMPLES:
             return cls.untaught(section, known)
-        average = np.mean(images, axis=0, dtype=np.float32)
+        average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
         # Band splitting reaches across the rim, so the real hole needs something plausible in it.
         truth = np.where(known, section, average)
         fusion = Fusion.learn(images, truth, where)
@@ -83,7 +84,8 @@ class Lesson:
         fused = fusion.apply(images)
         residual = truth - fused
         ring = learn_ring(residual, seen, where)
-        filled = np.where(seen, truth, fused + apply_ring(residual, seen, ring))
+        filled = fused + apply_ring(residual, seen, ring)
+        filled = np.where(seen, truth, filled).astype(np.float32)
         errors = ErrorModel.learn(images, filled, truth, seen, where)
         scores = {
             "registration_correlation": _correlation(average, truth, where),

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ def repair_section(
     progress(0.0, f"section {z}: looking at the mask")
     groups = list(_windows_of(mask))
     patches = []
-    digests = set()
+    digests: set[str] = set()
     for number, (damage, components) in enumerate(groups):
 
         def report(fraction: float, message: str, number: int = number) -> None:
@@ -105,14 +105,15 @@ def repair_section(
             stack, z, mask, damage, components, masks or no_masks, method, device, options, report
         )
         patches.append(patch)
-        digests.add(weights)
+        if weights is not None:
+            digests.add(weights)
     progress(1.0, f"section {z}: repaired")
     return SectionRepair(
         z=z,
         shape=(stack.shape[1], stack.shape[2]),
         dtype=np.dtype(stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(patches, digests - {None}, options),
+        provenance=_provenance(patches, digests, options),
     )
 
 
@@ -151,9 +152,10 @@ def _windows_of(mask: BoolImage) -> Iterator[tuple[Box, IntImage]]:
 
     outer = Box.of_mask(mask)
     assert outer is not None  # checked by the caller
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+    count, found, stats, _ = cv2.connectedComponentsWithStats(
         mask[outer.slices].view(np.uint8), connectivity=8
     )
+    labels = np.asarray(found, dtype=np.int32)
     group_of = _group_components(labels, count)
     for group in range(1, int(group_of.max()) + 1):
         members = np.flatnonzero(group_of == group)
@@ -318,7 +320,7 @@ def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions)
         neighbours=tuple(sorted({n for p in patches for n in p.neighbours if n is not None})),
         alpha=tuple(patch.alpha for patch in patches),
         mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
-        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         options=asdict(options),
         scores=scores,

@@ -9,7 +9,7 @@ Not responsible for: copies of a stack (:mod:`.export`), what a good repair is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from . import durable
 from ._apply import Target, bits, overlay, same_bits, write_grid
 from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry, Place
 from ._footprints import make_piece, paste_originals
-from ._journal import Journal
+from ._journal import UNDO_REVERT, UNDO_WRITE, Journal
 from ._levels import Level
 from .errors import FlowInpaintError, InputError, StoreError
 from .journal import JournalEntry
@@ -75,7 +75,7 @@ def write_back(
     _check_writable(stack)
     _check_repairs(stack, wanted)
     journal = _journal_of(stack)
-    with journal.writing() as messages, _all_or_nothing(journal) as done:
+    with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE) as begun:
         for message in messages:
             progress(0.0, message)
         layout = journal.layout_of(stack)
@@ -90,9 +90,8 @@ def write_back(
                 repair = wanted[index]
                 live = journal.live_near([repair.z], layout)
                 pieces = [make_piece(target, repair.z, patch, live) for patch in repair.patches]
-                entry = journal.add(repair.z, repair.provenance, layout, pieces)
-                done.append(entry)
-                numbers[index] = entry.id
+                begun.append(journal.add(repair.z, repair.provenance, layout, pieces))
+                numbers[index] = begun[-1].id
             _finish(journal, number / len(groups), "writing", progress)
     progress(1.0, _summary(target, "written"))
     return tuple(numbers[index] for index in range(len(wanted)))
@@ -142,7 +141,7 @@ def revert(
         if repair_id is not None:
             raise InputError(f"there is no repair {repair_id}: {stack.name} was never repaired.")
         return ()
-    with journal.writing() as messages, _all_or_nothing(journal) as done:
+    with journal.writing() as messages, _all_or_nothing(journal, UNDO_REVERT) as begun:
         for message in messages:
             progress(0.0, message)
         entries = _select(stack, journal, sections, repair_id)
@@ -158,7 +157,7 @@ def revert(
         for number, block in enumerate(blocks):
             for entry in entries:
                 if entry.z // rows == block:
-                    done.append(entry)
+                    begun.append(entry)
                     journal.move(entry, REVERTING)
             _finish(journal, number / len(blocks), "reverting", progress)
     progress(1.0, _summary(target, "reverted"))
@@ -278,7 +277,7 @@ def _select(
     stack: Stack, journal: Journal, sections: set[int] | None, repair_id: int | None
 ) -> list[Entry]:
     """Return the committed entries that were asked for."""
-    entries = [e for e in journal.entries if sections is None or e.z in sections]
+    entries = [e for e in _of_channel(stack, journal) if sections is None or e.z in sections]
     if repair_id is not None:
         entries = [entry for entry in entries if entry.id == repair_id]
         if not entries:
@@ -286,8 +285,7 @@ def _select(
             raise InputError(f"there is no repair {repair_id}{where}; see the history.")
         if entries[0].state == REVERTED:
             raise InputError(f"repair {repair_id} is reverted already; see the history.")
-    axes = stack.levels[0].axes
-    return [e for e in entries if e.state == COMMITTED and e.header.layout.axes == axes]
+    return [entry for entry in entries if entry.state == COMMITTED]
 
 
 def _check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]) -> None:
@@ -378,17 +376,17 @@ def _summary(target: Target, verb: str) -> str:
 
 
 @contextmanager
-def _all_or_nothing(journal: Journal) -> Iterator[list[Entry]]:
-    """Undo what was done to the entries in the yielded list if the block fails."""
-    done: list[Entry] = []
+def _all_or_nothing(journal: Journal, way_back: Mapping[str, str]) -> Iterator[list[Entry]]:
+    """Undo a job if it fails; the job puts what it begins into the yielded list."""
+    begun: list[Entry] = []
     try:
-        yield done
+        yield begun
     except BaseException as error:
         try:
-            journal.undo(done)
+            journal.undo(way_back, begun)
         except Exception as second:
             raise StoreError(
-                f"{durable.explain(second, journal.data)}; what was begun is undone when the "
+                f"{durable.explain(second, journal.data)}; what was begun is put right when the "
                 "stack is opened again."
             ) from error
         if isinstance(error, FlowInpaintError) or not isinstance(error, Exception):

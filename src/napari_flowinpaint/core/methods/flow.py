@@ -140,10 +140,10 @@ def _rehearse(
     if correlation < _LEAST_CORRELATION:
         neighbours = " and ".join(str(n.z) for n in neighbours_of(window))
         raise RepairRefused(
-            f"section {window.z} cannot be registered to its neighbour(s) {neighbours}: once "
-            f"registered they correlate with its intact pixels by {correlation:.2f} only "
-            f"(at least {_LEAST_CORRELATION} is needed); check the alignment of the stack, or mark the "
-            "neighbours as damaged"
+            f"section {window.z} cannot be registered to its neighbour(s) {neighbours}: "
+            f"afterwards they correlate with its intact pixels by {correlation:.2f} only (at "
+            f"least {_LEAST_CORRELATION} is needed); check the alignment of the stack, or mark "
+            "the neighbours as damaged"
         )
     return lesson
 

@@ -1,0 +1,45 @@
+"""Low-passes and resizing: thin, typed covers of OpenCV's filters for float32 images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .types import FloatImage
+
+
+def blur(image: FloatImage, sigma: float) -> FloatImage:
+    """Gaussian low-pass of ``sigma`` pixels."""
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.float32)
+
+
+def wide_blur(image: FloatImage, sigma: float) -> FloatImage:
+    """Gaussian low-pass; a wide one on a reduced image, which is all it can resolve."""
+    shrink = int(sigma // 8)
+    height, width = image.shape
+    if shrink < 2 or min(image.shape) < 4 * shrink:
+        return blur(image, sigma)
+    reduced = shrink_to(image, (-(-height // shrink), -(-width // shrink)))
+    return enlarge_to(blur(reduced, sigma / shrink), (height, width))
+
+
+def shrink_to(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
+    """Reduce an image to ``shape`` (height, width) by averaging areas."""
+    import cv2
+
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def enlarge_to(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
+    """Resize an image to ``shape`` (height, width) by linear interpolation."""
+    import cv2
+
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def fine_scales(image: FloatImage, sigma: float = 2.0) -> FloatImage:
+    """Return what a Gaussian of ``sigma`` pixels removes."""
+    return image - blur(image, sigma)
