@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Labels
+
 from napari_flowinpaint import layers as napari_layers
 from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError
@@ -84,10 +85,13 @@ def test_one_session_per_viewer_and_none_outlives_it(viewer):
     assert session_of(viewer) is session_of(viewer)
     assert session_of(PublicOnlyProxy(viewer)) is session_of(viewer)
     assert session_of(ViewerModel()) is not session_of(viewer)
-    short = ViewerModel()
-    session = weakref.ref(session_of(short))
-    short.add_image(np.zeros((3, 8, 8)))
-    del short
+
+    def short_lived():
+        short = ViewerModel()
+        short.add_image(np.zeros((3, 8, 8)))
+        return weakref.ref(session_of(short))
+
+    session = short_lived()
     gc.collect()  # the viewer, and with it the entry of the session
     gc.collect()  # the session
     assert session() is None
@@ -305,7 +309,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     before = open_stack(path).read(3)
     layer = paint(session)
     damaged = session.mask.read(3)
-    _, review = repair(session)
+    repair(session)
     session.review.set_accepted({2}, False)
     image, stack, selected = session.request_accept()
     session.finish_accept(image, stack, selected, work.accept(stack, selected, progress=quiet))

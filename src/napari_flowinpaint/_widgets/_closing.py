@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 
 class WindowWatch(QObject):
@@ -26,27 +26,29 @@ class WindowWatch(QObject):
         super().__init__(widget)
         self._widget = widget
         self._closing: Callable[[], None] | None = closing
-        self._window: QWidget | None = None
+        self._docked = False
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Look at the events of the widget and of the window around it."""
+        """Look at the events of the widget, of its dock and of the window around both."""
         kind = event.type()
-        if watched is self._widget:
-            if kind == QEvent.Type.Show and self._window is None:
-                window = self._widget.window()
-                if window is not self._widget:
-                    self._window = window
-                    window.installEventFilter(self)
-            elif kind == QEvent.Type.Close or (
-                kind == QEvent.Type.ParentChange
-                and self._widget.parent() is None
-                and self._window is not None
-            ):
+        if kind == QEvent.Type.ParentChange:
+            if watched is self._widget and self._docked and self._widget.parent() is None:
                 self._close()
-        elif watched is self._window and kind == QEvent.Type.Close:
+            self._watch_ancestors()
+        elif kind == QEvent.Type.Close and (
+            watched is self._widget or isinstance(watched, QMainWindow)
+        ):
             self._close()
         return False
+
+    def _watch_ancestors(self) -> None:
+        """Follow the way up: the widget is put into a dock before the dock into a window."""
+        ancestor = self._widget.parentWidget()
+        self._docked = ancestor is not None
+        while ancestor is not None:
+            ancestor.installEventFilter(self)  # once, however often it is installed
+            ancestor = ancestor.parentWidget()
 
     def _close(self) -> None:
         closing, self._closing = self._closing, None

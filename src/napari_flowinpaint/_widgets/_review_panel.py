@@ -138,8 +138,8 @@ class ReviewPanel(QGroupBox):
         if not stack.writable:
             self.session.keep()
             self.messages.tell(
-                f"accepted, not saved: {stack.name} cannot be written to in place "
-                f"({stack.why_not_writable}). Press Save as OME-Zarr…"
+                f"section {repair.z}: accepted, but not saved yet, since {stack.name} cannot be "
+                "written to in place; press Save as OME-Zarr…"
             )
         elif self.session.ledger.agreed(image):
             self._write(image, stack, repair)

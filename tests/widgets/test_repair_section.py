@@ -1,0 +1,354 @@
+"""The dock Repair section, mostly by calling its methods."""
+
+import numpy as np
+import pytest
+
+from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.review import STAGES
+
+
+def paint(dock, spots=((35, 40), (90, 100)), z=3):
+    if dock.session.mask_layer is None:
+        dock.mask_panel.new_mask()
+    layer = dock.session.mask_layer
+    layer.brush_size = 14
+    for y, x in spots:
+        layer.paint((z, y, x), 1)
+    return layer
+
+
+def repair(dock, wait):
+    dock.repair_panel.repair()
+    wait(lambda: not dock.jobs.is_running("repair") and not dock.repair_panel.is_showing)
+
+
+def test_the_form_says_what_can_be_done(make_dock):
+    _, dock = make_dock()
+    assert "Load a stack" in dock.target.text()
+    assert not dock.mask_panel.new_button.isEnabled()
+    assert not dock.repair_panel.repair_button.isEnabled()
+    assert not dock.review_panel.accept_button.isEnabled()
+    assert not dock.ledger_panel.revert_button.isEnabled()
+    assert not dock.cancel_button.isEnabled()
+    dock.repair_panel.repair()
+    assert "no stack" in dock.messages.text()
+
+
+def test_the_form_and_the_settings_follow_each_other(make_dock):
+    _, dock = make_dock()
+    panel, settings = dock.repair_panel, dock.session.settings
+    panel.method.setCurrentText("flow")
+    panel.max_gap.setValue(2)
+    panel.grain.setChecked(False)
+    assert (settings.method, settings.max_gap, settings.grain) == ("flow", 2, False)
+    settings.device = "cuda:1"
+    settings.max_gap = 7
+    assert panel.device.currentText() == "cuda:1"
+    assert panel.max_gap.value() == 7
+
+
+def test_devices_are_looked_for_when_the_list_is_opened(make_dock, wait, monkeypatch):
+    from napari_flowinpaint import work
+
+    monkeypatch.setattr(work, "list_devices", lambda *, progress: ("auto", "cpu", "cuda"))
+    _, dock = make_dock()
+    device = dock.repair_panel.device
+    assert device.count() == 2
+    device.opened.emit()
+    wait(lambda: device.count() == 3)
+    device.opened.emit()
+    wait(lambda: not dock.jobs.is_running())
+    assert [device.itemText(i) for i in range(3)] == ["auto", "cpu", "cuda"]
+
+
+def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path):
+    viewer, dock = make_dock(stack_path)
+    layer = paint(dock)
+    wait(lambda: "2 damaged components" in dock.mask_panel.status.text())
+    assert "neighbours 2 and 4" in dock.mask_panel.status.text()
+    painted = layer.data.read(3)
+    dock.mask_panel.pixels.setValue(5)
+    dock.mask_panel.edit("grow")
+    wait(lambda: layer.data.read(3).sum() > painted.sum())
+    dock.mask_panel.edit("invert")
+    wait(lambda: layer.data.read(3).sum() > painted.size // 2)
+    viewer.dims.set_point(0, 0)
+    for _ in range(2):
+        dock.mask_panel.undo()
+    assert np.array_equal(layer.data.read(3), painted)
+    assert dock.session.section == 3
+    assert dock.mask_panel.redo_button.isEnabled()
+    dock.mask_panel.edit("clear")
+    wait(lambda: not layer.data.read(3).any())
+    wait(lambda: "nothing is damaged" in dock.mask_panel.status.text())
+    assert not dock.mask_panel.redo_button.isEnabled()
+
+
+def test_an_edit_is_not_put_over_what_was_painted_meanwhile(make_dock, wait, stack_path):
+    _, dock = make_dock(stack_path)
+    layer = paint(dock)
+    dock.mask_panel.edit("clear")
+    layer.paint((3, 10, 10), 1)
+    wait(lambda: not dock.jobs.is_running("edit"))
+    assert layer.data.read(3).any()
+    assert "changed meanwhile" in dock.messages.text()
+
+
+def test_masks_come_from_layers_and_files(make_dock, wait, stack_path, tmp_path):
+    import tifffile
+
+    viewer, dock = make_dock(stack_path)
+    other = np.zeros((7, 128, 144), np.uint16)
+    other[3, 50:60, 50:60] = 300
+    viewer.add_labels(other, name="found", scale=(50, 4, 4))
+    viewer.add_labels(other[1:], name="too small")
+    viewer.layers.selection.active = viewer.layers["texture"]
+    assert dock.mask_panel.usable_layers() == ["found"]
+    dock.mask_panel.use_layer("found")
+    assert dock.session.mask.read(3).sum() == 100
+    assert not viewer.layers["found"].visible
+    other[3, 90:100, 50:60] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", other)
+    dock.mask_panel.load_mask(str(tmp_path / "mask.tif"))
+    wait(lambda: dock.session.mask.read(3).sum() == 200)
+    tifffile.imwrite(tmp_path / "short.tif", other[1:])
+    dock.mask_panel.load_mask(str(tmp_path / "short.tif"))
+    wait(lambda: "shape" in dock.messages.text())
+    assert dock.session.mask.read(3).sum() == 200
+
+
+def test_a_repair_fills_the_review(make_dock, wait, stack_path):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    repair(dock, wait)
+    assert [x.name for x in viewer.layers] == ["texture", *STAGES, "damage"]
+    panel = dock.review_panel
+    assert panel.table.components.rowCount() == 2
+    assert panel.stages.checkedButton().text() == "Result"
+    assert "2 of 2 components" in panel.headline.text()
+    panel.none_button.click()
+    assert dock.session.review.current.accepted == set()
+    panel.accept()
+    assert "rejected" in dock.messages.text()
+    panel.all_button.click()
+    assert dock.session.review.current.accepted == {1, 2}
+    panel.stages.button(1).click()
+    assert [name for name in STAGES if viewer.layers[name].visible] == ["initial reference"]
+    viewer.layers["confidence"].visible = True
+    assert panel.stages.checkedButton().text() == "Confid.", "the layer list counts as well"
+    panel.discard_button.click()
+    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert panel.table.components.rowCount() == 0
+
+
+def test_picking_a_component_goes_there(make_dock, wait, stack_path):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    repair(dock, wait)
+    viewer.dims.set_point(0, 0)
+    component = dock.session.review.current.components[1]
+    dock.review_panel.table.picked.emit(component)
+    assert dock.session.section == 3
+    box = component.box
+    middle = (2 * (box.y0 + box.y1 - 1), 2 * (box.x0 + box.x1 - 1))
+    assert np.allclose(viewer.scene.camera.center[-2:], middle)
+
+
+def test_an_answer_is_dropped_when_the_user_has_moved_on(make_dock, wait, stack_path):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    dock.repair_panel.repair()
+    viewer.dims.set_point(0, 250)
+    wait(lambda: not dock.jobs.is_running("repair"))
+    assert dock.session.review.current is None
+    assert "moved on" in dock.messages.text()
+    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+
+
+def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeypatch):
+    import time
+
+    from napari_flowinpaint import work
+
+    def endless(job, *, progress):
+        while True:
+            progress(0.5, "working")
+            time.sleep(0.01)
+
+    monkeypatch.setattr(work, "repair", endless)
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    dock.repair_panel.repair()
+    wait(lambda: dock.progress.value() == 500)
+    assert not dock.repair_panel.repair_button.isEnabled()
+    dock.cancel_button.click()
+    wait(lambda: not dock.jobs.is_running())
+    assert "nothing was changed" in dock.messages.text()
+    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert dock.repair_panel.repair_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RepairRefused("no usable neighbour"), "No usable neighbour"),
+        (InputError("the mask is empty"), "The mask is empty"),
+        (RuntimeError("CUDA out of memory\nlong story"), "RuntimeError: CUDA out of memory"),
+    ],
+)
+def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, error, told):
+    from napari.utils.notifications import notification_manager
+
+    from napari_flowinpaint import work
+
+    def fail(job, *, progress):
+        raise error
+
+    monkeypatch.setattr(work, "repair", fail)
+    _, dock = make_dock(stack_path)
+    paint(dock)
+    before = len(notification_manager.records)
+    dock.repair_panel.repair()
+    wait(lambda: not dock.jobs.is_running())
+    assert told in dock.messages.text()
+    (record,) = notification_manager.records[before:]
+    assert told in record.message
+    assert "\n" not in record.message
+
+
+def test_the_question_is_asked_once_per_stack_and_no_means_no(make_dock, wait, stack_path):
+    _, dock = make_dock(stack_path)
+    before = open_stack(stack_path).read(3)
+    layer = paint(dock)
+    repair(dock, wait)
+    dock.review_panel.accept()
+    question = dock.review_panel.question
+    assert str(stack_path) in question.text()
+    question.reject()
+    wait(lambda: dock.review_panel.question is None)
+    assert "nothing was written" in dock.messages.text().lower()
+    assert np.array_equal(open_stack(stack_path).read(3), before)
+    assert dock.session.review.current is not None
+    dock.review_panel.accept()
+    question = dock.review_panel.question
+    next(b for b in question.buttons() if b.text() == "Write").click()
+    wait(lambda: dock.session.review.current is None)
+    assert not layer.data.read(3).any()
+    layer.paint((3, 35, 110), 1)
+    repair(dock, wait)
+    dock.review_panel.accept()
+    assert dock.review_panel.question is None, "agreed already"
+    wait(lambda: dock.session.review.current is None)
+    panel = dock.ledger_panel
+    assert [panel.list.itemText(i)[:15] for i in range(2)] == ["#2 · section 3 ", "#1 · section 3 "]
+    panel.list.setCurrentIndex(1)
+    panel.revert()
+    wait(lambda: panel.list.count() == 1)
+    assert panel.list.itemText(0).startswith("#2")
+    panel.revert()
+    wait(lambda: not panel.revert_button.isEnabled() and not dock.jobs.is_running())
+    assert np.array_equal(open_stack(stack_path).read(3), before)
+
+
+def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path, stack_path):
+    import tifffile
+
+    original = np.asarray(open_stack(stack_path).array)
+    tifffile.imwrite(tmp_path / "stack.tif", original)
+    viewer, dock = make_dock(tmp_path / "stack.tif")
+    layer = paint(dock)
+    damaged = layer.data.read(3)
+    repair(dock, wait)
+    dock.review_panel.accept()
+    assert dock.review_panel.question is None
+    assert "Save as OME-Zarr" in dock.messages.text()
+    assert "not saved" in dock.ledger_panel.list.currentText()
+    dock.ledger_panel.revert()
+    assert dock.ledger_panel.list.currentText() == "none in this stack"
+    assert np.array_equal(layer.data.read(3), damaged)
+    repair(dock, wait)
+    dock.review_panel.accept()
+    dock.ledger_panel.save(tmp_path / "repaired")
+    wait(lambda: not dock.jobs.is_running("save"))
+    saved = np.asarray(open_stack(tmp_path / "repaired.zarr").array)
+    expected = original.copy()
+    expected[3][damaged] = saved[3][damaged]
+    assert np.array_equal(saved, expected)
+    assert (saved != original).any()
+    assert dock.session.image.name == "repaired"
+    assert dock.session.stack.writable
+    wait(lambda: not dock.jobs.is_running())
+    assert dock.ledger_panel.list.currentText().startswith("#1")
+    assert not viewer.layers["stack"].visible
+
+
+def test_an_image_that_another_reader_opened_is_repaired_as_well(make_dock, wait, stack_path):
+    viewer, dock = make_dock()
+    data = np.asarray(open_stack(stack_path).array)
+    layer = viewer.add_image(data, name="array", translate=(5, 6, 7))
+    viewer.dims.set_point(0, 8)
+    wait(lambda: dock.session.stack is not None)
+    assert dock.session.section == 3
+    assert "read-only" in dock.target.text()
+    paint(dock, spots=((35, 40),))
+    repair(dock, wait)
+    box = dock.session.review.current.repair.box
+    assert np.allclose(
+        viewer.layers["result"].data_to_world((0, 0, 0)), layer.data_to_world((3, box.y0, box.x0))
+    )
+
+
+@pytest.mark.parametrize("how", ["dock", "window"])
+def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, monkeypatch, how):
+    import time
+
+    from napari_flowinpaint import work
+
+    ended = []
+
+    def endless(job, *, progress):
+        try:
+            while True:
+                progress(0.5, "working")
+                time.sleep(0.01)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(work, "repair", endless)
+    viewer, dock = make_dock(stack_path, show=True)
+    assert len(viewer.keymap) == 3
+    paint(dock)
+    dock.repair_panel.repair()
+    if how == "dock":
+        viewer.window.remove_dock_widget(dock)
+        viewer.dims.set_point(0, 0)
+    else:
+        viewer.close()
+    assert ended
+    assert not viewer.keymap
+
+
+def test_keys_that_are_taken_are_left_alone(make_napari_viewer):
+    from napari_flowinpaint._widgets._keys import Keys
+
+    viewer = make_napari_viewer()
+    own = viewer.bind_key("H", lambda viewer: None)
+    keys = Keys(viewer)
+    assert not keys.bind("H", lambda viewer: None)
+    assert not keys.bind("Ctrl+R", lambda viewer: None), "napari resets the view with it"
+    assert keys.bind("N", lambda viewer: None)
+    keys.release()
+    assert [str(key) for key in viewer.keymap] == ["H"]
+    assert own is None
+
+
+def test_the_docks_are_in_the_menus(make_napari_viewer):
+    from napari_flowinpaint._widgets.load_stack import LoadStack
+    from napari_flowinpaint._widgets.repair_section import RepairSection
+
+    viewer = make_napari_viewer()
+    for name, kind in (("Load stack", LoadStack), ("Repair section", RepairSection)):
+        _, widget = viewer.window.add_plugin_dock_widget("napari-flowinpaint", name)
+        assert isinstance(widget, kind)
+        assert widget.session.viewer is viewer
