@@ -46,8 +46,9 @@ def test_core_needs_no_gui():
     script = (
         "import numpy as np\n"
         "from napari_flowinpaint import Stack, repair_section\n"
-        "stack = Stack.from_array(np.random.default_rng(0).integers(0, 255, (3, 64, 64), 'u1'))\n"
-        "mask = np.zeros((64, 64), bool); mask[20:30, 20:30] = True\n"
+        "from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack\n"
+        "stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 96, 96))))\n"
+        "mask = np.zeros((96, 96), bool); mask[20:30, 20:30] = True\n"
         "repair_section(stack, 1, mask)\n"
     )
     assert imported_by(script).isdisjoint((*GUI, "torch", "dask"))
