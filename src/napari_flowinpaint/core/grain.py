@@ -16,7 +16,7 @@ from .types import BoolImage, FloatImage
 
 _BANDS = (0.7, 1.0, 1.5, 2.0)
 #: Grain is what a Gaussian of this width, in pixels, removes.
-_COARSEST = 1.5
+_COARSEST = 2.0
 #: A neighbour that shows less than a third of the grain has none to lend.
 _MOST_GAIN = 3.0
 #: Filters reach this far; pixels closer to damage are not measured.
