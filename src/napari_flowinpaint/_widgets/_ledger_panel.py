@@ -179,5 +179,5 @@ class LedgerPanel(QGroupBox):
 
 
 def _when(time: str) -> str:
-    """Return an ISO time without its seconds and zone."""
-    return time[:16].replace("T", " ")
+    """Return an ISO time without its year, seconds and zone."""
+    return time[5:16].replace("T", " ")

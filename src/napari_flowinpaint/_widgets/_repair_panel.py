@@ -142,7 +142,7 @@ class RepairPanel(QGroupBox):
 
         def done(review: Review) -> None:
             self._steps = self.session.open_review(job, review)
-            self._next_step()
+            QTimer.singleShot(_PAUSE, self._next_step)
             self.messages.say(
                 f"section {review.z} is repaired ({review.summary()}); compare the stages, "
                 "untick what is not good, then press Accept"
