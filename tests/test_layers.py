@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+
 from napari_flowinpaint import layers as napari_layers
 from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
@@ -55,11 +56,13 @@ def test_a_review_shows_the_original_where_a_component_is_rejected():
     ]
     assert review.components[1].box == Box(36, 48, 42, 55)
     assert (review.image("result") == 200).sum() == 84
-    review.accepted.discard(1)
+    review.set_accepted({1}, False)
     result = review.image("result")
     assert (result == 200).sum() == 42
     assert (result[31:37, 43:50] == 200).all(), "box starts at (5, 5)"
     assert review.selected().component_ids == (2,)
+    review.set_accepted({1, 2}, True)
+    assert (review.image("result") == 200).sum() == 84
 
 
 def test_stages_show_the_section_between_windows_and_confidence_only_the_mask():
@@ -185,6 +188,7 @@ def test_a_layer_over_a_file_is_traced_to_the_file_only_if_it_shows_the_same(tmp
 def test_a_layer_over_dask_shows_new_pixels_after_a_write(tmp_path):
     import dask.array
     import zarr
+
     from napari_flowinpaint.core.stack import open_stack
 
     path = tmp_path / "a.zarr"

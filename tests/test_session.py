@@ -244,7 +244,7 @@ def test_a_repair_is_shown_and_its_components_are_rejected_one_by_one(session, v
     _, review = repair(session)
     assert session.review.shown == "result"
     assert not layer.visible
-    shown = np.asarray(session.review.layers["result"].data[0])
+    shown = np.array(session.review.layers["result"].data[0])
     session.review.set_accepted({1}, False)
     changed = np.asarray(session.review.layers["result"].data[0]) != shown
     inside = np.zeros(shown.shape, bool)

@@ -308,7 +308,7 @@ def show_stages(
 def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
     """Show an accepted repair that is not saved anywhere yet."""
     box = review.repair.box
-    data = review.image("result")[np.newaxis]
+    data = review.image("result")[np.newaxis].copy()
     layer = _insert(
         viewer,
         image,

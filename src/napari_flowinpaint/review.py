@@ -1,8 +1,8 @@
 """A finished repair while somebody looks at it: stages, components, what is accepted.
 
 Responsible for: the pictures of each stage over the repair's box, the connected components with
-their numbers, which of them are accepted. No Qt, no napari; everything heavy is made to be run
-in a thread.
+their numbers, which of them are accepted. No Qt, no napari; what is heavy is done when a review is
+made, which is in a thread.
 """
 
 from __future__ import annotations
@@ -58,16 +58,29 @@ class Review:
     components
         What can be accepted one by one.
     accepted
-        Numbers of the components that are to be written; at first all of them.
+        Numbers of the components that are to be written; at first all of them. Changed by
+        :meth:`set_accepted`.
     """
 
     repair: SectionRepair
     original: AnyImage
     components: tuple[Component, ...]
     accepted: set[int] = field(init=False)
+    _result: AnyImage = field(init=False)
 
     def __post_init__(self) -> None:
-        self.accepted = {component.number for component in self.components}
+        self.accepted = set()
+        self._result = self.original.copy()
+        self.set_accepted({component.number for component in self.components}, True)
+
+    def set_accepted(self, numbers: set[int], accepted: bool) -> None:
+        """Accept or reject components; the result shows the original where rejected."""
+        self.accepted = self.accepted | numbers if accepted else self.accepted - numbers
+        for patch in self.repair.patches:
+            where = _is_any_of(patch.components, numbers)
+            place = patch.box.within(self.repair.box)
+            source = patch.result if accepted else self.original[place]
+            self._result[place][where] = source[where]
 
     @property
     def z(self) -> int:
@@ -87,12 +100,9 @@ class Review:
             for patch in self.repair.patches:
                 out[patch.box.within(box)][patch.mask] = patch.confidence[patch.mask]
             return out
-        out = self.original.copy()
         if stage == "result":
-            for patch in self.repair.patches:
-                shown = _is_any_of(patch.components, self.accepted)
-                out[patch.box.within(box)][shown] = patch.result[shown]
-            return out
+            return self._result
+        out = self.original.copy()
         name = _ATTRIBUTES[stage]
         for patch in self.repair.patches:
             out[patch.box.within(box)] = getattr(patch, name)

@@ -90,10 +90,7 @@ class ReviewBoard(napari_layers.OfViewer):
         """Accept or reject components; the result shows the original where rejected."""
         if self.current is None:
             return
-        if accepted:
-            self.current.accepted |= numbers
-        else:
-            self.current.accepted -= numbers
+        self.current.set_accepted(numbers, accepted)
         if "result" in self.layers:
             self.layers["result"].refresh()
         self.changed.emit()
