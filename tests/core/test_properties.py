@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from repaired_stores import Expectation, Layout, make_repair, random_pixels, write_store
 
-from napari_flowinpaint.core import durable, pyramid
+from napari_flowinpaint.core import pyramid
 from napari_flowinpaint.core.stack import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back
 
@@ -60,7 +61,7 @@ def masks(draw: st.DrawFn, shape: tuple[int, int]) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is killed here, so nothing need be synced."""
-    monkeypatch.setattr(durable.os, "fsync", lambda handle: None)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @settings(

@@ -87,8 +87,13 @@ class Journal:
         return [entry for entry in self.entries if entry.state in UNFINISHED]
 
     @contextmanager
-    def writing(self, timeout: float = durable.LOCK_SECONDS) -> Iterator[tuple[str, ...]]:
+    def writing(self, timeout: float | None = None) -> Iterator[tuple[str, ...]]:
         """Hold the lock, with every unfinished entry brought to its end first.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for another writer; None for the usual ones.
 
         Yields
         ------

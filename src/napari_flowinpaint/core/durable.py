@@ -133,7 +133,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 @contextmanager
-def locked(folder: Path, data: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(folder: Path, data: Path, timeout: float | None = None) -> Iterator[None]:
     """Hold the lock of the journal in ``folder``; a dead process holds it no longer.
 
     Parameters
@@ -143,7 +143,7 @@ def locked(folder: Path, data: Path, timeout: float = LOCK_SECONDS) -> Iterator[
     data
         What is locked, for the message.
     timeout
-        Seconds to wait for another process or thread.
+        Seconds to wait for another process or thread; None for :data:`LOCK_SECONDS`.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def locked(folder: Path, data: Path, timeout: float = LOCK_SECONDS) -> Iterator[
 
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=timeout)
+        lock.acquire(timeout=LOCK_SECONDS if timeout is None else timeout)
     except Timeout:
         raise Busy(
             f"another process is writing to {data}; wait until it has finished and try again."
