@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .filters import blur
+from .filters import blur, wide_blur
 from .types import BoolImage, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
@@ -59,7 +59,7 @@ def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max()
     sigma = float(np.clip(0.8 * depth, 4, max(min(mask.shape) / 10, 4)))
     noise = np.random.default_rng(seed).standard_normal(mask.shape).astype(np.float32)
-    noise = blur(noise, sigma)
+    noise = wide_blur(noise, sigma)
     return intact & (noise > np.quantile(noise[intact], 1 - _REHEARSAL_SHARE))
 
 
