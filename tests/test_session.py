@@ -258,7 +258,7 @@ def test_a_repair_is_shown_and_its_components_are_rejected_one_by_one(session, v
     session.close_review()
     assert session.review.current is None
     assert layer.visible
-    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
 
 
 def test_the_request_does_not_change_while_the_user_paints_on(session):
@@ -298,7 +298,7 @@ def test_a_stage_layer_that_the_user_removes_comes_back_with_the_next_repair(ses
     assert "confidence" in viewer.layers
     viewer.layers.remove(session.image)
     assert session.review.current is None
-    assert [x.name for x in viewer.layers] == ["damage"]
+    assert [x.name for x in viewer.layers] == ["damage mask"]
 
 
 # ---- accepting
@@ -360,4 +360,4 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     session.drop_kept(item)
     assert np.array_equal(session.mask.read(3), damaged)
     assert session.ledger.kept(session.image) == []
-    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]

@@ -57,7 +57,7 @@ class MaskBoard(napari_layers.OfViewer):
         """Return the image layer that a layer is the mask of, or None."""
         return next((image for image, mask in self._layers.items() if mask is layer), None)
 
-    def new(self, image: Image, base: Any = None, name: str = "damage") -> Labels:
+    def new(self, image: Image, base: Any = None, name: str = "damage mask") -> Labels:
         """Make a mask, on top of ``base``, show it ready to be painted on, drop the old one.
 
         Parameters

@@ -122,7 +122,7 @@ def test_a_repair_fills_the_review(make_dock, wait, stack_path):
     viewer, dock = make_dock(stack_path)
     paint(dock)
     repair(dock, wait)
-    assert [x.name for x in viewer.layers] == ["texture", *STAGES, "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", *STAGES, "damage mask"]
     panel = dock.review_panel
     assert panel.table.components.rowCount() == 2
     assert panel.stages.checkedButton().text() == "Result"
@@ -138,7 +138,7 @@ def test_a_repair_fills_the_review(make_dock, wait, stack_path):
     viewer.layers["confidence"].visible = True
     assert panel.stages.checkedButton().text() == "Confid.", "the layer list counts as well"
     panel.discard_button.click()
-    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
     assert panel.table.components.rowCount() == 0
 
 
@@ -163,7 +163,7 @@ def test_an_answer_is_dropped_when_the_user_has_moved_on(make_dock, wait, stack_
     wait(lambda: not dock.jobs.is_running("repair"))
     assert dock.session.review.current is None
     assert "moved on" in dock.messages.text()
-    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
 
 
 def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeypatch):
@@ -185,7 +185,7 @@ def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeyp
     dock.cancel_button.click()
     wait(lambda: not dock.jobs.is_running())
     assert "nothing was changed" in dock.messages.text()
-    assert [x.name for x in viewer.layers] == ["texture", "damage"]
+    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
     assert dock.repair_panel.repair_button.isEnabled()
 
 
@@ -352,3 +352,35 @@ def test_the_docks_are_in_the_menus(make_napari_viewer):
         _, widget = viewer.window.add_plugin_dock_widget("napari-flowinpaint", name)
         assert isinstance(widget, kind)
         assert widget.session.viewer is viewer
+
+
+def test_a_zarr_that_napari_opened_is_written_to_and_shown(make_dock, wait, stack_path, tmp_path):
+    import zarr
+
+    path = tmp_path / "plain.zarr"
+    data = np.asarray(open_stack(stack_path).array)
+    zarr.create_array(path, data=data, chunks=(2, 64, 64))
+    viewer, dock = make_dock()
+    (layer,) = viewer.open(str(path), plugin="napari")
+    viewer.dims.set_point(0, 3)
+    wait(lambda: dock.session.stack is not None)
+    assert dock.session.stack.writable
+    paint(dock)
+    repair(dock, wait)
+    dock.session.ledger.agree(layer)
+    dock.review_panel.accept()
+    wait(lambda: dock.session.review.current is None)
+    on_disk = open_stack(path).read(3)
+    assert (on_disk != data[3]).any()
+    assert np.array_equal(np.asarray(layer.data[3]), on_disk)
+    y, x = np.argwhere(on_disk != data[3])[0]
+    assert layer.get_value((3, y, x)) == on_disk[y, x], "what is drawn is what was written"
+
+
+def test_two_viewers_do_not_share_a_session(make_dock, stack_path):
+    first, dock = make_dock(stack_path)
+    second, other = make_dock()
+    assert other.session.image is None
+    assert dock.session.image is first.layers[0]
+    other.session.settings.max_gap = 1
+    assert dock.session.settings.max_gap == 5

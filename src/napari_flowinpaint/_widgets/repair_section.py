@@ -133,6 +133,10 @@ class RepairSection(QWidget):
 
             def done(stack: Stack) -> None:
                 self.session.set_stack(image, stack)
+                if stack.messages:
+                    self.messages.tell(" ".join(stack.messages))
+                else:
+                    self.messages.say("")
 
             self.jobs.start(
                 "open",
