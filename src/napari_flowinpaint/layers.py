@@ -60,12 +60,10 @@ class StageArray:
 
     Parameters
     ----------
-    shape
-        (H, W).
-    dtype
-        Of the pixels.
+    shape, dtype
+        (H, W) and type of the picture.
     make
-        Returns the (H, W) picture.
+        Returns the picture.
     """
 
     ndim = 3
@@ -232,9 +230,8 @@ def stack_layer(loaded: Loaded) -> Image:
 
     stack = loaded.stack
     levels = [level.array for level in stack.levels]
-    keywords: dict[str, Any] = {}
-    if stack.voxel_size is not None:
-        keywords = {"scale": stack.voxel_size, "units": ("nm", "nm", "nm")}
+    size = stack.voxel_size
+    space = {} if size is None else {"scale": size, "units": ("nm", "nm", "nm")}
     return ImageLayer(
         levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
@@ -242,7 +239,7 @@ def stack_layer(loaded: Loaded) -> Image:
         contrast_limits=loaded.limits,
         axis_labels=("z", "y", "x"),
         metadata={ROLE: "stack"},
-        **keywords,
+        **space,
     )
 
 
@@ -397,8 +394,5 @@ def refresh_stack(image: Image, stack: Stack) -> None:
     shown = full_resolution(image)
     if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
         levels = [level.array for level in stack.levels]
-        if image.multiscale:
-            image.data = levels
-        else:
-            image.data = levels[0]
+        image.data = levels if image.multiscale else levels[0]
     image.refresh()
