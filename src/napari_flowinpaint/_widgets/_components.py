@@ -115,6 +115,7 @@ class ComponentTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(20)
+        header.setHighlightSections(False)  # bold does not fit
         self.setFixedHeight(120)
         self.clicked.connect(self._on_clicked)
 
