@@ -17,6 +17,8 @@ from .filters import blur
 from .fusion import sample
 from .types import BoolImage, FloatImage
 
+#: Three weights need no more pixels than this.
+_MOST_SAMPLES = 5_000
 #: Distance from intact pixels is felt over this width (pixels).
 _REACH = 8.0
 #: Doubt assumed where no rehearsal was possible: nothing but the disagreement counts.
@@ -70,7 +72,7 @@ class ErrorModel:
         """
         from scipy.optimize import nnls
 
-        picked = sample(holes)
+        picked = sample(holes, _MOST_SAMPLES)
         doubts = np.stack([doubt[picked] for doubt in _doubts(images, known)], axis=1)
         error = np.abs(blur(filled - section, 2.0))[picked]
         weights, _ = nnls(doubts.astype(np.float64), error.astype(np.float64))

@@ -134,10 +134,10 @@ def ridge(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
     return gain / columns + deviations
 
 
-def sample(where: BoolImage) -> tuple[npt.NDArray[np.intp], ...]:
-    """Return the indices of at most 60 000 True pixels, evenly drawn."""
+def sample(where: BoolImage, most: int = _MOST_SAMPLES) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the indices of at most ``most`` True pixels, evenly drawn."""
     indices = np.nonzero(where)
-    step = -(-len(indices[0]) // _MOST_SAMPLES)
+    step = max(-(-len(indices[0]) // most), 1)
     return tuple(index[::step] for index in indices)
 
 

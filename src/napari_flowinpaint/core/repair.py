@@ -167,7 +167,7 @@ def _windows_of(mask: BoolImage) -> Iterator[tuple[Box, IntImage]]:
             int((left + width).max()),
         )
         components = labels[inner.slices]
-        components = np.where(np.isin(components, members), components, 0).astype(np.int32)
+        components = np.where(group_of[components] == group, components, 0).astype(np.int32)
         yield (
             Box(inner.y0 + outer.y0, inner.x0 + outer.x0, inner.y1 + outer.y0, inner.x1 + outer.x0),
             components,
@@ -178,12 +178,21 @@ def _group_components(labels: IntImage, count: int) -> IntImage:
     """Return the group (from 1) of each component; index 0, the background, is 0."""
     import cv2
 
-    rows, columns = np.nonzero(labels)
     tiles = np.zeros((labels.shape[0] // _TILE + 1, labels.shape[1] // _TILE + 1), np.uint8)
-    tiles[rows // _TILE, columns // _TILE] = 1
+    members: list[tuple[int, int, IntImage]] = []
+    # Row of tiles by row of tiles: searching a whole large section in one call would keep
+    # Python's other threads, and with them a viewer, waiting.
+    for row, top in enumerate(range(0, labels.shape[0], _TILE)):
+        slab = labels[top : top + _TILE]
+        _, columns = np.nonzero(slab)
+        tiles[row, columns // _TILE] = 1
+        for tile in map(int, np.flatnonzero(tiles[row])):
+            found = np.unique(slab[:, tile * _TILE : (tile + 1) * _TILE])
+            members.append((row, tile, found[found > 0]))
     _, tile_groups = cv2.connectedComponents(tiles, connectivity=8)
     group_of = np.zeros(count, dtype=np.int32)
-    group_of[labels[rows, columns]] = tile_groups[rows // _TILE, columns // _TILE]
+    for row, tile, found in members:
+        group_of[found] = tile_groups[row, tile]
     return group_of
 
 
