@@ -175,6 +175,7 @@ def benchmark(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="TABLE.md", help="Write the table as Markdown"),
     ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Masks drawn for every section")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masks")] = 0,
     channel: Channel = None,
     time: Time = None,
@@ -194,6 +195,7 @@ def benchmark(
         sections=sections,
         device=device,
         output=output,
+        repeats=repeats,
         seed=seed,
         opening={
             "channel": channel,

@@ -134,6 +134,7 @@ def benchmark_stack(
     sections: str | None,
     device: str,
     output: Path | None,
+    repeats: int,
     seed: int,
     opening: Mapping[str, Any],
 ) -> int:
@@ -157,6 +158,7 @@ def benchmark_stack(
             methods=methods,
             shapes=shapes,
             sections=None if sections is None else parse_sections(sections, stack.shape[0]),
+            repeats=repeats,
             seed=seed,
             device=device,
             progress=progress,
