@@ -137,12 +137,16 @@ def _work(job: dict[str, Any], ready: int) -> None:
 
 
 def _serve() -> None:
-    """Fork a child per line of standard input, kill it or wait for it, and tell how it ended."""
+    """Fork a child per line of standard input, kill it or wait for it, and tell how it ended.
+
+    All is imported before, so that the time until a kill is spent on the job.
+    """
+    import filelock  # noqa: F401
     import numcodecs  # noqa: F401
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
-    from napari_flowinpaint.core import journal, writeback  # noqa: F401
+    from napari_flowinpaint.core import _durable_store, journal, stack, writeback  # noqa: F401
 
     for line in sys.stdin:
         job = json.loads(line)

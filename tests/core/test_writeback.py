@@ -151,10 +151,13 @@ def test_revert_works_where_the_store_was_moved_to(scene: Scene, tmp_path: Path)
 
 def test_only_touched_chunks_are_written(scene: Scene) -> None:
     before = files(scene.path)
+    inodes = {name: (scene.path / name).stat().st_ino for name in before}
     scene.write(scene.repair(box=(0, 0, 3, 3), z=1))
     changed = {name for name, content in files(scene.path).items() if before.get(name) != content}
     pixels = {name for name in changed if name.startswith("s") and "flowinpaint" not in name}
     assert pixels == {"s0/c/1/0/0", "s1/c/1/0/0", "s2/c/1/0/0"}
+    # Replaced by a new file, not overwritten: a reader sees one or the other.
+    assert all((scene.path / name).stat().st_ino != inodes[name] for name in pixels)
 
 
 @pytest.mark.parametrize("shards", [None, (4, 32, 32)])
@@ -444,6 +447,13 @@ def test_synthetic_pixels_that_somebody_else_changed(scene: Scene) -> None:
     with pytest.raises(StoreError, match="section 1 were changed by another program"):
         write_back(scene.stack, scene.repair(1, (0, 0, 9, 9)))
     assert np.array_equal(array[...], before)
+    # What they changed stays when other pixels of the same chunk are written and reverted.
+    beside = np.zeros(SHAPE[1:], bool)
+    beside[[0, 15], [0, 15]] = True
+    (third,) = write_back(scene.stack, make_repair(scene.stack, 1, beside))
+    assert array[1, 8, 8] == before[1, 8, 8]
+    revert(scene.stack, repair_id=third)
+    assert np.array_equal(array[...], before)
     assert revert(scene.stack, z=2) == (2,)
     assert np.array_equal(array[2], scene.expected.originals[0][2])
 
@@ -701,6 +711,18 @@ def test_a_job_that_is_stopped_changes_nothing(scene: Scene, exception: type[Exc
             if number in live:
                 scene.expected.add(number, repair)
         scene.expected.check(scene.path)
+
+
+def test_it_is_too_late_to_cancel_what_is_done(scene: Scene) -> None:
+    def progress(fraction: float, message: str) -> None:
+        if fraction == 1:
+            raise Cancelled("too late")
+
+    repair = scene.repair()
+    scene.expected.add(*write_back(scene.stack, repair, progress=progress), repair)
+    scene.expected.check(scene.path)
+    assert revert(scene.stack, progress=progress) == (1,)
+    scene.gone(1)
 
 
 def test_a_truncated_chunk_is_not_written_over(scene: Scene) -> None:

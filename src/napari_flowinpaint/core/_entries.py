@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,7 +35,7 @@ from . import durable
 from ._axes import Axes
 from ._levels import DTYPES
 from .errors import StoreError
-from .pyramid import Rule
+from .pyramid import Rule, block_factors
 from .types import AnyImage, BoolImage, Box, Provenance
 
 FORMAT = 1
@@ -94,6 +95,15 @@ class Layout:
     axes: Axes
     dtype: str
     levels: tuple[LevelRecord, ...]
+
+    @property
+    def thickness(self) -> int:
+        """How many sections share one section of the most reduced level."""
+        thickness = 1
+        for fine, coarse in pairwise(self.levels):
+            ratio = [b / a for a, b in zip(fine.scale, coarse.scale, strict=True)]
+            thickness *= block_factors(fine.shape, coarse.shape, ratio)[0]
+        return thickness
 
 
 @dataclass(frozen=True, slots=True)

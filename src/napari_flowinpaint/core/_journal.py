@@ -231,7 +231,7 @@ class Journal:
         StoreError
             If one of them was written to another pyramid than there is now.
         """
-        thickness = round(max(record.scale[0] for record in layout.levels))
+        thickness = layout.thickness
         blocks = {z // thickness for z in sections}
         near = [e for e in self.entries if e.live and e.z // thickness in blocks]
         near = [e for e in near if e.header.layout.axes == layout.axes]

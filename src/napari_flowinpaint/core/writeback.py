@@ -8,25 +8,32 @@ Not responsible for: copies of a stack (:mod:`.export`), what a good repair is.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from . import durable
-from ._apply import Target, bits, overlay, same_bits, write_grid
-from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry, Place
-from ._footprints import make_piece, paste_originals
+from ._apply import Target, write_grid
+from ._checks import (
+    check_repairs,
+    check_sections,
+    check_synthetic,
+    check_unchanged,
+    check_writable,
+    pixel_digest,
+)
+from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
+from ._footprints import make_piece
 from ._journal import UNDO_REVERT, UNDO_WRITE, Journal
 from ._levels import Level
-from .errors import FlowInpaintError, InputError, StoreError
+from .errors import Cancelled, FlowInpaintError, InputError, StoreError
 from .journal import JournalEntry
-from .types import AnyImage, Box, Patch, Progress, SectionRepair, no_progress
+from .types import Progress, SectionRepair, no_progress
 
 if TYPE_CHECKING:
     from .stack import Stack
+
+__all__ = ["history", "pixel_digest", "revert", "write_back"]
 
 
 def write_back(
@@ -72,8 +79,8 @@ def write_back(
     repair is in the stack as a whole or not at all, once the stack was opened again.
     """
     wanted = [repairs] if isinstance(repairs, SectionRepair) else list(repairs)
-    _check_writable(stack)
-    _check_repairs(stack, wanted)
+    check_writable(stack)
+    check_repairs(stack, wanted)
     journal = _journal_of(stack)
     with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE) as begun:
         for message in messages:
@@ -81,7 +88,8 @@ def write_back(
         layout = journal.layout_of(stack)
         target = journal.target(layout)
         for repair in wanted:
-            _check_unchanged(target, repair, journal.live_near([repair.z], layout))
+            with _remembered(journal.live_near([repair.z], layout)) as live:
+                check_unchanged(target, repair, live)
         journal.hold_space(target)
         numbers: dict[int, int] = {}
         groups = list(_groups(wanted, target.levels[0]))
@@ -93,7 +101,7 @@ def write_back(
                 begun.append(journal.add(repair.z, repair.provenance, layout, pieces))
                 numbers[index] = begun[-1].id
             _finish(journal, number / len(groups), "writing", progress)
-    progress(1.0, _summary(target, "written"))
+    _report(progress, target, "written")
     return tuple(numbers[index] for index in range(len(wanted)))
 
 
@@ -134,8 +142,8 @@ def revert(
     Cancelled
         ``progress`` asked for it; nothing was changed.
     """
-    _check_writable(stack)
-    sections = _sections(stack, z)
+    check_writable(stack)
+    sections = check_sections(stack, z)
     journal = _journal_of(stack)
     if not journal.folder.is_dir():
         if repair_id is not None:
@@ -150,7 +158,8 @@ def revert(
         layout = entries[0].header.layout
         target = journal.target(layout)
         for entry in entries:
-            _check_synthetic(target, entry, journal.live_near([entry.z], layout))
+            with _remembered(journal.live_near([entry.z], layout)) as live:
+                check_synthetic(target, entry, live)
         journal.hold_space(target)
         rows = target.levels[0].axes.shape(write_grid(target.levels[0].source))[0]
         blocks = sorted({entry.z // rows for entry in entries})
@@ -160,7 +169,7 @@ def revert(
                     begun.append(entry)
                     journal.move(entry, REVERTING)
             _finish(journal, number / len(blocks), "reverting", progress)
-    progress(1.0, _summary(target, "reverted"))
+    _report(progress, target, "reverted")
     return tuple(entry.id for entry in entries)
 
 
@@ -189,11 +198,6 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     raise StoreError(f"another process is writing to {stack.group_path}; try again.")
 
 
-def pixel_digest(pixels: AnyImage) -> str:
-    """Return the SHA-256 of pixels, as :attr:`.Patch.source_digest` has it."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
 def _told(entry: Entry) -> JournalEntry:
     """Return an entry as the history tells it."""
     header = entry.header
@@ -215,64 +219,6 @@ def _of_channel(stack: Stack, journal: Journal) -> list[Entry]:
     return [entry for entry in journal.entries if entry.header.layout.axes == axes]
 
 
-def _check_writable(stack: Stack) -> None:
-    """Refuse what cannot be written in place."""
-    if stack.writable and stack.group_path is not None and stack.levels[0].is_zarr:
-        return
-    reason = stack.why_not_writable or "only local zarr stores can be; use --output"
-    raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
-
-
-def _check_repairs(stack: Stack, repairs: Sequence[SectionRepair]) -> None:
-    """Refuse repairs that do not fit the stack; nothing is read."""
-    if not repairs:
-        raise InputError("there is no repair to write; repair a section first.")
-    depth, height, width = stack.shape
-    for repair in repairs:
-        what = f"the repair of section {repair.z}"
-        if not 0 <= repair.z < depth:
-            raise InputError(f"{what} does not fit: {stack.name} has sections 0 to {depth - 1}.")
-        if repair.shape != (height, width) or np.dtype(repair.dtype) != stack.dtype:
-            raise InputError(
-                f"{what} is {np.dtype(repair.dtype)} of shape {tuple(repair.shape)}, but "
-                f"{stack.name} has sections of {stack.dtype} {(height, width)}; repair it again."
-            )
-        if not any(patch.mask.any() for patch in repair.patches):
-            raise InputError(f"{what} replaces no pixel; accept at least one component.")
-        for patch in repair.patches:
-            _check_patch(patch, stack, what)
-
-
-def _check_patch(patch: Patch, stack: Stack, what: str) -> None:
-    """Refuse a patch that does not fit the section, or whose origin is unknown."""
-    box = patch.box
-    fits = 0 <= box.y0 < box.y1 <= stack.shape[1] and 0 <= box.x0 < box.x1 <= stack.shape[2]
-    if not fits or not patch.result.shape == patch.mask.shape == box.shape:
-        raise InputError(f"{what} has a window that does not fit the section; repair it again.")
-    if patch.result.dtype != stack.dtype:
-        raise InputError(f"{what} has pixels of {patch.result.dtype}, not {stack.dtype}.")
-    if stack.dtype.kind == "f" and not np.isfinite(patch.result[patch.mask]).all():
-        raise InputError(f"{what} contains NaN or infinite pixels; repair it by another method.")
-    if patch.source_digest is None:
-        raise InputError(
-            f"{what} does not tell from which pixels it was made (source_digest); repair it again."
-        )
-
-
-def _sections(stack: Stack, z: int | Collection[int] | None) -> set[int] | None:
-    """Return the chosen sections, None for all."""
-    if z is None:
-        return None
-    sections = {int(z)} if isinstance(z, (int, np.integer)) else {int(n) for n in z}
-    for section in sorted(sections):
-        if not 0 <= section < stack.shape[0]:
-            raise InputError(
-                f"section {section} does not exist: {stack.name} has sections 0 to "
-                f"{stack.shape[0] - 1}."
-            )
-    return sections
-
-
 def _select(
     stack: Stack, journal: Journal, sections: set[int] | None, repair_id: int | None
 ) -> list[Entry]:
@@ -288,58 +234,14 @@ def _select(
     return [entry for entry in entries if entry.state == COMMITTED]
 
 
-def _check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]) -> None:
-    """Refuse a repair whose section has changed since it was read.
-
-    Repairs that were written since do not count as a change (another component of the same
-    mask, accepted before): they are taken off again, the newest first, until the pixels are those
-    the repair was made from.
-    """
-    level = target.levels[0]
-    for patch in repair.patches:
-        window = level.read(repair.z, patch.box)
-        unchanged = pixel_digest(window) == patch.source_digest
-        layers = _layers(window, live, repair.z, patch.box)
-        foreign = bits(layers[-1]) != bits(window)
-        if not unchanged and not foreign.any():
-            unchanged = any(pixel_digest(layer) == patch.source_digest for layer in layers[:-1])
-        if not unchanged:
-            raise StoreError(
-                f"section {repair.z} has changed since it was read, so the repair no longer fits "
-                "it; nothing was written: repair the section again."
-            )
-        if foreign[patch.mask].any():
-            raise StoreError(_FOREIGN.format(z=repair.z))
-
-
-_FOREIGN = (
-    "synthetic pixels of section {z} were changed by another program since they were written, so "
-    "the journal no longer fits them; nothing was changed: restore the section, or use --output."
-)
-
-
-def _layers(window: AnyImage, live: Sequence[Entry], z: int, box: Box) -> list[AnyImage]:
-    """Return a window as it was before any repair, after the first, and so on to now."""
-    here = [entry for entry in live if entry.z == z and entry.touches(0, z, box)]
-    layer = window.copy()
-    paste_originals(layer, here, 0, Place(z, box))
-    layers = [layer]
-    everywhere = np.ones(box.shape, dtype=bool)
-    for entry in here:
-        layer = layer.copy()
-        overlay(layer, everywhere, [entry], z, box)
-        layers.append(layer)
-    return layers
-
-
-def _check_synthetic(target: Target, entry: Entry, live: Sequence[Entry]) -> None:
-    """Refuse to revert an entry whose pixels somebody else has changed since."""
-    for _, footprint in entry.footprints(0):
-        box = footprint.place.box
-        found = target.levels[0].read(entry.z, box)
-        expected = _layers(found, live, entry.z, box)[-1]
-        if not same_bits(found[footprint.mask], expected[footprint.mask]):
-            raise StoreError(_FOREIGN.format(z=entry.z))
+@contextmanager
+def _remembered(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Free the memory of the pixels of ``entries`` after the block: there may be thousands."""
+    try:
+        yield entries
+    finally:
+        for entry in entries:
+            entry.forget_pixels()
 
 
 def _groups(repairs: Sequence[SectionRepair], level: Level) -> Iterator[list[int]]:
@@ -365,14 +267,15 @@ def _finish(journal: Journal, fraction: float, verb: str, progress: Progress) ->
     journal.finish(lambda: progress(fraction, f"section {sections}: {verb}"))
 
 
-def _summary(target: Target, verb: str) -> str:
-    """Return the last message of a job."""
-    if all(rule.exact for rule in target.rules):
-        return verb
-    return (
-        f"{verb}; the pyramid was made by an unknown rule, so the touched pixels of its reduced "
-        "levels are means of the finer ones"
-    )
+def _report(progress: Progress, target: Target, verb: str) -> None:
+    """Say that a job is done; it is too late to cancel it."""
+    if not all(rule.exact for rule in target.rules):
+        verb += (
+            "; the pyramid was made by an unknown rule, so the touched pixels of its reduced "
+            "levels are means of the finer ones"
+        )
+    with suppress(Cancelled):
+        progress(1.0, verb)
 
 
 @contextmanager

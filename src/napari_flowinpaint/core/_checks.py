@@ -1,0 +1,138 @@
+"""What is checked before a write-back or a revert begins; each refusal says what to do.
+
+Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._apply import Target, bits, overlay, same_bits
+from ._entries import Entry, Place
+from ._footprints import paste_originals
+from .errors import InputError, StoreError
+from .types import AnyImage, Box, Patch, SectionRepair
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+
+def pixel_digest(pixels: AnyImage) -> str:
+    """Return the SHA-256 of pixels, as :attr:`.Patch.source_digest` has it."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def check_writable(stack: Stack) -> None:
+    """Refuse what cannot be written in place."""
+    if stack.writable and stack.group_path is not None and stack.levels[0].is_zarr:
+        return
+    reason = stack.why_not_writable or "only local zarr stores can be; use --output"
+    raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
+
+
+def check_repairs(stack: Stack, repairs: Sequence[SectionRepair]) -> None:
+    """Refuse repairs that do not fit the stack; nothing is read."""
+    if not repairs:
+        raise InputError("there is no repair to write; repair a section first.")
+    depth, height, width = stack.shape
+    for repair in repairs:
+        what = f"the repair of section {repair.z}"
+        if not 0 <= repair.z < depth:
+            raise InputError(f"{what} does not fit: {stack.name} has sections 0 to {depth - 1}.")
+        if repair.shape != (height, width) or np.dtype(repair.dtype) != stack.dtype:
+            raise InputError(
+                f"{what} is {np.dtype(repair.dtype)} of shape {tuple(repair.shape)}, but "
+                f"{stack.name} has sections of {stack.dtype} {(height, width)}; repair it again."
+            )
+        if not any(patch.mask.any() for patch in repair.patches):
+            raise InputError(f"{what} replaces no pixel; accept at least one component.")
+        for patch in repair.patches:
+            _check_patch(patch, stack, what)
+
+
+def _check_patch(patch: Patch, stack: Stack, what: str) -> None:
+    """Refuse a patch that does not fit the section, or whose origin is unknown."""
+    box = patch.box
+    fits = 0 <= box.y0 < box.y1 <= stack.shape[1] and 0 <= box.x0 < box.x1 <= stack.shape[2]
+    if not fits or not patch.result.shape == patch.mask.shape == box.shape:
+        raise InputError(f"{what} has a window that does not fit the section; repair it again.")
+    if patch.result.dtype != stack.dtype:
+        raise InputError(f"{what} has pixels of {patch.result.dtype}, not {stack.dtype}.")
+    if stack.dtype.kind == "f" and not np.isfinite(patch.result[patch.mask]).all():
+        raise InputError(f"{what} contains NaN or infinite pixels; repair it by another method.")
+    if patch.source_digest is None:
+        raise InputError(
+            f"{what} does not tell from which pixels it was made (source_digest); repair it again."
+        )
+
+
+def check_sections(stack: Stack, z: int | Collection[int] | None) -> set[int] | None:
+    """Return the chosen sections, None for all."""
+    if z is None:
+        return None
+    sections = {int(z)} if isinstance(z, (int, np.integer)) else {int(n) for n in z}
+    for section in sorted(sections):
+        if not 0 <= section < stack.shape[0]:
+            raise InputError(
+                f"section {section} does not exist: {stack.name} has sections 0 to "
+                f"{stack.shape[0] - 1}."
+            )
+    return sections
+
+
+def check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]) -> None:
+    """Refuse a repair whose section has changed since it was read.
+
+    Repairs that were written since do not count as a change (another component of the same
+    mask, accepted before): they are taken off again, the newest first, until the pixels are those
+    the repair was made from.
+    """
+    level = target.levels[0]
+    for patch in repair.patches:
+        window = level.read(repair.z, patch.box)
+        unchanged = pixel_digest(window) == patch.source_digest
+        layers = _layers(window, live, repair.z, patch.box)
+        foreign = bits(layers[-1]) != bits(window)
+        if not unchanged and not foreign.any():
+            unchanged = any(pixel_digest(layer) == patch.source_digest for layer in layers[:-1])
+        if not unchanged:
+            raise StoreError(
+                f"section {repair.z} has changed since it was read, so the repair no longer fits "
+                "it; nothing was written: repair the section again."
+            )
+        if foreign[patch.mask].any():
+            raise StoreError(_FOREIGN.format(z=repair.z))
+
+
+_FOREIGN = (
+    "synthetic pixels of section {z} were changed by another program since they were written, so "
+    "the journal no longer fits them; nothing was changed: restore the section, or use --output."
+)
+
+
+def _layers(window: AnyImage, live: Sequence[Entry], z: int, box: Box) -> list[AnyImage]:
+    """Return a window as it was before any repair, after the first, and so on to now."""
+    here = [entry for entry in live if entry.z == z and entry.touches(0, z, box)]
+    layer = window.copy()
+    paste_originals(layer, here, 0, Place(z, box))
+    layers = [layer]
+    everywhere = np.ones(box.shape, dtype=bool)
+    for entry in here:
+        layer = layer.copy()
+        overlay(layer, everywhere, [entry], z, box)
+        layers.append(layer)
+    return layers
+
+
+def check_synthetic(target: Target, entry: Entry, live: Sequence[Entry]) -> None:
+    """Refuse to revert an entry whose pixels somebody else has changed since."""
+    for _, footprint in entry.footprints(0):
+        box = footprint.place.box
+        found = target.levels[0].read(entry.z, box)
+        expected = _layers(found, live, entry.z, box)[-1]
+        if not same_bits(found[footprint.mask], expected[footprint.mask]):
+            raise StoreError(_FOREIGN.format(z=entry.z))
