@@ -90,6 +90,54 @@ def files(path: Path) -> dict[str, bytes]:
 # What it does
 
 
+class RecordingOs:
+    """The ``os`` module; keeps what is on disk for good, and what was renamed in what order."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, Path] = {}
+        self.synced: set[Path] = set()
+        self.renamed: list[Path] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int, *mode: int) -> int:
+        handle = os.open(path, flags, *mode)
+        self._names[handle] = Path(path)
+        return handle
+
+    def fsync(self, handle: int) -> None:
+        self.synced.add(self._names[handle])
+
+    def replace(self, source: Path, target: Path) -> None:
+        files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+        if source.parent.name == "scratch":
+            assert self.synced.issuperset(files), "renamed before it was on disk"
+        source.replace(target)
+        self.synced |= {target / path.relative_to(source) for path in files}
+        self.synced.discard(target.parent)  # the new name is not on disk yet
+        self.renamed.append(target)
+
+
+def test_what_was_written_is_on_disk_before_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, Layout(factors=((1, 2, 2),)))
+    recording = RecordingOs()
+    monkeypatch.setattr(durable, "os", recording)
+    scene.write(scene.repair(1, (0, 0, 20, 20)))
+    names = [path.relative_to(scene.path).as_posix() for path in recording.renamed]
+    journal = "s0/.flowinpaint/entries/00000001-z1"
+    begin, end = names.index(f"{journal}.prepared"), names.index(f"{journal}.committed")
+    chunks = [n for n in names if n.split("/")[-4:-3] == ["c"]]
+    assert [n.partition("/c/")[0] for n in chunks] == ["s0"] * 4 + ["s1"] + [
+        f"labels/synthetic/{level}" for level in (0, 1)
+    ]
+    assert begin < min(map(names.index, chunks))
+    assert max(map(names.index, chunks)) < end == len(names) - 1
+    assert {path.parent for path in recording.renamed} <= recording.synced
+
+
 def test_history_tells_what_was_done(scene: Scene) -> None:
     repair = scene.repair()
     (number,) = scene.write(repair)
