@@ -366,6 +366,26 @@ def test_axes_and_bytes_in_another_order(tmp_path: Path) -> None:
     assert np.array_equal(array[...].T, pixels)
 
 
+def test_nan_that_is_not_quite_the_fill_value_is_kept(tmp_path: Path) -> None:
+    """A chunk of nothing else equals an empty chunk, without being the same bits."""
+    pixels = np.full(SHAPE, 0x7FC00001, np.uint32).view(np.float32)
+    array = zarr.create_array(
+        str(tmp_path / "raw.zarr"),
+        shape=SHAPE,
+        dtype="float32",
+        chunks=(2, 20, 20),
+        fill_value=np.nan,
+        config={"write_empty_chunks": True},
+    )
+    array[...] = pixels
+    stack = open_stack(tmp_path / "raw.zarr")
+    repair = make_repair(stack, 1, mask_of(3, 3, 9, 9))
+    write_back(stack, repair)
+    assert (array[1, 3:9, 3:9] == repair.result[repair.mask].reshape(6, 6)).all()
+    revert(stack)
+    assert array[...].tobytes() == pixels.tobytes()
+
+
 # What it refuses
 
 
