@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from repaired_stores import (
 )
 
 from napari_flowinpaint.core import durable, pyramid
+from napari_flowinpaint.core._apply import open_array
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.core.types import SectionRepair
@@ -779,6 +782,41 @@ def test_a_job_that_is_stopped_changes_nothing(scene: Scene, exception: type[Exc
             if number in live:
                 scene.expected.add(number, repair)
         scene.expected.check(scene.path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_an_interrupt_while_a_chunk_is_being_written(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write goes on in zarr's own thread; it must not undo the undoing."""
+    put, interrupted = durable.put_file, threading.Event()
+
+    def slow(path: Path, content: Any, scratch: Path) -> None:
+        if path.name == "0" and not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.5)
+        put(path, content, scratch)
+
+    repair = scene.repair()
+    monkeypatch.setattr(durable, "put_file", slow)
+    with pytest.raises(KeyboardInterrupt):
+        write_back(scene.stack, repair)
+    time.sleep(0.6)
+    assert interrupted.is_set()
+    scene.expected.check(scene.path)
+    assert journal_states(scene.path) == {}
+
+
+def test_a_store_that_was_ended_takes_no_more_writes(tmp_path: Path) -> None:
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(4,), dtype="uint8", fill_value=7)
+    (tmp_path / "scratch").mkdir()
+    array = open_array(tmp_path / "a.zarr", tmp_path / "scratch")
+    array[:2] = 1
+    array.store.end()
+    with pytest.raises(OSError, match="interrupted"):
+        array[:] = 2
+    assert array[...].tolist() == [1, 1, 7, 7]
 
 
 def test_it_is_too_late_to_cancel_what_is_done(scene: Scene) -> None:
