@@ -137,19 +137,28 @@ def repair(
 
 
 @app.command(help=_help.REVERT, short_help="Restore the original pixels")
-def revert(stack: Stack, sections: Sections = None) -> int:
+def revert(
+    stack: Stack,
+    sections: Sections = None,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+) -> int:
     """Restore original pixels."""
     from ._commands import revert_stack
 
-    return revert_stack(stack, sections)
+    opening = {"channel": channel, "time": time, "dataset": dataset}
+    return revert_stack(stack, sections, opening)
 
 
 @app.command(help=_help.HISTORY, short_help="List the repairs of a stack")
-def history(stack: Stack) -> int:
+def history(
+    stack: Stack, channel: Channel = None, time: Time = None, dataset: Dataset = None
+) -> int:
     """List repairs."""
     from ._commands import list_history
 
-    return list_history(stack)
+    return list_history(stack, {"channel": channel, "time": time, "dataset": dataset})
 
 
 @app.command(help=_help.BENCHMARK, short_help="Compare methods on intact sections")

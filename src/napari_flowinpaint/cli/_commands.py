@@ -62,12 +62,12 @@ def _list(numbers: Any) -> str:
     return ", ".join(map(str, numbers))
 
 
-def revert_stack(path: str, sections: str | None) -> int:
+def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
     """Undo repairs; return the exit code."""
     from ..core.stack import open_stack
     from ..core.writeback import history, revert
 
-    stack = open_stack(path)
+    stack = open_stack(path, **opening)
     for message in stack.messages:
         tell(f"note: {message}")
     section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
@@ -92,12 +92,12 @@ def revert_stack(path: str, sections: str | None) -> int:
     return DONE
 
 
-def list_history(path: str) -> int:
+def list_history(path: str, opening: Mapping[str, Any]) -> int:
     """Print the repairs of a stack; return the exit code."""
     from ..core.stack import open_stack
     from ..core.writeback import history
 
-    stack = open_stack(path)
+    stack = open_stack(path, **opening)
     for message in stack.messages:
         tell(f"note: {message}")
     entries = history(stack)
