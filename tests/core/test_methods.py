@@ -7,13 +7,13 @@ import pytest
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.filters import fine_scales
 from napari_flowinpaint.core.fusion import (
     Fusion,
     close_seam,
     rehearsal_holes,
     ridge,
 )
-from napari_flowinpaint.core.filters import fine_scales
 from napari_flowinpaint.core.grain import add_grain
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
 

@@ -379,7 +379,7 @@ def test_a_zarr_that_napari_opened_is_written_to_and_shown(make_dock, wait, stac
 
 def test_two_viewers_do_not_share_a_session(make_dock, stack_path):
     first, dock = make_dock(stack_path)
-    second, other = make_dock()
+    _, other = make_dock()
     assert other.session.image is None
     assert dock.session.image is first.layers[0]
     other.session.settings.max_gap = 1
