@@ -211,8 +211,8 @@ def strokes(mask: npt.NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     for number in range(1, count):
         left, top, width, height, area = stats[number]
-        inside = y0 < top and top + height < y1 and x0 < left and left + width < x1
-        if not inside or area < 40:
+        inside = y0 < top and top + height < y1 and x0 < left and left + width <= x1
+        if not inside or area < 15:
             continue
         points: list[tuple[float, float]] = []
         for y in range(top + 1, top + height, BRUSH // 2):
