@@ -939,3 +939,61 @@ def test_polarity_of_real_stacks(real_stack: Path) -> None:
 def test_real_stack(real_stack: Path) -> None:
     stack = open_stack(real_stack)
     assert_same(stack, tifffile.imread(real_stack))
+
+
+# ---- stores with more than one image
+
+
+def test_a_label_image_is_not_a_second_stack(tmp_path: Path) -> None:
+    pixels = volume((3, 8, 8))
+    write_ngff(tmp_path / "outer.zarr" / "em", pixels)
+    zarr.open_group(str(tmp_path / "outer.zarr"), mode="a", zarr_format=3)
+    marks = write_ngff(tmp_path / "outer.zarr" / "em" / "labels" / "synthetic", pixels, levels=2)
+    zarr.open_group(str(marks.parent), mode="a", zarr_format=3)
+    group = zarr.open_group(str(marks), mode="a")
+    group.attrs["ome"] = {**dict(group.attrs["ome"]), "image-label": {}}  # type: ignore[arg-type]
+    assert open_stack(tmp_path / "outer.zarr").group_path == tmp_path / "outer.zarr" / "em"
+    assert open_stack(marks.parent).group_path == marks, "nothing else is there"
+
+
+@pytest.mark.parametrize("prefix", ["s", "a/s", "a/b/c/s"])
+def test_the_full_level_is_the_pyramid_however_deep_it_lies(tmp_path: Path, prefix: str) -> None:
+    store = write_ngff(tmp_path / "a.zarr", volume((3, 8, 8)), levels=2)
+    text = (store / "zarr.json").read_text()
+    (store / prefix).parent.mkdir(parents=True, exist_ok=True)
+    for number in "01":
+        (store / number).rename(store / f"{prefix}{number}")
+        text = text.replace(f'"path": "{number}"', f'"path": "{prefix}{number}"')
+    (store / "zarr.json").write_text(text)
+    assert len(open_stack(store / f"{prefix}0").levels) == 2
+    reduced = open_stack(store / f"{prefix}1")
+    assert len(reduced.levels) == 1
+    assert "reduced level" in reduced.why_not_writable
+
+
+def test_only_the_first_image_of_a_group_is_written(tmp_path: Path) -> None:
+    store = write_ngff(tmp_path / "two.zarr", volume((3, 8, 8)), levels=2)
+    group = zarr.open_group(str(store), mode="a")
+    ome: Any = dict(group.attrs["ome"])  # type: ignore[arg-type]
+    first = ome["multiscales"][0]
+
+    def images(*paths: list[str]) -> None:
+        others = [
+            {
+                **first,
+                "datasets": [dict(d, path=p) for d, p in zip(first["datasets"], q, strict=True)],
+            }
+            for q in paths
+        ]
+        group.attrs["ome"] = {**ome, "multiscales": [first, *others]}
+
+    for number in "01":
+        array = group[number]
+        group.create_array(f"b{number}", data=np.asarray(array[...]))  # type: ignore[index]
+    images(["b0", "b1"])
+    assert open_stack(store).writable
+    assert "image 2" in open_stack(store / "b0").why_not_writable
+    images(["0", "1"])
+    assert open_stack(store).writable, "the same levels twice are kept in step"
+    images(["0", "b1"])
+    assert "kept in step" in open_stack(store).why_not_writable

@@ -48,10 +48,10 @@ def open_zarr(path: Path | str, *, channel: int | None = None, time: int | None 
 
     node = _open_node(path)
     if isinstance(node, zarr.Array):
-        group, level = _parent_image(path)
-        if group is not None and level == 0:
+        group, why = _parent_image(path)
+        if group is not None and not why:
             return open_zarr(group, channel=channel, time=time)
-        return _open_array(path, node, channel, time, group)
+        return _open_array(path, node, channel, time, why)
     if _ngff_attributes(dict(node.attrs)) is not None:
         return _open_image(path, node, channel, time)
     return _open_only_child(path, node, channel, time)
@@ -133,7 +133,7 @@ def _open_image(
     local = path if isinstance(path, Path) else None
     names = [axis.name for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
-    why = _why_not_writable(local, keys)
+    why = _why_not_writable(local, keys) or _shared_levels(path, multiscales)
 
     levels: list[Level] = []
     axes: Axes | None = None
@@ -174,6 +174,19 @@ def _open_image(
     )
 
 
+def _shared_levels(path: Path | str, multiscales: list[Any]) -> str:
+    """Return why the first image may not be written: another one has its pixels reduced, too."""
+    first = set(_level_keys(multiscales[0]))
+    for number, image in enumerate(multiscales[1:], start=2):
+        other = set(_level_keys(image))
+        if other & first and other - first:
+            return (
+                f"image {number} of {path} shares levels with the first image but has levels of "
+                f"its own, which would not be kept in step; {_SAVE_ELSEWHERE}"
+            )
+    return ""
+
+
 def _scale(transformed: Any, axes: Axes) -> tuple[float, float, float]:
     """Return the z, y, x scale of a dataset or multiscale (1 where it has none)."""
     out = [1.0, 1.0, 1.0]
@@ -204,9 +217,12 @@ def _open_array(
     node: zarr.Array,
     channel: int | None,
     time: int | None,
-    pyramid: Path | None,
+    why: str,
 ) -> Opened:
-    """Open an array that is not the full resolution of an OME-Zarr image."""
+    """Open an array that is not the full resolution of the first image of an OME-Zarr group.
+
+    ``why`` says why it may not be written in place, if there is a reason besides permissions.
+    """
     attributes: dict[str, Any] = dict(node.attrs)
     names: Any = getattr(node.metadata, "dimension_names", None) or attributes.get(
         "_ARRAY_DIMENSIONS"
@@ -215,9 +231,7 @@ def _open_array(
         names = None  # named, but not in our words
     axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
     local = path if isinstance(path, Path) else None
-    why = _why_not_writable(local, [""])
-    if pyramid is not None:
-        why = f"it is a reduced level of the pyramid {pyramid}; open that instead"
+    why = why or _why_not_writable(local, [""])
     source: Any = node
     if not why:
         source = _open_node(path, "r+")
@@ -232,22 +246,37 @@ def _open_array(
     )
 
 
-def _parent_image(path: Path | str) -> tuple[Path | None, int]:
-    """Return the OME-Zarr group that has the array at ``path`` as a level, and which level."""
-    if not isinstance(path, Path):
-        return None, 0
-    for depth, parent in enumerate(list(path.parents)[:2], start=1):
-        if not is_zarr_node(parent):
-            continue
-        found = _ngff_attributes(dict(_open_node(parent).attrs))
-        if found is None:
-            continue
-        key = "/".join(path.parts[-depth:])
-        datasets = found[1][0].get("datasets", []) if isinstance(found[1][0], Mapping) else []
-        keys = [str(d.get("path", "")).strip("/") for d in datasets if isinstance(d, Mapping)]
-        if key in keys:
-            return parent, keys.index(key)
-    return None, 0
+def _parent_image(path: Path | str) -> tuple[Path | None, str]:
+    """Return the OME-Zarr group that has the array at ``path`` as a level, if there is one.
+
+    Returns
+    -------
+    tuple of Path or None and str
+        Also why the array may not be written in place, where the group's pyramid would not be
+        kept in step with it: it is a reduced level, or not of the group's first image.
+    """
+    for parent in path.parents if isinstance(path, Path) else ():
+        found = _ngff_attributes(dict(_open_node(parent).attrs)) if is_zarr_node(parent) else None
+        key = str(path)[len(str(parent)) :].strip(os.sep).replace(os.sep, "/")
+        for number, image in enumerate(found[1] if found else ()):
+            keys = _level_keys(image)
+            if key not in keys:
+                continue
+            if number:
+                return parent, (
+                    f"it belongs to image {number + 1} of {parent}, and only the first image of "
+                    f"a group can be written in place; {_SAVE_ELSEWHERE}"
+                )
+            if keys.index(key):
+                return parent, f"it is a reduced level of the pyramid {parent}; open that instead"
+            return parent, ""
+    return None, ""
+
+
+def _level_keys(image: Any) -> list[str]:
+    """Return the paths of the levels of one entry of ``multiscales``, which may be damaged."""
+    datasets = image.get("datasets", []) if isinstance(image, Mapping) else []
+    return [str(d.get("path", "")).strip("/") for d in datasets if isinstance(d, Mapping)]
 
 
 def _open_only_child(
@@ -256,13 +285,18 @@ def _open_only_child(
     """Open the only image or the only 3-D array of a group; refuse to guess among several."""
     import zarr
 
-    images, arrays = [], []
+    images: list[str] = []
+    labels: list[str] = []
+    arrays = []
     for key, child in sorted(node.members(max_depth=2)):
         if isinstance(child, zarr.Array):
             arrays.append((key, child))
         elif _ngff_attributes(dict(child.attrs)) is not None:
-            images.append(key)
-    keys = images or [key for key, child in arrays if child.ndim >= 3]
+            (labels if _is_label(dict(child.attrs)) else images).append(key)
+    # A repair adds the label image of the marks: the stack must stay the only one.
+    levels = tuple(f"{key}/" for key in labels)
+    stacks = [k for k, array in arrays if array.ndim >= 3 and not k.startswith(levels)]
+    keys = images or stacks or labels
     if len(keys) == 1:
         return open_zarr(_child(path, keys[0]), channel=channel, time=time)
     if not keys:
@@ -275,6 +309,12 @@ def _open_only_child(
         "dataset",
         keys,
     )
+
+
+def _is_label(attributes: Mapping[str, Any]) -> bool:
+    """Return whether the attributes of a group are those of an NGFF label image."""
+    ome = attributes.get("ome")
+    return "image-label" in (ome if isinstance(ome, Mapping) else attributes)
 
 
 def _child(path: Path | str, key: str) -> Path | str:
