@@ -293,6 +293,25 @@ def test_consolidated_metadata_show_the_label_image(tmp_path: Path, zarr_format:
     assert (group["labels/synthetic/0"][1] == 1).sum() == 120
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_consolidated_labels_show_the_label_image(tmp_path: Path, zarr_format: Any) -> None:
+    """A list that names a label which cannot be opened would stop other readers."""
+    scene = Scene(tmp_path, Layout(zarr_format, (1, 20, 20)))
+    labels = scene.path / "labels"
+    group = zarr.open_group(str(labels), mode="w", zarr_format=zarr_format)
+    ome = {"version": "0.5", "labels": ["mine"]}
+    group.attrs.update({"labels": ["mine"]} if zarr_format == 2 else {"ome": ome})
+    group.create_array("mine/0", shape=(2, 2), dtype="uint8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(labels))
+    scene.write(scene.repair())
+    group = zarr.open_group(str(labels), mode="r", use_consolidated=True)
+    attributes: Any = dict(group.attrs)
+    assert attributes.get("ome", attributes)["labels"] == ["mine", "synthetic"]
+    assert {"mine/0", "synthetic/0"} <= {name for name, _ in group.members(max_depth=None)}
+
+
 def test_readers_that_list_the_store_are_not_disturbed(scene: Scene) -> None:
     scene.write(scene.repair())
     with warnings.catch_warnings():

@@ -88,8 +88,8 @@ def open_labels(
         durable.move(unfinished, folder)
     labels = _open(folder, levels, scratch)
     _register(folder, zarr_format, scratch)
-    if levels[0].path:
-        _consolidate(root, scratch)
+    for group in (folder.parent, root) if levels[0].path else ():
+        _consolidate(group, folder, scratch)
     return labels
 
 
@@ -202,18 +202,20 @@ def _register(folder: Path, zarr_format: Any, scratch: Path) -> None:
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 
 
-def _consolidate(root: Path, scratch: Path) -> None:
-    """Let the label image appear in consolidated metadata, where a store has such."""
+def _consolidate(group: Path, folder: Path, scratch: Path) -> None:
+    """Let the label image in ``folder`` appear in consolidated metadata, if ``group`` has such."""
     import zarr
 
     from ._durable_store import DurableStore
 
-    def mentions(name: str, *keys: str) -> bool | None:
-        path = root / name
+    name = folder.relative_to(group).as_posix()
+
+    def mentions(file: str, *keys: str) -> bool | None:
+        path = group / file
         record: Any = json.loads(path.read_bytes()) if path.exists() else None
         for key in keys:
             record = record.get(key) if isinstance(record, dict) else None
-        return None if record is None else any(f"labels/{NAME}" in key for key in record)
+        return None if record is None else any(f"{key}/".startswith(f"{name}/") for key in record)
 
     found = (
         mentions(".zmetadata", "metadata"),
@@ -222,4 +224,4 @@ def _consolidate(root: Path, scratch: Path) -> None:
     if False in found:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that v3 has not standardised it yet
-            zarr.consolidate_metadata(DurableStore(root, scratch=scratch))
+            zarr.consolidate_metadata(DurableStore(group, scratch=scratch))
