@@ -25,8 +25,8 @@ LIST
 command -v Xvfb >/dev/null || missing+=(xvfb)
 command -v xauth >/dev/null || missing+=(xauth)
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
-    echo "$python is missing or older than 3.10; name another one: make PYTHON=python3.12 …" >&2
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "$python is missing or older than 3.11; name another one: make PYTHON=python3.12 …" >&2
     exit 1
 fi
 # Debian splits these off

@@ -122,7 +122,7 @@ class RepairOptions:
         Whether the repaired pixels get the grain of the section's intact pixels (a last step:
         looks right, costs plain PSNR).
     seed
-        Seed of the grain; the same request gives the same pixels.
+        Seed of the rehearsal; the same request gives the same pixels.
     """
 
     max_gap: int = 5
