@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -497,6 +498,28 @@ def test_a_read_only_store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(durable, "os", FailingOs(1, errno.EROFS, forever=True))
     refused(scene, repair, StoreError, "may not be written")
     assert files(scene.path) == before
+
+
+def test_a_protected_file_in_a_folder_that_is_not(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file can be replaced where its folder may be written to, but that is not what it says."""
+    repair = scene.repair()
+    protected = scene.path / "s1" / "c" / "1" / "0" / "0"
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != protected and allowed(path, mode))
+    refused(scene, repair, StoreError, "may not be written to .no permission for .*s1/c/1/0/0")
+    scene.expected.check(scene.path)
+
+
+def test_files_keep_their_permissions(scene: Scene) -> None:
+    chunks = [p for p in (scene.path / "s0" / "c" / "1").rglob("*") if p.is_file()]
+    before = {chunk: chunk.read_bytes() for chunk in chunks}
+    for chunk in chunks:
+        chunk.chmod(0o660)
+    scene.write(scene.repair())
+    assert any(chunk.read_bytes() != before[chunk] for chunk in chunks)
+    assert {stat.S_IMODE(chunk.stat().st_mode) for chunk in chunks} == {0o660}
 
 
 def test_chunks_that_are_not_lossless(tmp_path: Path) -> None:

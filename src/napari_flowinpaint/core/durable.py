@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -86,6 +87,9 @@ def move(source: Path, target: Path) -> None:
 def put_file(path: Path, content: Any, scratch: Path) -> None:
     """Put ``content`` (bytes-like) at ``path``: the old file or the new one, never a part.
 
+    A file that is replaced keeps its permissions; one that may not be written to is not replaced,
+    although the folder would allow it: whoever protects the files of a stack means it.
+
     Parameters
     ----------
     path
@@ -96,14 +100,29 @@ def put_file(path: Path, content: Any, scratch: Path) -> None:
         Folder on the same file system in which the file is written first.
     """
     make_folder(path.parent)
+    mode = _permissions(path)
     part = scratch / uuid.uuid4().hex
     try:
         with new_file(part) as file:
             file.write(content)
+            if mode is not None and hasattr(os, "fchmod"):
+                with suppress(OSError):  # some network file systems know no permissions
+                    os.fchmod(file.fileno(), mode)
         move(part, path)
     except BaseException:
         remove(part)  # on a full disk the space is needed to put things right
         raise
+
+
+def _permissions(path: Path) -> int | None:
+    """Return the permissions of a file that is to be replaced, None if there is none."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return mode
 
 
 def remove(path: Path) -> None:
@@ -175,6 +194,8 @@ def explain(error: BaseException, data: Path) -> str:
     if number in _FULL:
         return f"the disk of {data} is full; make room on it or use --output on another disk"
     if number in _FORBIDDEN:
-        return f"{data} may not be written to; use --output (or Save as OME-Zarr)"
+        file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        told = f" (no permission for {file})" if file else ""
+        return f"{data} may not be written to{told}; use --output (or Save as OME-Zarr)"
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{data} could not be written ({first}); check the disk, or use --output"
