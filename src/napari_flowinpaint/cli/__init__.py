@@ -98,7 +98,9 @@ def repair(
     grain: Annotated[
         bool, typer.Option(help="Give repaired pixels the grain of the section")
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the rehearsal; the same gives the same pixels")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the rehearsal; the same gives the same pixels")
+    ] = 0,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
