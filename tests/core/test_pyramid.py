@@ -279,3 +279,15 @@ def test_rules_are_written_and_read_back() -> None:
     for text in ("", "mean", "mode floor", "nearest 1,2", "mean up", "nearest a,b,c"):
         with pytest.raises(ValueError):
             Rule.parse(text)
+
+
+@pytest.mark.parametrize("kind", ["mean", "median", "nearest"])
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_are_no_numbers(kind: Any) -> None:
+    """Damaged pixels may be NaN or infinite; nobody wants to be warned, and the rule is found."""
+    fine = volume((4, 40, 40), "float32")
+    fine[1, 10:20, 10:20] = np.nan
+    fine[2, 4:8, 4:8] = [np.inf, -np.inf, np.inf, -np.inf]
+    coarse = downsample(fine, (1, 2, 2), Rule(kind))
+    assert np.isnan(coarse[1, 6, 6])
+    assert detect_rule(fine, coarse, (1, 2, 2)) == Rule(kind)

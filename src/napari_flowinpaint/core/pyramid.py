@@ -196,15 +196,16 @@ def downsample(
         return pixels[np.ix_(*places)]
     if rule.kind == "mean":
         total, count = np.zeros(size), np.zeros(size)
-        for part, where in _parts(pixels, factors, size):
-            total[where] += part
-            count[where] += 1
+        with np.errstate(invalid="ignore"):  # damaged pixels may be infinite, of either sign
+            for part, where in _parts(pixels, factors, size):
+                total[where] += part
+                count[where] += 1
         value = total / count
     else:
         stack = np.full((factors[0] * factors[1] * factors[2], *size), np.nan)
         for layer, (part, where) in zip(stack, _parts(pixels, factors, size), strict=True):
             layer[where] = part
-        value = np.nanmedian(stack, axis=0)
+        value = _median(stack)
     return _round(value, rule.rounding, pixels.dtype)
 
 
@@ -264,6 +265,18 @@ def _parts(
     return parts
 
 
+def _median(stack: AnyImage) -> AnyImage:
+    """Return the median along the first axis over what is not NaN, NaN where all is.
+
+    As ``numpy.nanmedian``, which warns of the latter: damaged pixels may well be NaN.
+    """
+    ordered = np.sort(stack, axis=0)  # NaN last
+    count = np.count_nonzero(~np.isnan(stack), axis=0)[None]
+    below, above = (np.take_along_axis(ordered, i, 0)[0] for i in ((count - 1) // 2, count // 2))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((below + above) / 2)
+
+
 def _round(value: AnyImage, rounding: str, dtype: np.dtype[Any]) -> AnyImage:
     """Return float64 values as ``dtype``, rounded if that is an integer type."""
     if dtype.kind == "f":
@@ -318,7 +331,11 @@ def detect_rule(fine: Any, coarse: Any, factors: Factors) -> Rule:
         total += found.size
         for i, rule in enumerate(rules):
             made = downsample(source, factors, rule)
-            same = np.isclose(made, found, rtol=1e-5) if dtype.kind == "f" else made == found
+            same = (
+                np.isclose(made, found, 1e-5, equal_nan=True)
+                if dtype.kind == "f"
+                else made == found
+            )
             equal[i] += np.count_nonzero(same)
     best = int(np.argmax(equal))  # the first of several
     if total == 0 or equal[best] >= _EXACT * total:
