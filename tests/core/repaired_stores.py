@@ -15,8 +15,7 @@ import numpy as np
 import zarr
 
 from napari_flowinpaint.core import pyramid
-from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.core.writeback import pixel_digest
+from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair, pixel_digest
 
 Factors = tuple[int, int, int]
 

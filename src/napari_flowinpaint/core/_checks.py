@@ -5,7 +5,6 @@ Nothing here changes anything.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,10 @@ from ._apply import Target, bits, overlay, same_bits
 from ._entries import Entry, Place
 from ._footprints import paste_originals
 from .errors import InputError, StoreError
-from .types import AnyImage, Box, Patch, SectionRepair
+from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 
 if TYPE_CHECKING:
     from .stack import Stack
-
-
-def pixel_digest(pixels: AnyImage) -> str:
-    """Return the SHA-256 of pixels, as :attr:`.Patch.source_digest` has it."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def check_writable(stack: Stack) -> None:

@@ -16,8 +16,7 @@ from ._apply import bits, overlay
 from ._entries import Entry, Place
 from ._footprints import paste_originals
 from ._journal import FOLDER, Journal
-from .types import AnyImage, Box, Patch, SectionRepair
-from .writeback import pixel_digest
+from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 
 if TYPE_CHECKING:
     from .stack import Stack

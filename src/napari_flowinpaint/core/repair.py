@@ -6,7 +6,6 @@ each other share one), so the cost follows the damage and not the size of the se
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -33,6 +32,7 @@ from .types import (
     Window,
     WindowRepair,
     no_progress,
+    pixel_digest,
 )
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _repair_window(
         method=method.name,
         seconds=time.perf_counter() - started,
         scores=dict(repair.scores),
-        source_digest=hashlib.sha256(np.ascontiguousarray(raw).tobytes()).hexdigest(),
+        source_digest=pixel_digest(raw),
     )
     return patch, method.weights_sha256
 

@@ -15,6 +15,7 @@ Conventions, valid throughout the package:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -31,6 +32,11 @@ VoxelSize = tuple[float, float, float]
 #: ``progress(fraction, message)`` with ``0 <= fraction <= 1``. A job is cancelled by raising
 #: :class:`~napari_flowinpaint.core.errors.Cancelled` from this callback.
 Progress = Callable[[float, str], None]
+
+
+def pixel_digest(pixels: AnyImage) -> str:
+    """Return the SHA-256 of pixels, as :attr:`Patch.source_digest` has it."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def no_progress(fraction: float, message: str) -> None:

@@ -20,7 +20,6 @@ from ._checks import (
     check_synthetic,
     check_unchanged,
     check_writable,
-    pixel_digest,
 )
 from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
 from ._footprints import make_piece
@@ -33,7 +32,7 @@ from .types import Progress, SectionRepair, no_progress
 if TYPE_CHECKING:
     from .stack import Stack
 
-__all__ = ["history", "pixel_digest", "revert", "write_back"]
+__all__ = ["history", "revert", "write_back"]
 
 
 def write_back(
