@@ -62,3 +62,49 @@ def test_a_channel_can_be_repaired_listed_and_reverted(data, truth, capsys):
     assert flowinpaint("revert", stack) == 2, "which channel is not for us to guess"
     assert flowinpaint("revert", stack, *chosen) == 0
     assert np.array_equal(pixels(stack), before)
+
+
+# ---- masks
+
+
+def write_mask(folder: Path, mask: np.ndarray, kind: str) -> str:
+    """Write a mask in one of many ways; return what to give to ``--mask``."""
+    import h5py
+
+    if kind == "hdf5 image":
+        with h5py.File(folder / "mask.h5", "w") as file:
+            file["other"] = mask
+            file["damage"] = mask[HOLE[0]]
+        return f"{folder}/mask.h5:/damage"
+    if kind == "tiff of one page":
+        tifffile.imwrite(folder / "one.tif", mask[HOLE[0]][None], photometric="minisblack")
+        return str(folder / "one.tif")
+    if kind == "zarr of one section":
+        zarr.create_array(str(folder / "one.zarr"), data=mask[HOLE[0]][None])
+        return str(folder / "one.zarr")
+    tifffile.imwrite(folder / "typed.tif", mask.astype(kind) / np.dtype(kind).type(2))
+    return str(folder / "typed.tif")
+
+
+@pytest.mark.parametrize(
+    "kind", ["hdf5 image", "tiff of one page", "zarr of one section", "float32", "float64"]
+)
+def test_masks_come_in_many_ways(data, truth, mask, kind):
+    where = write_mask(data, mask, kind)
+    stack = data / "stack.zarr"
+    assert flowinpaint("repair", stack, "--mask", where, "--sections", 2, "--in-place") == 0
+    marked = pixels(stack / "labels" / "synthetic") != 0
+    assert np.array_equal(marked, mask != 0)
+    assert np.array_equal(pixels(stack)[~marked], truth[~marked])
+
+
+@pytest.mark.parametrize("where", [HOLE[0], 4])
+def test_a_mask_with_nan_is_refused(data, mask, capsys, where):
+    unclear = mask.astype(np.float32)
+    unclear[where, 0, 0] = np.nan
+    tifffile.imwrite(data / "nan.tif", unclear)
+    before = pixels(data / "stack.zarr")
+    arguments = ["--mask", data / "nan.tif", "--in-place"]
+    assert flowinpaint("repair", data / "stack.zarr", *arguments) == 2
+    assert f"mask of section {where} contains NaN" in capsys.readouterr().err
+    assert np.array_equal(pixels(data / "stack.zarr"), before)

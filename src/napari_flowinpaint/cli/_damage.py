@@ -37,13 +37,23 @@ class Damage:
         self._section = section
 
     def read(self, z: int, box: Box | None = None) -> BoolImage:
-        """Return the damage of a section, or of a box of it: bool, True = damaged."""
+        """Return the damage of a section, or of a box of it: bool, True = damaged.
+
+        Raises
+        ------
+        InputError
+            If the mask is NaN somewhere: that could mean either.
+        """
         if isinstance(self._source, np.ndarray):
             box = box or Box.whole(self._shape[1:])
             if z != self._section:
                 return np.zeros(box.shape, dtype=bool)
-            return np.asarray(self._source[box.slices] != 0)
-        return np.asarray(self._source.read(z, box) != 0)
+            values = self._source[box.slices]
+        else:
+            values = self._source.read(z, box)
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise InputError(f"the mask of section {z} contains NaN; make it 0 or 1 everywhere.")
+        return np.asarray(values != 0)
 
 
 def open_damage(
@@ -59,7 +69,7 @@ def open_damage(
     ----------
     path
         What :func:`~napari_flowinpaint.core.stack.open_mask` opens; or, where exactly one
-        section is asked for, a single image (TIFF, PNG or 2-D zarr array) of its shape.
+        section is asked for, a single image of its shape (TIFF, PNG, zarr array or HDF5 dataset).
     shape
         (Z, Y, X) of the stack.
     sections
@@ -74,10 +84,12 @@ def open_damage(
     """
     from ..core.stack import open_mask
 
-    single = _read_image(Path(path))
+    single = _read_image(Path(path).expanduser(), dataset)
     if single is not None:
         return _single_section(single, path, shape, sections)
     volume = open_mask(path, dataset=dataset)
+    if volume.shape[0] == 1 < shape[0]:
+        return _single_section(volume.read(0), path, shape, sections)
     if volume.shape != shape:
         raise InputError(
             f"the mask {path} has the shape {volume.shape} but the stack has {shape}; "
@@ -108,8 +120,11 @@ def _single_section(
     return Damage(mask, shape, sections[0])
 
 
-def _read_image(path: Path) -> AnyImage | None:
+def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
+    from ..core.stack import split_hdf5
+
+    hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()
     try:
         if suffix == ".png":
@@ -121,8 +136,16 @@ def _read_image(path: Path) -> AnyImage | None:
             import tifffile
 
             with tifffile.TiffFile(path) as file:
-                single = len(file.series) == 1 and len(file.series[0].shape) == 2
-                return np.asarray(file.asarray()) if single else None
+                shape = file.series[0].shape
+                single = len(file.series) == 1 and set(shape[:-2]) <= {1}
+                return file.asarray().reshape(shape[-2:]) if single else None
+        if hdf5 is not None:
+            import h5py
+
+            with h5py.File(hdf5[0], "r") as container:
+                item = container.get(dataset or hdf5[1])
+                flat = isinstance(item, h5py.Dataset) and item.ndim == 2
+                return np.asarray(item[...]) if flat else None
         if (path / "zarr.json").is_file() or (path / ".zarray").is_file():
             import zarr
 

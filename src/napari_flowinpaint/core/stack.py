@@ -26,9 +26,17 @@ from ._zarr_reader import is_zarr_node, open_zarr
 from .errors import FlowInpaintError, InputError, StoreError
 from .types import AnyImage, Box, VoxelSize
 
-__all__ = ["Level", "Stack", "ZyxView", "contrast_polarity", "open_mask", "open_stack"]
+__all__ = [
+    "Level",
+    "Stack",
+    "ZyxView",
+    "contrast_polarity",
+    "open_mask",
+    "open_stack",
+    "split_hdf5",
+]
 
-_LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64")
+_LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")
 
 
 class Stack:
@@ -289,7 +297,7 @@ def open_mask(
     time: int | None = None,
     dataset: str | None = None,
 ) -> Stack:
-    """Open a mask or label volume: as :func:`open_stack`, but of any integer dtype or bool.
+    """Open a mask or label volume: as :func:`open_stack`, but of any number dtype or bool.
 
     Parameters
     ----------
