@@ -129,7 +129,7 @@ class LoadStack(QWidget):
         if messages:
             self.messages.tell(messages)
         else:
-            self.messages.say(f"{loaded.stack.name} is loaded")
+            self.messages.say(f"loaded {loaded.stack.name}")
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ChoiceNeeded):
