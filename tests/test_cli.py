@@ -451,8 +451,11 @@ def test_error_of_the_program_is_one_line(data):
     assert (process.returncode, out, error.count("\n")) == (2, "", 1)
 
 
-@pytest.mark.parametrize("section", DAMAGED)
-def test_interrupt_is_one_line(data, section):
+@pytest.mark.parametrize(
+    ("section", "number"),
+    [(DAMAGED[0], signal.SIGINT), (DAMAGED[1], signal.SIGINT), (DAMAGED[1], signal.SIGTERM)],
+)
+def test_interrupt_is_one_line(data, section, number):
     """Ctrl-C in the first section leaves all as it was, in the second it says what was written."""
     before = tree(data)
     slow = (
@@ -473,7 +476,7 @@ def test_interrupt_is_one_line(data, section):
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None, process.stderr.read()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     if section == DAMAGED[0]:

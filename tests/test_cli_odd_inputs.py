@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,3 +114,168 @@ def test_a_mask_with_nan_is_refused(data, mask, capsys, where):
     assert flowinpaint("repair", data / "stack.zarr", *arguments) == 2
     assert f"mask of section {where} contains NaN" in capsys.readouterr().err
     assert np.array_equal(pixels(data / "stack.zarr"), before)
+
+
+# ---- paths
+
+
+def repair(data: Path, *more: object, stack: object = "stack.zarr") -> int:
+    return flowinpaint("repair", data / str(stack), "--mask", data / "mask.tif", *more)
+
+
+@pytest.mark.parametrize(
+    ("option", "place"),
+    [
+        ("--report", "stack.zarr/zarr.json"),
+        ("--report", "stack.zarr/report.json"),
+        ("--report", "link.zarr/report.json"),
+        ("--report", "mask.tif"),
+        ("--report", "out.zarr"),
+        ("--report", "out.zarr/report.json"),
+        ("--output", "mask.zarr"),
+        ("--output", "mask.zarr/inside.zarr"),
+    ],
+)
+def test_nothing_that_is_read_is_written_over(data, mask, capsys, option, place):
+    zarr.create_array(str(data / "mask.zarr"), data=mask)
+    (data / "link.zarr").symlink_to(data / "stack.zarr")
+    used = data / ("mask.zarr" if option == "--output" else "mask.tif")
+    output = [] if option == "--output" else ["--output", data / "out.zarr"]
+    before = (data / "stack.zarr" / "zarr.json").read_bytes(), used.stat().st_mtime_ns
+    arguments = ["--mask", used, option, data / place, "--overwrite", *output]
+    assert flowinpaint("repair", data / "stack.zarr", *arguments) == 2
+    assert f"{place} would write into" in capsys.readouterr().err
+    assert before == ((data / "stack.zarr" / "zarr.json").read_bytes(), used.stat().st_mtime_ns)
+    assert not (data / "out.zarr").exists()
+
+
+def test_a_benchmark_table_does_not_replace_the_stack(data, truth, capsys):
+    tifffile.imwrite(data / "stack.tif", truth, photometric="minisblack")
+    stack = data / "stack.tif"
+    assert flowinpaint("benchmark", stack, "--output", stack) == 2
+    assert "would write into" in capsys.readouterr().err
+    assert np.array_equal(tifffile.imread(stack), truth)
+
+
+def test_a_report_that_may_not_be_replaced(data, capsys, monkeypatch):
+    report = data / "report.json"
+    report.write_text("earlier")
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda p, mode: (p, mode) != (report, os.W_OK) and allowed(p, mode)
+    )
+    assert repair(data, "--in-place", "--report", report) == 2
+    assert "may not write to this file" in capsys.readouterr().err
+    assert not (data / "stack.zarr" / "labels").exists(), "found out too late"
+    monkeypatch.undo()
+    assert repair(data, "--in-place", "--report", report) == 0
+    assert json.loads(report.read_text())["repaired"] == 1
+
+
+def test_paths_that_a_shell_left_empty(data, capsys, monkeypatch):
+    monkeypatch.chdir(data / "stack.zarr")
+    before = pixels(data / "stack.zarr")
+    for arguments in (
+        ["repair", "", "--mask", data / "mask.tif", "--in-place"],
+        ["repair", data / "stack.zarr", "--mask", "", "--in-place"],
+        ["repair", data / "stack.zarr", "--mask", data / "mask.tif", "--output", ""],
+        ["revert", ""],
+        ["history", " "],
+    ):
+        assert flowinpaint(*arguments) == 2
+        assert "empty" in capsys.readouterr().err
+    assert np.array_equal(pixels(data / "stack.zarr"), before)
+
+
+def test_an_output_that_is_a_link(data):
+    """Where the link leads is written, and replaced; the link stays."""
+    (data / "link.zarr").symlink_to(data / "real.zarr")
+    for more in ([], ["--overwrite"]):
+        assert repair(data, "--output", data / "link.zarr", *more) == 0
+        assert (data / "link.zarr").is_symlink()
+        assert np.count_nonzero(pixels(data / "real.zarr" / "labels" / "synthetic")) == 400
+    assert not list(data.glob(".*")), "something was left behind"
+
+
+def test_names_that_are_no_unicode(data, capfd):
+    name = os.fsdecode(b"caf\xe9.zarr")
+    try:
+        (data / name).mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert repair(data, "--output", data / name, "--overwrite") == 2, "no store to replace"
+    (data / name).rmdir()
+    assert repair(data, "--output", data / name) == 0
+    assert flowinpaint("history", data / name) == 0
+    assert flowinpaint("history", data / f"not-{name}") == 2
+    assert "committed" in capfd.readouterr().out
+
+
+# ---- streams and signals
+
+
+def program(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+    """Start the program in a process of its own."""
+    code = f"{before}\nfrom napari_flowinpaint.cli import main\nmain()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(command, **options)
+
+
+def repair_both(data: Path, mask: np.ndarray) -> list[object]:
+    mask[3, 5:20, 5:20] = 1
+    tifffile.imwrite(data / "mask.tif", mask, photometric="minisblack")
+    return ["repair", data / "stack.zarr", "--mask", data / "mask.tif"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_the_work_is_done_when_nobody_reads_the_output(data, mask):
+    with program(*repair_both(data, mask), "--in-place") as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+    assert np.array_equal(pixels(data / "stack.zarr" / "labels" / "synthetic") != 0, mask != 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_log_on_a_full_disk_does_not_stop_the_work(data, mask):
+    with (
+        Path("/dev/full").open("wb") as full,
+        program(*repair_both(data, mask), "--output", data / "o.zarr", stdout=full) as process,
+    ):
+        assert b"could not be printed" in process.stderr.read()
+        assert process.wait() == 0
+    assert np.array_equal(pixels(data / "o.zarr" / "labels" / "synthetic") != 0, mask != 0)
+
+
+def test_any_name_can_be_printed(data):
+    name = data / os.fsdecode(b"caf\xe9.zarr")
+    for encoding in ("utf-8", "ascii"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        with program("history", name, env=environment) as process:
+            told = process.stderr.read()
+            assert process.wait() == 2
+        assert told.startswith(b"flowinpaint: ")
+        assert b"does not exist" in told
+        assert told.count(b"\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_job_that_is_ended_leaves_no_half_copy(data, mask, number):
+    slow = (
+        "import time\n"
+        "from napari_flowinpaint.core import repair\n"
+        "def wait(*a, **k):\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "repair.repair_section = wait\n"
+    )
+    before = sorted(data.iterdir())
+    with program(*repair_both(data, mask), "--output", data / "o.zarr", before=slow) as process:
+        assert process.stdout.readline() == b"waiting\n"
+        assert len(list(data.glob(".*.partial"))) == 1
+        process.send_signal(getattr(signal, number))
+        assert process.stderr.read() == b"flowinpaint: interrupted.\n"
+        assert process.wait() == 130
+    assert sorted(data.iterdir()) == before

@@ -6,6 +6,7 @@ Here are the commands with their options; what they do is imported when one runs
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,16 @@ import typer
 from .. import __version__
 from ..core.errors import Cancelled, FlowInpaintError, RepairRefused
 from . import _help
-from ._console import BAD_INPUT, DONE, INTERRUPTED, NOT_ALL_DONE, complain, progress_bar, tell
+from ._console import (
+    BAD_INPUT,
+    DONE,
+    INTERRUPTED,
+    NOT_ALL_DONE,
+    complain,
+    progress_bar,
+    stop_cleanly,
+    tell,
+)
 
 app = typer.Typer(
     name="flowinpaint",
@@ -268,6 +278,11 @@ def main() -> None:
     import logging
     import warnings
 
+    if sys.argv[1:2] != ["demo"]:  # in a window Python would not get to see the signal
+        stop_cleanly()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may be no text
+            stream.reconfigure(errors="backslashreplace")
     if not sys.warnoptions:  # libraries' warnings are for developers: python -W default shows them
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

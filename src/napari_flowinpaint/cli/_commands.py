@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
-from ._parse import check_file, parse_sections
+from ._parse import check_apart, check_file, parse_sections
 from ._repair import NothingRepaired, RepairCommand, plan_repair, run_repair
 from ._report import RepairReport
 
@@ -148,6 +148,8 @@ def benchmark_stack(
     if device != "auto":
         device = resolve_device(device)
     stack = open_stack(path, **opening)
+    if output is not None:
+        check_apart(output, "--output", path, *([stack.group_path] if stack.group_path else []))
     for message in stack.messages:
         tell(f"note: {message}")
     with progress_bar("benchmark") as progress:
@@ -165,6 +167,6 @@ def benchmark_stack(
         )
     tell(table.to_text())
     if output is not None:
-        output.write_text(table.to_markdown() + "\n")
+        output.write_text(table.to_markdown() + "\n", encoding="utf-8")
         tell(f"written: {output}")
     return DONE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..core.types import Progress, no_progress
 
@@ -12,14 +14,33 @@ DONE, NOT_ALL_DONE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def tell(text: str) -> None:
-    """Print a result; tables and reports may be piped."""
-    print(text, flush=True)
+    """Print a result; tables and reports may be piped.
+
+    A reader that has gone (``… | head``) or a full disk is no reason to stop the work.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            complain(f"the output could not be printed ({error.strerror}); the work goes on.")
 
 
 def complain(message: object) -> None:
     """Say on one line of stderr what was wrong."""
     line = " ".join(str(message).split())
-    print(f"flowinpaint: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody listens
+        print(f"flowinpaint: {line}", file=sys.stderr, flush=True)
+
+
+def stop_cleanly() -> None:
+    """Treat the end of a batch system's time limit, or of the terminal, like Ctrl-C."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager

@@ -70,6 +70,8 @@ def check_file(path: Path, option: str) -> None:
     InputError
         If its folder does not exist or may not be written to, or it is a folder itself.
     """
+    if os.access(path, os.W_OK) and not path.is_dir():
+        return  # it is replaced; also a device, whose folder nobody may write to
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{option} {path}: the folder {folder} does not exist; make it first.")
@@ -77,3 +79,28 @@ def check_file(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: you may not write to {folder}; choose another folder.")
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder; name a file.")
+    if path.exists():
+        raise InputError(f"{option} {path}: you may not write to this file; choose another.")
+
+
+def check_apart(path: Path, option: str, *others: Path | str) -> None:
+    """Refuse to write over, into or around something that is read or written otherwise.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is one of ``others``, lies within it or holds it.
+    """
+    from ..core.stack import split_hdf5
+
+    new = _real(path)
+    for other in others:
+        hdf5 = split_hdf5(str(other))
+        old = _real(hdf5[0] if hdf5 else other)
+        if new == old or old in new.parents or new in old.parents:
+            raise InputError(f"{option} {path} would write into {other}; choose another place.")
+
+
+def _real(path: Path | str) -> Path:
+    """Return a path without links and dots; it need not lead to anything."""
+    return Path(os.path.realpath(Path(path).expanduser()))

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.errors import FlowInpaintError, InputError, RepairRefused, StoreError
 from ..core.types import Box, Progress, RepairOptions, SectionRepair, no_progress
 from ._damage import Damage, find_damaged, open_damage
-from ._parse import check_file, parse_sections
+from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
     from ..core.stack import Stack
@@ -120,7 +120,6 @@ def plan_repair(command: RepairCommand) -> Plan:
         If the stack or the mask cannot be read where the damage is.
     """
     from ..core.device import resolve_device
-    from ..core.export import check_target
     from ..core.methods import check_method
     from ..core.stack import open_stack
 
@@ -128,8 +127,6 @@ def plan_repair(command: RepairCommand) -> Plan:
     device = command.device
     if device != "auto":  # auto: the method chooses, and may never need torch
         device = resolve_device(device)
-    if command.report is not None:
-        check_file(command.report, "--report")
     stack = open_stack(
         command.stack,
         channel=command.channel,
@@ -137,13 +134,7 @@ def plan_repair(command: RepairCommand) -> Plan:
         dataset=command.dataset,
         voxel_size=command.voxel_size,
     )
-    if command.output is None:
-        if not stack.writable:
-            raise InputError(
-                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}"
-            )
-    else:
-        check_target(stack, command.output, overwrite=command.overwrite)
+    _check_places(command, stack)
     depth = stack.shape[0]
     sections = None if command.sections is None else parse_sections(command.sections, depth)
     damage = open_damage(command.mask, stack.shape, sections, dataset=command.mask_dataset)
@@ -151,6 +142,25 @@ def plan_repair(command: RepairCommand) -> Plan:
     for z, box in boxes.items():
         _check_pixels(stack, damage, z, box)
     return Plan(command, stack, damage, tuple(boxes), device)
+
+
+def _check_places(command: RepairCommand, stack: Stack) -> None:
+    """Refuse to write where it is impossible, or over what is read."""
+    from ..core.export import check_target
+
+    if command.output is None:
+        if not stack.writable:
+            raise InputError(
+                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}"
+            )
+    else:
+        check_target(stack, command.output, overwrite=command.overwrite)
+        check_apart(command.output, "--output", command.mask)
+    if command.report is not None:
+        places = [command.stack, command.mask, stack.group_path, command.output]
+        if not command.report.is_dir():  # which is another mistake
+            check_apart(command.report, "--report", *(place for place in places if place))
+        check_file(command.report, "--report")
 
 
 def _check_pixels(stack: Stack, damage: Damage, z: int, box: Box) -> None:

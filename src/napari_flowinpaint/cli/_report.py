@@ -81,7 +81,9 @@ class RepairReport:
             "failed": self.count("failed"),
             "sections": self.sections,
         }
-        path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+        path.write_text(
+            json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def _window(patch: Patch) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def save_ome_zarr(
     -----
     A process that is killed leaves a hidden folder ``.NAME.….partial`` that may be deleted.
     """
-    target = Path(path).expanduser().absolute()
+    target = _real(path)
     check_target(stack, target, overwrite=overwrite)
     # The hidden name is unique: two who save to the same place do not meet before the end.
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -114,14 +114,16 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
         If ``path`` exists, is the stack itself, or its folder does not exist or may not be
         written to.
     """
-    target = path.expanduser().absolute()
+    if path == Path():  # in a shell: a variable that is not set
+        raise InputError("the path to write to is empty; give one.")
+    target = _real(path)
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist; create it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"you may not write to {target.parent}; choose another folder.")
     if stack.path is not None:
-        source, new = stack.path.absolute().resolve(), target.resolve()
-        if source == new or new in source.parents or source in new.parents:
+        source = _real(stack.path)
+        if source == target or target in source.parents or source in target.parents:
             raise InputError(
                 f"{target} is the stack itself or a part of it; choose another name, or repair "
                 "in place."
@@ -132,6 +134,11 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
     if not (target.is_dir() and is_zarr_node(target)):
         raise InputError(f"{target} is not a zarr store and is not replaced; choose another name.")
+
+
+def _real(path: Path | str) -> Path:
+    """Return a path without links and dots; where a link leads is what is written or replaced."""
+    return Path(os.path.realpath(Path(path).expanduser()))
 
 
 @contextmanager
@@ -169,8 +176,9 @@ def _move(hidden: Path, target: Path) -> None:
 
 
 def _name(target: Path) -> str:
-    """Return the name of the image: the file's without its suffix."""
-    return target.name.removesuffix(".zarr").removesuffix(".ome") or target.name
+    """Return the name of the image: the file's without its suffix, made fit for JSON."""
+    name = os.fsencode(target.name).decode(errors="replace")
+    return name.removesuffix(".zarr").removesuffix(".ome") or name
 
 
 def _share(

@@ -348,6 +348,8 @@ def _read(
 ) -> tuple[Opened, Path | None]:
     """Find the reader for a path. Returns also the path as remembered by the stack."""
     path = path.removeprefix("file://")
+    if not path.strip():  # in a shell: a variable that is not set
+        raise InputError("the path of the stack or mask is empty; give one.")
     if re.match(r"^[a-z0-9+]{2,}://", path):
         return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
     where = Path(path).expanduser()
