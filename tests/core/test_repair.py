@@ -126,6 +126,14 @@ def test_damaged_neighbours_are_passed_over_and_alpha_follows(sample, mask):
     assert repair.patches[0].alpha == pytest.approx(2 / 3)
 
 
+def test_alpha_is_weighted_by_thickness(sample, mask):
+    thickness = [40.0] * 7
+    thickness[Z + 1] = 120.0
+    stack = Stack.from_array(damaged(sample, mask))
+    repair = repair_section(stack, Z, mask, thickness=thickness)
+    assert repair.patches[0].alpha == pytest.approx(40 / (40 + 80))
+
+
 def test_damage_of_a_neighbour_in_the_halo_does_not_show(sample, mask):
     hurt = damaged(sample, mask)
     hurt[Z - 1, 200:240, 120:200] = 255
@@ -224,6 +232,7 @@ def test_bad_requests_say_what_to_do(sample, mask):
         ({"method": "magic"}, "unknown method"),
         ({"options": RepairOptions(max_gap=0)}, "max_gap"),
         ({"options": RepairOptions(halo=0)}, "halo"),
+        ({"thickness": [40, 40]}, "2 thicknesses are given for 7 sections"),
     ]
     for changes, message in cases:
         arguments = {"z": Z, "mask": mask, **changes}

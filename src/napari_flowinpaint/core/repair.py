@@ -7,8 +7,8 @@ each other share one), so the cost follows the damage and not the size of the se
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,7 @@ def repair_section(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    thickness: Sequence[float] | None = None,
     method: str = "auto",
     device: str = "auto",
     options: RepairOptions | None = None,
@@ -65,6 +66,9 @@ def repair_section(
         (Y, X) bool, True = damaged, to be replaced.
     masks
         Tells the damage of *other* sections, so that damaged neighbours are passed over.
+    thickness
+        Thickness of every section of the stack, any unit, where it is known; alpha is weighted
+        by it. All alike by default.
     method
         Name of a method, or ``"auto"``.
     device
@@ -90,8 +94,10 @@ def repair_section(
     Cancelled
         ``progress`` asked for it.
     """
-    options = options or RepairOptions()
-    _check_request(stack, z, mask, method, options)
+    job = _Job(
+        stack, z, mask, masks or no_masks, thickness, method, device, options or RepairOptions()
+    )
+    _check(job)
     progress(0.0, f"section {z}: looking at the mask")
     groups = list(_windows_of(mask))
     patches = []
@@ -101,9 +107,7 @@ def repair_section(
         def report(fraction: float, message: str, number: int = number) -> None:
             progress((number + fraction) / len(groups), message)
 
-        patch, weights = _repair_window(
-            stack, z, mask, damage, components, masks or no_masks, method, device, options, report
-        )
+        patch, weights = _repair_window(job, damage, components, report)
         patches.append(patch)
         if weights is not None:
             digests.add(weights)
@@ -113,32 +117,47 @@ def repair_section(
         shape=(stack.shape[1], stack.shape[2]),
         dtype=np.dtype(stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(patches, digests, options),
+        provenance=_provenance(patches, digests, job.options),
     )
 
 
-def _check_request(
-    stack: Stack, z: int, mask: BoolImage, method: str, options: RepairOptions
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of :func:`repair_section`."""
+
+    stack: Stack
+    z: int
+    mask: BoolImage
+    masks: Masks
+    thickness: Sequence[float] | None
+    method: str
+    device: str
+    options: RepairOptions
+
+
+def _check(job: _Job) -> None:
     """Refuse what cannot be a valid request, before anything is read."""
-    check_method(method)
-    if not 0 <= z < stack.shape[0]:
+    check_method(job.method)
+    depth, height, width = job.stack.shape
+    if not 0 <= job.z < depth:
+        raise InputError(f"section {job.z} does not exist; the stack has sections 0 to {depth - 1}")
+    if job.mask.shape != (height, width):
         raise InputError(
-            f"section {z} does not exist; the stack has sections 0 to {stack.shape[0] - 1}"
-        )
-    if mask.shape != tuple(stack.shape[1:]):
-        raise InputError(
-            f"the mask is {mask.shape} but the section is {tuple(stack.shape[1:])}; "
+            f"the mask is {job.mask.shape} but the section is {(height, width)}; "
             "give a mask of the section's shape (Y, X)"
         )
-    if mask.dtype != np.bool_:
-        raise InputError(f"the mask is {mask.dtype}; give a bool mask, True where damaged")
-    if options.max_gap < 1:
-        raise InputError(f"max_gap is {options.max_gap}; it must be at least 1")
-    if options.halo is not None and options.halo < 1:
-        raise InputError(f"halo is {options.halo}; it must be at least 1 pixel")
-    if not mask.any():
-        raise InputError(f"the mask of section {z} is empty; paint the damage first")
+    if job.mask.dtype != np.bool_:
+        raise InputError(f"the mask is {job.mask.dtype}; give a bool mask, True where damaged")
+    if job.thickness is not None and len(job.thickness) != depth:
+        raise InputError(
+            f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
+        )
+    if job.options.max_gap < 1:
+        raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
+    if job.options.halo is not None and job.options.halo < 1:
+        raise InputError(f"halo is {job.options.halo}; it must be at least 1 pixel")
+    if not job.mask.any():
+        raise InputError(f"the mask of section {job.z} is empty; paint the damage first")
 
 
 def _windows_of(mask: BoolImage) -> Iterator[tuple[Box, IntImage]]:
@@ -197,26 +216,15 @@ def _group_components(labels: IntImage, count: int) -> IntImage:
 
 
 def _repair_window(
-    stack: Stack,
-    z: int,
-    section_mask: BoolImage,
-    damage: Box,
-    components: IntImage,
-    masks: Masks,
-    method_name: str,
-    device: str,
-    options: RepairOptions,
-    progress: Progress,
+    job: _Job, damage: Box, components: IntImage, progress: Progress
 ) -> tuple[Patch, str | None]:
     """Repair the components inside ``damage``; return the patch and the weights' checksum."""
     started = time.perf_counter()
-    progress(0.0, f"section {z}: reading the neighbours")
-    neighbours = _find_both(stack, z, damage, components > 0, options.max_gap, masks)
-    method = _method_for(method_name, neighbours, z, options.max_gap)
-    window, raw, placed = _read_window(
-        stack, z, section_mask, damage, components, masks, method, options, neighbours
-    )
-    repair = method.repair(window, options, device, progress)
+    progress(0.0, f"section {job.z}: reading the neighbours")
+    neighbours = _find_both(job, damage, components > 0)
+    method = _method_for(job, neighbours)
+    window, raw, placed = _read_window(job, damage, components, method, neighbours)
+    repair = method.repair(window, job.options, job.device, progress)
     patch = Patch(
         box=window.box,
         components=placed,
@@ -234,67 +242,60 @@ def _repair_window(
     return patch, method.weights_sha256
 
 
-def _find_both(
-    stack: Stack, z: int, damage: Box, mask: BoolImage, max_gap: int, masks: Masks
-) -> tuple[int | None, int | None]:
+def _find_both(job: _Job, damage: Box, mask: BoolImage) -> tuple[int | None, int | None]:
     """Return the section numbers of the usable neighbours before and after."""
     before, after = (
-        find_neighbour(stack, z, damage, mask, step, max_gap, masks) for step in (-1, 1)
+        find_neighbour(job.stack, job.z, damage, mask, step, job.options.max_gap, job.masks)
+        for step in (-1, 1)
     )
     return before, after
 
 
-def _method_for(
-    name: str, neighbours: tuple[int | None, int | None], z: int, max_gap: int
-) -> Method:
+def _method_for(job: _Job, neighbours: tuple[int | None, int | None]) -> Method:
     """Return the method for the neighbours at hand, or refuse with the reason."""
     usable = sum(n is not None for n in neighbours)
-    method = choose_method(name, usable)
+    method = choose_method(job.method, usable)
     if method is not None:
         return method
     found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
     raise RepairRefused(
-        f"section {z} has {found} within {max_gap} section(s), too few for method '{name}'; "
-        "permit a larger gap (max_gap) or choose another method"
+        f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
+        f"'{job.method}'; permit a larger gap (max_gap) or choose another method"
     )
 
 
 def _read_window(
-    stack: Stack,
-    z: int,
-    section_mask: BoolImage,
+    job: _Job,
     damage: Box,
     components: IntImage,
-    masks: Masks,
     method: Method,
-    options: RepairOptions,
     neighbours: tuple[int | None, int | None],
 ) -> tuple[Window, AnyImage, IntImage]:
     """Read a window with its halo; return it, the raw pixels and the placed components."""
-    halo = method.halo(damage) if options.halo is None else options.halo
-    box = damage.expand(halo, section_mask.shape)
+    halo = method.halo(damage) if job.options.halo is None else job.options.halo
+    box = damage.expand(halo, job.mask.shape)
     placed = np.zeros(box.shape, dtype=np.int32)
     placed[damage.within(box)] = components
-    raw = stack.read(z, box)
+    raw = job.stack.read(job.z, box)
     section = raw.astype(np.float32)
-    intact = ~section_mask[box.slices]
+    intact = ~job.mask[box.slices]
     if not np.isfinite(section[intact]).all():
         raise InputError(
-            f"section {z} contains NaN or infinite values outside the mask; "
+            f"section {job.z} contains NaN or infinite values outside the mask; "
             "mask them or replace them first"
         )
-    previous, following = (read_neighbour(stack, n, box, masks) for n in neighbours)
+    previous, following = (read_neighbour(job.stack, n, box, job.masks) for n in neighbours)
     window = Window(
-        z=z,
+        z=job.z,
         box=box,
         section=section,
         mask=placed > 0,
         intact=intact,
         previous=previous,
         following=following,
-        alpha=axial_position(z, *neighbours),
-        value_range=stack.value_range,
-        voxel_size=stack.voxel_size,
+        alpha=axial_position(job.z, *neighbours, job.thickness),
+        value_range=job.stack.value_range,
+        voxel_size=job.stack.voxel_size,
     )
     return window, raw, placed
 
