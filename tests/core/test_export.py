@@ -204,6 +204,27 @@ def test_pixels_another_program_changed_are_copied_as_they_are(tmp_path: Path) -
     np.testing.assert_array_equal(label_arrays(path)[0][1] > 0, mask)
 
 
+@pytest.mark.parametrize("job", ["first", "write", "revert"])
+def test_a_stack_that_is_repaired_while_it_is_copied(tmp_path: Path, job: str) -> None:
+    """The copy would show pixels that it does not mark."""
+    stack = open_stack(write_ngff(tmp_path / "a.zarr", volume((3, 60, 60))))
+    if job != "first":
+        write_back(stack, make_repair(stack, 2, disc((60, 60), 30, 30, 9)))
+
+    def progress(fraction: float, message: str) -> None:
+        if message.startswith("copied section 1"):
+            another = open_stack(tmp_path / "a.zarr")
+            if job == "revert":
+                revert(another)
+            else:
+                write_back(another, make_repair(another, 1, disc((60, 60), 20, 20, 9)))
+
+    with pytest.raises(StoreError, match="another process"):
+        save_ome_zarr(stack, tmp_path / "out.zarr", progress=progress)
+    assert left_behind(tmp_path) == ["a.zarr"]
+    save_ome_zarr(stack, tmp_path / "out.zarr")
+
+
 # --- complete or absent ---------------------------------------------------------------------
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from ._apply import bits, overlay
 from ._entries import Entry, Place
 from ._footprints import paste_originals
-from ._journal import FOLDER, Journal
+from ._journal import Journal
+from .errors import StoreError
 from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 
 if TYPE_CHECKING:
@@ -35,18 +36,35 @@ class EarlierRepairs:
         self._stack = stack
         self._touched: dict[int, list[Entry]] = {}
         self._live: list[Entry] = []
+        self._journal: Journal | None = None
         if stack.group_path is None or not stack.levels[0].is_zarr:
             return
-        folder = stack.group_path / stack.levels[0].path
-        if not (folder / FOLDER).is_dir():
-            return
-        journal = Journal(folder)
+        self._journal = journal = Journal(stack.group_path / stack.levels[0].path)
         journal.scan()
+        self._found = [(entry.id, entry.state) for entry in journal.entries]
         axes = stack.levels[0].axes
         for entry in [*journal.unfinished, *(e for e in journal.entries if e.live)]:
             if entry.header.layout.axes == axes:
                 self._touched.setdefault(entry.z, []).append(entry)
         self._live = [e for e in journal.entries if e.live and e.header.layout.axes == axes]
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on if the stack was written to since: synthetic pixels may be unmarked.
+
+        Raises
+        ------
+        StoreError
+            If there are other repairs than there were, or other states.
+        """
+        if self._journal is None:
+            return
+        now = Journal(self._journal.data)
+        now.scan()
+        if [(entry.id, entry.state) for entry in now.entries] != self._found:
+            raise StoreError(
+                f"{self._stack.path} was repaired or reverted by another process while it was "
+                "copied; nothing was saved: try again when that has finished."
+            )
 
     def __len__(self) -> int:
         return len(self._live)
@@ -58,7 +76,11 @@ class EarlierRepairs:
         entries = self._touched.get(z, ())
         if entries:
             section = section.copy()
-            paste_originals(section, entries, 0, whole)
+            try:
+                paste_originals(section, entries, 0, whole)
+            except StoreError:  # an entry that was reverted meanwhile has no pixels any more
+                self.check_unchanged()
+                raise
             for entry in entries:
                 entry.forget_pixels()
         return section

@@ -202,6 +202,7 @@ def _copy(stack: Stack, earlier: EarlierRepairs, path: Path, name: str, progress
             section = _halve(section, array.shape[1:])
             array[z] = section
         progress((z + 1) / depth, f"copied section {z + 1} of {depth}")
+    earlier.check_unchanged()
 
 
 def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
