@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import http.server
 import os
 import pickle
@@ -309,6 +310,35 @@ def test_imagej_hyperstack_and_time(tmp_path: Path) -> None:
     stack = open_stack(tmp_path / "b.tif")
     assert_same(stack, pixels[:, 0, 0])
     assert "read as z" in stack.messages[0]
+
+
+def test_sections_that_a_file_calls_channels(tmp_path: Path) -> None:
+    """What tifffile makes of a stack for ImageJ when nobody tells it the axes."""
+    pixels = volume((8, 20, 30))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True)
+    stack = open_stack(tmp_path / "a.tif")
+    assert_same(stack, pixels)
+    assert stack.messages == ("The file calls its sections channels (CYX); they are read as z.",)
+    tifffile.imwrite(tmp_path / "b.tif", pixels[:3], imagej=True)
+    for path, chosen in (("b.tif", None), ("a.tif", 1)):
+        with pytest.raises(InputError, match="no z"):
+            open_stack(tmp_path / path, channel=chosen)
+
+
+@pytest.mark.filterwarnings("error")
+def test_tiff_files_are_closed(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", volume((3, 20, 30)), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "b.tif", volume((2, 2, 20, 30)), metadata={"axes": "CZYX"})
+    stack = open_stack(tmp_path / "a.tif")
+    file = stack.levels[0].source._series.parent.filehandle
+    stack.read(1)
+    assert not file.closed
+    del stack
+    gc.collect()
+    assert file.closed
+    with pytest.raises(InputError, match="channel"):
+        open_stack(tmp_path / "b.tif")
+    gc.collect()  # an open file would warn now
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -878,16 +908,16 @@ def test_view_for_viewers(tmp_path: Path) -> None:
 
 
 def test_masks_may_have_other_dtypes(tmp_path: Path) -> None:
-    for dtype in ("bool", "uint8", "int32", "uint64"):
+    for dtype in ("bool", "uint8", "int32", "uint64", "float64"):
         pixels = volume((3, 20, 30), dtype)
         zarr.save_array(str(tmp_path / f"{dtype}.zarr"), pixels)
         assert_same(open_mask(tmp_path / f"{dtype}.zarr"), pixels)
     assert open_stack(tmp_path / "uint8.zarr").dtype == np.uint8
     with pytest.raises(InputError, match="bool, which is not supported"):
         open_stack(tmp_path / "bool.zarr")
-    zarr.save_array(str(tmp_path / "double.zarr"), np.zeros((3, 20, 30)))
-    with pytest.raises(InputError, match="float64"):
-        open_mask(tmp_path / "double.zarr")
+    zarr.save_array(str(tmp_path / "complex.zarr"), np.zeros((3, 20, 30), "complex64"))
+    with pytest.raises(InputError, match="complex64"):
+        open_mask(tmp_path / "complex.zarr")
 
 
 def test_value_range() -> None:

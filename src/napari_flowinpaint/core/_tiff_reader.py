@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class TiffPages(Planes):
         self.shape = axes.shape(series.shape)
         self.dtype = np.dtype(series.dtype)
         self._series = series
+        weakref.finalize(self, series.parent.close)  # tifffile leaves that to the caller
         self._lock = threading.Lock()
         # Where all planes lie one behind the other, without compression (also the planes of a
         # large ImageJ file, which has one page only).
@@ -142,17 +144,11 @@ def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None
             "with several sections, or a folder with one image per section."
         )
     found = stacks[0]
-    if found.dtype is None:
-        raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
-    names, messages = _tiff_axes(found)
-    axes = resolve_axes(names, found.shape, what=str(path), channel=channel, time=time)
-    if axes.zyx[1:] != (found.ndim - 2, found.ndim - 1):
-        raise InputError(
-            f"{path} has its axes in the order {found.axes}; save it with Y and X last."
-        )
-    pages = TiffPages(found, axes)
-    if not pages.complete:
-        raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
+    try:
+        pages, messages = _open_pages(path, found, channel, time)
+    except InputError:
+        file.close()
+        raise
     return Opened(
         kind="tiff",
         name=path.name.partition(".")[0],
@@ -163,16 +159,43 @@ def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None
     )
 
 
-def _tiff_axes(series: Any) -> tuple[list[str], tuple[str, ...]]:
-    """Name the axes of a series; an axis of unknown meaning, or time, may be z."""
+def _open_pages(
+    path: Path, series: Any, channel: int | None, time: int | None
+) -> tuple[TiffPages, tuple[str, ...]]:
+    """Return the sections of a series, and what there is to say about them."""
+    if series.dtype is None:
+        raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
+    names, messages = _tiff_axes(series, channel is None)
+    axes = resolve_axes(names, series.shape, what=str(path), channel=channel, time=time)
+    if axes.zyx[1:] != (series.ndim - 2, series.ndim - 1):
+        raise InputError(
+            f"{path} has its axes in the order {series.axes}; save it with Y and X last."
+        )
+    pages = TiffPages(series, axes)
+    if not pages.complete:
+        raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
+    return pages, messages
+
+
+#: Axes that are z where a file has no z, and what it calls them: unknown, pages, frames
+#: (ImageJ's default for a stack), channels (tifffile's default for ImageJ).
+_STAND_INS = {"q": "", "i": "", "t": "time points", "c": "channels"}
+#: From how many channels on they must be sections.
+_MANY_CHANNELS = 5
+
+
+def _tiff_axes(series: Any, any_channel: bool) -> tuple[list[str], tuple[str, ...]]:
+    """Name the axes of a series; an axis of unknown meaning, time or channels may be z."""
     names = [a.lower() for a in series.axes]
     if "z" in names:
         return names, ()
-    for candidate in ("q", "i", "t"):  # unknown, pages, frames: ImageJ's default for a stack
-        if candidate in names and series.shape[names.index(candidate)] > 1:
-            names[names.index(candidate)] = "z"
-            told = f"The file calls its sections time points ({series.axes}); they are read as z."
-            return names, (told,) if candidate == "t" else ()
+    for name, told in _STAND_INS.items():
+        fewest = _MANY_CHANNELS if name == "c" else 2
+        for axis, size in enumerate(series.shape):
+            if names[axis] == name and size >= fewest and (name != "c" or any_channel):
+                names[axis] = "z"
+                message = f"The file calls its sections {told} ({series.axes}); they are read as z."
+                return names, (message,) if told else ()
     return names, ()
 
 
