@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_flowinpaint.core.neighbours import axial_position, find_neighbour, no_masks
+from napari_flowinpaint.core.neighbours import (
+    axial_position,
+    find_neighbour,
+    no_masks,
+    read_neighbour,
+)
 from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box
 
@@ -60,6 +65,28 @@ def test_a_section_that_does_not_cover_the_hole_is_passed_over():
     mask = np.zeros(BOX.shape, dtype=bool)
     mask[:10] = True
     assert find_neighbour(Stack.from_array(pixels), 4, BOX, mask, 1, 5, no_masks) == 6
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_contrast_over_the_whole_range_is_no_blank(dtype: str):
+    """The range of int16 does not fit into int16."""
+    info = np.iinfo(dtype) if dtype != "float32" else np.finfo("float16")
+    pixels = np.full((9, 32, 32), info.min, dtype)
+    pixels[:, ::2] = info.max
+    assert find(Stack.from_array(pixels), 4, 1) == 5
+
+
+@pytest.mark.filterwarnings("error")
+def test_garbage_in_floats_does_not_guide():
+    pixels = np.asarray(stack_of().array).astype(np.float32)
+    pixels[5, 10, 10] = 1e30
+    pixels[3, 0, 0] = -3e38
+    stack = Stack.from_array(pixels)
+    assert find(stack, 4, 1) == 6
+    previous = read_neighbour(stack, 3, Box(0, 0, 32, 32), no_masks)
+    assert previous is not None
+    assert not previous.valid[0, 0]
+    assert abs(previous.image).max() <= 255
 
 
 def test_the_gap_is_limited():

@@ -25,6 +25,15 @@ Masks = Callable[[int, Box], BoolImage]
 _MARGIN = 16
 
 
+#: Grey values beyond this are no grey values: in float32 their squares do not add up.
+_LARGEST = 1e12
+
+
+def is_grey(image: AnyImage) -> BoolImage:
+    """Return where pixels are numbers to compute with: not NaN, not infinite, not absurd."""
+    return np.abs(image.astype(np.float32, copy=False)) < _LARGEST
+
+
 def no_masks(z: int, box: Box) -> BoolImage:
     """Say that no other section is damaged."""
     return np.zeros(box.shape, dtype=bool)
@@ -72,7 +81,7 @@ def read_neighbour(stack: Stack, z: int | None, box: Box, masks: Masks) -> Neigh
     if z is None:
         return None
     image = stack.read(z, box).astype(np.float32)
-    valid = np.isfinite(image) & ~masks(z, box)
+    valid = is_grey(image) & ~masks(z, box)
     image[~valid] = image[valid].mean()
     return Neighbour(z, image, valid)
 
@@ -84,9 +93,9 @@ def is_usable(image: AnyImage, mask: BoolImage) -> bool:
     constant there. Either would paint a flat patch.
     """
     under = image[mask]
-    if not np.isfinite(under).all() or np.ptp(image) == 0:
+    if not is_grey(under).all() or image.min() == image.max():
         return False
-    return under.size < 16 or bool(np.ptp(under) > 0)
+    return under.size < 16 or bool(under.min() < under.max())
 
 
 def axial_position(

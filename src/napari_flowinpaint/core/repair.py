@@ -17,7 +17,7 @@ import numpy as np
 from .. import __version__
 from .errors import InputError, RepairRefused
 from .methods import Method, check_method, choose_method
-from .neighbours import Masks, axial_position, find_neighbour, no_masks, read_neighbour
+from .neighbours import Masks, axial_position, find_neighbour, is_grey, no_masks, read_neighbour
 from .types import (
     AnyImage,
     BoolImage,
@@ -279,9 +279,9 @@ def _read_window(
     raw = job.stack.read(job.z, box)
     section = raw.astype(np.float32)
     intact = ~job.mask[box.slices]
-    if not np.isfinite(section[intact]).all():
+    if not is_grey(section[intact]).all():
         raise InputError(
-            f"section {job.z} contains NaN or infinite values outside the mask; "
+            f"section {job.z} contains NaN or infinite values (or above 1e12) outside the mask; "
             "mask them or replace them first"
         )
     previous, following = (read_neighbour(job.stack, n, box, job.masks) for n in neighbours)
