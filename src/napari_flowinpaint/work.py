@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core.errors import InputError
-from .core.types import BoolImage, Box, Progress, RepairRequest, SectionRepair, VoxelSize
+from .core.types import (
+    BoolImage,
+    Box,
+    Progress,
+    RepairRequest,
+    SectionRepair,
+    VoxelSize,
+    no_progress,
+)
 from .review import Review, find_components
 
 if TYPE_CHECKING:
@@ -257,7 +265,8 @@ def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Writ
     from .core.writeback import write_back
 
     ids = write_back(stack, selected, progress=progress)
-    return replace(written(stack, progress=progress), ids=ids)
+    # from here on it is too late to cancel
+    return replace(written(stack), ids=ids)
 
 
 def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
@@ -265,10 +274,10 @@ def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
     from .core import writeback
 
     ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
-    return replace(written(stack, progress=progress), ids=ids)
+    return replace(written(stack), ids=ids)
 
 
-def written(stack: Stack, *, progress: Progress) -> Written:
+def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     """Return the repairs that are in a stack; none where nothing can be written."""
     if not stack.writable or stack.group_path is None:
         return Written((), (), ())
@@ -289,11 +298,9 @@ def save(
     """Save a stack with its accepted repairs as OME-Zarr and open the result."""
     from .core.export import save_ome_zarr
 
-    def writing(fraction: float, message: str) -> None:
-        progress(0.95 * fraction, message)
-
-    save_ome_zarr(stack, path, repairs=tuple(repairs), progress=writing)
-    return load(str(path), progress=lambda fraction, message: progress(0.95, message))
+    save_ome_zarr(stack, path, repairs=tuple(repairs), progress=progress)
+    # from here on it is too late to cancel
+    return load(str(path), progress=no_progress)
 
 
 def list_devices(*, progress: Progress) -> tuple[str, ...]:

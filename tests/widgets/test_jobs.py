@@ -61,7 +61,6 @@ def test_a_cancelled_job_stops_early(qtbot, runner, answers):
 
     start(runner, answers, work)
     assert began.wait(5)
-    assert runner.can_cancel("job")
     runner.cancel("job")
     qtbot.waitUntil(lambda: bool(answers), timeout=2000)
     assert answers[0][0] == "failed"
@@ -75,14 +74,6 @@ def test_a_job_that_ends_in_spite_of_a_cancel_counts_as_cancelled(qtbot, runner,
     go.set()
     qtbot.waitUntil(lambda: bool(answers), timeout=2000)
     assert isinstance(answers[0][1], Cancelled)
-
-
-def test_work_that_must_end_is_not_cancelled(qtbot, runner, answers):
-    start(runner, answers, steps, 20, cancellable=False)
-    assert not runner.can_cancel("job")
-    runner.cancel("job")
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
-    assert answers == [("done", 20, True)]
 
 
 def test_a_new_job_of_a_kind_replaces_the_old_one(qtbot, runner, answers):
@@ -139,3 +130,35 @@ def test_stop_waits_for_the_threads_and_delivers_nothing(qtbot, runner, answers)
     assert not answers
     start(runner, answers, steps, 1)
     assert not runner.is_running(), "nothing starts any more"
+
+
+def test_work_that_is_written_is_told_even_if_cancelled_at_the_last_moment(qtbot, runner, answers):
+    wrote, go_on = threading.Event(), threading.Event()
+
+    def work(*, progress):
+        progress(0.5, "writing")
+        wrote.set()
+        go_on.wait(5)
+        return "written"
+
+    start(runner, answers, work, lasting=True)
+    assert wrote.wait(5)
+    runner.cancel("job")
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(answers), timeout=5000)
+    assert answers == [("done", "written", True)]
+
+
+def test_work_that_writes_is_not_replaced(qtbot, runner, answers):
+    go_on = threading.Event()
+
+    def work(answer, *, progress):
+        go_on.wait(5)
+        return answer
+
+    start(runner, answers, work, "first", lasting=True)
+    start(runner, answers, work, "second", lasting=True)
+    go_on.set()
+    qtbot.waitUntil(lambda: not runner.is_running(), timeout=5000)
+    qtbot.wait(50)
+    assert answers == [("done", "first", True)]

@@ -47,8 +47,8 @@ class Job:
         Kind of work; a new job of a kind replaces the one that runs.
     done, failed
         Called in the GUI thread with the result or the exception.
-    cancellable
-        Whether :meth:`JobRunner.cancel` stops it.
+    lasting
+        Whether it changes something that outlives it, see :meth:`JobRunner.start`.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Job:
         name: str,
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
-        cancellable: bool,
+        lasting: bool,
     ) -> None:
         self.name = name
         self.done = done
         self.failed = failed
-        self.cancellable = cancellable
+        self.lasting = lasting
         self.cancelled = threading.Event()
 
 
@@ -104,7 +104,7 @@ class JobRunner(QObject):
         *args: Any,
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
-        cancellable: bool = True,
+        lasting: bool = False,
         **keywords: Any,
     ) -> None:
         """Run ``work(*args, progress=..., **keywords)`` in a thread.
@@ -119,14 +119,18 @@ class JobRunner(QObject):
             Called in the GUI thread with what ``work`` returned.
         failed
             Called in the GUI thread with the exception; ``Cancelled`` if it was cancelled.
-        cancellable
-            False for work that has to come to its end once begun.
+        lasting
+            True for work that writes: once it is done it cannot be cancelled any more, so its
+            answer is delivered even if Cancel came at the last moment, and a second job of
+            its kind does not replace it but is ignored.
         """
         if self._stopped:
             return
         if name in self._jobs:
+            if self._jobs[name].lasting:
+                return
             self._jobs[name].cancelled.set()
-        job = Job(name, done, failed, cancellable)
+        job = Job(name, done, failed, lasting)
         self._jobs[name] = job
         self._pool.submit(self._run, job, work, args, keywords)
         self.changed.emit()
@@ -149,7 +153,7 @@ class JobRunner(QObject):
 
         def report(fraction: float, message: str) -> None:
             nonlocal last
-            if job.cancelled.is_set() and job.cancellable:
+            if job.cancelled.is_set():
                 raise Cancelled("cancelled; nothing was changed")
             now = time.monotonic()
             if now - last >= _INTERVAL and not self._stopped:
@@ -163,7 +167,7 @@ class JobRunner(QObject):
         if self._stopped or self._jobs.get(job.name) is not job:
             return
         del self._jobs[job.name]
-        if error is None and job.cancelled.is_set() and job.cancellable:
+        if error is None and job.cancelled.is_set() and not job.lasting:
             error = Cancelled("cancelled; nothing was changed")
         try:
             if error is not None:
@@ -179,10 +183,6 @@ class JobRunner(QObject):
         """Return whether a job of one of these kinds (of any, without names) is running."""
         return any(name in self._jobs for name in names) if names else bool(self._jobs)
 
-    def can_cancel(self, *names: str) -> bool:
-        """Return whether one of these kinds of jobs is running and may be cancelled."""
-        return any(name in self._jobs and self._jobs[name].cancellable for name in names)
-
     def cancel(self, *names: str) -> None:
         """Ask jobs to stop; they answer ``failed(Cancelled)``."""
         for name in names:
@@ -192,8 +192,8 @@ class JobRunner(QObject):
     def stop(self) -> None:
         """Cancel everything and wait until all threads are done; nothing is delivered any more.
 
-        A write that has begun is rolled back, unless it is not cancellable. Called when the dock
-        or the viewer closes: a thread that outlives the application would abort the process.
+        A write that has begun is rolled back. Called when the dock or the viewer closes: a
+        thread that outlives the application would abort the process.
         """
         self._stopped = True
         for job in self._jobs.values():

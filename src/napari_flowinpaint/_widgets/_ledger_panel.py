@@ -97,8 +97,9 @@ class LedgerPanel(QGroupBox):
             self.session.finish_revert(image, stack, chosen.id, written)
             self.messages.tell(f"section {chosen.z}: the original pixels are back")
 
+        failed = self.messages.fail
         self.jobs.start(
-            "revert", work.revert, stack, chosen.id, done=done, failed=self.messages.fail
+            "revert", work.revert, stack, chosen.id, done=done, failed=failed, lasting=True
         )
 
     @guarded
@@ -132,6 +133,7 @@ class LedgerPanel(QGroupBox):
             [item.repair for item in kept],
             done=done,
             failed=self.messages.fail,
+            lasting=True,
         )
 
     def _show_saved(

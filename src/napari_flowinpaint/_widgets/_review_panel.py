@@ -186,7 +186,10 @@ class ReviewPanel(QGroupBox):
                 f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"
             )
 
-        self.jobs.start("accept", work.accept, stack, repair, done=done, failed=self.messages.fail)
+        failed = self.messages.fail
+        self.jobs.start(
+            "accept", work.accept, stack, repair, done=done, failed=failed, lasting=True
+        )
 
     # ---- state
 

@@ -169,7 +169,7 @@ class RepairSection(QWidget):
 
     def _show_jobs(self) -> None:
         running = self.jobs.is_running(*_SHOWN)
-        self.cancel_button.setEnabled(self.jobs.can_cancel(*_SHOWN))
+        self.cancel_button.setEnabled(running)
         if not running:
             self.progress.setValue(0)
 
