@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
+from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.core.types import Box, RepairOptions, SectionRepair
+from napari_flowinpaint.core.writeback import revert, write_back
 
 Z = 3
 
@@ -124,6 +128,25 @@ def test_damaged_neighbours_are_passed_over_and_alpha_follows(sample, mask):
     repair = repair_section(Stack.from_array(damaged(sample, mask)), Z, mask, masks=masks)
     assert repair.patches[0].neighbours == (Z - 2, Z + 1)
     assert repair.patches[0].alpha == pytest.approx(2 / 3)
+
+
+def test_synthetic_pixels_guide_nothing(sample, mask, tmp_path):
+    """Repairing section after section gives what repairing all at once gives."""
+    stack = open_stack(save_ome_zarr(Stack.from_array(sample), tmp_path / "a.zarr"))
+    neighbour, beside = np.roll(mask, 10), np.roll(mask, 90, axis=1)
+    alone = repair_section(stack, Z, mask)
+    assert alone.patches[0].neighbours == (Z - 1, Z + 1)
+    found = []
+    for value in (0, 255):  # what the others were repaired with
+        for z, where in ((Z + 1, neighbour), (Z, beside)):
+            repair = repair_section(stack, z, where)
+            patches = (replace(p, result=np.full_like(p.result, value)) for p in repair.patches)
+            write_back(stack, replace(repair, patches=tuple(patches)))
+        found.append(repair_section(stack, Z, mask, masks=lambda z, box: np.zeros(box.shape, bool)))
+        revert(stack)
+    assert found[0].patches[0].neighbours == (Z - 1, Z + 2)
+    assert np.array_equal(*(whole(repair, sample[Z]) for repair in found))
+    assert np.array_equal(whole(repair_section(stack, Z, mask), sample[Z]), whole(alone, sample[Z]))
 
 
 def test_alpha_is_weighted_by_thickness(sample, mask):

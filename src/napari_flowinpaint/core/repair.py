@@ -18,6 +18,7 @@ from .. import __version__
 from .errors import InputError, RepairRefused
 from .methods import Method, check_method, choose_method
 from .neighbours import Masks, axial_position, find_neighbour, is_grey, no_masks, read_neighbour
+from .synthetic import marks_of
 from .types import (
     AnyImage,
     BoolImage,
@@ -65,7 +66,8 @@ def repair_section(
     mask
         (Y, X) bool, True = damaged, to be replaced.
     masks
-        Tells the damage of *other* sections, so that damaged neighbours are passed over.
+        Tells the damage of *other* sections, so that damaged neighbours are passed over. Pixels
+        that are marked as synthetic already guide nothing either, whatever the section.
     thickness
         Thickness of every section of the stack, any unit, where it is known; alpha is weighted
         by it. All alike by default.
@@ -94,8 +96,17 @@ def repair_section(
     Cancelled
         ``progress`` asked for it.
     """
+    marks = marks_of(stack) or no_masks
     job = _Job(
-        stack, z, mask, masks or no_masks, thickness, method, device, options or RepairOptions()
+        stack,
+        z,
+        mask,
+        marks if masks is None else _either(marks, masks),
+        marks,
+        thickness,
+        method,
+        device,
+        options or RepairOptions(),
     )
     _check(job)
     progress(0.0, f"section {z}: looking at the mask")
@@ -129,10 +140,16 @@ class _Job:
     z: int
     mask: BoolImage
     masks: Masks
+    marks: Masks
     thickness: Sequence[float] | None
     method: str
     device: str
     options: RepairOptions
+
+
+def _either(first: Masks, second: Masks) -> Masks:
+    """Return the damage that one of two tells of."""
+    return lambda z, box: first(z, box) | second(z, box)
 
 
 def _check(job: _Job) -> None:
@@ -278,7 +295,7 @@ def _read_window(
     placed[damage.within(box)] = components
     raw = job.stack.read(job.z, box)
     section = raw.astype(np.float32)
-    intact = ~job.mask[box.slices]
+    intact = ~(job.mask[box.slices] | job.marks(job.z, box))
     if not is_grey(section[intact]).all():
         raise InputError(
             f"section {job.z} contains NaN or infinite values (or above 1e12) outside the mask; "

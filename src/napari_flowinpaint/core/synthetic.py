@@ -30,6 +30,9 @@ from .errors import StoreError
 if TYPE_CHECKING:
     import zarr
 
+    from .stack import Stack
+    from .types import BoolImage, Box
+
 Labels = tuple[Level, ...]
 
 #: Name of the label image.
@@ -91,6 +94,29 @@ def open_labels(
     for group in (folder.parent, root) if levels[0].path else ():
         _consolidate(group, folder, scratch)
     return labels
+
+
+def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
+    """Return what tells which pixels of a stack are synthetic, None where none are marked.
+
+    Returns
+    -------
+    callable or None
+        ``marks(z, box)`` is (H, W) bool, True where a repair was written.
+    """
+    import zarr
+
+    image = stack.levels[0]
+    if stack.group_path is None or not image.is_zarr:
+        return None
+    folder = label_folder(stack.group_path, stack.levels) / "0"
+    if not folder.is_dir():
+        return None
+    array = zarr.open_array(folder, mode="r")
+    if array.shape != image.source.shape:
+        return None  # somebody else's, as writing will tell
+    level = Level(array, image.axes)
+    return lambda z, box: np.asarray(level.read(z, box) != 0)
 
 
 def _open(folder: Path, levels: tuple[Level, ...], scratch: Path) -> Labels:
