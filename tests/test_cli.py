@@ -547,3 +547,5 @@ def test_parse_numbers_and_names():
     with pytest.raises(InputError, match="--fractions"):
         parse_numbers("0.1;0.3", "--fractions")
     assert parse_names("flow, mean,") == ("flow", "mean")
+    with pytest.raises(InputError, match="names nothing"):
+        parse_names(" ,")

@@ -241,6 +241,19 @@ def test_an_existing_store_is_kept_unless_asked(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == ["out.zarr"]
 
 
+def test_a_store_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    stack = Stack.from_array(volume((2, 8, 8)))
+
+    def progress(fraction: float, message: str) -> None:
+        if message.startswith("copied section 1"):
+            save_ome_zarr(Stack.from_array(volume((3, 8, 8))), tmp_path / "out.zarr")
+
+    with pytest.raises(InputError, match="exists by now"):
+        save_ome_zarr(stack, tmp_path / "out.zarr", progress=progress)
+    assert open_stack(tmp_path / "out.zarr").shape == (3, 8, 8)
+    assert left_behind(tmp_path) == ["out.zarr"]
+
+
 def test_an_existing_store_outlives_a_failed_overwrite(tmp_path: Path) -> None:
     first = volume((2, 20, 30))
     path = save_ome_zarr(Stack.from_array(first), tmp_path / "out.zarr")

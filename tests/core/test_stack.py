@@ -608,6 +608,16 @@ def test_refused_in_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "pipe.tif", "pipe.h5"):
+        if name != "pipe":
+            (tmp_path / name).symlink_to(tmp_path / "pipe")
+        with pytest.raises(InputError, match="neither a file nor a folder"):
+            open_stack(tmp_path / name)
+
+
 def test_damaged_group_metadata(tmp_path: Path) -> None:
     path = write_ngff(tmp_path / "a.zarr", volume((3, 20, 30)))
     (path / "zarr.json").write_text('{"zarr_format": 3, "node')

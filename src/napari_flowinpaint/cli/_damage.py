@@ -127,6 +127,8 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
     hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()
     try:
+        if suffix in (".png", ".tif", ".tiff") and not path.is_file():
+            return None
         if suffix == ".png":
             from PIL import Image
 

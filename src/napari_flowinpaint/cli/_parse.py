@@ -58,8 +58,17 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Return the names in ``flow,mean``."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return the names in ``flow,mean``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise InputError(f"'{text}' names nothing; write names separated by commas.")
+    return names
 
 
 def check_file(path: Path, option: str) -> None:

@@ -96,7 +96,7 @@ def save_ome_zarr(
         _copy(stack, earlier, hidden, _name(target), _share(progress, repairs, earlier))
         _paste(hidden, earlier, repairs, progress)
         progress(1.0, f"saving {target.name}")  # the last moment to cancel
-        _move(hidden, target)
+        _move(hidden, target, overwrite)
     return target
 
 
@@ -160,8 +160,10 @@ def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
         raise
 
 
-def _move(hidden: Path, target: Path) -> None:
+def _move(hidden: Path, target: Path, overwrite: bool) -> None:
     """Give the finished store its name; an old one goes only when the new one is there."""
+    if not overwrite and target.exists():  # somebody else was faster
+        raise InputError(f"{target} exists by now; choose another name or ask to overwrite it.")
     if not target.exists():
         hidden.rename(target)
         return

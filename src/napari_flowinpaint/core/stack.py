@@ -382,8 +382,10 @@ def _is_hdf5(path: Path) -> bool:
 
 def _must_exist(path: Path) -> None:
     """Refuse a path that leads nowhere, naming how far it leads."""
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return
+    if path.exists():  # a pipe would be waited for
+        raise InputError(f"{path} is neither a file nor a folder; give a file.")
     parent = next((p for p in path.parents if p.exists()), None)
     told = parent is not None and (parent != path.parent or is_zarr_node(parent))
     hint = f" ({parent} exists)" if told else ""
