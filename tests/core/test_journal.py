@@ -249,6 +249,24 @@ def test_an_entry_of_a_newer_version(store: Path) -> None:
         history(open_stack(store))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize("name", ["s:", "s\\", "section é 0 ", "..s", "C:s"])
+def test_levels_of_any_name_can_be_reverted(tmp_path: Path, name: str) -> None:
+    pixels = random_pixels(np.random.default_rng(1), (3, 30, 30), "uint8")
+    store = write_store(tmp_path / "a.zarr", pixels, LAYOUT)
+    before = level_arrays(store)
+    text = (store / "zarr.json").read_text()
+    for number in "01":
+        (store / f"s{number}").rename(store / f"{name}{number}")
+        text = text.replace(f'"path": "s{number}"', f'"path": {json.dumps(name + number)}')
+    (store / "zarr.json").write_text(text)
+    stack = open_stack(store)
+    write_back(stack, make_repair(stack, 1, np.eye(30, dtype=bool)))
+    assert [entry.id for entry in history(open_stack(store))] == [1]
+    assert revert(open_stack(store)) == (1,)
+    assert all(map(np.array_equal, level_arrays(store), before))
+
+
 @pytest.mark.parametrize("path", ["s2", "../s1", "s0/../../other.zarr/s1"])
 def test_only_levels_of_the_stack_are_written_to(store: Path, tmp_path: Path, path: str) -> None:
     """A journal that names another array, even one of the right shape, does not reach it."""

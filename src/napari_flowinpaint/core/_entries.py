@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -341,8 +341,8 @@ def _parse_axes(record: Any) -> Axes:
 def _parse_level(record: Any) -> LevelRecord:
     """Check and convert one level."""
     path = record["path"]
-    parts = PurePosixPath(path).parts
-    if PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path or ":" in path:
+    local = PurePath(path)  # a drive is one on Windows only; elsewhere ":" is a letter
+    if local.anchor or ".." in local.parts:
         raise ValueError(f"{path!r} leads out of the store")
     depth, height, width = (_integer(n) for n in record["shape"])
     z, y, x = (float(n) for n in record["scale"])
