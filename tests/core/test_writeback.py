@@ -902,6 +902,15 @@ def test_provenance_is_plain_json(scene: Scene) -> None:
     assert history(scene.stack)[0].provenance.neighbours == (0, 2)
 
 
+def test_what_the_journal_could_not_read_back_is_not_written(scene: Scene) -> None:
+    repair = scene.repair()
+    odd = replace(repair, provenance=replace(repair.provenance, mask_pixels=-1))
+    with pytest.raises(StoreError, match="-1 is not a number"):
+        write_back(scene.stack, odd)
+    scene.expected.check(scene.path)
+    assert history(open_stack(scene.path)) == ()
+
+
 def test_rules_are_kept_once_they_were_found(tmp_path: Path) -> None:
     rule = pyramid.Rule("nearest", offset=(0, 1, 0))
     scene = Scene(tmp_path, Layout(rule=rule, factors=((1, 2, 2), (2, 2, 2))))

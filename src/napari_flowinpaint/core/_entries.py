@@ -258,10 +258,18 @@ class Entry:
 
 
 def write_entry(folder: Path, header: Header, pieces: tuple[Piece, ...]) -> None:
-    """Write an entry into the new folder ``folder``, durably."""
+    """Write an entry into the new folder ``folder``, durably.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the entry could not be read back: pixels must not depend on it.
+    """
+    record = json.dumps(_header_record(header), indent=1, default=_plain)
+    _parse_header(json.loads(record))
     durable.make_folder(folder)
     with durable.new_file(folder / "entry.json") as file:
-        file.write(json.dumps(_header_record(header), indent=1, default=_plain).encode())
+        file.write(record.encode())
     arrays: dict[str, AnyImage] = {}
     for number, piece in enumerate(pieces):
         arrays[f"new-{number}"] = piece.new
