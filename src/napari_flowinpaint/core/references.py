@@ -193,6 +193,12 @@ class Hypothesis:
     damaged: BoolImage
 
 
+#: What makes hypotheses: :func:`hypothesise`, or a method's own with the same arguments.
+Source = Callable[
+    [FloatImage, BoolImage, list[Guide], list[Flow], Callable[[float], None]], list[Hypothesis]
+]
+
+
 def hypothesise(
     section: FloatImage,
     known: BoolImage,

@@ -7,7 +7,6 @@ and threads that wait for each other cost more than they bring.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..networks.joint import SIZES, JointConfig, JointNet
+from ..networks.joint_weights import save_joint
 from ..types import Progress, no_progress
 from .data import StackSpec, Triplets
 from .log import Log
@@ -281,18 +281,3 @@ def _ready(net: JointNet, device: str) -> JointNet:
     """Return the network on a device, channels last."""
     # torch's type stubs lack the memory format
     return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def save_joint(path: Path, net: JointNet, training: dict[str, Any]) -> None:
-    """Write weights in half precision with their hyper-parameters, complete or not at all."""
-    from safetensors.torch import save_file
-
-    tensors = {k: v.detach().half().cpu().contiguous() for k, v in net.state_dict().items()}
-    metadata = {
-        "network": "joint",
-        "config": json.dumps(net.config.to_dict()),
-        "training": json.dumps(training),
-    }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
-    partial.replace(path)
