@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..networks.joint import gaussian
+from ..networks._layers import gaussian
 from ..types import AnyImage, BoolImage
 from .masks import training_mask
 

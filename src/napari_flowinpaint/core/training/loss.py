@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks.joint import LOW_PASS, JointOutput, gaussian, warp
+from ..networks._layers import gaussian, warp
+from ..networks.joint import LOW_PASS, JointOutput
 from .data import Batch
 
 #: Weight of intact pixels, relative to damaged ones: 1 / lambda_c.
