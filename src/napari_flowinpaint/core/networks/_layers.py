@@ -102,7 +102,7 @@ class _BandedProducts(torch.autograd.Function):
         ours, theirs = ctx.saved_tensors
         height, count, block, _ = ours.shape
         side = theirs.shape[0] - height + 1
-        to_ours, to_theirs = torch.zeros_like(ours), torch.zeros_like(theirs)
+        to_ours, to_theirs = ours.new_zeros(ours.shape), theirs.new_zeros(theirs.shape)
         products = ours.new_zeros((height, count, block, block + side - 1))
         band = _band(products, side)
         flat = products.flatten(0, 1)
@@ -146,3 +146,35 @@ def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Se
         nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
         nn.LeakyReLU(0.1),
     )
+
+
+def hide(section: Tensor, mask: Tensor) -> Tensor:
+    """Return the section with zeros (the mean of its intact pixels) where it is damaged."""
+    return torch.where(mask > 0.5, torch.zeros((), device=section.device), section)
+
+
+def pad_mask(mask: Tensor, multiple: int) -> Tensor:
+    """Pad a mask (1 = damaged) as :func:`pad_to` pads its image; what was padded is damaged."""
+    height, width = mask.shape[-2:]
+    damaged = (mask > 0.5).float()
+    return F.pad(damaged, (0, -width % multiple, 0, -height % multiple), value=1.0)
+
+
+def intact_statistics(section: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation, (B, 1, 1, 1) each, of the intact pixels.
+
+    Networks see ``(image - mean) / deviation``: one channel, zero mean, unit variance, and no
+    knowledge of what the mask hides. A section without intact pixels has mean 0, deviation 1.
+
+    Parameters
+    ----------
+    section, mask
+        (B, 1, H, W); the mask is 1 or True where damaged.
+    """
+    intact = mask <= 0.5
+    count = intact.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1)
+    zero = torch.zeros((), device=section.device)
+    mean = torch.where(intact, section, zero).sum(dim=(1, 2, 3), keepdim=True) / count
+    off = torch.where(intact, section - mean, zero)
+    deviation = (off.square().sum(dim=(1, 2, 3), keepdim=True) / count).sqrt()
+    return mean, torch.where(deviation > 1e-3, deviation, torch.ones_like(deviation))
