@@ -7,13 +7,13 @@ import pytest
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.filters import fine_scales
 from napari_flowinpaint.core.fusion import (
     Fusion,
     close_seam,
     rehearsal_holes,
     ridge,
 )
-from napari_flowinpaint.core.filters import fine_scales
 from napari_flowinpaint.core.grain import add_grain
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
 
@@ -32,7 +32,7 @@ def test_unknown_methods_are_named_with_the_known_ones():
 
 
 def test_auto_needs_enough_neighbours():
-    assert choose_method("auto", 2).name == "flow"
+    assert choose_method("auto", 1).name == "flow"
     assert choose_method("auto", 0) is None
     assert choose_method("flow", 0) is None
 

@@ -204,6 +204,64 @@ def benchmark(
     )
 
 
+@app.command(help=_help.TRAIN, short_help="Train the learned method on your own stacks")
+def train(
+    stacks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STACK[@SECTIONS[@SPACINGS]]...",
+            help="Stacks to train on, for example a.tif@0-15 or isotropic.tif@@2-7",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="WEIGHTS.safetensors", help="Weights", show_default=False)
+    ],
+    validate: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Held-out stack or sections, written as STACK; may be repeated"),
+    ] = None,
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Time limit; the schedule is shortened to fit"),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Length of the schedule")] = 20_000,
+    every: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0,
+            help="Minutes (steps without --minutes) between validations; 5 (500) by default",
+        ),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="WEIGHTS.state.safetensors", help="Go on from this checkpoint"),
+    ] = None,
+    size: Annotated[str, typer.Option(help="small or base")] = "small",
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step")] = 3,
+    crop: Annotated[int, typer.Option(min=32, help="Side of the samples, pixels")] = 256,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
+) -> int:
+    """Train."""
+    from ._train import train_weights
+
+    return train_weights(
+        stacks,
+        validate or [],
+        output,
+        minutes=minutes,
+        steps=steps,
+        every=every,
+        resume=resume,
+        size=size,
+        batch=batch,
+        crop=crop,
+        device=device,
+        seed=seed,
+    )
+
+
 @app.command(help=_help.DEMO, short_help="Repair a synthetic stack and show it")
 def demo(
     folder: Annotated[

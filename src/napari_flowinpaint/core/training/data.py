@@ -176,10 +176,7 @@ class Triplets:
     def __init__(self, specs: Sequence[StackSpec], size: int, seed: int) -> None:
         self.size = size
         self.seed = seed
-        self._stacks = [(spec, _views(spec)) for spec in specs]
-        for spec, views in self._stacks:
-            if not views or min(views[0].shape[1:]) < size:
-                raise InputError(f"{spec.path} is smaller than the crops of {size} pixels")
+        self._stacks = [(spec, _views(spec, size)) for spec in specs]
 
     def batch(self, step: int, count: int) -> Batch:
         """Return the batch of one step; the same step gives the same batch."""
@@ -249,13 +246,16 @@ class Triplets:
         return (truth, known.float(), *neighbours, *valid, torch.tensor(alpha).float()[None])
 
 
-def _views(spec: StackSpec) -> list[AnyImage]:
-    """Return a stack cut along its axial axis, or along all three."""
+def _views(spec: StackSpec, size: int) -> list[AnyImage]:
+    """Return a stack cut along its axial axis, or along all three that leave room for crops."""
     pixels = spec.read()
-    if not spec.isotropic:
-        return [pixels]
-    views = [pixels, pixels.transpose(1, 0, 2), pixels.transpose(2, 0, 1)]
-    return [view for view in views if len(view) > 2 * min(spec.spacings)]
+    views = [pixels]
+    if spec.isotropic:
+        views += [pixels.transpose(1, 0, 2), pixels.transpose(2, 0, 1)]
+    views = [v for v in views if min(v.shape[1:]) >= size and len(v) > 2 * min(spec.spacings)]
+    if not views:
+        raise InputError(f"{spec.path} is smaller than the crops of {size} pixels")
+    return views
 
 
 def _distances(spec: StackSpec, depth: int, rng: np.random.Generator) -> tuple[int, int]:

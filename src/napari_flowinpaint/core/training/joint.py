@@ -249,12 +249,12 @@ class _Run:
         averaged = _ready(JointNet(self.net.config), self.device)
         averaged.load_state_dict(self.average.values)
         averaged.eval()
-        report = Report(-math.inf, math.nan, math.nan, ())
+        report = Report(math.nan, math.nan, math.nan, ())
         if self.cases:
             with self._autocast():
                 report = validate(averaged, self.cases, self.device)
         if not self.cases or report.structure > self.best:
-            self.best = report.structure
+            self.best = report.structure if self.cases else self.best
             save_joint(self.output, averaged, self._describe(report))
         numbers = {
             "step": self.step,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Log:
         kept = []
         if resume is not None and path.exists():
             with path.open(newline="") as file:
-                kept = [row for row in csv.reader(file) if row and row[0].isdigit()]
-            kept = [row for row in kept if int(row[0]) <= resume]
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume]
+            kept = [[row.get(column, "nan") for column in self.columns] for row in rows]
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([self.columns, *kept])
 
@@ -60,7 +61,7 @@ def plot(path: Path) -> str:
 
 def _panel(top: int, title: str, steps: list[float], curves: dict[str, list[float]]) -> list[str]:
     """Draw one panel with its axes' ends and curves."""
-    values = [v for curve in curves.values() for v in curve]
+    values = [v for curve in curves.values() for v in curve if math.isfinite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span, last = max(high - low, 1e-9), max([*steps, 1.0])
     left, right = _MARGIN, _WIDTH - _MARGIN
@@ -77,6 +78,7 @@ def _panel(top: int, title: str, steps: list[float], curves: dict[str, list[floa
         places = [
             (left + s / last * (right - left), bottom - (v - low) / span * (bottom - ceiling))
             for s, v in zip(steps, curve, strict=True)
+            if math.isfinite(v)
         ]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')

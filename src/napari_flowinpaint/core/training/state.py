@@ -80,7 +80,7 @@ def read_numbers(path: Path) -> dict[str, Any]:
             numbers = json.loads((file.metadata() or {})["training"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of a training ({error})") from None
-    if not isinstance(numbers, dict):
+    if not isinstance(numbers, dict) or not {"step", "seconds", "best", "config"} <= set(numbers):
         raise InputError(f"{path} is not a checkpoint of a training")
     return numbers
 
