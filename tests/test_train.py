@@ -8,7 +8,7 @@ import tifffile
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
-from napari_flowinpaint.core.networks.joint_weights import load_joint
+from napari_flowinpaint.core.networks.weights import load_network
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_train_writes_weights_log_and_checkpoint(stack, tmp_path, capsys):
     assert "2 steps" in said
     assert "best structure PSNR" in said
     assert f"written: {output}" in said
-    assert load_joint(output).config == SIZES["small"]
+    assert load_network(output)[0].config == SIZES["small"]
     state = tmp_path / "mine.state.safetensors"
     assert run(["train", str(stack), *options, "--steps", "3", "--resume", str(state)]) == 0
     assert "3 steps" in capsys.readouterr().out
@@ -46,7 +46,10 @@ def test_train_writes_weights_log_and_checkpoint(stack, tmp_path, capsys):
         (["STACK@4-9", "--output", "w.safetensors"], "only 6 sections"),
         (["STACK", "--output", "w.safetensors", "--crop", "512"], "smaller than the crops"),
         (["STACK", "--output", "w.safetensors", "--size", "giant"], "unknown size"),
-        (["STACK", "--output", "w.safetensors", "--crop", "32", "--resume", "STACK"], "not a checkpoint"),
+        (
+            ["STACK", "--output", "w.safetensors", "--crop", "32", "--resume", "STACK"],
+            "not a checkpoint",
+        ),
     ],
 )
 def test_bad_requests_are_one_line(stack, tmp_path, monkeypatch, capsys, arguments, message):

@@ -12,8 +12,8 @@ from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.networks import released
-from napari_flowinpaint.core.networks.joint_weights import save_joint
 from napari_flowinpaint.core.networks.registration import Registration
+from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions
@@ -24,7 +24,7 @@ def weights(tmp_path, monkeypatch):
     """Untrained weights with a right card, where the method looks for them."""
     monkeypatch.setattr(released, "weights_directory", lambda: tmp_path)
     path = tmp_path / released.JOINT
-    save_joint(path, lively(), {})
+    save_network(path, lively(), {})
     write_card(path)
     return path
 

@@ -13,7 +13,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import Cancelled, InputError
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
-from napari_flowinpaint.core.networks.joint_weights import load_joint
+from napari_flowinpaint.core.networks.weights import load_network
 from napari_flowinpaint.core.training import data as data_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.joint import Plan, train_joint
@@ -182,7 +182,7 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path):
         [spec], [held_out], output, plan(steps=150, every=75, rate=3e-3, batch=4, decay=0.95)
     )
     chosen = cases([held_out])
-    found = validate(load_joint(output), chosen)
+    found = validate(load_network(output)[0], chosen)
     assert found.structure > validate_mean(chosen).structure + 1.5
     assert found.structure == pytest.approx(outcome.best, abs=0.2)
     with output.with_suffix(".csv").open() as file:
@@ -194,7 +194,7 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path):
 
 
 def _weights(path):
-    return load_joint(path).state_dict()
+    return load_network(path)[0].state_dict()
 
 
 def test_same_seed_same_weights_and_resumed_is_uninterrupted(stack, tmp_path):

@@ -17,14 +17,14 @@ pixels, order ``(dy, dx)``: ``target(x) = source(x + flow(x))``.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ._config import Config
 from ._layers import conv, correlate, enlarge, gaussian, warp
 
 #: Width, in pixels, of the low-pass the fusion may choose.
@@ -32,7 +32,7 @@ LOW_PASS = 2.0
 
 
 @dataclass(frozen=True)
-class JointConfig:
+class JointConfig(Config):
     """Hyper-parameters of :class:`JointNet`; they travel in the weights file.
 
     Parameters
@@ -53,35 +53,12 @@ class JointConfig:
     fusion: tuple[int, ...] = (32, 48)
 
     def __post_init__(self) -> None:
-        for name in ("channels", "radii", "fusion"):
-            values = getattr(self, name)
-            if not isinstance(values, (tuple, list)) or not all(
-                isinstance(v, int) and 0 < v <= 1024 for v in values
-            ):
-                raise InputError(f"the network's '{name}' must be positive whole numbers")
-            object.__setattr__(self, name, tuple(values))
-        if len(self.radii) != len(self.channels) - 1 or len(self.fusion) != 2 or not self.radii:
+        self._widths("channels", 2, 7)
+        self._widths("radii", 1, 6)
+        self._widths("fusion", 2, 2)
+        self._whole("hidden", 1, 512)
+        if len(self.radii) != len(self.channels) - 1 or max(self.radii) > 16:
             raise InputError("the network's numbers of levels do not fit together")
-        if not isinstance(self.hidden, int) or not 0 < self.hidden <= 1024:
-            raise InputError("the network's 'hidden' must be a positive whole number")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> JointConfig:
-        """Return the configuration that :meth:`to_dict` described.
-
-        Raises
-        ------
-        InputError
-            Where ``values`` describes no such network.
-        """
-        try:
-            return cls(**values)
-        except TypeError:
-            raise InputError("the network's description has unknown entries") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return asdict(self)
 
     @property
     def multiple(self) -> int:

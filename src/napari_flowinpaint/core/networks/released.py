@@ -1,4 +1,4 @@
-"""The weights that come with the package, each checked against the checksum in its card."""
+"""The weights the learned method runs with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .weights import checked_digest, weights_directory
+from .weights import checked_digest, load_network, weights_directory
 
 if TYPE_CHECKING:
     from .joint import JointNet
@@ -32,10 +32,11 @@ def load_released(path: Path, device: str) -> tuple[JointNet, str]:
     """
     import torch
 
-    from .joint_weights import load_joint
+    from .joint import JointNet
 
     digest = checked_digest(path)
-    net = load_joint(path).eval()
+    net, _ = load_network(path, architecture="joint")
+    assert isinstance(net, JointNet)
     # torch's type stubs lack the memory format
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net, digest

@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..networks.joint import SIZES, JointConfig, JointNet
-from ..networks.joint_weights import save_joint
+from ..networks.weights import save_network
 from ..types import Progress, no_progress
 from .data import StackSpec, Triplets
 from .log import Log
@@ -255,7 +255,7 @@ class _Run:
                 report = validate(averaged, self.cases, self.device)
         if not self.cases or report.structure > self.best:
             self.best = report.structure if self.cases else self.best
-            save_joint(self.output, averaged, self._describe(report))
+            save_network(self.output, averaged, self._describe(report))
         numbers = {
             "step": self.step,
             "seconds": self.seconds,
