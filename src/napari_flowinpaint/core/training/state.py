@@ -55,7 +55,7 @@ def save_state(
     """
     from safetensors.torch import save_file
 
-    tensors = {f"net.{k}": v.detach().contiguous() for k, v in net.named_parameters()}
+    tensors = {f"net.{k}": v.detach().contiguous() for k, v in net.state_dict().items()}
     tensors |= {f"ema.{k}": v.contiguous() for k, v in average.values.items()}
     for number, entry in optimizer.state_dict()["state"].items():
         for name, value in entry.items():
@@ -100,7 +100,7 @@ def load_state(
     tensors = load_file(path)
     names = [name for name, _ in net.named_parameters()]
     try:
-        net.load_state_dict({name: tensors[f"net.{name}"] for name in names})
+        net.load_state_dict({name: tensors[f"net.{name}"] for name in net.state_dict()})
         average.values = {name: tensors[f"ema.{name}"] for name in names}
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():

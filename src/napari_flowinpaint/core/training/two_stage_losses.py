@@ -94,6 +94,8 @@ class VggFeatures(nn.Module):
 
     _BLOCKS = ((0, 2), (5, 7), (10, 12, 14))
     _WIDTHS = (64, 128, 256)
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, path: Path) -> None:
         super().__init__()
