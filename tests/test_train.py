@@ -59,3 +59,43 @@ def test_bad_requests_are_one_line(stack, tmp_path, monkeypatch, capsys, argumen
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
+    from napari_flowinpaint.core.networks.discriminator import SIZES as DISCRIMINATORS
+    from napari_flowinpaint.core.networks.discriminator import DiscriminatorConfig
+    from napari_flowinpaint.core.networks.inpainting import (
+        PAPER_SIZES,
+        InpaintingConfig,
+        PaperConfig,
+    )
+    from napari_flowinpaint.core.networks.refined_reference import RefinedReferenceConfig
+
+    refined = RefinedReferenceConfig((4, 6), 1, (6,), (6,))
+    monkeypatch.setitem(PAPER_SIZES, "small", PaperConfig(refined, InpaintingConfig((4, 8))))
+    monkeypatch.setitem(DISCRIMINATORS, "small", DiscriminatorConfig((4,)))
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    options = ["--steps", "1", "--crop", "32", "--batch", "1"]
+    assert run(["train", str(stack), *options, "--network", "reference", "--output", str(one)]) == 0
+    inpainting = ["train", str(stack), *options, "--network", "inpainting", "--output", str(two)]
+    assert run([*inpainting, "--refined", str(one), "--ablation", "aggregation"]) == 0
+    assert not load_network(two)[0].config.inpainting.aggregation
+    assert run(inpainting) == 2
+    assert "needs the weights of the first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--network", "other"], "unknown --network"),
+        (["--network", "inpainting", "--ablation", "all"], "unknown --ablation"),
+        (["--fine-tune"], "need --network inpainting"),
+        (["--vgg", "vgg.pth"], "--vgg needs"),
+        (["--network", "reference", "--vgg", "vgg.pth"], "cannot be read as VGG16"),
+    ],
+)
+def test_options_of_the_paper_that_do_not_fit(stack, tmp_path, capsys, options, message):
+    output = tmp_path / "w.safetensors"
+    arguments = ["train", str(stack), "--output", str(output), "--crop", "32", *options]
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -237,6 +237,30 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.state.safetensors", help="Go on from this checkpoint"),
     ] = None,
+    network: Annotated[
+        str,
+        typer.Option(help="joint, or a stage of the paper's: reference, then inpainting"),
+    ] = "joint",
+    refined: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="WEIGHTS.safetensors", help="Of the reference stage, for the inpainting stage"
+        ),
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train the reference along in the inpainting stage")
+    ] = False,
+    ablation: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Leave out in the inpainting stage: references, refinement, aggregation or "
+            "adversary; may be repeated"
+        ),
+    ] = None,
+    vgg: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="VGG16's weights for the perceptual loss of the paper"),
+    ] = None,
     size: Annotated[str, typer.Option(help="small or base")] = "small",
     batch: Annotated[int, typer.Option(min=1, help="Samples per step")] = 3,
     crop: Annotated[int, typer.Option(min=32, help="Side of the samples, pixels")] = 256,
@@ -244,7 +268,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
 ) -> int:
     """Train."""
-    from ._train import train_weights
+    from ._train import paper_options, train_weights
 
     return train_weights(
         stacks,
@@ -259,6 +283,7 @@ def train(
         crop=crop,
         device=device,
         seed=seed,
+        paper=paper_options(network, refined, fine_tune, ablation or [], vgg),
     )
 
 

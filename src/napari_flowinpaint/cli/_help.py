@@ -79,6 +79,11 @@ Spacings other than 1 say that a stack is isotropic and imitates thicker section
 Examples:
   flowinpaint train a.tif@0-15 --validate a.tif@16-19 --output mine.safetensors --minutes 60
   flowinpaint train fib.tif@@2-7 --output mine.safetensors --resume mine.state.safetensors
+
+\b
+The networks as in the paper are trained in two stages; 'repair' does not use them:
+  flowinpaint train a.tif --network reference --output one.safetensors
+  flowinpaint train a.tif --network inpainting --refined one.safetensors --output two.safetensors
 """
 
 DEMO = """\
