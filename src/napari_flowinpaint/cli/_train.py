@@ -39,7 +39,8 @@ def train_weights(
     from ..core.device import resolve_device
     from ..core.training.data import StackSpec
 
-    specs = [[StackSpec.parse(text) for text in texts] for texts in (stacks, held_out)]
+    ours = [StackSpec.parse(text) for text in stacks]
+    kept = [StackSpec.parse(text) for text in held_out]
     how: dict[str, Any] = {
         "size": size,
         "steps": steps,
@@ -58,11 +59,11 @@ def train_weights(
         if paper is None:
             from ..core.training.joint import Plan, train_joint
 
-            outcome = train_joint(*specs, output, Plan(**how), **settings)
+            outcome = train_joint(ours, kept, output, Plan(**how), **settings)
         else:
             from ..core.training.two_stage import TwoStagePlan, train_two_stage
 
-            outcome = train_two_stage(*specs, output, TwoStagePlan(**how, **paper), **settings)
+            outcome = train_two_stage(ours, kept, output, TwoStagePlan(**how, **paper), **settings)
     best = f", best structure PSNR {outcome.best:.2f} dB" if held_out else ""
     tell(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes{best}")
     tell(f"written: {output}")
