@@ -1,10 +1,10 @@
-"""``flowinpaint``: the training-free method, with a network's hypotheses beside its own.
+"""``flowinpaint``: the training-free method, with a network's repair beside its hypotheses.
 
 The network (:mod:`napari_flowinpaint.core.networks.joint`) registers both neighbours to the
-damaged section at once and fuses them. Its two warped neighbours and its fused section join the
-hypotheses of ``flow``; how much each is believed, at each scale, is learned from the rehearsal on
-the section's own intact pixels, as ever. So a network that has never seen such tissue is
-outvoted, and one that has, leads.
+damaged section at once and fuses them. Its image joins the hypotheses of ``flow``; how much each
+is believed, at each scale, is learned from the rehearsal on the section's own intact pixels, as
+ever. Where the network alone does better there than all others together it leads: it weighs as
+much as they do. So a network that has never seen such tissue is outvoted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class FlowInpaintMethod:
     """Learned repair from two neighbours."""
 
     name = "flowinpaint"
-    description = "Learned: both neighbours registered jointly by a network, fused, rehearsed"
+    description = (
+        "Learned: a network registers both neighbours jointly; fused with flow's hypotheses"
+    )
     neighbours = 2
 
     def __init__(self) -> None:
@@ -80,13 +82,8 @@ class FlowInpaintMethod:
                 device=device,
                 report=lambda s: report(0.5 + 0.5 * s),
             )
-            spoilt = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
-            learned = [
-                Hypothesis(guide.sample(flow), damaged)
-                for guide, flow, damaged in zip(guides, found.flows, spoilt, strict=True)
-            ]
-            fused = Hypothesis(found.image, np.logical_and(*spoilt))
-            return [*own, fused, *learned]
+            damaged = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
+            return [Hypothesis(found.image, np.logical_and(*damaged), leader=True), *own]
 
         return repair_by(source, window, options, progress)
 
