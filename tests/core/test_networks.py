@@ -16,6 +16,7 @@ from napari_flowinpaint.core.networks import attention, discriminator
 from napari_flowinpaint.core.networks._layers import correlate, hide, intact_statistics, warp
 from napari_flowinpaint.core.networks.attention import attend
 from napari_flowinpaint.core.networks.discriminator import Discriminator, DiscriminatorConfig
+from napari_flowinpaint.core.networks.guided import inpaint_guided
 from napari_flowinpaint.core.networks.inpainting import (
     PAPER_SIZES,
     FeatureAggregation,
@@ -335,6 +336,53 @@ def test_normalisation_knows_the_intact_pixels_only():
     mean, deviation = intact_statistics(section, torch.ones_like(mask))
     assert not mean.any()
     assert torch.equal(deviation, torch.ones_like(deviation))
+
+
+# ------------------------------------------------------------------ windows
+
+
+def window(height=70, width=90):
+    rng = np.random.default_rng(0)
+    section, previous, following, initial = rng.normal(120, 30, (4, height, width)).astype(
+        np.float32
+    )
+    mask = np.zeros((height, width), dtype=bool)
+    mask[20:50, 30:60] = True
+    return section, mask, (previous, following), initial
+
+
+@pytest.mark.parametrize("reference", ["refined", "initial", "none"])
+def test_windows_in_grey_values(reference):
+    section, mask, neighbours, initial = window()
+    net = lively(PaperNetwork(TINY.ablated(reference=reference)))
+    spoilt = np.where(mask, np.float32(np.nan), section)
+    out = inpaint_guided(net, spoilt, mask, neighbours, 0.5, initial)
+    assert out.image.dtype == np.float32
+    assert np.array_equal(out.image[~mask], section[~mask])
+    assert np.isfinite(out.image).all()
+    assert np.isfinite(out.refined).all()
+    assert (reference == "refined") == (np.abs(out.refined - initial).max() > 0.1)
+    # twice the contrast in, twice the contrast out
+    other = inpaint_guided(
+        net, 2 * spoilt + 7, mask, tuple(2 * n + 7 for n in neighbours), 0.5, 2 * initial + 7
+    )
+    assert np.allclose(other.image[mask], 2 * out.image[mask] + 7, atol=0.5)
+
+
+def test_tiles_of_a_window_meet():
+    """A drawn pixel depends on what is near it: far from borders tiling changes nothing."""
+    section, mask, neighbours, initial = window(160, 64)
+    config = replace(GENERATOR, channels=(8, 8), finest_attention=3, reference="initial")
+    net = lively(PaperNetwork(PaperConfig(REFINED, config)))
+    seen = []
+    whole = inpaint_guided(net, section, mask, neighbours, 0.5, initial)
+    tiled = inpaint_guided(
+        net, section, mask, neighbours, 0.5, initial, whole=96, overlap=64, report=seen.append
+    )
+    assert len(seen) > 1
+    assert seen[-1] == 1
+    assert np.abs(tiled.image - whole.image).max() < 0.1 * np.abs(whole.image - section).max()
+    assert np.array_equal(tiled.image[~mask], section[~mask])
 
 
 # ------------------------------------------------------------------ discriminator

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-#: Similarities held at once, per sample: 16 MiB.
+#: Similarities (or numbers of patches) held at once, per sample: 16 MiB.
 _PORTION = 4 * 1024 * 1024
 
 
@@ -66,7 +66,7 @@ def _rebuilt_map(
     wanted = missing.flatten(1).gather(1, order)
 
     total, count = torch.zeros_like(flat), torch.zeros_like(flat[:, :1])
-    portion = max(1, _PORTION // theirs.shape[1])
+    portion = max(1, _PORTION // max(theirs.shape[1:]))
     for first in range(0, most, portion):
         pixels = order[:, first : first + portion]
         share = wanted[:, first : first + portion, None].to(flat.dtype)

@@ -93,14 +93,14 @@ def register_jointly(
     )
     height, width = known.shape
     total = np.zeros((5, height, width), dtype=np.float32)
-    rows, columns = (list(_spans(n, whole, overlap)) for n in known.shape)
+    rows, columns = (list(spans(n, whole, overlap)) for n in known.shape)
     weight = np.zeros((height, width), dtype=np.float32) if len(rows) * len(columns) > 1 else None
     for number, (y, x) in enumerate((y, x) for y in rows for x in columns):
         out = _run(net, layers[:, y[0] : y[1], x[0] : x[1]], alpha, device)
         if weight is None:
             total = out
         else:
-            fade = np.outer(_ramp(y, height, overlap), _ramp(x, width, overlap))
+            fade = np.outer(ramp(y, height, overlap), ramp(x, width, overlap))
             total[:, y[0] : y[1], x[0] : x[1]] += out * fade
             weight[y[0] : y[1], x[0] : x[1]] += fade
         if report is not None:
@@ -113,7 +113,7 @@ def register_jointly(
     )
 
 
-def _spans(length: int, whole: int, overlap: int) -> Iterator[tuple[int, int]]:
+def spans(length: int, whole: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Yield overlapping spans of at most ``whole`` pixels that cover ``length``."""
     if length <= whole:
         yield 0, length
@@ -125,7 +125,7 @@ def _spans(length: int, whole: int, overlap: int) -> Iterator[tuple[int, int]]:
         yield first, first + whole if start < length - whole else length
 
 
-def _ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.float32]:
+def ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.float32]:
     """Return the weight of a tile along one axis: rises within the overlap, where there is one.
 
     The outermost quarter of an overlap, where a tile sees least, counts next to nothing.
@@ -177,4 +177,12 @@ def autocast(device: str) -> Any:
     return torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=fast)
 
 
-__all__: Sequence[str] = ("OVERLAP", "WHOLE", "Registration", "autocast", "register_jointly")
+__all__: Sequence[str] = (
+    "OVERLAP",
+    "WHOLE",
+    "Registration",
+    "autocast",
+    "ramp",
+    "register_jointly",
+    "spans",
+)
