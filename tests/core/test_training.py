@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,3 +270,26 @@ def test_the_average_follows_slowly():
         net.weight += 1
     average.update(net, step=10**6)
     assert float(average.values["weight"] - start) == pytest.approx(0.1, abs=1e-4)
+
+
+def test_training_needs_few_libraries(stack, tmp_path):
+    """A machine that only trains has no OpenCV, zarr, dask or napari."""
+    code = """
+import sys
+for name in ("cv2", "zarr", "dask", "napari", "h5py", "typer", "qtpy"):
+    sys.modules[name] = None
+from pathlib import Path
+from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
+from napari_flowinpaint.core.training.data import StackSpec
+from napari_flowinpaint.core.training.joint import Plan, train_joint
+SIZES["small"] = JointConfig((4, 8, 8), (1, 1), 8, (8, 8))
+spec = [StackSpec(sys.argv[1])]
+outcome = train_joint(spec, spec, Path(sys.argv[2]), Plan(steps=1, batch=1, crop=32))
+assert outcome.steps == 1
+"""
+    output = tmp_path / "w.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", code, stack, str(output)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.exists()
