@@ -125,6 +125,21 @@ def test_correlation_peaks_where_the_source_has_been_moved_from():
     assert (volume.argmax(dim=0) == (2 + 3) * 7 + (-1 + 3)).all()
 
 
+def test_correlation_may_ignore_how_long_features_are():
+    same = lively(RefinedReferenceNetwork(replace(REFINED, normalised=True)))
+    as_is = lively(RefinedReferenceNetwork(replace(REFINED, normalised=False)))
+    torch.manual_seed(0)
+    features = torch.randn(1, 8, 6, 6) * 7
+    flow, none = torch.zeros(1, 2, 6, 6), torch.zeros(1, 1, 6, 6)
+    assert same.estimators[2].normalised
+    a, b = (net.estimators[2](features, 3 * features, flow, none)[0] for net in (same, as_is))
+    longer, other = (
+        net.estimators[2](features, 6 * features, flow, none)[0] for net in (same, as_is)
+    )
+    assert torch.allclose(a, longer, atol=1e-4)
+    assert not torch.allclose(b, other, atol=1e-4)
+
+
 def test_a_known_shift_is_learned():
     """Which way the flow points: the loss falls only if correlation, flow and warp agree."""
     torch.manual_seed(0)

@@ -178,3 +178,8 @@ def intact_statistics(section: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     off = torch.where(intact, section - mean, zero)
     deviation = (off.square().sum(dim=(1, 2, 3), keepdim=True) / count).sqrt()
     return mean, torch.where(deviation > 1e-3, deviation, torch.ones_like(deviation))
+
+
+def same_length(features: Tensor) -> Tensor:
+    """Bring feature vectors to the length sqrt(C), so that a match has a mean product of 1."""
+    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-4)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ._config import Config
-from ._layers import conv, correlate, enlarge, gaussian, warp
+from ._layers import conv, correlate, enlarge, gaussian, same_length, warp
 
 #: Width, in pixels, of the low-pass the fusion may choose.
 LOW_PASS = 2.0
@@ -166,9 +166,9 @@ class Estimator(nn.Module):
             (B, hidden, h, w), enlarged from the coarser level; None at the coarsest.
         """
         section, previous, following = features
-        section = _unit(section)
-        previous = _unit(warp(previous, flows[:, :2]))
-        following = _unit(warp(following, flows[:, 2:]))
+        section = same_length(section)
+        previous = same_length(warp(previous, flows[:, :2]))
+        following = same_length(warp(following, flows[:, 2:]))
         heard = (known > 0.5).to(section.dtype)
         costs = torch.cat(
             [
@@ -189,11 +189,6 @@ class Estimator(nn.Module):
             inputs.append(state)
         state = self.body(torch.cat(inputs, dim=1))
         return flows + self.flow(state).float(), state
-
-
-def _unit(features: Tensor) -> Tensor:
-    """Normalise feature vectors to the length sqrt(C), so that a match has a mean product 1."""
-    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-4)
 
 
 class Fusion(nn.Module):

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._config import Config
-from ._layers import conv, correlate, enlarge, hide, pad_mask, pad_to, warp
+from ._layers import conv, correlate, enlarge, hide, pad_mask, pad_to, same_length, warp
 
 #: Dilations of the context network; it is as deep as its configuration says.
 _DILATIONS = (1, 2, 4, 8, 16, 1)
@@ -44,18 +44,23 @@ class RefinedReferenceConfig(Config):
         Channels of the hidden layers of the estimators.
     context
         Channels of the hidden layers of the context network, up to six.
+    normalised
+        Whether feature vectors are brought to one length before they are correlated, which
+        speeds up training; the paper's eq. 4 takes them as they are.
     """
 
     channels: tuple[int, ...] = (12, 16, 24, 32, 48, 64)
     radius: int = 3
     estimator: tuple[int, ...] = (32, 32, 24)
     context: tuple[int, ...] = (32, 32, 32, 24)
+    normalised: bool = True
 
     def __post_init__(self) -> None:
         self._widths("channels", 1, 7)
         self._widths("estimator", 1, 8)
         self._widths("context", 1, len(_DILATIONS))
         self._whole("radius", 1, 8)
+        self._flags("normalised")
 
     @property
     def multiple(self) -> int:
@@ -68,7 +73,11 @@ class RefinedReferenceConfig(Config):
 SIZES = {
     "small": RefinedReferenceConfig(),
     "base": RefinedReferenceConfig(
-        (16, 32, 64, 96, 128, 128), 4, (128, 128, 96, 64, 32), (128, 128, 128, 96, 64, 32)
+        (16, 32, 64, 96, 128, 128),
+        4,
+        (128, 128, 96, 64, 32),
+        (128, 128, 128, 96, 64, 32),
+        normalised=False,
     ),
 }
 
@@ -130,7 +139,7 @@ class FlowEstimator(nn.Module):
         super().__init__()
         inputs = (2 * config.radius + 1) ** 2 + features + 2 + 1
         widths = (inputs, *config.estimator)
-        self.radius = config.radius
+        self.radius, self.normalised = config.radius, config.normalised
         self.body = nn.Sequential(*(conv(a, b) for a, b in itertools.pairwise(widths)))
         self.head = _flow_head(widths[-1])
 
@@ -148,7 +157,10 @@ class FlowEstimator(nn.Module):
         mask
             ``m_k``, (B, 1, h, w), share of damaged pixels.
         """
-        correlation = correlate(section, warp(reference, flow), self.radius)  # eq. 4
+        ours, theirs = section, warp(reference, flow)
+        if self.normalised:
+            ours, theirs = same_length(ours), same_length(theirs)
+        correlation = correlate(ours, theirs, self.radius)  # eq. 4
         seen = [F.leaky_relu(correlation, 0.1), section, flow.to(section.dtype), mask]
         hidden = self.body(torch.cat(seen, dim=1))
         return flow + self.head(hidden).float(), hidden
