@@ -206,6 +206,8 @@ def test_list_of_weights(tmp_path, monkeypatch):
 
 
 def test_released_weights_are_what_their_cards_say():
+    if not list_weights():
+        pytest.skip("no weights are installed")
     for path in list_weights():
         _, info = load_network(path)
         assert path.with_suffix(".md").is_file(), f"{path.name} has no card"
