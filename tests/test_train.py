@@ -78,8 +78,11 @@ def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
     options = ["--steps", "1", "--crop", "32", "--batch", "1"]
     assert run(["train", str(stack), *options, "--network", "reference", "--output", str(one)]) == 0
     inpainting = ["train", str(stack), *options, "--network", "inpainting", "--output", str(two)]
-    assert run([*inpainting, "--refined", str(one), "--ablation", "aggregation"]) == 0
-    assert not load_network(two)[0].config.inpainting.aggregation
+    changes = ["--ablation", "aggregation", "--rate", "0.002"]
+    assert run([*inpainting, "--refined", str(one), *changes]) == 0
+    net, info = load_network(two)
+    assert not net.config.inpainting.aggregation
+    assert info.training["plan"]["rate"] == 0.002
     assert run(inpainting) == 2
     assert "needs the weights of the first" in capsys.readouterr().err
 

@@ -264,6 +264,10 @@ def train(
     size: Annotated[str, typer.Option(help="small or base")] = "small",
     batch: Annotated[int, typer.Option(min=1, help="Samples per step")] = 3,
     crop: Annotated[int, typer.Option(min=32, help="Side of the samples, pixels")] = 256,
+    rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=1e-8, help="Highest learning rate; 5e-4, or the paper's 1e-4, by default"),
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
 ) -> int:
@@ -281,6 +285,7 @@ def train(
         size=size,
         batch=batch,
         crop=crop,
+        rate=rate,
         device=device,
         seed=seed,
         paper=paper_options(network, refined, fine_tune, ablation or [], vgg),

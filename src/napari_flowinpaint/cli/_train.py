@@ -24,6 +24,7 @@ def train_weights(
     size: str,
     batch: int,
     crop: int,
+    rate: float | None,
     device: str,
     seed: int,
     paper: dict[str, Any] | None = None,
@@ -50,6 +51,8 @@ def train_weights(
         "every": every or (5 if minutes is not None else 500),
         "seed": seed,
     }
+    if rate is not None:
+        how["rate"] = rate
     with progress_bar("train") as progress:
         settings: dict[str, Any] = {
             "resume": resume,
