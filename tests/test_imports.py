@@ -42,16 +42,17 @@ def test_light_imports(script):
     assert imported_by(script).isdisjoint(HEAVY + GUI)
 
 
-def test_core_needs_no_gui():
+@pytest.mark.parametrize(("method", "kept_out"), [("flow", ("torch", "dask")), ("auto", ())])
+def test_core_needs_no_gui(method, kept_out):
     script = (
         "import numpy as np\n"
         "from napari_flowinpaint import Stack, repair_section\n"
         "from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack\n"
         "stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 96, 96))))\n"
         "mask = np.zeros((96, 96), bool); mask[20:30, 20:30] = True\n"
-        "repair_section(stack, 1, mask)\n"
+        f"repair_section(stack, 1, mask, method='{method}')\n"
     )
-    assert imported_by(script).isdisjoint((*GUI, "torch", "dask"))
+    assert imported_by(script).isdisjoint((*GUI, *kept_out))
 
 
 def test_plugin_discovery_imports_nothing_heavy():

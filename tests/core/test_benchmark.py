@@ -68,7 +68,9 @@ def test_every_third_section_is_damaged():
 
 def test_the_table_compares_all_on_the_same_masks():
     stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 192, 192))), name="synthetic")
-    table = run_benchmark(stack, fractions=(0.2,), shapes=("irregular",), repeats=2)
+    table = run_benchmark(
+        stack, fractions=(0.2,), shapes=("irregular",), repeats=2, methods=(*PEERS, "flow")
+    )
     rows = {row.method: row for row in table.rows}
     assert set(rows) == {
         *PEERS,

@@ -16,6 +16,8 @@ from napari_flowinpaint.core.fusion import (
 )
 from napari_flowinpaint.core.grain import add_grain
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
+from napari_flowinpaint.core.references import Hypothesis
+from napari_flowinpaint.core.rehearsal import Lesson
 
 
 def test_every_method_can_be_made_and_describes_itself():
@@ -32,7 +34,7 @@ def test_unknown_methods_are_named_with_the_known_ones():
 
 
 def test_auto_needs_enough_neighbours():
-    assert choose_method("auto", 2).name == "flow"
+    assert choose_method("auto", 1).name == "flow"
     assert choose_method("auto", 0) is None
     assert choose_method("flow", 0) is None
 
@@ -78,6 +80,42 @@ def test_fusion_gives_up_scales_that_nobody_predicts():
 def test_ridge_draws_twins_to_equal_weights():
     x = np.random.default_rng(0).standard_normal((500, 1)).repeat(2, axis=1)
     assert ridge(x, x[:, 0]) == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_a_leader_counts_as_much_as_all_others_together():
+    truth = texture(seed=1)
+    noise = [texture(seed=n) - 128 for n in range(2, 9)]
+    peers = [truth + 0.8 * n for n in noise[:6]]
+    leader = truth + 0.2 * noise[6]
+    where = np.zeros(truth.shape, dtype=bool)
+    where[60:200, 60:200] = True
+
+    def error(fusion: Fusion) -> float:
+        return float(np.abs(fusion.apply([*peers, leader]) - truth)[where].mean())
+
+    led = Fusion.learn([*peers, leader], truth, where, leader=6)
+    assert error(led) < 0.9 * error(Fusion.learn([*peers, leader], truth, where))
+    assert (led.weights[:, 6] > led.weights[:, :6].max(axis=1)).all()
+
+
+def test_a_leader_leads_only_where_it_rehearses_better():
+    truth = texture(seed=1)
+    known = np.ones(truth.shape, dtype=bool)
+    known[100:150, 100:150] = False
+    holes = np.zeros_like(known)
+    holes[20:80, 20:200] = True
+    clean = np.zeros_like(known)
+    peers = [Hypothesis(truth + 0.5 * (texture(seed=n) - 128), clean) for n in (2, 3)]
+
+    def lesson(amount: float, leader: bool) -> Lesson:
+        guess = truth + amount * (texture(seed=9) - 128)
+        hypotheses = [Hypothesis(guess, clean, leader=leader), *peers]
+        return Lesson.learn(hypotheses, truth, known, holes)
+
+    good, bad = lesson(0.1, True), lesson(2.0, True)
+    assert not np.allclose(good.fusion.weights, lesson(0.1, False).fusion.weights)
+    assert np.allclose(bad.fusion.weights, lesson(2.0, False).fusion.weights)
+    assert good.scores["rehearsal_psnr"] > lesson(0.1, False).scores["rehearsal_psnr"]
 
 
 def test_close_seam_leaves_no_step_and_does_not_reach_deep():

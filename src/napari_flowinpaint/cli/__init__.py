@@ -227,6 +227,94 @@ def benchmark(
     )
 
 
+@app.command(help=_help.TRAIN, short_help="Train the learned method on your own stacks")
+def train(
+    stacks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STACK[@SECTIONS[@SPACINGS]]...",
+            help="Stacks to train on, for example a.tif@0-15 or isotropic.tif@@2-7",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="WEIGHTS.safetensors", help="Weights", show_default=False)
+    ],
+    validate: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Held-out stack or sections, written as STACK; may be repeated"),
+    ] = None,
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Time limit; the schedule is shortened to fit"),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Length of the schedule")] = 20_000,
+    every: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0,
+            help="Minutes (steps without --minutes) between validations; 5 (500) by default",
+        ),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="WEIGHTS.state.safetensors", help="Go on from this checkpoint"),
+    ] = None,
+    network: Annotated[
+        str,
+        typer.Option(help="joint, or a stage of the paper's: reference, then inpainting"),
+    ] = "joint",
+    refined: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="WEIGHTS.safetensors", help="Of the reference stage, for the inpainting stage"
+        ),
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train the reference along in the inpainting stage")
+    ] = False,
+    ablation: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Leave out in the inpainting stage: references, refinement, aggregation or "
+            "adversary; may be repeated"
+        ),
+    ] = None,
+    vgg: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="VGG16's weights for the perceptual loss of the paper"),
+    ] = None,
+    size: Annotated[str, typer.Option(help="small or base")] = "small",
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step")] = 3,
+    crop: Annotated[int, typer.Option(min=32, help="Side of the samples, pixels")] = 256,
+    rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=1e-8, help="Highest learning rate; 5e-4, or the paper's 1e-4, by default"),
+    ] = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
+) -> int:
+    """Train."""
+    from ._train import paper_options, train_weights
+
+    return train_weights(
+        stacks,
+        validate or [],
+        output,
+        minutes=minutes,
+        steps=steps,
+        every=every,
+        resume=resume,
+        size=size,
+        batch=batch,
+        crop=crop,
+        rate=rate,
+        device=device,
+        seed=seed,
+        paper=paper_options(network, refined, fine_tune, ablation or [], vgg),
+    )
+
+
 @app.command(help=_help.DEMO, short_help="Repair a synthetic stack and show it")
 def demo(
     folder: Annotated[

@@ -68,6 +68,24 @@ Examples:
   flowinpaint benchmark fibsem.tif --spacing 4 --fractions 0.3 --output table.md
 """
 
+TRAIN = """\
+Train the network of the learned method on intact sections of your own stacks.
+
+The weights that did best on the held-out sections are kept; beside them the log (.csv, .svg)
+and a checkpoint to resume from (.state.safetensors). Ctrl-C ends a training with all saved.
+Spacings other than 1 say that a stack is isotropic and imitates thicker sections.
+
+\b
+Examples:
+  flowinpaint train a.tif@0-15 --validate a.tif@16-19 --output mine.safetensors --minutes 60
+  flowinpaint train fib.tif@@2-7 --output mine.safetensors --resume mine.state.safetensors
+
+\b
+The networks as in the paper are trained in two stages; 'repair' does not use them:
+  flowinpaint train a.tif --network reference --output one.safetensors
+  flowinpaint train a.tif --network inpainting --refined one.safetensors --output two.safetensors
+"""
+
 DEMO = """\
 Damage a synthetic stack in several ways, repair it, score it and show it in napari.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .damage.simulate import irregular_mask, rectangular_mask
 from .errors import InputError, RepairRefused
-from .methods import available_methods
+from .methods import available_methods, get_method
 from .metrics import Scores, data_range, score
 from .peers import PEERS
 from .repair import repair_section, to_dtype
@@ -153,7 +153,7 @@ def run_benchmark(
     fractions
         Masked shares of a section, each in 0..1 exclusive.
     methods
-        Names of methods and peers; all by default.
+        Names of methods and peers; by default all whose weights are installed.
     shapes
         ``"irregular"``, ``"rectangular"`` or both.
     sections
@@ -203,7 +203,9 @@ def _check_names(
 ) -> tuple[str, ...]:
     """Return the names to run, peers first."""
     known = (*PEERS, *available_methods())
-    names = known if methods is None else tuple(methods)
+    names = tuple(methods or ())
+    if methods is None:
+        names = (*PEERS, *(name for name in available_methods() if get_method(name).ready()))
     for name in names:
         if name not in known:
             raise InputError(f"unknown method or peer '{name}'; choose from: {', '.join(known)}")

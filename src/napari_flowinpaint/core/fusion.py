@@ -31,6 +31,8 @@ _MOST_SAMPLES = 60_000
 FEWEST_SAMPLES = 1_000
 #: Weight of the ridge, relative to the variance of a column.
 _RIDGE = 1.0
+#: The same where one hypothesis is weighed against the fusion of all: two columns, well told apart.
+_LEADER_RIDGE = 0.01
 
 Matrix = npt.NDArray[np.float64]
 
@@ -79,7 +81,13 @@ class Fusion:
     offsets: npt.NDArray[np.float64]
 
     @classmethod
-    def learn(cls, hypotheses: Sequence[FloatImage], truth: FloatImage, where: BoolImage) -> Fusion:
+    def learn(
+        cls,
+        hypotheses: Sequence[FloatImage],
+        truth: FloatImage,
+        where: BoolImage,
+        leader: int | None = None,
+    ) -> Fusion:
         """Fit the weights on the rehearsal.
 
         Parameters
@@ -90,6 +98,9 @@ class Fusion:
             (H, W) float32, the section; trusted at ``where``.
         where
             (H, W) bool, the rehearsal holes.
+        leader
+            Number of the hypothesis that is weighed against the fusion of all, as one against
+            one; None if all are peers.
         """
         picked = sample(where)
         weights, offsets = [], []
@@ -100,6 +111,11 @@ class Fusion:
             x = np.stack(columns, axis=1)
             means = x.mean(axis=0)
             weight = ridge(x - means, y - y.mean())
+            if leader is not None:
+                both = np.stack([(x - means) @ weight, x[:, leader] - means[leader]], axis=1)
+                share = ridge(both, y - y.mean(), _LEADER_RIDGE)
+                weight = share[0] * weight
+                weight[leader] += share[1]
             weights.append(weight)
             offsets.append(float(y.mean() - means @ weight))
             currents = lows
@@ -118,7 +134,7 @@ class Fusion:
         return total
 
 
-def ridge(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
+def ridge(x: npt.NDArray, y: npt.NDArray, strength: float = _RIDGE) -> npt.NDArray[np.float64]:
     """Solve least squares ``x @ w = y``, drawn towards equal weights.
 
     First one gain for the mean of all columns, then the columns' deviations from it, which the
@@ -129,7 +145,7 @@ def ridge(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
     mean = x.mean(axis=1)
     gain = float(mean @ y) / max(float(mean @ mean), 1e-12)
     gram = (x.T @ x).astype(np.float64)
-    gram += _RIDGE * max(np.trace(gram) / columns, 1e-12) * np.eye(columns)
+    gram += strength * max(np.trace(gram) / columns, 1e-12) * np.eye(columns)
     deviations = np.linalg.solve(gram, (x.T @ (y - gain * mean)).astype(np.float64))
     return gain / columns + deviations
 

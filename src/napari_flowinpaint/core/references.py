@@ -187,10 +187,28 @@ def register(target: FloatImage, known: BoolImage, source: FloatImage) -> Flow:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One idea of what the section shows: a guide sampled through a flow."""
+    """One idea of what the section shows: a guide sampled through a flow.
+
+    Parameters
+    ----------
+    image
+        (H, W) float32, working grey values.
+    damaged
+        (H, W) bool, where nothing but damage is sampled.
+    leader
+        Whether this is a finished repair already (a network's), which may weigh as much as all
+        others together.
+    """
 
     image: FloatImage
     damaged: BoolImage
+    leader: bool = False
+
+
+#: What makes hypotheses: :func:`hypothesise`, or a method's own with the same arguments.
+Source = Callable[
+    [FloatImage, BoolImage, list[Guide], list[Flow], Callable[[float], None]], list[Hypothesis]
+]
 
 
 def hypothesise(

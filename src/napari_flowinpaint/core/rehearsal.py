@@ -79,8 +79,10 @@ class Lesson:
         average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
         # Band splitting reaches across the rim, so the real hole needs something plausible in it.
         truth = np.where(known, section, average)
-        fusion = Fusion.learn(images, truth, where)
         seen = known & ~holes
+        leaders = [number for number, h in enumerate(hypotheses) if h.leader]
+        leader = leaders[0] if leaders and _leads(images, leaders[0], truth, seen, where) else None
+        fusion = Fusion.learn(images, truth, where, leader)
         fused = fusion.apply(images)
         residual = truth - fused
         ring = learn_ring(residual, seen, where)
@@ -106,6 +108,28 @@ class Lesson:
             return fused
         residual = np.where(known, section - fused, 0).astype(np.float32)
         return fused + apply_ring(residual, known, self.ring)
+
+
+def _leads(
+    images: Sequence[FloatImage],
+    leader: int,
+    truth: FloatImage,
+    seen: BoolImage,
+    where: BoolImage,
+) -> bool:
+    """Return whether one hypothesis alone fills the holes better than all others together.
+
+    Both with the residual at the rim carried in, which gains little for one that has looked at
+    the rim already.
+    """
+    errors = []
+    for chosen in ([images[leader]], [*images[:leader], *images[leader + 1 :]]):
+        fused = Fusion.learn(chosen, truth, where).apply(chosen)
+        residual = truth - fused
+        filled = fused + apply_ring(residual, seen, learn_ring(residual, seen, where))
+        off = blur(np.where(seen, 0, filled - truth).astype(np.float32), 2.0)
+        errors.append(float(np.mean(off[where] ** 2)))
+    return errors[0] < errors[1]
 
 
 def _correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:

@@ -15,10 +15,11 @@ __all__ = ["Method", "available_methods", "choose_method", "get_method"]
 
 _METHODS = {
     "flow": "flow:FlowMethod",
+    "flowinpaint": "flowinpaint:FlowInpaintMethod",
 }
 
-#: ``auto`` takes the first of these that has enough neighbours and all it needs.
-_PREFERENCE = ("flow",)
+#: ``auto`` takes the first of these that has enough neighbours and the weights it needs.
+_PREFERENCE = ("flowinpaint", "flow")
 
 
 def available_methods() -> tuple[str, ...]:
@@ -60,6 +61,6 @@ def choose_method(name: str, neighbours: int) -> Method | None:
     candidates = _PREFERENCE if name == "auto" else (name,)
     for candidate in candidates:
         method = get_method(candidate)
-        if method.neighbours <= neighbours:
+        if method.neighbours <= neighbours and (name != "auto" or method.ready()):
             return method
     return None

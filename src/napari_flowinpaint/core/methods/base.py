@@ -32,6 +32,10 @@ class Method(Protocol):
     neighbours: int
     weights_sha256: str | None
 
+    def ready(self) -> bool:
+        """Return whether all the method needs (its weights) is installed."""
+        ...
+
     def halo(self, damage: Box) -> int:
         """Return the context, in pixels, the method wants around a damaged box."""
         ...

@@ -27,6 +27,7 @@ from ..references import (
     Greys,
     Guide,
     Hypothesis,
+    Source,
     flows_between,
     hypothesise,
     interpolate,
@@ -52,6 +53,10 @@ class FlowMethod:
     neighbours = 1
     weights_sha256: str | None = None
 
+    def ready(self) -> bool:
+        """Return True: nothing is needed."""
+        return True
+
     def halo(self, damage: Box) -> int:
         """Return the context around a damaged box: half as wide as the damage, 96 to 256 px."""
         return int(np.clip(max(damage.shape) // 2, 96, 256))
@@ -60,19 +65,34 @@ class FlowMethod:
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
         """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`."""
-        greys = Greys.of(window)
-        progress(0.02, f"section {window.z}: interpolating between the neighbours")
-        guides = unaligned_guides(window, greys)
-        between = flows_between(guides)
-        initial = interpolate(guides, between)
-        if window.intact.sum() < _FEWEST_INTACT:
-            return _fall_back(window, greys.back(initial))
-        progress(0.12, f"section {window.z}: aligning the neighbours")
-        section = greys.work(np.where(window.intact, window.section, 0))
-        aligned = [guide.align_to(section, window.intact) for guide in guides]
-        if any((a.affine != g.affine).any() for a, g in zip(aligned, guides, strict=True)):
-            between = flows_between(aligned)
-        return _refine(window, greys, section, initial, aligned, between, options, progress)
+        return repair_by(hypothesise, window, options, progress)
+
+
+def repair_by(
+    source: Source, window: Window, options: RepairOptions, progress: Progress
+) -> WindowRepair:
+    """Repair one window with hypotheses from any source; all other steps are the same.
+
+    Parameters
+    ----------
+    source
+        Makes the hypotheses, as :func:`~napari_flowinpaint.core.references.hypothesise` does.
+    window, options, progress
+        See :class:`~napari_flowinpaint.core.methods.base.Method`.
+    """
+    greys = Greys.of(window)
+    progress(0.02, f"section {window.z}: interpolating between the neighbours")
+    guides = unaligned_guides(window, greys)
+    between = flows_between(guides)
+    initial = interpolate(guides, between)
+    if window.intact.sum() < _FEWEST_INTACT:
+        return _fall_back(window, greys.back(initial))
+    progress(0.12, f"section {window.z}: aligning the neighbours")
+    section = greys.work(np.where(window.intact, window.section, 0))
+    aligned = [guide.align_to(section, window.intact) for guide in guides]
+    if any((a.affine != g.affine).any() for a, g in zip(aligned, guides, strict=True)):
+        between = flows_between(aligned)
+    return _refine(source, window, greys, section, initial, aligned, between, options, progress)
 
 
 def _fall_back(window: Window, reference: FloatImage) -> WindowRepair:
@@ -82,6 +102,7 @@ def _fall_back(window: Window, reference: FloatImage) -> WindowRepair:
 
 
 def _refine(
+    source: Source,
     window: Window,
     greys: Greys,
     section: FloatImage,
@@ -97,8 +118,8 @@ def _refine(
         progress(fraction, f"section {window.z}: {message}")
 
     known = window.intact
-    lesson = _rehearse(window, section, guides, between, options, report)
-    hypotheses = hypothesise(
+    lesson = _rehearse(source, window, section, guides, between, options, report)
+    hypotheses = source(
         section, known, guides, between, lambda s: report(0.5 + 0.35 * s, "registering")
     )
     report(0.85, "fusing")
@@ -120,6 +141,7 @@ def _refine(
 
 
 def _rehearse(
+    source: Source,
     window: Window,
     section: FloatImage,
     guides: list[Guide],
@@ -132,7 +154,7 @@ def _rehearse(
     holes = rehearsal_holes(window.mask, known, options.seed)
     if holes.sum() < FEWEST_SAMPLES:
         return Lesson.untaught(section, known)
-    rehearsed = hypothesise(
+    rehearsed = source(
         section, known & ~holes, guides, between, lambda s: report(0.2 + 0.3 * s, "rehearsing")
     )
     lesson = Lesson.learn(rehearsed, section, known, holes)

@@ -1,0 +1,114 @@
+"""``flowinpaint train``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.types import Progress
+from ._console import DONE, progress_bar, tell
+from ._parse import check_file
+
+
+def train_weights(
+    stacks: Sequence[str],
+    held_out: Sequence[str],
+    output: Path,
+    *,
+    minutes: float | None,
+    steps: int,
+    every: float | None,
+    resume: Path | None,
+    size: str,
+    batch: int,
+    crop: int,
+    rate: float | None,
+    device: str,
+    seed: int,
+    paper: dict[str, Any] | None = None,
+) -> int:
+    """Train, tell where the weights are; return the exit code.
+
+    ``paper`` are further settings of the paper's stages, see :func:`paper_options`; None trains
+    the joint network.
+    """
+    check_file(output, "--output")
+    if output.suffix != ".safetensors":
+        raise InputError(f"--output {output} must end in .safetensors.")
+    from ..core.device import resolve_device
+    from ..core.training.data import StackSpec
+
+    ours = [StackSpec.parse(text) for text in stacks]
+    kept = [StackSpec.parse(text) for text in held_out]
+    how: dict[str, Any] = {
+        "size": size,
+        "steps": steps,
+        "minutes": minutes,
+        "batch": batch,
+        "crop": crop,
+        "every": every or (5 if minutes is not None else 500),
+        "seed": seed,
+    }
+    if rate is not None:
+        how["rate"] = rate
+    with progress_bar("train") as progress:
+        settings: dict[str, Any] = {
+            "resume": resume,
+            "device": resolve_device(device),
+            "progress": _said(progress),
+        }
+        if paper is None:
+            from ..core.training.joint import Plan, train_joint
+
+            outcome = train_joint(ours, kept, output, Plan(**how), **settings)
+        else:
+            from ..core.training.two_stage import TwoStagePlan, train_two_stage
+
+            outcome = train_two_stage(ours, kept, output, TwoStagePlan(**how, **paper), **settings)
+    best = f", best structure PSNR {outcome.best:.2f} dB" if held_out else ""
+    tell(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes{best}")
+    tell(f"written: {output}")
+    return DONE
+
+
+#: What an ablation changes in the plan of a paper's stage.
+_ABLATIONS: dict[str, dict[str, Any]] = {
+    "references": {"reference": "none"},
+    "refinement": {"reference": "initial"},
+    "aggregation": {"aggregation": False},
+    "adversary": {"adversarial": False},
+}
+
+
+def paper_options(
+    network: str, refined: Path | None, fine_tune: bool, ablations: Sequence[str], vgg: Path | None
+) -> dict[str, Any] | None:
+    """Return the settings of a stage of the paper's networks; None for the joint network."""
+    if network not in ("joint", "reference", "inpainting"):
+        raise InputError(f"unknown --network '{network}'; choose joint, reference or inpainting.")
+    for text in ablations:
+        if text not in _ABLATIONS:
+            raise InputError(f"unknown --ablation '{text}'; choose from {', '.join(_ABLATIONS)}.")
+    if network != "inpainting" and (refined is not None or fine_tune or ablations):
+        raise InputError("--refined, --fine-tune and --ablation need --network inpainting.")
+    if network == "joint":
+        if vgg is not None:
+            raise InputError("--vgg needs --network reference or inpainting.")
+        return None
+    options: dict[str, Any] = {"stage": network, "fine_tune": fine_tune}
+    options |= {"refined": refined and str(refined), "vgg": vgg and str(vgg)}
+    for text in ablations:
+        options |= _ABLATIONS[text]
+    return options
+
+
+def _said(progress: Progress) -> Progress:
+    """Show every tenth step: a bar is slower than a small step."""
+
+    def show(fraction: float, message: str) -> None:
+        if message.split(",")[0].endswith("0"):
+            progress(fraction, message)
+
+    return show

@@ -1,0 +1,185 @@
+"""What several networks share: warping, cost volumes, low-pass, padding, convolutions.
+
+Shapes: images ``(B, C, H, W)``; a flow is ``(B, 2, H, W)`` in pixels, order ``(dy, dx)``:
+``target(x) = source(x + flow(x))``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Cost volumes are computed from products of blocks of this many pixels of a row.
+_BLOCK = 32
+
+
+def warp(source: Tensor, flow: Tensor) -> Tensor:
+    """Return ``source(x + flow(x))``, bilinear, edges replicated.
+
+    Parameters
+    ----------
+    source
+        (B, C, H, W).
+    flow
+        (B, 2, H, W), pixels, order (dy, dx).
+    """
+    height, width = source.shape[-2:]
+    flow = flow.float()
+    rows = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None]
+    columns = torch.arange(width, device=flow.device, dtype=torch.float32)[None, :]
+    y = (rows + flow[:, 0]) * (2 / max(height - 1, 1)) - 1
+    x = (columns + flow[:, 1]) * (2 / max(width - 1, 1)) - 1
+    grid = torch.stack([x, y], dim=-1)
+    with torch.autocast(flow.device.type, enabled=False):
+        warped = F.grid_sample(
+            source.float(), grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
+    return warped.to(source.dtype)
+
+
+def correlate(target: Tensor, source: Tensor, radius: int) -> Tensor:
+    """Return the cost volume of two feature maps (eq. 4 for every displacement in reach).
+
+    ``out[b, (dy + r) * (2 r + 1) + dx + r, y, x]`` is the mean over the channels of
+    ``target[b, :, y, x] * source[b, :, y + dy, x + dx]``, zero outside the source.
+
+    Parameters
+    ----------
+    target, source
+        (B, C, H, W).
+    radius
+        Largest displacement ``r`` in pixels.
+
+    Returns
+    -------
+    Tensor
+        (B, (2 r + 1)², H, W).
+    """
+    batch, channels, height, width = target.shape
+    side = 2 * radius + 1
+    block = min(_BLOCK, width)
+    blocks = -(-width // block)
+    extra = blocks * block - width
+    # rows lead, so that a shift along y is a view; columns in blocks, so that the products that
+    # are thrown away (all pairs of a block are formed) stay few
+    ours = F.pad(target, (0, extra)).permute(2, 0, 3, 1)
+    ours = ours.reshape(height, batch * blocks, block, channels)
+    theirs = F.pad(source, (radius, radius + extra, radius, radius)).permute(2, 0, 3, 1)
+    theirs = theirs.unfold(2, block + 2 * radius, block).flatten(1, 2)
+    with torch.autocast(target.device.type, enabled=False):
+        volume: Tensor = _BandedProducts.apply(ours, theirs.to(ours.dtype))
+    volume = volume.view(height, batch, blocks * block, side * side)[:, :, :width] / channels
+    return volume.permute(1, 3, 0, 2)
+
+
+def _band(products: Tensor, side: int) -> Tensor:
+    """Return ``[..., w, w : w + side]`` of ``(rows, n, block, block + side - 1)`` as a view."""
+    rows, count, block, _ = products.shape
+    a, b, c, d = products.stride()
+    return products.as_strided((rows, count, block, side), (a, b, c + d, d))
+
+
+class _BandedProducts(torch.autograd.Function):
+    """Products of every pixel with those in reach; written out for a backward in place."""
+
+    @staticmethod
+    def forward(ctx: Any, ours: Tensor, theirs: Tensor) -> Tensor:
+        """From (H, n, block, C) and (H + 2r, n, C, block + 2r) to (H, n, block, side, side)."""
+        ctx.save_for_backward(ours, theirs)
+        height, count, block, _ = ours.shape
+        side = theirs.shape[0] - height + 1
+        out = ours.new_empty((height, count, block, side, side))
+        for dy in range(side):
+            out[..., dy, :] = _band(torch.matmul(ours, theirs[dy : dy + height]), side)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Scatter the band back into full products and multiply with the other side."""
+        ours, theirs = ctx.saved_tensors
+        height, count, block, _ = ours.shape
+        side = theirs.shape[0] - height + 1
+        to_ours, to_theirs = ours.new_zeros(ours.shape), theirs.new_zeros(theirs.shape)
+        products = ours.new_zeros((height, count, block, block + side - 1))
+        band = _band(products, side)
+        flat = products.flatten(0, 1)
+        turned = ours.flatten(0, 1).transpose(1, 2)
+        for dy in range(side):
+            band.copy_(grad[..., dy, :])
+            there = theirs[dy : dy + height].flatten(0, 1)
+            to_ours.flatten(0, 1).baddbmm_(flat, there.transpose(1, 2))
+            to_theirs[dy : dy + height].flatten(0, 1).baddbmm_(turned, flat)
+        return to_ours, to_theirs
+
+
+def gaussian(image: Tensor, sigma: float) -> Tensor:
+    """Gaussian low-pass of each channel, edges reflected (as :func:`..filters.blur` does)."""
+    radius = round(4 * sigma)
+    radius = min(radius, min(image.shape[-2:]) - 1)
+    position = torch.arange(-radius, radius + 1, device=image.device, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(image.dtype)
+    channels = image.shape[1]
+    with torch.autocast(image.device.type, enabled=False):
+        out = F.pad(image, (radius,) * 4, mode="reflect")
+        out = F.conv2d(out, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+        return F.conv2d(out, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+
+
+def pad_to(image: Tensor, multiple: int) -> Tensor:
+    """Pad right and bottom, edges replicated, to whole multiples; crop the output back."""
+    height, width = image.shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(image, padding, mode="replicate") if any(padding) else image
+
+
+def enlarge(image: Tensor, factor: int) -> Tensor:
+    """Enlarge bilinearly."""
+    return F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
+        nn.LeakyReLU(0.1),
+    )
+
+
+def hide(section: Tensor, mask: Tensor) -> Tensor:
+    """Return the section with zeros (the mean of its intact pixels) where it is damaged."""
+    return torch.where(mask > 0.5, torch.zeros((), device=section.device), section)
+
+
+def pad_mask(mask: Tensor, multiple: int) -> Tensor:
+    """Pad a mask (1 = damaged) as :func:`pad_to` pads its image; what was padded is damaged."""
+    height, width = mask.shape[-2:]
+    damaged = (mask > 0.5).float()
+    return F.pad(damaged, (0, -width % multiple, 0, -height % multiple), value=1.0)
+
+
+def intact_statistics(section: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation, (B, 1, 1, 1) each, of the intact pixels.
+
+    Networks see ``(image - mean) / deviation``: one channel, zero mean, unit variance, and no
+    knowledge of what the mask hides. A section without intact pixels has mean 0, deviation 1.
+
+    Parameters
+    ----------
+    section, mask
+        (B, 1, H, W); the mask is 1 or True where damaged.
+    """
+    intact = mask <= 0.5
+    count = intact.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1)
+    zero = torch.zeros((), device=section.device)
+    mean = torch.where(intact, section, zero).sum(dim=(1, 2, 3), keepdim=True) / count
+    off = torch.where(intact, section - mean, zero)
+    deviation = (off.square().sum(dim=(1, 2, 3), keepdim=True) / count).sqrt()
+    return mean, torch.where(deviation > 1e-3, deviation, torch.ones_like(deviation))
+
+
+def same_length(features: Tensor) -> Tensor:
+    """Bring feature vectors to the length sqrt(C), so that a match has a mean product of 1."""
+    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-4)

@@ -1,0 +1,188 @@
+"""The joint network on windows of any size: normalise, pad, tile, and back.
+
+A window is processed whole up to a certain size and in overlapping tiles above it, so that memory
+stays bounded; tiles overlap by what the network looks at and fade into each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import BoolImage, FloatImage
+
+if TYPE_CHECKING:
+    import torch
+
+    from .joint import JointNet
+
+#: Windows with sides up to this many pixels are processed whole.
+WHOLE = 1536
+#: Overlap of neighbouring tiles, pixels.
+OVERLAP = 512
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the network says of a window.
+
+    Parameters
+    ----------
+    flows
+        To the previous and to the following neighbour, (2, H, W) float32, pixels.
+    image
+        (H, W) float32, the fused section in the grey values that came in.
+    """
+
+    flows: tuple[FloatImage, FloatImage]
+    image: FloatImage
+
+
+def register_jointly(
+    net: JointNet,
+    section: FloatImage,
+    known: BoolImage,
+    neighbours: tuple[FloatImage, FloatImage],
+    valid: tuple[BoolImage, BoolImage],
+    alpha: float,
+    *,
+    device: str = "cpu",
+    report: Callable[[float], None] | None = None,
+    whole: int = WHOLE,
+    overlap: int = OVERLAP,
+) -> Registration:
+    """Run a joint network on a window.
+
+    Parameters
+    ----------
+    net
+        In evaluation mode, on ``device``.
+    section
+        (H, W), looked at where ``known`` only.
+    known
+        (H, W), at least one pixel.
+    neighbours
+        Previous and following, (H, W), brightness and contrast as the section's.
+    valid
+        Where they show something.
+    alpha
+        Axial position of the section.
+    device
+        Where the network is.
+    report
+        Called with the share that is done.
+    whole, overlap
+        Largest side of a tile, and overlap of tiles, in pixels.
+    """
+    mean, deviation = float(section[known].mean()), max(float(section[known].std()), 1e-3)
+
+    def normal(image: FloatImage, where: BoolImage) -> FloatImage:
+        return np.where(where, (image - mean) / deviation, 0).astype(np.float32)
+
+    layers = np.stack(
+        [
+            normal(section, known),
+            known.astype(np.float32),
+            *(normal(n, v) for n, v in zip(neighbours, valid, strict=True)),
+            *(v.astype(np.float32) for v in valid),
+        ]
+    )
+    height, width = known.shape
+    total = np.zeros((5, height, width), dtype=np.float32)
+    rows, columns = (list(spans(n, whole, overlap)) for n in known.shape)
+    weight = np.zeros((height, width), dtype=np.float32) if len(rows) * len(columns) > 1 else None
+    for number, (y, x) in enumerate((y, x) for y in rows for x in columns):
+        out = _run(net, layers[:, y[0] : y[1], x[0] : x[1]], alpha, device)
+        if weight is None:
+            total = out
+        else:
+            fade = np.outer(ramp(y, height, overlap), ramp(x, width, overlap))
+            total[:, y[0] : y[1], x[0] : x[1]] += out * fade
+            weight[y[0] : y[1], x[0] : x[1]] += fade
+        if report is not None:
+            report((number + 1) / (len(rows) * len(columns)))
+    if weight is not None:
+        total /= weight
+    return Registration(
+        (np.ascontiguousarray(total[0:2]), np.ascontiguousarray(total[2:4])),
+        total[4] * np.float32(deviation) + np.float32(mean),
+    )
+
+
+def spans(length: int, whole: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Yield overlapping spans of at most ``whole`` pixels that cover ``length``."""
+    if length <= whole:
+        yield 0, length
+        return
+    count = -(-(length - overlap) // (whole - overlap))
+    # starts are multiples of 32, so that a tile's feature pyramid lies on the window's
+    for start in np.linspace(0, length - whole, count):
+        first = int(start) // 32 * 32
+        yield first, first + whole if start < length - whole else length
+
+
+def ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.float32]:
+    """Return the weight of a tile along one axis: rises within the overlap, where there is one.
+
+    The outermost quarter of an overlap, where a tile sees least, counts next to nothing.
+    """
+    position = np.arange(span[1] - span[0], dtype=np.float32)
+
+    def rise(distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.clip((distance - overlap / 4) / (overlap / 2), 1e-3, 1).astype(np.float32)
+
+    weight = np.ones_like(position)
+    if span[0] > 0:
+        weight = np.minimum(weight, rise(position))
+    if span[1] < length:
+        weight = np.minimum(weight, rise(position[::-1]))
+    return weight
+
+
+def _run(net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: str) -> Any:
+    """Return flows and image, (5, H, W), of one tile."""
+    import torch
+
+    from ._layers import pad_to
+
+    height, width = layers.shape[1:]
+    images = [_to_tensor(layer, device) for layer in layers]
+    padded = [pad_to(image, net.config.multiple) for image in images]
+    for known in (padded[1], padded[4], padded[5]):  # what was padded shows nothing
+        known[..., height:, :] = 0
+        known[..., width:] = 0
+    position = torch.full((1,), alpha, device=device)
+    with torch.inference_mode(), autocast(device):
+        out = net(padded[0], padded[1], (padded[2], padded[3]), (padded[4], padded[5]), position)
+    parts = torch.cat([*out.flows, out.image], dim=1)[0, :, :height, :width]
+    return parts.float().cpu().numpy()
+
+
+def _to_tensor(layer: npt.NDArray[np.float32], device: str) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.array(layer)).to(device)[None, None]
+
+
+def autocast(device: str) -> Any:
+    """Return the context for half precision where the device is fast at it."""
+    import torch
+
+    kind = device.split(":")[0]
+    fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    return torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=fast)
+
+
+__all__: Sequence[str] = (
+    "OVERLAP",
+    "WHOLE",
+    "Registration",
+    "autocast",
+    "ramp",
+    "register_jointly",
+    "spans",
+)

@@ -1,0 +1,1 @@
+"""Training of the networks: torch, numpy, scikit-image, tifffile and safetensors only."""

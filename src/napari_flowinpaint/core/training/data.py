@@ -1,0 +1,332 @@
+"""Training data: triplets of sections from stacks, damaged and distorted at random.
+
+Every sample is a function of (seed, step, number in the batch), so that a resumed training sees
+what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+from ..networks._layers import gaussian
+from ..types import AnyImage, BoolImage
+from .masks import training_mask
+
+#: Batches made ahead by the loading thread.
+_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """A stack to train on, or to validate on.
+
+    Parameters
+    ----------
+    path
+        Anything :func:`~napari_flowinpaint.core.stack.open_stack` opens.
+    sections
+        The sections that may be looked at; None is all.
+    spacings
+        Distances, in sections, of the guiding sections. More than one distance, or one above 1,
+        says the stack is isotropic and imitates thicker sections: then all three axes serve as
+        the axial one.
+    """
+
+    path: str
+    sections: tuple[int, ...] | None = None
+    spacings: tuple[int, ...] = (1,)
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether the stack is cut along all three axes."""
+        return self.spacings != (1,)
+
+    @classmethod
+    def parse(cls, text: str) -> StackSpec:
+        """Read ``PATH[@SECTIONS[@SPACINGS]]``, for example ``a.tif@0-15`` or ``b.tif@@2-7``.
+
+        Raises
+        ------
+        InputError
+            Where sections or spacings are no numbers.
+        """
+        path, *rest = text.split("@")
+        if len(rest) > 2:
+            raise InputError(f"'{text}' is not PATH[@SECTIONS[@SPACINGS]]")
+        numbers = [_numbers(part, text) if part else None for part in rest]
+        sections = numbers[0] if numbers else None
+        spacings = (numbers[1] if len(numbers) > 1 else None) or (1,)
+        return cls(path, sections, spacings)
+
+    def read(self) -> AnyImage:
+        """Return the pixels of the chosen sections, (N, Y, X) in the stack's dtype.
+
+        Raises
+        ------
+        InputError
+            Where there is no such stack or section, or too few sections.
+        """
+        pixels = _read_pixels(self.path)
+        if self.sections is not None:
+            if max(self.sections) >= len(pixels):
+                raise InputError(f"{self.path} has only {len(pixels)} sections")
+            if np.any(np.diff(self.sections) != 1):
+                raise InputError(f"{self.path}: give consecutive sections, such as @0-15")
+            pixels = pixels[self.sections[0] : self.sections[-1] + 1]
+        if len(pixels) <= 2 * min(self.spacings):
+            raise InputError(
+                f"{self.path}: {len(pixels)} sections are too few for neighbours "
+                f"{min(self.spacings)} section(s) away on both sides"
+            )
+        return pixels
+
+
+def _numbers(text: str, whole: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            numbers += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise InputError(f"'{text}' in '{whole}' is not like 3,7-9") from None
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"'{text}' in '{whole}' names nothing; write it like 3,7-9")
+    return tuple(numbers)
+
+
+def _read_pixels(path: str) -> AnyImage:
+    """Read a whole stack: TIFF by tifffile alone, all else as the rest of the package does."""
+    if Path(path).suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        try:
+            pixels = tifffile.imread(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+        if pixels.ndim == 3:
+            return np.asarray(pixels)
+    from ..stack import open_stack
+
+    stack = open_stack(path)
+    return np.stack([stack.read(z) for z in range(stack.shape[0])])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees; images (B, 1, H, W), normalised by the intact pixels.
+
+    Parameters
+    ----------
+    truth
+        The sections, undamaged.
+    known
+        1 where a section may be looked at.
+    neighbours
+        Previous and following.
+    valid
+        1 where they show something.
+    alpha
+        (B,).
+    """
+
+    truth: Tensor
+    known: Tensor
+    neighbours: tuple[Tensor, Tensor]
+    valid: tuple[Tensor, Tensor]
+    alpha: Tensor
+
+    def to(self, device: str) -> Batch:
+        """Return the batch on a device, channels last."""
+
+        def move(image: Tensor) -> Tensor:
+            return image.to(device, memory_format=torch.channels_last, non_blocking=True)
+
+        return Batch(
+            move(self.truth),
+            move(self.known),
+            (move(self.neighbours[0]), move(self.neighbours[1])),
+            (move(self.valid[0]), move(self.valid[1])),
+            self.alpha.to(device, non_blocking=True),
+        )
+
+
+class Triplets:
+    """Draws training samples.
+
+    Parameters
+    ----------
+    specs
+        The stacks; each is drawn from equally often.
+    size
+        Side of the crops, pixels.
+    seed
+        Seed of everything.
+    """
+
+    def __init__(self, specs: Sequence[StackSpec], size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self._stacks = [(spec, _views(spec, size)) for spec in specs]
+
+    def batch(self, step: int, count: int) -> Batch:
+        """Return the batch of one step; the same step gives the same batch."""
+        samples = [
+            self._sample(np.random.default_rng((self.seed, step, number)))
+            for number in range(count)
+        ]
+        stacked = [torch.stack(parts)[:, None] for parts in zip(*samples, strict=True)]
+        truth, known, previous, following, valid_p, valid_f, alpha = stacked
+        return Batch(truth, known, (previous, following), (valid_p, valid_f), alpha.reshape(-1))
+
+    def batches(self, first: int, last: int, count: int) -> Iterator[Batch]:
+        """Yield the batches of steps ``first`` to ``last`` (exclusive), made ahead in a thread."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(_AHEAD)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.5)
+                except queue.Full:
+                    continue
+
+        def make() -> None:
+            try:
+                for step in range(first, last):
+                    if stop.is_set():
+                        return
+                    put(self.batch(step, count))
+            except BaseException as error:
+                put(error)
+
+        thread = threading.Thread(target=make, daemon=True)
+        thread.start()
+        try:
+            for _ in range(first, last):
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def _sample(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return truth, known, previous, following, their validity, alpha."""
+        spec, views = self._stacks[rng.integers(len(self._stacks))]
+        pixels = views[rng.integers(len(views))]
+        before, after = _distances(spec, len(pixels), rng)
+        z = int(rng.integers(before, len(pixels) - after))
+        images = _crops([pixels[z], pixels[z - before], pixels[z + after]], self.size, rng)
+        alpha = before / (before + after)
+        if rng.random() < 0.5:
+            images, alpha = images[:, [0, 2, 1]], 1 - alpha
+        images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
+        if rng.random() < 0.5:
+            images = images.flip(-1)
+        known = ~torch.from_numpy(training_mask(self.size, rng))
+        truth = _normalise(images[0, 0], known)
+        neighbours, valid = [], []
+        for image in images[0, 1:]:
+            neighbour, shown = _degrade(_normalise(image, torch.ones_like(known)), rng)
+            neighbours.append(neighbour)
+            valid.append(shown)
+        if rng.random() < 0.1:  # bright membranes
+            truth, neighbours = -truth, [-neighbour for neighbour in neighbours]
+        return (truth, known.float(), *neighbours, *valid, torch.tensor(alpha).float()[None])
+
+
+def _views(spec: StackSpec, size: int) -> list[AnyImage]:
+    """Return a stack cut along its axial axis, or along all three that leave room for crops."""
+    pixels = spec.read()
+    views = [pixels]
+    if spec.isotropic:
+        views += [pixels.transpose(1, 0, 2), pixels.transpose(2, 0, 1)]
+    views = [v for v in views if min(v.shape[1:]) >= size and len(v) > 2 * min(spec.spacings)]
+    if not views:
+        raise InputError(f"{spec.path} is smaller than the crops of {size} pixels")
+    return views
+
+
+def _distances(spec: StackSpec, depth: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return the distances to previous and following: equal mostly, so that alpha is 0.5."""
+    possible = [s for s in spec.spacings if 2 * s < depth]
+    before = int(rng.choice(possible))
+    if rng.random() >= 0.12:
+        return before, before
+    if not spec.isotropic:
+        return (1, 2) if depth > 3 else (1, 1)
+    after = int(rng.choice(possible))
+    return before, after
+
+
+def _crops(sections: list[AnyImage], size: int, rng: np.random.Generator) -> Tensor:
+    """Return crops of about the same place, (1, 3, size, size) float32.
+
+    A third of them lets the neighbours lie off by some pixels; a fifth is resampled: scaled, the
+    neighbours a little rotated and stretched.
+    """
+    resample = rng.random() < 0.2 and min(sections[0].shape) >= int(1.3 * size)
+    side = int(1.3 * size) if resample else size
+    limits = np.array(sections[0].shape) - side
+    corner = rng.integers(limits + 1)
+    spread = float(rng.choice([2.0, 8.0])) if rng.random() < 0.35 else 0.0
+    crops = []
+    for number, section in enumerate(sections):
+        shift = np.rint(rng.normal(0, spread, 2)).astype(int) if number and spread else 0
+        y, x = np.clip(corner + shift, 0, limits)
+        crops.append(np.ascontiguousarray(section[y : y + side, x : x + side], dtype=np.float32))
+    images = torch.from_numpy(np.stack(crops))
+    if not resample:
+        return images[None]
+    zoom = rng.uniform(0.8, 1.25) * size / side
+    moves = []
+    for number in range(3):
+        move = zoom * np.eye(2)
+        if number:
+            move = move @ (np.eye(2) + rng.normal(0, 0.012, (2, 2)))
+        moves.append(np.concatenate([move, np.zeros((2, 1))], axis=1))
+    grid = F.affine_grid(
+        torch.from_numpy(np.stack(moves)).float(), [3, 1, size, size], align_corners=False
+    )
+    return F.grid_sample(
+        images[:, None], grid, padding_mode="reflection", align_corners=False
+    ).transpose(0, 1)
+
+
+def _normalise(image: Tensor, where: Tensor) -> Tensor:
+    shown = image[where]
+    return (image - shown.mean()) / shown.std().clamp_min(1e-3)
+
+
+def _degrade(image: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return a neighbour as bad as real ones are, and where it is said to show something."""
+    image = image * float(np.exp(rng.normal(0, 0.08))) + float(rng.normal(0, 0.1))
+    valid = torch.ones_like(image)
+    fate = rng.random()
+    if fate < 0.06:
+        image = gaussian(image[None, None], float(rng.uniform(0.6, 2)))[0, 0]
+    elif fate < 0.12:
+        noise = rng.standard_normal(tuple(image.shape), dtype=np.float32)
+        image = image + float(rng.uniform(0.1, 0.5)) * torch.from_numpy(noise)
+    elif fate < 0.22:
+        gone = torch.from_numpy(training_mask(image.shape[0], rng, (0.05, 0.4)))
+        image = torch.where(gone, torch.tensor(float(rng.choice([-2.5, 0.0, 2.5]))), image)
+        if rng.random() < 0.7:  # else nobody has noticed
+            valid = (~gone).float()
+    return image, valid
+
+
+def as_mask(known: Tensor) -> BoolImage:
+    """Return (H, W) bool, True = damaged, of a (1, 1, H, W) tensor of known pixels."""
+    return known[0, 0].numpy() < 0.5

@@ -1,0 +1,51 @@
+"""Losses of the joint network.
+
+L1 on the image, L1 and squared error on its 2-px low-pass (the grain of an EM section cannot be
+predicted, its structure can), the same low-pass for the warped neighbours, and L1 at every level
+of the pyramid so that large displacements are learned from the coarse levels. Inside the mask
+every pixel counts five times as much as outside (lambda_c of eq. 14).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..networks._layers import gaussian, warp
+from ..networks.joint import LOW_PASS, JointOutput
+from .data import Batch
+
+#: Weight of intact pixels, relative to damaged ones: 1 / lambda_c.
+INTACT = 0.2
+
+
+def weighted_l1(difference: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean absolute difference under a weight."""
+    return (difference.abs() * weight).sum() / weight.sum()
+
+
+def joint_loss(output: JointOutput, batch: Batch) -> Tensor:
+    """Return the loss of a batch."""
+    weight = 1 - (1 - INTACT) * batch.known
+    truth, smooth = batch.truth, gaussian(batch.truth, LOW_PASS)
+    error = gaussian(output.image, LOW_PASS) - smooth
+    loss = weighted_l1(output.image - truth, weight) + weighted_l1(error, weight)
+    loss = loss + ((error**2) * weight).sum() / weight.sum()
+    for warped, shown in zip(output.warped, output.shown, strict=True):
+        off = gaussian(warped, LOW_PASS) - smooth
+        loss = loss + 0.5 * weighted_l1(off, weight * shown.detach() + 1e-6)
+    return loss + pyramid_loss(output, batch, weight)
+
+
+def pyramid_loss(output: JointOutput, batch: Batch, weight: Tensor) -> Tensor:
+    """Return the loss of the flows of all levels, each on images of its own resolution."""
+    total = torch.zeros((), device=weight.device)
+    for flows in output.pyramid:
+        scale = batch.truth.shape[-1] // flows[0].shape[-1]
+        truth, here = F.avg_pool2d(batch.truth, scale), F.avg_pool2d(weight, scale)
+        for flow, image, valid in zip(flows, batch.neighbours, batch.valid, strict=True):
+            warped = warp(F.avg_pool2d(image, scale), flow)
+            shown = warp(F.avg_pool2d(valid, scale), flow.detach())
+            total = total + 0.25 * weighted_l1(warped - truth, here * shown + 1e-6)
+    return total

@@ -1,0 +1,184 @@
+"""Validation on held-out sections with the benchmark's own metrics.
+
+The same definitions as :mod:`napari_flowinpaint.core.metrics` (a test compares them), in torch,
+because a machine that only trains may have no OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..metrics import STRUCTURE_SIGMA, data_range
+from ..networks._layers import gaussian, pad_to
+from ..networks.joint import JointNet
+from ..types import AnyImage, BoolImage
+from .data import StackSpec
+from .masks import training_mask
+
+#: Masked shares, as in the benchmark.
+FRACTIONS = (0.1, 0.3, 0.5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damaged crop of a held-out section.
+
+    Parameters
+    ----------
+    stack
+        Number of the stack.
+    fraction
+        Masked share.
+    truth, previous, following
+        (H, W) float32 grey values.
+    mask
+        (H, W) bool, True = damaged.
+    span
+        Grey values between black and white.
+    """
+
+    stack: int
+    fraction: float
+    truth: Tensor
+    previous: Tensor
+    following: Tensor
+    mask: BoolImage
+    span: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Mean scores over the cases: structure PSNR, PSNR (dB), detail; and per stack."""
+
+    structure: float
+    psnr: float
+    detail: float
+    per_stack: tuple[float, ...]
+
+
+def cases(specs: Sequence[StackSpec], size: int = 384, most: int = 3, seed: int = 0) -> list[Case]:
+    """Return fixed cases: at most ``most`` sections of every stack at each masked share.
+
+    Parameters
+    ----------
+    specs
+        Held-out stacks; the middle one of their spacings is used.
+    size
+        Largest side of the crops.
+    most
+        Sections per stack.
+    seed
+        Seed of the places and masks.
+    """
+    found = []
+    for number, spec in enumerate(specs):
+        pixels = spec.read()
+        spacing = spec.spacings[len(spec.spacings) // 2]
+        possible = range(spacing, len(pixels) - spacing, 3 * spacing)
+        picked = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
+        for z in (possible[i] for i in picked):
+            for fraction in FRACTIONS:
+                rng = np.random.default_rng((seed, z, round(1000 * fraction)))
+                found.append(_case(pixels, number, z, spacing, fraction, size, rng))
+    return found
+
+
+def _case(
+    pixels: AnyImage,
+    stack: int,
+    z: int,
+    spacing: int,
+    fraction: float,
+    size: int,
+    rng: np.random.Generator,
+) -> Case:
+    """Cut one case out of a stack."""
+    side = min(size, *pixels.shape[1:])
+    y, x = (int(rng.integers(n - side + 1)) for n in pixels.shape[1:])
+    truth, previous, following = (
+        torch.from_numpy(pixels[n, y : y + side, x : x + side].astype(np.float32))
+        for n in (z, z - spacing, z + spacing)
+    )
+    mask = training_mask(side, rng, (fraction, fraction))
+    return Case(stack, fraction, truth, previous, following, mask, data_range(pixels[z]))
+
+
+def predict(net: JointNet, case: Case, device: str = "cpu") -> Tensor:
+    """Return the network's image in grey values, (H, W)."""
+    known = torch.from_numpy(~case.mask)
+    mean, std = case.truth[known].mean(), case.truth[known].std()
+    height, width = case.truth.shape
+
+    def ready(image: Tensor) -> Tensor:
+        return pad_to(image[None, None].to(device), net.config.multiple)
+
+    own = ready((case.truth - mean) / std * known)
+    neighbours = [ready((n - n.mean()) / n.std()) for n in (case.previous, case.following)]
+    shown = F.pad(
+        known[None, None].float().to(device),
+        (0, own.shape[-1] - width, 0, own.shape[-2] - height),
+    )
+    one = torch.ones_like(own)
+    with torch.no_grad():
+        output = net(
+            own,
+            shown,
+            (neighbours[0], neighbours[1]),
+            (one, one),
+            torch.full((1,), 0.5, device=device),
+        )
+    return output.image[0, 0, :height, :width].float().cpu() * std + mean
+
+
+def structure_psnr(
+    repaired: Tensor, truth: Tensor, mask: BoolImage, span: float
+) -> tuple[float, float, float]:
+    """Return structure PSNR, PSNR (dB) and detail inside the mask.
+
+    Parameters
+    ----------
+    repaired, truth
+        (H, W) grey values.
+    mask
+        (H, W) bool.
+    span
+        Grey values between black and white.
+    """
+    inside = torch.from_numpy(mask)
+    pair = torch.stack([repaired, truth])[:, None]
+    smooth = gaussian(pair, STRUCTURE_SIGMA)
+    fine = (pair - smooth)[:, 0][:, inside].square().mean(dim=1)
+
+    def decibel(images: Tensor) -> float:
+        error = float((images[0, 0] - images[1, 0])[inside].double().square().mean())
+        return float(10 * np.log10(span**2 / max(error, 1e-12)))
+
+    return decibel(smooth), decibel(pair), float(fine[0] / fine[1].clamp_min(1e-12))
+
+
+def validate(net: JointNet, chosen: Sequence[Case], device: str = "cpu") -> Report:
+    """Return the mean scores of a network."""
+    return _report(chosen, [predict(net, case, device) for case in chosen])
+
+
+def validate_mean(chosen: Sequence[Case]) -> Report:
+    """Return the mean scores of the plain average of the neighbours, to compare with."""
+    return _report(chosen, [(case.previous + case.following) / 2 for case in chosen])
+
+
+def _report(chosen: Sequence[Case], filled: Sequence[Tensor]) -> Report:
+    rows = []
+    for case, image in zip(chosen, filled, strict=True):
+        repaired = torch.where(torch.from_numpy(case.mask), image, case.truth)
+        rows.append(structure_psnr(repaired, case.truth, case.mask, case.span))
+    scores = np.array(rows)
+    stacks = np.array([case.stack for case in chosen])
+    structure, psnr, detail = (float(v) for v in scores.mean(axis=0))
+    per_stack = tuple(float(scores[stacks == s, 0].mean()) for s in np.unique(stacks))
+    return Report(structure, psnr, detail, per_stack)

@@ -1,0 +1,152 @@
+"""The learned method: its weights are checked, its hypotheses join those of ``flow``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_joint import lively
+
+from napari_flowinpaint.core.benchmark import run_benchmark
+from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.methods import choose_method, get_method
+from napari_flowinpaint.core.networks import released
+from napari_flowinpaint.core.networks.registration import Registration
+from napari_flowinpaint.core.networks.weights import save_network
+from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.types import RepairOptions
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Untrained weights with a right card, where the method looks for them."""
+    monkeypatch.setattr(released, "weights_directory", lambda: tmp_path)
+    path = tmp_path / released.JOINT
+    save_network(path, lively(), {})
+    write_card(path)
+    return path
+
+
+def write_card(path, digest=None):
+    import hashlib
+
+    digest = digest or hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".md").write_text(f"# Weights\n\nsha256: `{digest}`\n")
+    return digest
+
+
+def damaged_stack(size=160):
+    pixels = synthetic_stack(SampleConfig(shape=(3, size, size)))
+    mask = np.zeros((size, size), dtype=bool)
+    mask[60:100, 50:110] = True
+    truth = pixels[1].copy()
+    pixels[1][mask] = 255
+    return Stack.from_array(pixels), mask, truth
+
+
+def test_auto_takes_it_where_its_weights_are(weights):
+    assert choose_method("auto", 2).name == "flowinpaint"
+    assert choose_method("auto", 1).name == "flow"
+    assert choose_method("flow", 2).name == "flow"
+    weights.unlink()
+    assert choose_method("auto", 2).name == "flow"
+
+
+def test_without_weights_it_says_so(weights):
+    weights.unlink()
+    stack, mask, _ = damaged_stack()
+    with pytest.raises(InputError, match=r"not installed.*'flow'"):
+        repair_section(stack, 1, mask, method="flowinpaint")
+    assert repair_section(stack, 1, mask).provenance.method == "flow"
+    table = run_benchmark(stack, fractions=(0.1,), shapes=("rectangular",))
+    assert not any(row.method.startswith("flowinpaint") for row in table.rows)
+
+
+@pytest.mark.parametrize("tampered", ["weights", "card", "no checksum", "no card"])
+def test_weights_that_are_not_what_the_card_says_are_refused(weights, tampered):
+    card = weights.with_suffix(".md")
+    if tampered == "weights":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(bytes(content))
+    elif tampered == "card":
+        write_card(weights, "0" * 64)
+    elif tampered == "no checksum":
+        card.write_text("# Weights\n")
+    else:
+        card.unlink()
+    stack, mask, _ = damaged_stack()
+    with pytest.raises(InputError, match=r"card|checked|sha256"):
+        repair_section(stack, 1, mask, method="flowinpaint")
+
+
+def test_it_repairs_only_the_mask_and_records_its_weights(weights):
+    stack, mask, truth = damaged_stack()
+    plain = RepairOptions(grain=False)
+    repair = repair_section(stack, 1, mask, method="flowinpaint", options=plain)
+    assert repair.provenance.weights_sha256 == write_card(weights)
+    patch = repair.patches[0]
+    assert (patch.result[~patch.mask] == stack.read(1)[patch.box.slices][~patch.mask]).all()
+    error = np.abs(patch.result.astype(float) - truth[patch.box.slices])[patch.mask].mean()
+    assert error < 0.7 * np.abs(truth[mask].astype(float) - truth.mean()).mean()
+    again = repair_section(stack, 1, mask, method="flowinpaint", options=plain)
+    assert (again.patches[0].result == patch.result).all()
+
+
+def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
+    """Whatever the network says, the rehearsal keeps the repair near that of ``flow``."""
+    from napari_flowinpaint.core.methods import flowinpaint as module
+
+    def nonsense(net, section, known, neighbours, valid, alpha, **options):
+        rng = np.random.default_rng(0)
+        noise = rng.normal(128, 60, section.shape).astype(np.float32)
+        flow = np.full((2, *section.shape), 30, np.float32)
+        return Registration((flow, -flow), noise)
+
+    stack, mask, truth = damaged_stack()
+    options = RepairOptions(grain=False)
+
+    def error() -> float:
+        repair = repair_section(stack, 1, mask, method="flowinpaint", options=options)
+        patch = repair.patches[0]
+        return float(
+            np.abs(patch.result.astype(float) - truth[patch.box.slices])[patch.mask].mean()
+        )
+
+    flow = repair_section(stack, 1, mask, method="flow", options=options).patches[0]
+    known = np.abs(flow.result.astype(float) - truth[flow.box.slices])[flow.mask].mean()
+    monkeypatch.setattr(module, "register_jointly", nonsense)
+    assert error() < 1.15 * known
+
+
+def test_a_damaged_neighbour_and_a_refusal(weights):
+    stack, mask, _ = damaged_stack()
+    spoilt = np.zeros_like(mask)
+    spoilt[105:130, 70:120] = True
+    repair = repair_section(
+        stack,
+        1,
+        mask,
+        masks=lambda z, box: spoilt[box.slices] & (z == 2),
+        method="flowinpaint",
+    )
+    assert np.isfinite(repair.patches[0].confidence).all()
+    lonely = Stack.from_array(np.stack([stack.read(0), stack.read(1)]))
+    with pytest.raises(RepairRefused, match="one usable neighbour"):
+        repair_section(lonely, 1, mask, method="flowinpaint")
+
+
+def test_the_released_weights_are_what_their_card_says():
+    path = released.released()
+    if path is None:
+        pytest.skip("no weights are released in this tree")
+    net, digest = released.load_released(path, "cpu")
+    assert len(digest) == 64
+    assert path.stat().st_size <= 15 * 1024 * 1024
+    assert not net.training
+    assert all(bool(torch.isfinite(p).all()) for p in net.parameters())
+    card = path.with_suffix(".md").read_text()
+    assert "CC BY-NC-SA 4.0" in card
+    assert get_method("flowinpaint").ready()
