@@ -46,7 +46,11 @@ def damaged_stack(size=160):
     return Stack.from_array(pixels), mask, truth
 
 
-def test_auto_takes_it_where_its_weights_are(weights):
+def test_auto_prefers_it_only_where_its_weights_are(weights, monkeypatch):
+    from napari_flowinpaint.core import methods
+
+    assert choose_method("auto", 2).name == "flow"
+    monkeypatch.setattr(methods, "_PREFERENCE", ("flowinpaint", "flow"))
     assert choose_method("auto", 2).name == "flowinpaint"
     assert choose_method("auto", 1).name == "flow"
     assert choose_method("flow", 2).name == "flow"

@@ -18,8 +18,9 @@ _METHODS = {
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
 }
 
-#: ``auto`` takes the first of these that has enough neighbours and the weights it needs.
-_PREFERENCE = ("flowinpaint", "flow")
+#: ``auto`` takes the first of these that has enough neighbours and the weights it needs. ``flow``
+#: stays first for as long as the released weights have been trained for minutes only.
+_PREFERENCE = ("flow", "flowinpaint")
 
 
 def available_methods() -> tuple[str, ...]:
