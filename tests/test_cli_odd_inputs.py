@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import zarr
 from make_stacks import write_ngff
 
 from napari_flowinpaint.cli import run
+from napari_flowinpaint.core import export
 from napari_flowinpaint.core.damage.sample import SampleConfig, damaged_sample
 
 SHAPE = (5, 64, 72)
@@ -235,6 +237,29 @@ def test_the_work_is_done_when_nobody_reads_the_output(data, mask):
         assert process.stderr.read() == b""
         assert process.wait() == 0
     assert np.array_equal(pixels(data / "stack.zarr" / "labels" / "synthetic") != 0, mask != 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_report_that_is_lost_is_told(data, capsys):
+    assert repair(data, "--in-place", "--report", "/dev/full") == 1
+    told = capsys.readouterr()
+    assert "section 2: repaired" in told.out
+    assert told.err == (
+        "flowinpaint: the report /dev/full could not be written (No space left on device).\n"
+    )
+
+
+def test_a_report_tells_that_nothing_was_saved(data, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(export, "_move", full)
+    report = data / "report.json"
+    assert repair(data, "--output", data / "out.zarr", "--report", report) == 2
+    assert "no space left" in json.loads(report.read_text())["error"]
+    monkeypatch.undo()
+    assert repair(data, "--output", data / "out.zarr", "--report", report) == 0
+    assert json.loads(report.read_text())["error"] is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

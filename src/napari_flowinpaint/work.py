@@ -104,7 +104,7 @@ def contrast_limits(stack: Stack) -> tuple[float, float]:
             y, x = (max(n * part // 4 - _TILE // 2, 0) for n in (height, width))
             tile = stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
             values = tile[np.isfinite(tile)]
-            if values.size and np.ptp(values) > 0:
+            if values.size and values.min() < values.max():
                 low.append(float(np.percentile(values, 0.2)))
                 high.append(float(np.percentile(values, 99.8)))
     if not low or min(low) >= max(high):

@@ -27,11 +27,18 @@ def repair_stack(command: RepairCommand) -> int:
         pass
     except (FlowInpaintError, KeyboardInterrupt) as caught:
         error = caught
+    lost = ""
     if command.report is not None and report.sections:
-        report.save(command.report)
+        try:
+            report.save(command.report, error)
+        except OSError as caught:
+            lost = f"the report {command.report} could not be written ({caught.strerror})."
     if command.output is not None and error is None and report.count("repaired"):
         tell(f"written: {command.output}")
-    return _conclude(command, report, error)
+    code = _conclude(command, report, error)
+    if lost:
+        complain(lost)
+    return max(code, NOT_ALL_DONE) if lost else code
 
 
 def _conclude(command: RepairCommand, report: RepairReport, error: BaseException | None) -> int:

@@ -58,8 +58,17 @@ class RepairReport:
         """Records of the sections that were refused or failed."""
         return [record for record in self.sections if record["status"] != "repaired"]
 
-    def save(self, path: Path) -> None:
-        """Write the report as JSON; numbers that JSON does not know become null."""
+    def save(self, path: Path, error: BaseException | None = None) -> None:
+        """Write the report as JSON; numbers that JSON does not know become null.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        error
+            What ended the run early: then what is said to be repaired was written in place, but
+            nothing was written to an output.
+        """
         command = self._plan.command
         stack = self._plan.stack
         content = {
@@ -75,6 +84,7 @@ class RepairReport:
             "method": command.method,
             "device": command.device,
             "options": asdict(command.options),
+            "error": None if error is None else str(error) or "interrupted",
             "requested": list(self._plan.sections),
             "repaired": self.count("repaired"),
             "refused": self.count("refused"),

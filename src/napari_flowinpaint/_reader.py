@@ -1,0 +1,44 @@
+"""Reader for napari: OME-Zarr stacks, also repaired ones.
+
+napari's own reader takes the first array or group inside a zarr group, which in a repaired stack
+is the group with the marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return a reader for ``path`` if it is a zarr that holds a stack, else None."""
+    from .core.errors import FlowInpaintError
+    from .core.stack import open_stack
+
+    if not isinstance(path, str):
+        return None
+    try:
+        open_stack(path, recover=False)
+    except FlowInpaintError:
+        return None
+    return read_stack
+
+
+def read_stack(path: str | list[str]) -> list[LayerData]:
+    """Return the stack as one lazy image layer, in nm where the voxel size is known.
+
+    Parameters
+    ----------
+    path
+        An OME-Zarr group or a zarr array.
+    """
+    from .core.types import no_progress
+    from .layers import stack_layer
+    from .work import load
+
+    layer = stack_layer(load(str(path), progress=no_progress))
+    shown = layer.as_layer_data_tuple()[1]
+    names = ("name", "scale", "units", "axis_labels", "contrast_limits", "multiscale")
+    return [(layer.data, {name: shown[name] for name in names}, "image")]
