@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,15 +185,15 @@ class Opened:
     ngff_version: str | None = None
 
 
-class Planes:
+class Planes(ABC):
     """Base of the sources that are one image per section: ``zyx``, indexed lazily."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
 
+    @abstractmethod
     def plane(self, z: int, rows: slice, columns: slice) -> AnyImage:
         """Return a part of section ``z``."""
-        raise NotImplementedError
 
     def __getitem__(self, key: tuple[Any, Any, Any]) -> AnyImage:
         z, y, x = key
