@@ -17,7 +17,7 @@ from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network
 from napari_flowinpaint.core.training import data as data_module
-from napari_flowinpaint.core.training.data import StackSpec, Triplets
+from napari_flowinpaint.core.training.data import StackSpec, Triplets, _bend
 from napari_flowinpaint.core.training.joint import Plan, train_joint
 from napari_flowinpaint.core.training.log import plot
 from napari_flowinpaint.core.training.loss import joint_loss
@@ -176,8 +176,10 @@ def test_the_loss_looks_at_every_output(stack):
         assert float(parameter.grad.abs().sum()) > 0, name
 
 
-def test_overfit_on_a_drifting_texture(stack, tmp_path):
+def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
     """In seconds the network learns to undo a drift that the plain average blurs."""
+    # to undo random deformations as well takes minutes to learn
+    monkeypatch.setattr(data_module, "_bend", lambda image, rng: image)
     spec, held_out = StackSpec(stack, tuple(range(6))), StackSpec(stack, (6, 7, 8))
     output = tmp_path / "w.safetensors"
     outcome = train_joint(
@@ -223,6 +225,32 @@ def test_same_seed_same_weights_and_resumed_is_uninterrupted(stack, tmp_path):
     other = tmp_path / "c.safetensors"
     train_joint(spec, [], other, plan(seed=1))
     assert any(not torch.equal(first[name], _weights(other)[name]) for name in first)
+
+
+def test_training_begins_with_given_weights(stack, tmp_path):
+    first, second, other = (tmp_path / f"{n}.safetensors" for n in ("first", "second", "other"))
+    train_joint([StackSpec(stack)], [], first, plan(seed=3))
+    still = {"steps": 1, "rate": 1e-9}
+    train_joint([StackSpec(stack)], [], second, plan(**still, start=str(first)))
+    train_joint([StackSpec(stack)], [], other, plan(**still))
+
+    def far(path) -> float:
+        ours, theirs = _weights(first), _weights(path)
+        return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+
+    assert far(second) < 1e-3 < far(other)
+    with pytest.raises(InputError, match="another size"):
+        train_joint([StackSpec(stack)], [], other, Plan(steps=1, crop=64, start=str(first)))
+
+
+def test_neighbours_are_bent_by_a_few_pixels_some_of_the_time():
+    rng = np.random.default_rng(0)
+    across = torch.arange(64.0).expand(64, 64)
+    bent = [_bend(across, rng) for _ in range(60)]
+    changed = [image for image in bent if not torch.equal(image, across)]
+    assert 10 < len(changed) < 35
+    inner = torch.stack(changed)[:, 16:48, 16:48] - across[16:48, 16:48]
+    assert 0.2 < float(inner.std()) < 6
 
 
 def test_a_time_limit_ends_the_training(stack, tmp_path):

@@ -260,6 +260,10 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.state.safetensors", help="Go on from this checkpoint"),
     ] = None,
+    start: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="WEIGHTS.safetensors", help="Begin with these weights"),
+    ] = None,
     network: Annotated[
         str,
         typer.Option(help="joint, or a stage of the paper's: reference, then inpainting"),
@@ -305,6 +309,7 @@ def train(
         steps=steps,
         every=every,
         resume=resume,
+        start=start,
         size=size,
         batch=batch,
         crop=crop,

@@ -21,6 +21,7 @@ def train_weights(
     steps: int,
     every: float | None,
     resume: Path | None,
+    start: Path | None,
     size: str,
     batch: int,
     crop: int,
@@ -53,6 +54,10 @@ def train_weights(
     }
     if rate is not None:
         how["rate"] = rate
+    if start is not None:
+        if paper is not None:
+            raise InputError("--start needs --network joint; use --resume or --refined instead.")
+        how["start"] = str(start)
     with progress_bar("train") as progress:
         settings: dict[str, Any] = {
             "resume": resume,

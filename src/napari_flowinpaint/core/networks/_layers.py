@@ -6,6 +6,7 @@ Shapes: images ``(B, C, H, W)``; a flow is ``(B, 2, H, W)`` in pixels, order ``(
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 #: Cost volumes are computed from products of blocks of this many pixels of a row.
 _BLOCK = 32
+#: Images with sides up to this many pixels are low-passed by matrices.
+_MOST_DENSE = 640
 
 
 def warp(source: Tensor, flow: Tensor) -> Tensor:
@@ -116,17 +119,38 @@ class _BandedProducts(torch.autograd.Function):
 
 
 def gaussian(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian low-pass of each channel, edges reflected (as :func:`..filters.blur` does)."""
-    radius = round(4 * sigma)
-    radius = min(radius, min(image.shape[-2:]) - 1)
-    position = torch.arange(-radius, radius + 1, device=image.device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(image.dtype)
-    channels = image.shape[1]
+    """Gaussian low-pass of each channel, edges reflected (as :func:`..filters.blur` does).
+
+    Crops are multiplied by a matrix from either side: the backward of a convolution with one
+    channel and a long kernel is very slow on CPUs, and took a third of a training step. Larger
+    images are convolved, where the matrices would cost more.
+    """
     with torch.autocast(image.device.type, enabled=False):
+        if max(image.shape[-2:]) <= _MOST_DENSE:
+            down, across = (_gaussian_matrix(n, sigma).to(image) for n in image.shape[-2:])
+            return down @ image @ across.T
+        radius = min(round(4 * sigma), min(image.shape[-2:]) - 1)
+        kernel = _gaussian_kernel(radius, sigma).to(image)
+        channels = image.shape[1]
         out = F.pad(image, (radius,) * 4, mode="reflect")
         out = F.conv2d(out, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
         return F.conv2d(out, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+
+
+def _gaussian_kernel(radius: int, sigma: float) -> Tensor:
+    position = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
+    return kernel / kernel.sum()
+
+
+@lru_cache(maxsize=32)
+def _gaussian_matrix(length: int, sigma: float) -> Tensor:
+    """Return the (length, length) matrix of a low-pass along one side, edges reflected."""
+    radius = min(round(4 * sigma), length - 1)
+    with torch.inference_mode(False):  # what is kept may be trained with later
+        rows = F.pad(torch.eye(length)[:, None], (radius, radius), mode="reflect")
+        kernel = _gaussian_kernel(radius, sigma).view(1, 1, -1)
+        return F.conv1d(rows, kernel)[:, 0].T.contiguous()
 
 
 def pad_to(image: Tensor, multiple: int) -> Tensor:

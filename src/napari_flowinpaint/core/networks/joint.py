@@ -311,8 +311,11 @@ class JointNet(nn.Module):
         assert flows is not None
         flows = 4 * enlarge(flows, 4)
         both = (flows[:, :2], flows[:, 2:])
-        warped = (warp(neighbours[0], both[0]), warp(neighbours[1], both[1]))
-        shown = (warp(valid[0], both[0]), warp(valid[1], both[1]))
+        previous, following = (
+            warp(torch.cat([image, seen], dim=1), flow).split(1, dim=1)
+            for image, seen, flow in zip(neighbours, valid, both, strict=True)
+        )
+        warped, shown = (previous[0], following[0]), (previous[1], following[1])
         image = self.fusion(section, known, warped, shown, state)
         return JointOutput(both, warped, shown, image, tuple(levels))
 

@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..networks.joint import SIZES, JointConfig, JointNet
-from ..networks.weights import save_network
+from ..networks.weights import load_network, save_network
 from ..types import Progress, no_progress
 from .data import StackSpec, Triplets
 from .log import Log
@@ -54,6 +54,9 @@ class Plan:
         Minutes, or steps where there is no time limit, between two validations.
     seed
         Seed of weights and data.
+    start
+        Weights to begin with instead of random ones: longer training, or training on one's own
+        tissue. The schedule begins anew.
     """
 
     size: str = "small"
@@ -67,6 +70,7 @@ class Plan:
     decay: float = 0.998
     every: float = 5
     seed: int = 0
+    start: str | None = None
 
     def rate_at(self, step: int, seconds: float) -> float:
         """Return the learning rate: warm-up, then a cosine down to 2 %."""
@@ -156,7 +160,7 @@ class _Run:
         self.cases: list[Case] = cases(held_out)
         self.names = [f"{n}:{Path(s.path).stem}" for n, s in enumerate(held_out)]
         torch.manual_seed(plan.seed)
-        self.net = _ready(JointNet(SIZES[plan.size]), device)
+        self.net = _ready(_network(plan), device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), plan.rate, weight_decay=1e-4)
         self.average = Average(self.net, plan.decay)
         self.step, self.before, self.best = 0, 0.0, -math.inf
@@ -275,6 +279,17 @@ class _Run:
             "seconds": round(self.seconds),
             "structure_psnr": report.structure,
         }
+
+
+def _network(plan: Plan) -> JointNet:
+    """Return the network at the beginning of the training."""
+    net = JointNet(SIZES[plan.size])
+    if plan.start is not None:
+        first, _ = load_network(Path(plan.start), architecture="joint")
+        if first.config != net.config:
+            raise InputError(f"{plan.start} has another size than '{plan.size}'")
+        net.load_state_dict(first.state_dict())
+    return net
 
 
 def _ready(net: JointNet, device: str) -> JointNet:

@@ -41,11 +41,11 @@ def joint_loss(output: JointOutput, batch: Batch) -> Tensor:
 def pyramid_loss(output: JointOutput, batch: Batch, weight: Tensor) -> Tensor:
     """Return the loss of the flows of all levels, each on images of its own resolution."""
     total = torch.zeros((), device=weight.device)
-    for flows in output.pyramid:
-        scale = batch.truth.shape[-1] // flows[0].shape[-1]
-        truth, here = F.avg_pool2d(batch.truth, scale), F.avg_pool2d(weight, scale)
-        for flow, image, valid in zip(flows, batch.neighbours, batch.valid, strict=True):
-            warped = warp(F.avg_pool2d(image, scale), flow)
-            shown = warp(F.avg_pool2d(valid, scale), flow.detach())
-            total = total + 0.25 * weighted_l1(warped - truth, here * shown + 1e-6)
+    images = torch.cat([batch.truth, weight, *batch.neighbours, *batch.valid], dim=1)
+    for flows in reversed(output.pyramid):  # finest first: each level is pooled from the last
+        images = F.avg_pool2d(images, images.shape[-1] // flows[0].shape[-1])
+        truth, here, *others = images.split(1, dim=1)
+        for flow, image, valid in zip(flows, others[:2], others[2:], strict=True):
+            warped, shown = warp(torch.cat([image, valid], dim=1), flow).split(1, dim=1)
+            total = total + 0.25 * weighted_l1(warped - truth, here * shown.detach() + 1e-6)
     return total
