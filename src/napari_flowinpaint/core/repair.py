@@ -50,7 +50,7 @@ def repair_section(
     *,
     masks: Masks | None = None,
     thickness: Sequence[float] | None = None,
-    method: str = "auto",
+    method: str | Method = "auto",
     device: str = "auto",
     options: RepairOptions | None = None,
     progress: Progress = no_progress,
@@ -72,7 +72,7 @@ def repair_section(
         Thickness of every section of the stack, any unit, where it is known; alpha is weighted
         by it. All alike by default.
     method
-        Name of a method, or ``"auto"``.
+        Name of a method, ``"auto"``, or a method itself.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; training-free methods run on the CPU.
     options
@@ -142,7 +142,7 @@ class _Job:
     masks: Masks
     marks: Masks
     thickness: Sequence[float] | None
-    method: str
+    method: str | Method
     device: str
     options: RepairOptions
 
@@ -154,7 +154,8 @@ def _either(first: Masks, second: Masks) -> Masks:
 
 def _check(job: _Job) -> None:
     """Refuse what cannot be a valid request, before anything is read."""
-    check_method(job.method)
+    if isinstance(job.method, str):
+        check_method(job.method)
     depth, height, width = job.stack.shape
     if not 0 <= job.z < depth:
         raise InputError(f"section {job.z} does not exist; the stack has sections 0 to {depth - 1}")
@@ -271,13 +272,16 @@ def _find_both(job: _Job, damage: Box, mask: BoolImage) -> tuple[int | None, int
 def _method_for(job: _Job, neighbours: tuple[int | None, int | None]) -> Method:
     """Return the method for the neighbours at hand, or refuse with the reason."""
     usable = sum(n is not None for n in neighbours)
-    method = choose_method(job.method, usable)
-    if method is not None:
+    if isinstance(job.method, str):
+        name, method = job.method, choose_method(job.method, usable)
+    else:
+        name, method = job.method.name, job.method
+    if method is not None and method.neighbours <= usable:
         return method
     found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
     raise RepairRefused(
         f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
-        f"'{job.method}'; permit a larger gap (max_gap) or choose another method"
+        f"'{name}'; permit a larger gap (max_gap) or choose another method"
     )
 
 
