@@ -111,6 +111,10 @@ def repair(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the rehearsal; the same gives the same pixels")
     ] = 0,
+    weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="WEIGHTS.safetensors", help="Weights for flowinpaint-paper"),
+    ] = None,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
@@ -135,7 +139,9 @@ def repair(
         sections=sections,
         method=method,
         device=device,
-        options=RepairOptions(max_gap=max_gap, grain=grain, seed=seed),
+        options=RepairOptions(
+            max_gap=max_gap, grain=grain, seed=seed, weights=weights and str(weights)
+        ),
         output=output,
         overwrite=overwrite,
         report=report,

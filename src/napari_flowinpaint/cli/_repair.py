@@ -124,6 +124,7 @@ def plan_repair(command: RepairCommand) -> Plan:
     from ..core.stack import open_stack
 
     check_method(command.method)
+    _check_weights(command)
     device = command.device
     if device != "auto":  # auto: the method chooses, and may never need torch
         device = resolve_device(device)
@@ -142,6 +143,20 @@ def plan_repair(command: RepairCommand) -> Plan:
     for z, box in boxes.items():
         _check_pixels(stack, damage, z, box)
     return Plan(command, stack, damage, tuple(boxes), device)
+
+
+def _check_weights(command: RepairCommand) -> None:
+    """Refuse weights that the method takes none of, or that are not of its network."""
+    if command.options.weights is None:
+        return
+    if command.method != "flowinpaint-paper":
+        raise InputError("--weights needs --method flowinpaint-paper.")
+    from ..core.networks.weights import read_info
+
+    path = Path(command.options.weights)
+    kind = read_info(path).architecture
+    if kind != "paper":
+        raise InputError(f"{path.name} holds a network '{kind}', not 'paper'; choose other weights")
 
 
 def _check_places(command: RepairCommand, stack: Stack) -> None:

@@ -90,8 +90,8 @@ class Lesson:
         filled = np.where(seen, truth, filled).astype(np.float32)
         errors = ErrorModel.learn(images, filled, truth, seen, where)
         scores = {
-            "registration_correlation": _correlation(average, truth, where),
-            "rehearsal_correlation": _correlation(filled, truth, where),
+            "registration_correlation": structure_correlation(average, truth, where),
+            "rehearsal_correlation": structure_correlation(filled, truth, where),
             "rehearsal_psnr": psnr(blur(filled, 2.0), blur(truth, 2.0), where, 255.0),
         }
         return cls(fusion, ring, errors, scores)
@@ -132,7 +132,7 @@ def _leads(
     return errors[0] < errors[1]
 
 
-def _correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
+def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
     """Return the correlation of the structure (2 px low-pass) of two images; 0 if constant."""
     a, b = blur(image, 2.0)[where], blur(truth, 2.0)[where]
     if float(a.std()) == 0 or float(b.std()) == 0:

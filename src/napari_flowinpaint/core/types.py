@@ -129,12 +129,16 @@ class RepairOptions:
         looks right, costs plain PSNR).
     seed
         Seed of the rehearsal; the same request gives the same pixels.
+    weights
+        Weights file for the method "flowinpaint-paper" to run with instead of its own; other
+        methods take none.
     """
 
     max_gap: int = 5
     halo: int | None = None
     grain: bool = True
     seed: int = 0
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ __all__ = ["Method", "available_methods", "choose_method", "get_method"]
 _METHODS = {
     "flow": "flow:FlowMethod",
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
+    "flowinpaint-paper": "paper:PaperMethod",
 }
 
 #: ``auto`` takes the first of these that has enough neighbours and the weights it needs. ``flow``

@@ -38,7 +38,7 @@ from ..rehearsal import Lesson
 from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 
 #: Fewer intact pixels than this cannot be registered to.
-_FEWEST_INTACT = 256
+FEWEST_INTACT = 256
 #: Below this correlation of the registered neighbours with the section (2 px low-pass) they show
 #: something else. Real series, aligned as badly as they come, stay above 0.32, also with one
 #: neighbour only; unrelated neighbours reach 0.2 in the median.
@@ -85,8 +85,8 @@ def repair_by(
     guides = unaligned_guides(window, greys)
     between = flows_between(guides)
     initial = interpolate(guides, between)
-    if window.intact.sum() < _FEWEST_INTACT:
-        return _fall_back(window, greys.back(initial))
+    if window.intact.sum() < FEWEST_INTACT:
+        return fall_back(window, greys.back(initial))
     progress(0.12, f"section {window.z}: aligning the neighbours")
     section = greys.work(np.where(window.intact, window.section, 0))
     aligned = [guide.align_to(section, window.intact) for guide in guides]
@@ -95,7 +95,7 @@ def repair_by(
     return _refine(source, window, greys, section, initial, aligned, between, options, progress)
 
 
-def _fall_back(window: Window, reference: FloatImage) -> WindowRepair:
+def fall_back(window: Window, reference: FloatImage) -> WindowRepair:
     """Take the initial reference where no intact pixel can tell more (a missing section)."""
     confidence = np.where(window.mask, 0.5, 1).astype(np.float32)
     return WindowRepair(reference, reference, reference, confidence)
@@ -158,7 +158,26 @@ def _rehearse(
         section, known & ~holes, guides, between, lambda s: report(0.2 + 0.3 * s, "rehearsing")
     )
     lesson = Lesson.learn(rehearsed, section, known, holes)
-    correlation = lesson.scores.get("registration_correlation", 1.0)
+    check_registration(window, lesson.scores.get("registration_correlation", 1.0))
+    return lesson
+
+
+def check_registration(window: Window, correlation: float) -> None:
+    """Refuse neighbours that show something else than the section.
+
+    Parameters
+    ----------
+    window
+        The window.
+    correlation
+        Of the registered neighbours with the section where it is known but was not looked at,
+        after a 2 px low-pass.
+
+    Raises
+    ------
+    RepairRefused
+        If that is too low.
+    """
     if correlation < _LEAST_CORRELATION:
         neighbours = " and ".join(str(n.z) for n in neighbours_of(window))
         raise RepairRefused(
@@ -167,7 +186,6 @@ def _rehearse(
             f"least {_LEAST_CORRELATION} is needed); check the alignment of the stack, or mark "
             "the neighbours as damaged"
         )
-    return lesson
 
 
 def _lender(window: Window, hypotheses: list[Hypothesis]) -> FloatImage:

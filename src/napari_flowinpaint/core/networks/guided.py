@@ -42,6 +42,7 @@ def inpaint_guided(
     neighbours: tuple[FloatImage, FloatImage],
     alpha: float,
     initial: FloatImage,
+    valid: tuple[BoolImage, BoolImage] | None = None,
     *,
     device: str = "cpu",
     report: Callable[[float], None] | None = None,
@@ -64,6 +65,8 @@ def inpaint_guided(
         Axial position of the section between them.
     initial
         (H, W), the initial reference (eq. 3).
+    valid
+        (H, W) each, where previous and following show something; None is everywhere.
     device
         Where the network is.
     report
@@ -81,16 +84,29 @@ def inpaint_guided(
     own, hole = tensor(section), tensor(mask)
     mean, deviation = (float(value) for value in intact_statistics(own, hole))
     layers = [own, *(tensor(image) for image in (*neighbours, initial))]
-    stacked = torch.cat([*((layer - mean) / deviation for layer in layers), hole])
+    shown = [tensor(np.ones_like(mask) if valid is None else valid[i]) for i in (0, 1)]
+    meaningful = [torch.ones_like(hole), *shown, torch.maximum(*shown)]
+    layers = [
+        torch.where(where > 0.5, (layer - mean) / deviation, 0.0)
+        for layer, where in zip(layers, meaningful, strict=True)
+    ]
+    stacked = torch.cat([*layers, hole, *shown])
     total = np.zeros((2, *mask.shape), dtype=np.float32)
     weight = np.zeros(mask.shape, dtype=np.float32)
     rows, columns = (list(spans(side, whole, overlap)) for side in mask.shape)
     position = torch.full((1,), alpha, device=device)
     for number, (y, x) in enumerate((y, x) for y in rows for x in columns):
         tile = stacked[:, :, y[0] : y[1], x[0] : x[1]].to(device)
-        ours, previous, following, reference, damaged = tile.split(1)
+        ours, previous, following, reference, damaged, *valid_here = tile.split(1)
         with torch.inference_mode(), autocast(device):
-            out, found = net(ours, damaged, (previous, following), position, reference)
+            out, found = net(
+                ours,
+                damaged,
+                (previous, following),
+                position,
+                reference,
+                (valid_here[0], valid_here[1]),
+            )
         refined = reference if found is None else found.image
         fade = np.outer(ramp(y, mask.shape[0], overlap), ramp(x, mask.shape[1], overlap))
         drawn = torch.cat([out.drawn, refined])[:, 0].float().cpu().numpy()

@@ -55,7 +55,10 @@ class InpaintingConfig(Config):
         Most known patches that attention chooses from.
     residual
         Whether the last layers draw a correction of the reference (of the neighbours' mean,
-        where there is none) instead of the section itself.
+        where there is none) instead of the section itself. The correction begins at nothing.
+    validity
+        Whether the guidance tells where each neighbour shows nothing (it is damaged itself, lies
+        beyond the edge, or was padded). The paper's does not.
     """
 
     channels: tuple[int, ...] = (16, 24, 32, 48, 48, 48)
@@ -65,10 +68,11 @@ class InpaintingConfig(Config):
     sharpness: float = 10.0
     keys: int = 4096
     residual: bool = True
+    validity: bool = True
 
     def __post_init__(self) -> None:
         self._widths("channels", 2, 7)
-        self._flags("aggregation", "residual")
+        self._flags("aggregation", "residual", "validity")
         self._whole("finest_attention", 2, 8)
         self._whole("keys", 1, 16384)
         if self.reference not in REFERENCES:
@@ -89,7 +93,11 @@ class InpaintingConfig(Config):
 SIZES = {
     "small": InpaintingConfig(),
     "base": InpaintingConfig(
-        (32, 64, 96, 96, 96, 96), finest_attention=2, sharpness=1.0, residual=False
+        (32, 64, 96, 96, 96, 96),
+        finest_attention=2,
+        sharpness=1.0,
+        residual=False,
+        validity=False,
     ),
 }
 
@@ -163,6 +171,8 @@ class InpaintingGenerator(nn.Module):
         channels = self.config.channels
         # two neighbours, mask, alpha, and the reference where there is one
         guides = 4 if self.config.reference == "none" else 5
+        if self.config.validity:
+            guides += 2
         self.guidance = ImagePyramid(guides, channels, self.config.aggregation)
         self.section = ImagePyramid(2, channels, False)
         self.fusion = nn.ModuleList(
@@ -173,6 +183,9 @@ class InpaintingGenerator(nn.Module):
         self.draw = nn.Sequential(
             conv(2 * first + channels[1], first), nn.Conv2d(first, 1, 3, padding=1)
         )
+        if self.config.residual:
+            for parameter in self.draw[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -181,6 +194,7 @@ class InpaintingGenerator(nn.Module):
         neighbours: tuple[Tensor, Tensor],
         alpha: Tensor,
         reference: Tensor | None = None,
+        valid: tuple[Tensor, Tensor] | None = None,
     ) -> Inpainted:
         """Fill the masked pixels.
 
@@ -197,6 +211,8 @@ class InpaintingGenerator(nn.Module):
             (B,), axial position of the section between them.
         reference
             (B, 1, H, W), refined or initial, as the configuration says; None for "none".
+        valid
+            (B, 1, H, W) each, 1 where previous and following show something; None is everywhere.
 
         Raises
         ------
@@ -212,6 +228,9 @@ class InpaintingGenerator(nn.Module):
         position = alpha.to(section.dtype).view(-1, 1, 1, 1)
         guides = [*neighbours] if reference is None else [*neighbours, reference]
         padded = [pad_to(guide, multiple) for guide in guides]
+        if self.config.validity:
+            nowhere = [torch.zeros_like(mask)] * 2 if valid is None else [1 - v for v in valid]
+            padded += [1 - pad_mask(gone, multiple).to(section.dtype) for gone in nowhere]
         seen = torch.cat([*padded, damaged, position.expand_as(damaged)], dim=1)
         eta_1, eta_2 = self.guidance(seen), self.section(torch.cat([visible, damaged], dim=1))
         psi = self._attention_features(eta_1, eta_2, damaged)
@@ -295,13 +314,16 @@ class PaperNetwork(nn.Module):
         neighbours: tuple[Tensor, Tensor],
         alpha: Tensor,
         initial: Tensor,
+        valid: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Inpainted, RefinedReference | None]:
         """Register the initial reference (eq. 3), then fill the masked pixels.
 
         Shapes as in :meth:`InpaintingGenerator.forward`; ``initial`` is (B, 1, H, W).
         """
         if self.refined is not None:
-            refined = self.refined(section, mask, initial)
-            return self.generator(section, mask, neighbours, alpha, refined.image), refined
+            shown = None if valid is None else torch.maximum(*valid)
+            refined = self.refined(section, mask, initial, shown)
+            drawn = self.generator(section, mask, neighbours, alpha, refined.image, valid)
+            return drawn, refined
         reference = initial if self.config.inpainting.reference == "initial" else None
-        return self.generator(section, mask, neighbours, alpha, reference), None
+        return self.generator(section, mask, neighbours, alpha, reference, valid), None

@@ -47,6 +47,9 @@ class RefinedReferenceConfig(Config):
     normalised
         Whether feature vectors are brought to one length before they are correlated, which
         speeds up training; the paper's eq. 4 takes them as they are.
+    validity
+        Whether the network is told where the initial reference shows nothing: where neither
+        neighbour did, and what was padded. The paper's is told of the section's mask only.
     """
 
     channels: tuple[int, ...] = (12, 16, 24, 32, 48, 64)
@@ -54,13 +57,14 @@ class RefinedReferenceConfig(Config):
     estimator: tuple[int, ...] = (32, 32, 24)
     context: tuple[int, ...] = (32, 32, 32, 24)
     normalised: bool = True
+    validity: bool = True
 
     def __post_init__(self) -> None:
         self._widths("channels", 1, 7)
         self._widths("estimator", 1, 8)
         self._widths("context", 1, len(_DILATIONS))
         self._whole("radius", 1, 8)
-        self._flags("normalised")
+        self._flags("normalised", "validity")
 
     @property
     def multiple(self) -> int:
@@ -78,6 +82,7 @@ SIZES = {
         (128, 128, 96, 64, 32),
         (128, 128, 128, 96, 64, 32),
         normalised=False,
+        validity=False,
     ),
 }
 
@@ -199,7 +204,9 @@ class RefinedReferenceNetwork(nn.Module):
         )
         self.context = ContextNetwork(self.config.estimator[-1], self.config.context)
 
-    def forward(self, section: Tensor, mask: Tensor, initial: Tensor) -> RefinedReference:
+    def forward(
+        self, section: Tensor, mask: Tensor, initial: Tensor, shown: Tensor | None = None
+    ) -> RefinedReference:
         """Register the initial reference to the section.
 
         Parameters
@@ -211,14 +218,19 @@ class RefinedReferenceNetwork(nn.Module):
             (B, 1, H, W), 1 or True = damaged.
         initial
             (B, 1, H, W), the initial reference (eq. 3), normalised alike.
+        shown
+            (B, 1, H, W), 1 where that shows something; None is everywhere.
         """
         height, width = section.shape[-2:]
         visible = pad_to(hide(section, mask), self.config.multiple)
         reference = pad_to(initial, self.config.multiple)
         damaged = pad_mask(mask, self.config.multiple).to(section.dtype)
-        ones = torch.ones_like(damaged)
+        seen = torch.ones_like(damaged)
+        if self.config.validity:
+            nowhere = torch.zeros_like(mask) if shown is None else 1 - shown
+            seen = 1 - pad_mask(nowhere, self.config.multiple).to(section.dtype)
         images = torch.cat(
-            [torch.cat([visible, 1 - damaged], dim=1), torch.cat([reference, ones], dim=1)]
+            [torch.cat([visible, 1 - damaged], dim=1), torch.cat([reference, seen], dim=1)]
         )
         levels = [level.chunk(2) for level in self.features(images)]
         flow = section.new_zeros((len(section), 2, *levels[-1][0].shape[-2:]), dtype=torch.float32)

@@ -25,7 +25,7 @@ def initial_references(batch: Batch, flow: _Flow | None = None) -> Tensor:
 
     Both neighbours are moved along the flow between them by their share of the way, and weighted
     by how near they are. (Eq. 3 gives each the other's weight; at its alpha of 0.5 that is the
-    same.)
+    same.) Where one of them shows nothing, the other one is all there is.
 
     Parameters
     ----------
@@ -45,9 +45,12 @@ def initial_references(batch: Batch, flow: _Flow | None = None) -> Tensor:
     to_previous, to_following = (
         torch.from_numpy(np.stack(f)).float().to(alpha.device) for f in (back, forth)
     )
-    first = warp(previous, alpha * to_previous)  # eq. 1
-    second = warp(following, (1 - alpha) * to_following)  # eq. 2
-    return (1 - alpha) * first + alpha * second  # eq. 3
+    flows = alpha * to_previous, (1 - alpha) * to_following
+    first, second = warp(previous, flows[0]), warp(following, flows[1])  # eq. 1, 2
+    mixed = (1 - alpha) * first + alpha * second  # eq. 3
+    shown = [warp(valid, flow) > 0.99 for valid, flow in zip(batch.valid, flows, strict=True)]
+    mixed = torch.where(shown[0] & ~shown[1], first, mixed)
+    return torch.where(shown[1] & ~shown[0], second, mixed)
 
 
 def _to_uint8(images: Tensor) -> Any:

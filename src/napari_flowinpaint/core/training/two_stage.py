@@ -235,10 +235,12 @@ class _Run:
         truth, features = batch.truth, self.features
         if isinstance(self.net, RefinedReferenceNetwork):
             with self._autocast():
-                pyramid = self.net(truth, mask, initial).pyramid
+                pyramid = self.net(truth, mask, initial, torch.maximum(*batch.valid)).pyramid
             return refined_reference_loss(pyramid, initial, truth, mask, features)
         with self._autocast():
-            inpainted, refined = self.net(truth, mask, batch.neighbours, batch.alpha, initial)
+            inpainted, refined = self.net(
+                truth, mask, batch.neighbours, batch.alpha, initial, batch.valid
+            )
         scores = None
         if self.adversarial:
             self._train_discriminator(truth, inpainted.image.detach(), mask)
@@ -319,8 +321,10 @@ class _Filler:
         batch = Batch(section, known, neighbours, valid, alpha)
         initial, mask = initial_references(batch), 1 - known
         if isinstance(self.net, RefinedReferenceNetwork):
-            return SimpleNamespace(image=self.net(section, mask, initial).image)
-        return SimpleNamespace(image=self.net(section, mask, neighbours, alpha, initial)[0].image)
+            shown = torch.maximum(*valid)
+            return SimpleNamespace(image=self.net(section, mask, initial, shown).image)
+        inpainted, _ = self.net(section, mask, neighbours, alpha, initial, valid)
+        return SimpleNamespace(image=inpainted.image)
 
 
 def _network(plan: TwoStagePlan) -> PaperNetwork | RefinedReferenceNetwork:

@@ -1,0 +1,195 @@
+"""``flowinpaint-paper``: the networks of the FlowInpaint paper, as the paper joins them.
+
+1. *initial reference*: the two neighbours, each warped part of the way along the optical flow
+   between them, and averaged (eq. 1-3), as in ``flow``;
+2. *refined reference*: a network registers it to the section's intact pixels (eq. 4-6);
+3. *result*: a generator fills the hole, guided by both neighbours and the refined reference
+   (eq. 7-12). Then grain, if asked for.
+
+Beyond the paper: neighbours are aligned coarsely first; a rehearsal on the section's own intact
+pixels says how far the result can be trusted, and refuses neighbours that show something else.
+It corrects nothing: what is repaired is the network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..confidence import ErrorModel
+from ..errors import InputError
+from ..filters import blur
+from ..flow import Flow
+from ..fusion import FEWEST_SAMPLES, rehearsal_holes
+from ..grain import add_grain
+from ..metrics import psnr
+from ..networks.guided import Guided, inpaint_guided
+from ..networks.released import PAPER, load_any, load_released, released
+from ..references import Greys, Guide, flows_between, interpolate, unaligned_guides
+from ..rehearsal import structure_correlation
+from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
+from .base import Method
+from .flow import FEWEST_INTACT, FlowMethod, check_registration, fall_back
+
+if TYPE_CHECKING:
+    from ..networks.inpainting import PaperNetwork
+
+#: Fills what is not known of a section: (section, known, report) -> references and result.
+_Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], Guided]
+
+
+class PaperMethod:
+    """Learned repair from two neighbours, by the paper's networks.
+
+    Parameters
+    ----------
+    weights
+        File of a paper's network, with or without a card; None is the one that came with the
+        package.
+    """
+
+    name = "flowinpaint-paper"
+    description = "Learned: the paper's refined reference and guided inpainting networks"
+    neighbours = 2
+
+    def __init__(self, weights: Path | None = None) -> None:
+        self.weights = weights
+        self.weights_sha256: str | None = None
+
+    def ready(self) -> bool:
+        """Return whether the weights are there."""
+        return released(PAPER) is not None if self.weights is None else self.weights.is_file()
+
+    def halo(self, damage: Box) -> int:
+        """Return the context around a damaged box: as for ``flow``."""
+        return FlowMethod().halo(damage)
+
+    def repair(
+        self, window: Window, options: RepairOptions, device: str, progress: Progress
+    ) -> WindowRepair:
+        """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`.
+
+        Raises
+        ------
+        InputError
+            Where the weights are missing, not what their card describes, or of another network.
+        """
+        from ..device import resolve_device
+
+        device = resolve_device(device)
+        chosen = Path(options.weights) if options.weights is not None else self.weights
+        net = self._network(chosen, device)
+        greys = Greys.of(window)
+        progress(0.02, f"section {window.z}: interpolating between the neighbours")
+        guides = unaligned_guides(window, greys)
+        if window.intact.sum() < FEWEST_INTACT:
+            return fall_back(window, greys.back(_between(guides)[0]))
+        section = greys.work(np.where(window.intact, window.section, 0))
+        guides = [guide.align_to(section, window.intact) for guide in guides]
+        initial, samples = _between(guides)
+        valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
+
+        def fill(image: FloatImage, known: BoolImage, report: Callable[[float], None]) -> Guided:
+            neighbours = (guides[0].aligned, guides[1].aligned)
+            shown = (valid[0], valid[1])
+            run = partial(inpaint_guided, device=device, report=report)
+            return run(net, image, ~known, neighbours, window.alpha, initial, shown)
+
+        lender = samples[0 if window.alpha <= 0.5 else 1]
+        return _repair(fill, window, greys, section, initial, lender, options, progress)
+
+    def _network(self, weights: Path | None, device: str) -> PaperNetwork:
+        """Return the network; its checksum is remembered for the record."""
+        path = weights or released(PAPER)
+        if path is None:
+            raise InputError(
+                f"the weights {PAPER} are not installed; reinstall the package, or choose "
+                "method 'flow', which needs none"
+            )
+        load = load_released if weights is None else load_any
+        net, self.weights_sha256 = load(path, device, "paper")
+        return net
+
+
+def paper_method(path: Path) -> Method:
+    """Return the method with the weights of any file, for example of an ablation."""
+    return PaperMethod(path)
+
+
+def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage]]:
+    """Return the initial reference and the two moved neighbours it is made of.
+
+    Where one of them shows nothing, the other one is all there is.
+    """
+    flows: list[Flow] = flows_between(guides)
+    samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
+    gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
+    mixed = interpolate(guides, flows)
+    mixed = np.where(gone[1] & ~gone[0], samples[0], mixed)
+    return np.where(gone[0] & ~gone[1], samples[1], mixed), samples
+
+
+def _repair(
+    fill: _Fill,
+    window: Window,
+    greys: Greys,
+    section: FloatImage,
+    initial: FloatImage,
+    lender: FloatImage,
+    options: RepairOptions,
+    progress: Progress,
+) -> WindowRepair:
+    """Rehearse, fill, add grain."""
+
+    def report(fraction: float, message: str) -> None:
+        progress(fraction, f"section {window.z}: {message}")
+
+    known = window.intact
+    errors, scores = _rehearse(fill, window, section, initial, options, report)
+    check_registration(window, scores.get("registration_correlation", 1.0))
+    filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
+    result = filled.image
+    if options.grain:
+        report(0.95, "matching the grain")
+        result = add_grain(result, lender, section, window.mask, known)
+    confidence = errors.confidence([initial, filled.refined, filled.image], known)
+    return WindowRepair(
+        initial_reference=greys.back(initial),
+        refined_reference=greys.back(filled.refined),
+        result=greys.back(result),
+        confidence=np.where(window.mask, confidence, 1).astype(np.float32),
+        scores=scores,
+    )
+
+
+def _rehearse(
+    fill: _Fill,
+    window: Window,
+    section: FloatImage,
+    initial: FloatImage,
+    options: RepairOptions,
+    report: Callable[[float, str], None],
+) -> tuple[ErrorModel, dict[str, float]]:
+    """Fill holes whose content is known; return how large errors are, and the scores of ``flow``.
+
+    Where nothing can be rehearsed, disagreement of references and result is all that counts.
+    """
+    known = window.intact
+    holes = rehearsal_holes(window.mask, known, options.seed)
+    if holes.sum() < FEWEST_SAMPLES:
+        return ErrorModel.untaught(section, known), {}
+    seen = known & ~holes
+    tried = fill(section, seen, lambda s: report(0.1 + 0.4 * s, "rehearsing"))
+    # the low-pass reaches across the rim: the real hole needs something plausible in it
+    truth = np.where(known, section, tried.image)
+    images = [initial, tried.refined, tried.image]
+    errors = ErrorModel.learn(images, tried.image, truth, seen, holes)
+    return errors, {
+        "registration_correlation": structure_correlation(tried.refined, truth, holes),
+        "rehearsal_correlation": structure_correlation(tried.image, truth, holes),
+        "rehearsal_psnr": psnr(blur(tried.image, 2.0), blur(truth, 2.0), holes, 255.0),
+    }
