@@ -226,6 +226,29 @@ def test_benchmark(data, truth, capsys):
     assert table.read_text().count("|") > 20
 
 
+def test_benchmark_draws_a_figure(data, truth, capsys):
+    tifffile.imwrite(data / "intact.tif", truth)
+    figure = data / "stages.png"
+    command = ["benchmark", str(data / "intact.tif"), "--fractions", "0.1", "--sections", "0-2"]
+    assert (
+        run([*command, "--methods", "flow", "--shapes", "irregular", "--figure", str(figure)]) == 0
+    )
+    assert str(figure) in capsys.readouterr().out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ablations_become_rows(data, truth, capsys):
+    from napari_flowinpaint.core.networks.inpainting import PAPER_SIZES, PaperNetwork
+    from napari_flowinpaint.core.networks.weights import save_network
+
+    tifffile.imwrite(data / "intact.tif", truth)
+    save_network(data / "ablated.safetensors", PaperNetwork(PAPER_SIZES["small"]))
+    command = ["benchmark", str(data / "intact.tif"), "--fractions", "0.1", "--sections", "0-2"]
+    ablation = ("--ablation", f"no references={data / 'ablated.safetensors'}")
+    assert run([*command, "--methods", "mean", "--shapes", "irregular", *ablation]) == 0
+    assert "no references: refined reference" in capsys.readouterr().out
+
+
 # ---- what it refuses
 
 
@@ -337,6 +360,8 @@ def test_wrong_options(data, capsys):
 
 
 def test_benchmark_refuses(data, capsys):
+    from napari_flowinpaint.core.networks.released import released
+
     cases = {
         ("--methods", "magic"): "magic",
         ("--fractions", "1.5"): "share",
@@ -347,6 +372,13 @@ def test_benchmark_refuses(data, capsys):
         ("--spacing", "6"): "neighbour",
         ("--device", "gpu"): "not a device",
         ("--output", data / "no" / "table.md"): "does not exist",
+        ("--figure", data / "no" / "figure.png"): "does not exist",
+        ("--figure", data / "figure.svg"): ".png",
+        ("--figure", data / "figure.png", "--methods", "mean"): "peers only",
+        ("--ablation", "weights.safetensors"): "LABEL=WEIGHTS",
+        ("--ablation", "mine=none.safetensors"): "none.safetensors cannot be read",
+        ("--ablation", f"mine={released()}"): "'joint'",
+        ("--inception", data / "none.pth"): "cannot be read",
     }
     for more, words in cases.items():
         assert words in refused(capsys, data, "benchmark", data / "stack.tif", *more), more

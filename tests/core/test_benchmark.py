@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from textures import texture
 
-from napari_flowinpaint.core.benchmark import damaged_sections, run_benchmark
+from napari_flowinpaint.core.benchmark import BenchmarkTable, damaged_sections, run_benchmark
+from napari_flowinpaint.core.benchmark.figure import draw_figure, figure_method
+from napari_flowinpaint.core.benchmark.scores import (
+    METRICS,
+    BenchmarkScores,
+    Scorer,
+    worst_scores,
+)
+from napari_flowinpaint.core.benchmark.table import BenchmarkRow, Outcome
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
 from napari_flowinpaint.core.peers import PEERS
 from napari_flowinpaint.core.stack import Stack
@@ -113,3 +126,154 @@ def test_bad_requests(arguments, message):
     stack = Stack.from_array(np.zeros((3, 32, 32), np.uint8))
     with pytest.raises(InputError, match=message):
         run_benchmark(stack, **arguments)
+
+
+# ---- all scores, their means and the worst
+
+
+def scores(*values):
+    return BenchmarkScores(**dict(zip([m.field for m in METRICS], values, strict=True)))
+
+
+GOOD = scores(24.0, 20.0, 0.6, 0.8, 0.9, 0.9, 0.5, 0.1)
+BAD = scores(21.0, 21.0, 0.5, 0.7, 0.8, 1.5, 0.7, 0.2)
+
+
+def row(**changes):
+    outcomes = (
+        Outcome(1, 0, GOOD, 2.0, (0.5, 1.5)),
+        Outcome(4, 0, BAD, 3.0, (3.0,)),
+        Outcome(7, 0, None, 0.0, ()),
+    )
+    return replace(BenchmarkRow("irregular", 0.1, "flow", outcomes), **changes)
+
+
+def test_every_score_has_a_direction():
+    assert {m.field for m in METRICS} == set(BenchmarkScores.__dataclass_fields__)
+    worst = worst_scores([GOOD, BAD])
+    assert worst == scores(21.0, 20.0, 0.5, 0.7, 0.8, 1.5, 0.7, 0.2)
+    detail = next(m for m in METRICS if m.field == "detail")
+    assert detail.worst([1.5, 0.5]) == 0.5  # twice too little is further off than half too much
+
+
+def test_means_leave_out_what_was_refused():
+    found = row()
+    assert (found.sections, found.refused) == (2, 1)
+    assert found.scores.structure_psnr == 22.5
+    assert (found.seconds, found.slowest) == (2.5, 3.0)
+    assert found.window_seconds == (0.5, 1.5, 3.0)
+    assert math.isnan(row(outcomes=found.outcomes[2:]).scores.voi)
+
+
+def test_tables_show_means_and_the_worst():
+    table = BenchmarkTable("s", 1, (1, 4, 7), (row(),))
+    assert table.head[-2:] == ("seconds", "per window")
+    assert table.cells()[0] == (
+        "irregular", "10%", "flow (1 refused)", "22.50", "20.50", "0.550", "0.750", "0.850",
+        "1.20", "0.60", "0.150", "2.50", "1.67",
+    )  # fmt: skip
+    assert table.cells(worst=True)[0][3:5] == ("21.00", "20.00")
+    assert table.cells(worst=True)[0][-2:] == ("3.00", "3.00")
+    for text in (table.to_text(), table.to_markdown()):
+        assert "FID: not measured, no InceptionV3 weights given" in text
+        assert "worst section" in text
+    assert table.to_markdown().count("| irregular | 10% |") == 2
+    measured = BenchmarkTable("s", 1, (1,), (row(fid=12.34),))
+    assert "not measured" not in measured.caption
+    assert measured.cells()[0][-3:] == ("12.3", "2.50", "1.67")
+    assert measured.cells(worst=True)[0][-3] == ""
+
+
+def test_a_table_can_be_stored():
+    table = BenchmarkTable("s", 1, (1, 4, 7), (row(), row(fid=3.5)))
+    assert BenchmarkTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+
+
+def test_a_perfect_repair_scores_perfectly():
+    truth = texture((120, 130), sigma=2).astype(np.uint8)
+    mask = np.zeros(truth.shape, dtype=bool)
+    mask[40:80, 40:80] = True
+    scorer = Scorer(truth, "dark membranes")
+    one, none = pytest.approx(1), pytest.approx(0, abs=1e-9)
+    perfect = scores(math.inf, math.inf, one, one, one, 1, none, none)
+    assert scorer.score(truth, mask) == perfect
+    # outside the mask nothing counts
+    assert scorer.score(np.where(mask, truth, 0), mask) == scorer.score(truth, mask)
+    worse = scorer.score(cv2.GaussianBlur(truth, (0, 0), 4), mask)
+    assert worse.fsim < 0.97
+    assert worse.ms_ssim < 0.95
+    assert worse.voi > 0
+    assert worse.rand_error > 0
+
+
+# ---- more methods, FID, figure
+
+
+class Silent(FlowMethod):
+    """A method of no name known to the table; it must be run as it is."""
+
+    name = "silent"
+    calls = 0
+
+    def repair(self, window, options, device, progress):
+        Silent.calls += 1
+        return super().repair(window, options, device, progress)
+
+
+def small(**more):
+    return Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 160, 160), **more)), name="tiny")
+
+
+ONE_CELL = {"fractions": (0.1,), "shapes": ("rectangular",)}
+
+
+def test_extra_methods_get_rows():
+    extra = [("no references", Silent())]
+    table = run_benchmark(small(), methods=("flow",), extra=extra, **ONE_CELL)
+    rows = {row.method: row for row in table.rows}
+    assert Silent.calls >= 2  # with grain and without
+    assert rows["no references"].scores == rows["flow"].scores
+    assert "no references: initial reference" in rows
+    assert len(rows["flow"].window_seconds) >= 1
+    assert 0 < sum(rows["flow"].window_seconds) <= rows["flow"].seconds
+    for label in ("flow", "mean"):
+        with pytest.raises(InputError, match="already"):
+            run_benchmark(small(), extra=[(label, Silent())], **ONE_CELL)
+
+
+class Describe:
+    """A network whose features are how rough the tiles are, along either axis."""
+
+    def describe(self, tiles, device):
+        return np.stack([np.abs(np.diff(tiles, axis=a)).mean(axis=(1, 2)) for a in (1, 2)], axis=1)
+
+
+def test_fid_compares_the_tiles_of_all_sections(tmp_path, monkeypatch):
+    from napari_flowinpaint.core.benchmark import run
+
+    monkeypatch.setattr(run, "_load_inception", lambda path, device: Describe())
+    stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 256, 256))))
+    cell = {"fractions": (0.5,), "shapes": ("irregular",), "methods": ("copy", "telea")}
+    table = run_benchmark(stack, inception=tmp_path, repeats=2, **cell)
+    copy, telea = (row.fid for row in table.rows)
+    assert 0 < copy < telea  # a copy has the texture of the truth, a smooth filling has not
+    assert "FID" in table.head
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="cannot be read"):
+        run_benchmark(stack, inception=tmp_path / "none.pth", **cell)
+
+
+def test_the_figure_shows_every_stage():
+    assert figure_method(("mean", "flow", "flowinpaint")) == "flow"
+    assert figure_method(("mean",)) is None
+    assert figure_method(("mean",), [("ours", Silent())]) == "ours"
+    stack = small()
+    picture = draw_figure(stack, "ours", method=Silent(), fraction=0.2, shape="rectangular")
+    pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape == (2 * (160 + 22) + 22, 3 * 160 + 2 * 6)
+    truth = pixels[22 + 160 + 22 :][:160, 166 : 166 + 160].astype(int)
+    assert np.abs(truth - stack.read(1)).mean() < 3
+    error = pixels[22 + 160 + 22 :][:160, 332:]
+    damaged = pixels[22:182, :160]
+    assert (error[damaged < 250] <= 4).all()
+    assert error[damaged > 250].mean() > 5

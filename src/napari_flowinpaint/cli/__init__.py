@@ -200,7 +200,22 @@ def benchmark(
     device: Device = "auto",
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="TABLE.md", help="Write the table as Markdown"),
+        typer.Option(metavar="TABLE.md", help="Write the tables as Markdown"),
+    ] = None,
+    figure: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FIG.png", help="Draw the stages of the first method on one section"),
+    ] = None,
+    ablation: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="LABEL=WEIGHTS.safetensors",
+            help="Add rows for other weights of the paper's networks; may be repeated",
+        ),
+    ] = None,
+    inception: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="InceptionV3's weights; FID is measured with them"),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Masks drawn for every section")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masks")] = 0,
@@ -210,7 +225,7 @@ def benchmark(
     voxel_size: VoxelSize = None,
 ) -> int:
     """Compare methods."""
-    from ._commands import benchmark_stack
+    from ._benchmark import benchmark_stack
     from ._parse import parse_names, parse_numbers
 
     return benchmark_stack(
@@ -222,6 +237,9 @@ def benchmark(
         sections=sections,
         device=device,
         output=output,
+        figure=figure,
+        ablations=ablation or (),
+        inception=inception,
         repeats=repeats,
         seed=seed,
         opening={

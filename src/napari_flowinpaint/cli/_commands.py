@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
-from ._parse import check_apart, check_file, parse_sections
+from ._parse import parse_sections
 from ._repair import NothingRepaired, RepairCommand, plan_repair, run_repair
 from ._report import RepairReport
 
@@ -128,52 +127,4 @@ def list_history(path: str, opening: Mapping[str, Any]) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         tell("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return DONE
-
-
-def benchmark_stack(
-    path: str,
-    *,
-    spacing: int,
-    fractions: tuple[float, ...],
-    methods: tuple[str, ...] | None,
-    shapes: tuple[str, ...],
-    sections: str | None,
-    device: str,
-    output: Path | None,
-    repeats: int,
-    seed: int,
-    opening: Mapping[str, Any],
-) -> int:
-    """Run the benchmark, print its table; return the exit code."""
-    from ..core.benchmark import run_benchmark
-    from ..core.device import resolve_device
-    from ..core.stack import open_stack
-
-    if output is not None:
-        check_file(output, "--output")
-    if device != "auto":
-        device = resolve_device(device)
-    stack = open_stack(path, **opening)
-    if output is not None:
-        check_apart(output, "--output", path, *([stack.group_path] if stack.group_path else []))
-    for message in stack.messages:
-        tell(f"note: {message}")
-    with progress_bar("benchmark") as progress:
-        table = run_benchmark(
-            stack,
-            spacing=spacing,
-            fractions=fractions,
-            methods=methods,
-            shapes=shapes,
-            sections=None if sections is None else parse_sections(sections, stack.shape[0]),
-            repeats=repeats,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
-    tell(table.to_text())
-    if output is not None:
-        output.write_text(table.to_markdown() + "\n", encoding="utf-8")
-        tell(f"written: {output}")
     return DONE

@@ -60,12 +60,13 @@ BENCHMARK = """\
 Compare methods on intact sections of a stack, damaged on purpose.
 
 Scores are taken inside the masks only. Intact sections are needed; say which with --sections
-where not all are.
+where not all are. FID is measured if InceptionV3's weights are given.
 
 \b
 Examples:
   flowinpaint benchmark stack.zarr
   flowinpaint benchmark fibsem.tif --spacing 4 --fractions 0.3 --output table.md
+  flowinpaint benchmark stack.zarr --methods mean,flow --figure stages.png
 """
 
 TRAIN = """\

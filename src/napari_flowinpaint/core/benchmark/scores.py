@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -127,7 +127,7 @@ class Scorer:
         voi, rand_error = self._segmentation.compare(repaired, mask)
         basic = score(repaired, self._truth, mask, self._span)
         return BenchmarkScores(
-            *astuple(basic),
+            **asdict(basic),
             ms_ssim=ms_ssim(repaired, self._truth, mask, self._span),
             fsim=Features(repaired, self._span).fsim(self._features, mask),
             voi=voi,

@@ -1,0 +1,120 @@
+"""What ``flowinpaint benchmark`` does, once its options are parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import InputError, RepairRefused
+from ._console import DONE, NOT_ALL_DONE, complain, progress_bar, tell
+from ._parse import check_apart, check_file, parse_sections
+
+if TYPE_CHECKING:
+    from ..core.methods import Method
+
+
+def benchmark_stack(
+    path: str,
+    *,
+    spacing: int,
+    fractions: tuple[float, ...],
+    methods: tuple[str, ...] | None,
+    shapes: tuple[str, ...],
+    sections: str | None,
+    device: str,
+    output: Path | None,
+    figure: Path | None,
+    ablations: Sequence[str],
+    inception: Path | None,
+    repeats: int,
+    seed: int,
+    opening: Mapping[str, Any],
+) -> int:
+    """Run the benchmark, print its tables, draw its figure; return the exit code."""
+    from ..core.benchmark.figure import draw_figure, figure_method
+    from ..core.benchmark.run import check_request, run_benchmark
+    from ..core.device import resolve_device
+    from ..core.stack import open_stack
+
+    extra = parse_ablations(ablations)
+    names = check_request(methods, shapes, fractions, [label for label, _ in extra])
+    drawn = figure_method(names, extra)
+    if figure is not None and drawn is None:
+        raise InputError("--figure shows a repair, and --methods names peers only; add a method.")
+    for file, option in ((output, "--output"), (figure, "--figure")):
+        if file is not None:
+            check_file(file, option)
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise InputError(f"--figure {figure} must end in .png.")
+    if device != "auto":
+        device = resolve_device(device)
+    stack = open_stack(path, **opening)
+    for file, option in ((output, "--output"), (figure, "--figure")):
+        if file is not None:
+            check_apart(file, option, path, *([stack.group_path] if stack.group_path else []))
+    for message in stack.messages:
+        tell(f"note: {message}")
+    common: dict[str, Any] = {
+        "spacing": spacing,
+        "sections": None if sections is None else parse_sections(sections, stack.shape[0]),
+        "seed": seed,
+        "device": device,
+    }
+    with progress_bar("benchmark") as progress:
+        table = run_benchmark(
+            stack,
+            fractions=fractions,
+            methods=methods,
+            shapes=shapes,
+            extra=extra,
+            inception=inception,
+            repeats=repeats,
+            progress=progress,
+            **common,
+        )
+    tell(table.to_text())
+    if output is not None:
+        output.write_text(table.to_markdown() + "\n", encoding="utf-8")
+        tell(f"written: {output}")
+    if figure is not None and drawn is not None:
+        middle = fractions[len(fractions) // 2]
+        common |= {"fraction": middle, "shape": shapes[0], "method": dict(extra).get(drawn)}
+        try:
+            draw_figure(stack, drawn, **common).save(figure, optimize=True)
+        except RepairRefused as error:
+            complain(f"{figure} was not drawn: {error}")
+            return NOT_ALL_DONE
+        tell(f"written: {figure}")
+    return DONE
+
+
+def parse_ablations(texts: Sequence[str]) -> list[tuple[str, Method]]:
+    """Return the methods in ``LABEL=WEIGHTS.safetensors`` and the names of their rows.
+
+    Raises
+    ------
+    InputError
+        If one is written otherwise, or its file holds no network of the paper.
+    """
+    if not texts:
+        return []
+    from ..core.methods.paper import paper_method
+    from ..core.networks.weights import read_info
+
+    found = []
+    for text in texts:
+        label, _, name = text.partition("=")
+        if not label.strip() or not name:
+            raise InputError(
+                f"--ablation '{text}' is not written LABEL=WEIGHTS.safetensors; write for example "
+                "no-references=guided-gan.safetensors."
+            )
+        info = read_info(Path(name))  # now, not after an hour of other rows
+        if info.architecture != "paper":
+            raise InputError(
+                f"--ablation {name} holds a network '{info.architecture}', not 'paper'; give "
+                "weights of the inpainting stage."
+            )
+        found.append((label.strip(), paper_method(Path(name))))
+    return found
