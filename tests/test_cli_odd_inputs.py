@@ -189,6 +189,34 @@ def test_paths_that_a_shell_left_empty(data, capsys, monkeypatch):
     assert np.array_equal(pixels(data / "stack.zarr"), before)
 
 
+def test_weights_for_a_repair(data, capsys):
+    from napari_flowinpaint.core.networks.discriminator import Discriminator
+    from napari_flowinpaint.core.networks.inpainting import (
+        InpaintingConfig,
+        PaperConfig,
+        PaperNetwork,
+    )
+    from napari_flowinpaint.core.networks.weights import save_network
+
+    own, other = data / "own.safetensors", data / "other.safetensors"
+    save_network(own, PaperNetwork(PaperConfig(inpainting=InpaintingConfig((8, 8)))))
+    save_network(other, Discriminator())
+    command = ["repair", data / "stack.zarr", "--mask", data / "mask.tif", "--in-place"]
+    paper = ["--method", "flowinpaint-paper"]
+    for arguments, message in (
+        (["--weights", own], "--weights needs --method flowinpaint-paper"),
+        ([*paper, "--weights", other], "holds a network 'discriminator', not 'paper'"),
+        ([*paper, "--weights", data / "nowhere.safetensors"], "cannot be read as weights"),
+    ):
+        assert flowinpaint(*command, *arguments) == 2
+        assert message in capsys.readouterr().err
+    report = data / "report.json"
+    assert flowinpaint(*command, *paper, "--weights", own, "--report", report) == 0
+    told = json.loads(report.read_text())
+    assert told["options"]["weights"] == str(own)
+    assert told["sections"][0]["windows"][0]["method"] == "flowinpaint-paper"
+
+
 def test_an_output_that_is_a_link(data):
     """Where the link leads is written, and replaced; the link stays."""
     (data / "link.zarr").symlink_to(data / "real.zarr")

@@ -310,6 +310,38 @@ def test_every_input_matters():
         assert not torch.allclose(changed[0].drawn, base, atol=1e-4)
 
 
+@pytest.mark.parametrize("validity", [True, False])
+def test_networks_are_told_where_neighbours_show_nothing(validity):
+    """With the flag off, as in the paper, they are not."""
+    config = PaperConfig(replace(REFINED, validity=validity), replace(GENERATOR, validity=validity))
+    section, mask, *others, initial = scene(40, 48)  # a multiple of 8: nothing is padded
+    net = lively(PaperNetwork(config))
+    gone = torch.ones_like(mask)
+    gone[..., 20:32, 8:24] = 0
+    where = ((gone, gone), (torch.ones_like(gone), gone))
+    everywhere, both, one = (
+        net(section, mask, tuple(others), torch.full((2,), 0.5), initial, valid)
+        for valid in (None, *where)
+    )
+    assert torch.equal(both[1].flow, everywhere[1].flow) != validity
+    assert torch.equal(both[0].drawn, everywhere[0].drawn) != validity
+    # what one neighbour shows, the reference shows
+    assert torch.equal(one[1].flow, everywhere[1].flow)
+    assert torch.equal(one[0].drawn, everywhere[0].drawn) != validity
+
+
+def test_padding_is_nothing_that_a_neighbour_shows():
+    seen = []
+    net = lively(PaperNetwork(TINY))
+    net.generator.guidance.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    section, mask, *others, initial = scene(37, 45)
+    net(section, mask, tuple(others), torch.full((2,), 0.5), initial)
+    shown = seen[0][:, -4:-2]
+    assert (shown[..., :37, :45] == 1).all()
+    assert not shown[..., 37:, :].any()
+    assert not shown[..., 45:].any()
+
+
 def test_gradients_reach_every_parameter():
     section, mask, previous, following, initial = scene()
     net = lively(PaperNetwork(TINY)).train()

@@ -233,6 +233,24 @@ def test_initial_reference_lies_where_alpha_says(flow, alpha):
     assert error < 0.35 * plain
 
 
+def test_initial_reference_takes_the_neighbour_that_shows_something():
+    base = texture((90, 120), sigma=3)
+    base = torch.from_numpy((base - base.mean()) / base.std())[None, None]
+    previous, truth, following = (base[..., 4:84, x : x + 100] for x in (0, 1, 2))
+    ones = torch.ones_like(truth)
+    valid = ones.clone()
+    valid[..., 30:50, 40:60] = 0
+    for number in (0, 1):
+        neighbours, shown = [previous, following], [ones, ones]
+        neighbours[number] = torch.where(valid > 0, neighbours[number], 2.5)
+        shown[number] = valid
+        batch = Batch(truth, ones, tuple(neighbours), tuple(shown), torch.tensor([0.5]))
+        error = (initial_references(batch) - truth).abs()[..., 33:47, 43:57].mean()
+        unaware = Batch(truth, ones, tuple(neighbours), (ones, ones), torch.tensor([0.5]))
+        worse = (initial_references(unaware) - truth).abs()[..., 33:47, 43:57].mean()
+        assert error < 0.5 * worse
+
+
 def test_without_opencv_scikit_image_finds_the_flow(monkeypatch):
     from napari_flowinpaint.core.training import initial
 
