@@ -21,10 +21,11 @@ from napari_flowinpaint.core.benchmark.scores import (
 )
 from napari_flowinpaint.core.benchmark.table import BenchmarkRow, Outcome
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
 from napari_flowinpaint.core.peers import PEERS
+from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack
 
 
@@ -239,6 +240,15 @@ def test_extra_methods_get_rows():
     for label in ("flow", "mean"):
         with pytest.raises(InputError, match="already"):
             run_benchmark(small(), extra=[(label, Silent())], **ONE_CELL)
+
+
+def test_a_method_of_no_name_is_refused_like_any_other():
+    needy = Silent()
+    needy.neighbours = 2
+    mask = np.zeros((160, 160), dtype=bool)
+    mask[60:80, 60:80] = True
+    with pytest.raises(RepairRefused, match="too few for method 'silent'"):
+        repair_section(small(), 0, mask, method=needy)
 
 
 class Describe:

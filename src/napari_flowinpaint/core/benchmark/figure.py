@@ -25,7 +25,7 @@ _COLUMNS = 3
 #: Grey levels of the file; grain makes large ones.
 _LEVELS = 64
 #: The error that is white, as a share of the grey range.
-_WHITE = 0.25
+_WHITE = 0.5
 
 
 def figure_method(methods: Sequence[str], extra: Sequence[tuple[str, Method]] = ()) -> str | None:
