@@ -7,7 +7,7 @@ each other share one), so the cost follows the damage and not the size of the se
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import __version__
+from ._windows import windows_of
 from .errors import InputError, RepairRefused
 from .methods import Method, check_method, choose_method
 from .neighbours import Masks, axial_position, find_neighbour, is_grey, no_masks, read_neighbour
@@ -39,8 +40,7 @@ from .types import (
 if TYPE_CHECKING:
     from .stack import Stack
 
-#: Components whose tiles of this many pixels touch are repaired in one window.
-_TILE = 64
+__all__ = ["WindowPlan", "plan_windows", "repair_section"]
 
 
 def repair_section(
@@ -96,21 +96,10 @@ def repair_section(
     Cancelled
         ``progress`` asked for it.
     """
-    marks = marks_of(stack) or no_masks
-    job = _Job(
-        stack,
-        z,
-        mask,
-        marks if masks is None else _either(marks, masks),
-        marks,
-        thickness,
-        method,
-        device,
-        options or RepairOptions(),
-    )
+    job = _job(stack, z, mask, masks, thickness, method, device, options)
     _check(job)
     progress(0.0, f"section {z}: looking at the mask")
-    groups = list(_windows_of(mask))
+    groups = list(windows_of(mask))
     patches = []
     digests: set[str] = set()
     for number, (damage, components) in enumerate(groups):
@@ -132,6 +121,75 @@ def repair_section(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """What a repair is going to do to one window.
+
+    Parameters
+    ----------
+    box
+        The window, halo included.
+    pixels
+        Damaged pixels that are going to be replaced.
+    neighbours
+        Section numbers of previous and following; None where that side has no usable one.
+    alpha
+        Axial position between them.
+    method
+        Name of the method.
+    """
+
+    box: Box
+    pixels: int
+    neighbours: tuple[int | None, int | None]
+    alpha: float
+    method: str
+
+
+def plan_windows(
+    stack: Stack,
+    z: int,
+    mask: BoolImage,
+    *,
+    masks: Masks | None = None,
+    thickness: Sequence[float] | None = None,
+    method: str | Method = "auto",
+    options: RepairOptions | None = None,
+) -> tuple[WindowPlan, ...]:
+    """Return the windows :func:`repair_section` would repair, and what would guide them.
+
+    Nothing is computed; of the stack only the pixels around the damage in possible neighbours are
+    read, to see whether they show anything.
+
+    Parameters
+    ----------
+    stack, z, mask, masks, thickness, method, options
+        As for :func:`repair_section`.
+
+    Raises
+    ------
+    InputError, RepairRefused, StoreError
+        As :func:`repair_section`, for every reason that shows before anything is computed.
+    """
+    job = _job(stack, z, mask, masks, thickness, method, "auto", options)
+    _check(job)
+    plans = []
+    for damage, components in windows_of(mask):
+        neighbours = _find_both(job, damage, components > 0)
+        chosen = _method_for(job, neighbours)
+        halo = chosen.halo(damage) if job.options.halo is None else job.options.halo
+        plans.append(
+            WindowPlan(
+                damage.expand(halo, mask.shape),
+                int(np.count_nonzero(components)),
+                neighbours,
+                axial_position(z, *neighbours, thickness),
+                chosen.name,
+            )
+        )
+    return tuple(plans)
+
+
 @dataclass(frozen=True)
 class _Job:
     """The arguments of :func:`repair_section`."""
@@ -145,6 +203,22 @@ class _Job:
     method: str | Method
     device: str
     options: RepairOptions
+
+
+def _job(
+    stack: Stack,
+    z: int,
+    mask: BoolImage,
+    masks: Masks | None,
+    thickness: Sequence[float] | None,
+    method: str | Method,
+    device: str,
+    options: RepairOptions | None,
+) -> _Job:
+    marks = marks_of(stack) or no_masks
+    every = marks if masks is None else _either(marks, masks)
+    options = options or RepairOptions()
+    return _Job(stack, z, mask, every, marks, thickness, method, device, options)
 
 
 def _either(first: Masks, second: Masks) -> Masks:
@@ -176,61 +250,6 @@ def _check(job: _Job) -> None:
         raise InputError(f"halo is {job.options.halo}; it must be at least 1 pixel")
     if not job.mask.any():
         raise InputError(f"the mask of section {job.z} is empty; paint the damage first")
-
-
-def _windows_of(mask: BoolImage) -> Iterator[tuple[Box, IntImage]]:
-    """Yield the damaged boxes of a mask, with the component numbers inside each.
-
-    Components are 8-connected and numbered from 1 in the whole section. Those that lie in
-    touching tiles of 64 pixels are yielded together: specks of debris would otherwise cost one
-    window each.
-    """
-    import cv2
-
-    outer = Box.of_mask(mask)
-    assert outer is not None  # checked by the caller
-    count, found, stats, _ = cv2.connectedComponentsWithStats(
-        mask[outer.slices].view(np.uint8), connectivity=8
-    )
-    labels = np.asarray(found, dtype=np.int32)
-    group_of = _group_components(labels, count)
-    for group in range(1, int(group_of.max()) + 1):
-        members = np.flatnonzero(group_of == group)
-        left, top, width, height = (stats[members, i] for i in range(4))
-        inner = Box(
-            int(top.min()),
-            int(left.min()),
-            int((top + height).max()),
-            int((left + width).max()),
-        )
-        components = labels[inner.slices]
-        components = np.where(group_of[components] == group, components, 0).astype(np.int32)
-        yield (
-            Box(inner.y0 + outer.y0, inner.x0 + outer.x0, inner.y1 + outer.y0, inner.x1 + outer.x0),
-            components,
-        )
-
-
-def _group_components(labels: IntImage, count: int) -> IntImage:
-    """Return the group (from 1) of each component; index 0, the background, is 0."""
-    import cv2
-
-    tiles = np.zeros((labels.shape[0] // _TILE + 1, labels.shape[1] // _TILE + 1), np.uint8)
-    members: list[tuple[int, int, IntImage]] = []
-    # Row of tiles by row of tiles: searching a whole large section in one call would keep
-    # Python's other threads, and with them a viewer, waiting.
-    for row, top in enumerate(range(0, labels.shape[0], _TILE)):
-        slab = labels[top : top + _TILE]
-        _, columns = np.nonzero(slab)
-        tiles[row, columns // _TILE] = 1
-        for tile in map(int, np.flatnonzero(tiles[row])):
-            found = np.unique(slab[:, tile * _TILE : (tile + 1) * _TILE])
-            members.append((row, tile, found[found > 0]))
-    _, tile_groups = cv2.connectedComponents(tiles, connectivity=8)
-    group_of = np.zeros(count, dtype=np.int32)
-    for row, tile, found in members:
-        group_of[found] = tile_groups[row, tile]
-    return group_of
 
 
 def _repair_window(
