@@ -26,8 +26,7 @@ from napari_flowinpaint.core.networks.refined_reference import (
     RefinedReferenceNetwork,
 )
 from napari_flowinpaint.core.networks.weights import load_network, save_network
-from napari_flowinpaint.core.training import two_stage
-from napari_flowinpaint.core.training.data import Batch, StackSpec
+from napari_flowinpaint.core.training.data import Batch, StackSpec, Triplets
 from napari_flowinpaint.core.training.initial import (
     farneback,
     initial_references,
@@ -373,7 +372,7 @@ def test_a_few_triplets_can_be_learned_by_heart(stack, tmp_path, monkeypatch):
     mask, ones = torch.zeros_like(truth), torch.ones_like(truth)
     mask[..., 20:44, 16:48] = 1
     batch = Batch(truth, 1 - mask, neighbours, (ones, ones), torch.tensor([0.5]))
-    monkeypatch.setattr(two_stage.Triplets, "batch", lambda self, step, count: batch)
+    monkeypatch.setattr(Triplets, "batch", lambda self, step, count: batch)
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     how = {"steps": 60, "rate": 5e-3, "every": 1000, "decay": 0.9}
     train_two_stage([StackSpec(stack)], [], one, plan(stage="reference", **how))

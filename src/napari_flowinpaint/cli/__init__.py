@@ -140,7 +140,10 @@ def repair(
         method=method,
         device=device,
         options=RepairOptions(
-            max_gap=max_gap, grain=grain, seed=seed, weights=weights and str(weights)
+            max_gap=max_gap,
+            grain=grain,
+            seed=seed,
+            weights=str(weights) if weights else None,
         ),
         output=output,
         overwrite=overwrite,

@@ -6,6 +6,7 @@ Shapes: images ``(B, C, H, W)``; a flow is ``(B, 2, H, W)`` in pixels, order ``(
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -170,6 +171,48 @@ def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Se
         nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
         nn.LeakyReLU(0.1),
     )
+
+
+class Pyramid(nn.Module):
+    """Features of an image at ever lower resolutions: a convolution and a body per level.
+
+    Parameters
+    ----------
+    inputs
+        Channels of the image.
+    channels
+        Of the levels, finest first.
+    first
+        Stride of the first level: 1 starts at the image's resolution, 2 at half of it. Every
+        further level halves it.
+    body
+        Makes the second part of a level from its number of channels; None is a convolution.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        channels: tuple[int, ...],
+        first: int,
+        body: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        steps = zip((inputs, *channels[:-1]), channels, strict=True)
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                conv(before, after, stride=first if level == 0 else 2),
+                conv(after, after) if body is None else body(after),
+            )
+            for level, (before, after) in enumerate(steps)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the levels, finest first, of (B, inputs, H, W)."""
+        levels = []
+        for level in self.levels:
+            image = level(image)
+            levels.append(image)
+        return levels
 
 
 def hide(section: Tensor, mask: Tensor) -> Tensor:

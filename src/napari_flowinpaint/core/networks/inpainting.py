@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ._config import Config
-from ._layers import conv, enlarge, hide, pad_mask, pad_to
+from ._layers import Pyramid, conv, enlarge, hide, pad_mask, pad_to
 from .attention import attend
 from .refined_reference import SIZES as REFINED_SIZES
 from .refined_reference import RefinedReference, RefinedReferenceConfig, RefinedReferenceNetwork
@@ -116,29 +116,6 @@ class FeatureAggregation(nn.Module):
         return self.join(torch.cat([layer(features) for layer in self.dilated], dim=1))
 
 
-class ImagePyramid(nn.Module):
-    """Features at 1, 1/2, 1/4, ... of the resolution."""
-
-    def __init__(self, inputs: int, channels: tuple[int, ...], aggregation: bool) -> None:
-        super().__init__()
-        steps = zip((inputs, *channels[:-1]), channels, strict=True)
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                conv(before, after, stride=1 if level == 0 else 2),
-                FeatureAggregation(after) if aggregation else conv(after, after),
-            )
-            for level, (before, after) in enumerate(steps)
-        )
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the levels, finest first, of (B, inputs, H, W)."""
-        levels = []
-        for level in self.levels:
-            image = level(image)
-            levels.append(image)
-        return levels
-
-
 @dataclass(frozen=True)
 class Inpainted:
     """What the generator says.
@@ -173,8 +150,9 @@ class InpaintingGenerator(nn.Module):
         guides = 4 if self.config.reference == "none" else 5
         if self.config.validity:
             guides += 2
-        self.guidance = ImagePyramid(guides, channels, self.config.aggregation)
-        self.section = ImagePyramid(2, channels, False)
+        body = FeatureAggregation if self.config.aggregation else None
+        self.guidance = Pyramid(guides, channels, 1, body)
+        self.section = Pyramid(2, channels, 1)
         self.fusion = nn.ModuleList(
             nn.Sequential(conv(2 * width + above, width), conv(width, width))
             for width, above in zip(channels[1:], (*channels[2:], 0), strict=True)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._config import Config
-from ._layers import conv, correlate, enlarge, hide, pad_mask, pad_to, same_length, warp
+from ._layers import Pyramid, conv, correlate, enlarge, hide, pad_mask, pad_to, same_length, warp
 
 #: Dilations of the context network; it is as deep as its configuration says.
 _DILATIONS = (1, 2, 4, 8, 16, 1)
@@ -108,26 +108,6 @@ class RefinedReference:
     pyramid: tuple[Tensor, ...]
 
 
-class FeaturePyramid(nn.Module):
-    """Features of an image and its validity at 1/2, 1/4, ... of the resolution."""
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        steps = zip((2, *channels[:-1]), channels, strict=True)
-        self.levels = nn.ModuleList(
-            nn.Sequential(conv(before, after, stride=2), conv(after, after))
-            for before, after in steps
-        )
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the levels, finest first, of (B, 2, H, W)."""
-        levels = []
-        for level in self.levels:
-            image = level(image)
-            levels.append(image)
-        return levels
-
-
 def _flow_head(channels: int) -> nn.Conv2d:
     """Return a layer that says "no displacement" until it is trained."""
     head = nn.Conv2d(channels, 2, 3, padding=1)
@@ -198,7 +178,7 @@ class RefinedReferenceNetwork(nn.Module):
     def __init__(self, config: RefinedReferenceConfig | None = None) -> None:
         super().__init__()
         self.config = config or RefinedReferenceConfig()
-        self.features = FeaturePyramid(self.config.channels)
+        self.features = Pyramid(2, self.config.channels, first=2)
         self.estimators = nn.ModuleList(
             FlowEstimator(width, self.config) for width in self.config.channels
         )

@@ -8,14 +8,11 @@ schedule. The paper's ablations are options of the plan.
 
 from __future__ import annotations
 
-import contextlib
-import math
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +22,11 @@ from ..networks.discriminator import SIZES as DISCRIMINATORS
 from ..networks.discriminator import Discriminator
 from ..networks.inpainting import PAPER_SIZES, PaperNetwork
 from ..networks.refined_reference import RefinedReferenceNetwork
-from ..networks.weights import load_network, save_network
+from ..networks.weights import load_network
 from ..types import Progress, no_progress
-from .data import Batch, StackSpec, Triplets
+from ._loop import Outcome, Schedule, Training
+from .data import Batch, StackSpec
 from .initial import initial_references
-from .joint import Outcome
-from .log import Log
 from .state import Average, load_state, read_numbers, save_state
 from .two_stage_losses import (
     Features,
@@ -40,7 +36,6 @@ from .two_stage_losses import (
     gradient_features,
     refined_reference_loss,
 )
-from .validation import Report, cases, validate
 
 STAGES = ("reference", "inpainting")
 #: The rate is halved at these shares of the schedule: 0.4, 0.6, 0.8 and 1.0 of 1.2 M steps.
@@ -48,19 +43,16 @@ _HALVED_AT = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 
 
 @dataclass(frozen=True)
-class TwoStagePlan:
+class TwoStagePlan(Schedule):
     """How a training runs.
 
     Parameters
     ----------
     stage
         One of :data:`STAGES`.
-    size
-        ``"small"`` or ``"base"``.
-    steps, minutes, batch, crop, clip, decay, every, seed
-        As in :class:`~napari_flowinpaint.core.training.joint.Plan`.
-    rate
-        Learning rate at the beginning.
+    size, steps, minutes, batch, crop, rate, clip, decay, every, seed
+        As in :class:`~napari_flowinpaint.core.training._loop.Schedule`; ``size`` is ``"small"``
+        or ``"base"``, ``rate`` that at the beginning.
     refined
         Weights of the first stage, for the second.
     fine_tune
@@ -73,30 +65,15 @@ class TwoStagePlan:
         (:func:`~.two_stage_losses.gradient_features`).
     """
 
-    stage: str = "reference"
-    size: str = "small"
-    steps: int = 20_000
-    minutes: float | None = None
-    batch: int = 3
-    crop: int = 256
     rate: float = 1e-4
     clip: float = 10.0
-    decay: float = 0.998
-    every: float = 5
-    seed: int = 0
+    stage: str = "reference"
     refined: str | None = None
     fine_tune: bool = False
     reference: str = "refined"
     aggregation: bool = True
     adversarial: bool = True
     vgg: str | None = None
-
-    def share(self, step: int, seconds: float) -> float:
-        """Return how much of the training is done, 0..1."""
-        done = step / self.steps
-        if self.minutes is not None:
-            done = max(done, seconds / (60 * self.minutes))
-        return min(done, 1.0)
 
     def rate_at(self, step: int, seconds: float) -> float:
         """Return the learning rate."""
@@ -125,19 +102,10 @@ def train_two_stage(
         raise InputError(f"unknown stage '{plan.stage}'; choose one of: {', '.join(STAGES)}")
     if plan.size not in PAPER_SIZES:
         raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(PAPER_SIZES)}")
-    run = _Run(train, held_out, output, plan, device)
-    if resume is not None:
-        run.resume(resume)
-    threads = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        return run.go(progress)
-    finally:
-        torch.set_num_threads(threads)
+    return _Run(train, held_out, output, plan, device).run(resume, progress)
 
 
-class _Run:
+class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
     """One stage in progress."""
 
     def __init__(
@@ -148,79 +116,39 @@ class _Run:
         plan: TwoStagePlan,
         device: str,
     ) -> None:
-        self.plan, self.output, self.device = plan, output, device
-        self.data = Triplets(train, plan.crop, plan.seed)
-        self.cases = cases(held_out)
-        self.names = [f"{n}:{Path(s.path).stem}" for n, s in enumerate(held_out)]
-        torch.manual_seed(plan.seed)
-        self.net = _network(plan).to(device)
-        self.average = Average(self.net, plan.decay)
-        self.optimizer = _adam(self.net, plan.rate)
+        super().__init__(train, held_out, output, plan, device)
         self.discriminator = Discriminator(DISCRIMINATORS[plan.size]).to(device)
         self.opponent = _adam(self.discriminator, plan.rate)
         self.features = _features(plan, device)
-        self.step, self.before, self.best = 0, 0.0, -math.inf
-        self.started = time.monotonic()
-        self.resumed: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time spent, earlier runs of the same training included."""
-        return self.before + time.monotonic() - self.started
 
     @property
     def adversarial(self) -> bool:
         """Whether there is a discriminator to train against."""
         return self.plan.adversarial and isinstance(self.net, PaperNetwork)
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        numbers = read_numbers(path)
-        if numbers["config"] != _as_json(self.net):
-            raise InputError(f"{path} is a checkpoint of another network")
-        load_state(path, self.net, self.optimizer, self.average)
-        self.average.values = {k: v.to(self.device) for k, v in self.average.values.items()}
+    def _build(self) -> PaperNetwork | RefinedReferenceNetwork:
+        return _network(self.plan)
+
+    def _optimize(self) -> torch.optim.Optimizer:
+        return _adam(self.net, self.plan.rate)
+
+    def _filler(self, net: PaperNetwork | RefinedReferenceNetwork) -> _Filler:
+        return _Filler(net)
+
+    def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
         if self.adversarial:
-            beside = _discriminator_state(path)
+            no_average = _no_average(self.discriminator)
+            other = _discriminator_state(state)
+            save_state(other, self.discriminator, self.opponent, no_average, numbers)
+
+    def _load_more(self, state: Path) -> None:
+        if self.adversarial:
+            beside = _discriminator_state(state)
             read_numbers(beside)
             load_state(beside, self.discriminator, self.opponent, _no_average(self.discriminator))
-        self.step, self.before = int(numbers["step"]), float(numbers["seconds"])
-        self.best, self.resumed = float(numbers["best"]), self.step
-
-    def go(self, progress: Progress) -> Outcome:
-        """Run to the end of the schedule or of the time."""
-        plan = self.plan
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        log = Log(self.output.with_suffix(".csv"), self.names, self.resumed)
-        losses: list[float] = []
-        due = self._position() + plan.every
-        batches = self.data.batches(self.step, plan.steps, plan.batch)
-        try:
-            with contextlib.closing(batches):  # type: ignore[type-var]
-                for batch in batches:
-                    losses.append(self._advance(batch.to(self.device)))
-                    self.step += 1
-                    done = plan.share(self.step, self.seconds)
-                    progress(done, f"step {self.step}, loss {losses[-1]:.3f}")
-                    if self._position() >= due:
-                        self._check(log, losses)
-                        losses, due = [], self._position() + plan.every
-                    if plan.minutes is not None and self.seconds > 60 * plan.minutes:
-                        break
-        finally:
-            self._check(log, losses)
-        return Outcome(self.step, self.seconds, self.best)
-
-    def _position(self) -> float:
-        return float(self.step) if self.plan.minutes is None else self.seconds / 60
-
-    def _autocast(self) -> Any:
-        kind = self.device.split(":")[0]
-        return torch.autocast(kind, torch.bfloat16, enabled=kind in ("cpu", "cuda"))
 
     def _advance(self, batch: Batch) -> float:
-        """Make one step; a batch whose gradient is not finite changes nothing."""
-        rate = self.plan.rate_at(self.step, self.seconds)
+        rate = self.rate
         for group in (*self.optimizer.param_groups, *self.opponent.param_groups):
             group["lr"] = rate
         self.net.train()
@@ -256,50 +184,6 @@ class _Run:
             scores = (self.discriminator(image, mask).scores.float() for image in (truth, fake))
             loss = discriminator_loss(*scores)
         self._descend(self.discriminator, self.opponent, loss)
-
-    def _descend(self, net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
-        """Make a step of an optimizer, unless the gradient is not finite."""
-        optimizer.zero_grad(set_to_none=True)  # also what the other one's loss left here
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), self.plan.clip)
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            optimizer.step()
-        return finite
-
-    def _check(self, log: Log, losses: list[float]) -> None:
-        """Validate the average, keep it if it is the best, save the state, write the log."""
-        if not losses:
-            return
-        averaged = type(self.net)(cast(Any, self.net.config)).to(self.device)
-        averaged.load_state_dict(self.average.values)
-        averaged.eval()
-        report = Report(-math.inf, math.nan, math.nan, ())
-        if self.cases:
-            with self._autocast():
-                report = validate(cast(Any, _Filler(averaged)), self.cases, self.device)
-        if not self.cases or report.structure > self.best:
-            self.best = report.structure
-            training = {"plan": asdict(self.plan), "step": self.step}
-            training |= {"seconds": round(self.seconds)}
-            if self.cases:
-                training |= {"structure_psnr": report.structure}
-            save_network(self.output, averaged, training)
-        numbers = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best": self.best,
-            "config": _as_json(self.net),
-        }
-        state = self.output.with_suffix(".state.safetensors")
-        save_state(state, self.net, self.optimizer, self.average, numbers)
-        if self.adversarial:
-            other = _discriminator_state(state)
-            no_average = _no_average(self.discriminator)
-            save_state(other, self.discriminator, self.opponent, no_average, numbers)
-        rate = self.plan.rate_at(self.step, self.seconds)
-        scores = (report.structure, report.psnr, report.detail, *report.per_stack)
-        log.add([self.step, self.seconds, rate, sum(losses) / len(losses), *scores])
 
 
 class _Filler:
@@ -352,13 +236,6 @@ def _adam(net: nn.Module, rate: float) -> torch.optim.Adam:
 
 def _features(plan: TwoStagePlan, device: str) -> Features:
     return gradient_features if plan.vgg is None else VggFeatures(Path(plan.vgg)).to(device)
-
-
-def _as_json(net: PaperNetwork | RefinedReferenceNetwork) -> Any:
-    """Return a configuration as it looks after a way through a file."""
-    import json
-
-    return json.loads(json.dumps(net.config.to_dict()))
 
 
 def _discriminator_state(state: Path) -> Path:
