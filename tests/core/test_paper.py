@@ -200,3 +200,15 @@ def test_weights_that_are_not_there_or_not_its_own(installed, tmp_path):
     assert not method.ready()
     with pytest.raises(InputError, match=r"not installed.*'flow'"):
         method.repair(found, PLAIN, "cpu", no_progress)
+
+
+def test_the_released_weights_are_what_their_card_says():
+    path = released.released(released.PAPER)
+    if path is None:
+        pytest.skip("no weights of the paper's networks are released in this tree")
+    net, digest = released.load_released(path, "cpu", "paper")
+    assert len(digest) == 64
+    assert path.stat().st_size <= 15 * 1024 * 1024
+    assert not net.training
+    assert all(bool(torch.isfinite(p).all()) for p in net.parameters())
+    assert "CC BY-NC-SA 4.0" in path.with_suffix(".md").read_text()
