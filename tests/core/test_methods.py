@@ -9,6 +9,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import fine_scales
 from napari_flowinpaint.core.fusion import (
+    Bands,
     Fusion,
     close_seam,
     rehearsal_holes,
@@ -61,7 +62,7 @@ def test_fusion_trusts_what_is_right_at_each_scale():
     truth, other = texture(seed=1), texture(seed=2)
     where = np.zeros(truth.shape, dtype=bool)
     where[60:200, 60:200] = True
-    fusion = Fusion.learn([truth, other], truth, where)
+    fusion = Fusion.learn(Bands.of([truth, other], truth, where))
     error = np.abs(fusion.apply([truth, other]) - truth)[where].mean()
     average = np.abs((truth + other) / 2 - truth)[where].mean()
     assert error < 0.6 * average
@@ -72,7 +73,7 @@ def test_fusion_gives_up_scales_that_nobody_predicts():
     truth = texture(seed=1, sigma=8) + texture(seed=5, sigma=0.7) - 128
     guess = texture(seed=1, sigma=8) + texture(seed=6, sigma=0.7) - 128
     where = np.ones(truth.shape, dtype=bool)
-    fusion = Fusion.learn([guess], truth, where)
+    fusion = Fusion.learn(Bands.of([guess], truth, where))
     assert fusion.weights[0, 0] < 0.1
     assert fusion.weights[-1, 0] > 0.9
 
@@ -93,8 +94,9 @@ def test_a_leader_counts_as_much_as_all_others_together():
     def error(fusion: Fusion) -> float:
         return float(np.abs(fusion.apply([*peers, leader]) - truth)[where].mean())
 
-    led = Fusion.learn([*peers, leader], truth, where, leader=6)
-    assert error(led) < 0.9 * error(Fusion.learn([*peers, leader], truth, where))
+    bands = Bands.of([*peers, leader], truth, where)
+    led = Fusion.learn(bands, leader=6)
+    assert error(led) < 0.9 * error(Fusion.learn(bands))
     assert (led.weights[:, 6] > led.weights[:, :6].max(axis=1)).all()
 
 

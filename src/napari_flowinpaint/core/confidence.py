@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .filters import blur
+from .filters import blur, enlarge_to, shrink_to, wide_blur
 from .fusion import sample
 from .types import BoolImage, FloatImage
 
@@ -87,13 +87,21 @@ class ErrorModel:
 
 
 def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
-    """Return what makes a pixel doubtful: nothing, disagreement, distance."""
-    mean = np.mean(images, axis=0, dtype=np.float32)
+    """Return what makes a pixel doubtful: nothing, disagreement, distance.
+
+    Doubts are smooth: they are found at half the resolution.
+    """
+    half = (-(-known.shape[0] // 2), -(-known.shape[1] // 2))
+    small = [shrink_to(image, half) for image in images]
+    mean = np.mean(small, axis=0, dtype=np.float32)
     spread = np.zeros_like(mean)
-    for image in images:
-        spread += blur(image - mean, 2.0) ** 2
-    distance = 1 - np.minimum(2 * blur(known.astype(np.float32), _REACH), 1)
-    return [np.ones_like(mean), blur(np.sqrt(spread / len(images)), 2.0), distance]
+    for image in small:
+        spread += blur(image - mean, 1.0) ** 2
+    spread = blur(np.sqrt(spread / len(images)), 1.0)
+    density = wide_blur(shrink_to(known.astype(np.float32), half), _REACH / 2)
+    distance = 1 - np.minimum(2 * density, 1)
+    fields = (enlarge_to(field, known.shape) for field in (spread, distance))
+    return [np.ones(known.shape, dtype=np.float32), *fields]
 
 
 def _structure_deviation(section: FloatImage, known: BoolImage) -> float:

@@ -12,21 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from .filters import blur, wide_blur
+from .parallel import together
 from .types import BoolImage, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)
+#: What is left after this band can be sampled at every second pixel.
+_SMOOTH = 2.0
+#: Number of bands that are finer than structure.
+_STRUCTURE = 2
 #: Widths of the averages that carry the ring's residual into the hole.
 _RING = (1.5, 3.0, 6.0, 12.0, 24.0)
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSAL_SHARE = 0.3
 #: More pixels than this teach the weights nothing new.
-_MOST_SAMPLES = 60_000
+_MOST_SAMPLES = 20_000
 #: Fewer than this teach them nothing at all.
 FEWEST_SAMPLES = 1_000
 #: Weight of the ridge, relative to the variance of a column.
@@ -66,6 +72,67 @@ def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
 
 
 @dataclass(frozen=True)
+class Bands:
+    """Samples of the truth and of the hypotheses in every frequency band, finest first.
+
+    Parameters
+    ----------
+    truth
+        Per band, (samples,).
+    columns
+        Per band, (samples, hypotheses).
+    """
+
+    truth: tuple[npt.NDArray[np.float32], ...]
+    columns: tuple[npt.NDArray[np.float32], ...]
+
+    @classmethod
+    def of(cls, hypotheses: Sequence[FloatImage], truth: FloatImage, where: BoolImage) -> Bands:
+        """Sample images at every second row and column of ``where``, thinned where it is large.
+
+        Parameters
+        ----------
+        hypotheses
+            (H, W) float32 each, made without looking at ``where``.
+        truth
+            (H, W) float32, the section; trusted at ``where``.
+        where
+            (H, W) bool, the rehearsal holes.
+        """
+        picked = sample(where[::2, ::2])
+        y, *columns = together([partial(_band_values, i, picked) for i in (truth, *hypotheses)])
+        return cls(tuple(y), tuple(np.stack(band, axis=1) for band in zip(*columns, strict=True)))
+
+    def only(self, chosen: Sequence[int]) -> Bands:
+        """Return the samples of some of the hypotheses."""
+        return Bands(self.truth, tuple(band[:, list(chosen)] for band in self.columns))
+
+    def error(self, fusion: Fusion) -> float:
+        """Return the mean squared error of a fusion of the hypotheses, without the fine bands."""
+        rows = zip(self.truth, self.columns, fusion.weights, fusion.offsets, strict=True)
+        off = [y - x @ weight - offset for y, x, weight, offset in rows]
+        return float(np.mean(np.sum(off[_STRUCTURE:], axis=0) ** 2))
+
+
+def _band_values(
+    image: FloatImage, picked: tuple[npt.NDArray[np.intp], ...]
+) -> list[npt.NDArray[np.float32]]:
+    """Split an image into bands; return the values at pixels of every second row and column.
+
+    What is left after the finest bands is smooth, so every second pixel is enough for the rest.
+    """
+    values = []
+    step = 2
+    for sigma in BANDS:
+        low = blur(image, sigma * step / 2)
+        values.append((image[::step, ::step] - low[::step, ::step])[picked])
+        image = low
+        if sigma == _SMOOTH:
+            image, step = np.ascontiguousarray(low[::2, ::2]), 1
+    return [*values, image[picked]]
+
+
+@dataclass(frozen=True)
 class Fusion:
     """Least-squares weights of the hypotheses, one row per frequency band.
 
@@ -81,34 +148,19 @@ class Fusion:
     offsets: npt.NDArray[np.float64]
 
     @classmethod
-    def learn(
-        cls,
-        hypotheses: Sequence[FloatImage],
-        truth: FloatImage,
-        where: BoolImage,
-        leader: int | None = None,
-    ) -> Fusion:
+    def learn(cls, bands: Bands, leader: int | None = None) -> Fusion:
         """Fit the weights on the rehearsal.
 
         Parameters
         ----------
-        hypotheses
-            (H, W) float32 each, made without looking at ``where``.
-        truth
-            (H, W) float32, the section; trusted at ``where``.
-        where
-            (H, W) bool, the rehearsal holes.
+        bands
+            Samples of the rehearsal holes.
         leader
             Number of the hypothesis that is weighed against the fusion of all, as one against
             one; None if all are peers.
         """
-        picked = sample(where)
         weights, offsets = [], []
-        currents = [truth, *hypotheses]
-        for sigma in (*BANDS, None):
-            lows = [np.zeros_like(i) if sigma is None else blur(i, sigma) for i in currents]
-            y, *columns = [(image - low)[picked] for image, low in zip(currents, lows, strict=True)]
-            x = np.stack(columns, axis=1)
+        for y, x in zip(bands.truth, bands.columns, strict=True):
             means = x.mean(axis=0)
             weight = ridge(x - means, y - y.mean())
             if leader is not None:
@@ -118,20 +170,22 @@ class Fusion:
                 weight[leader] += share[1]
             weights.append(weight)
             offsets.append(float(y.mean() - means @ weight))
-            currents = lows
         return cls(np.stack(weights), np.array(offsets))
 
     def apply(self, hypotheses: Sequence[FloatImage]) -> FloatImage:
-        """Return the fused image, (H, W) float32."""
-        total = np.full(hypotheses[0].shape, self.offsets.sum(), dtype=np.float32)
-        for column, image in enumerate(hypotheses):
-            current = image
-            for band, sigma in enumerate(BANDS):
-                low = blur(current, sigma)
-                total += np.float32(self.weights[band, column]) * (current - low)
-                current = low
-            total += np.float32(self.weights[-1, column]) * current
-        return total
+        """Return the fused image, (H, W) float32.
+
+        The sum over the bands of every hypothesis, ordered so that each Gaussian is applied
+        once: what is weighed alike in a band and in the next coarser one is not split at all.
+        """
+        steps = np.diff(self.weights, axis=0, prepend=0).astype(np.float32)
+        total = np.zeros_like(hypotheses[0])
+        for step, sigma in zip(steps[::-1], (*BANDS[::-1], None), strict=True):
+            for weight, image in zip(step, hypotheses, strict=True):
+                total += weight * image
+            if sigma is not None:
+                total = blur(total, sigma)
+        return total + np.float32(self.offsets.sum())
 
 
 def ridge(x: npt.NDArray, y: npt.NDArray, strength: float = _RIDGE) -> npt.NDArray[np.float64]:
@@ -164,12 +218,13 @@ def ring_features(residual: FloatImage, known: BoolImage) -> list[FloatImage]:
     """
     weight = known.astype(np.float32)
     weighted = np.where(known, residual, 0).astype(np.float32)
-    features = []
-    for sigma in _RING:
-        density = blur(weight, sigma)
+
+    def carry(sigma: float) -> FloatImage:
+        density = wide_blur(weight, sigma)
         fade = np.minimum(2 * density, 1)
-        features.append(blur(weighted, sigma) / (density + 0.05) * fade)
-    return features
+        return wide_blur(weighted, sigma) / (density + np.float32(0.05)) * fade
+
+    return together([partial(carry, sigma) for sigma in _RING])
 
 
 def learn_ring(residual: FloatImage, known: BoolImage, where: BoolImage) -> npt.NDArray[np.float64]:

@@ -17,6 +17,9 @@ from .types import BoolImage, FloatImage
 _BANDS = (0.7, 1.0, 1.5, 2.0)
 #: Grain is what a Gaussian of this width, in pixels, removes.
 _COARSEST = 2.0
+#: How often what is left of the coarser scales is taken off: grain then says nothing about
+#: structure, inside the mask and across its rim. Once leaves enough to cost 0.15 dB of it.
+_ROUNDS = 4
 #: A neighbour that shows less than a third of the grain has none to lend.
 _MOST_GAIN = 3.0
 #: Filters reach this far; pixels closer to damage are not measured.
@@ -56,7 +59,9 @@ def add_grain(
         missing = max(float(own[measured].var() - there[mask].var()), 0.0)
         gain = np.sqrt(missing / max(float(lent.var()), 1e-12))
         grain += lent * np.float32(min(gain, _MOST_GAIN))
-    grain -= blur(grain, _COARSEST)
+    inside = mask.astype(np.float32)
+    for _ in range(_ROUNDS):
+        grain = (grain - blur(grain, _COARSEST)) * inside
     return filled + grain * _strength(grain, filled, section, mask, measured)
 
 

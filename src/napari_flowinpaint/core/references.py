@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from .flow import (
     warp,
     warp_affine,
 )
+from .parallel import together
 from .types import BoolImage, FloatImage, Neighbour, Window
 
 _LOW, _HIGH = 16.0, 239.0
@@ -146,12 +148,8 @@ def flows_between(guides: list[Guide]) -> list[Flow]:
     if len(guides) == 1:
         return [np.zeros((2, *guides[0].image.shape), dtype=np.float32)]
     first, second = (guide.aligned for guide in guides)
-    into_first = estimate_flow(second, first)
-    into_second = estimate_flow(first, second)
-    return [
-        guides[0].share * into_first,
-        guides[1].share * into_second,
-    ]
+    ways = [partial(estimate_flow, second, first), partial(estimate_flow, first, second)]
+    return [guide.share * flow for guide, flow in zip(guides, together(ways), strict=True)]
 
 
 def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
@@ -198,17 +196,30 @@ class Hypothesis:
     leader
         Whether this is a finished repair already (a network's), which may weigh as much as all
         others together.
+    follows
+        Whether it was made with the leader's help.
     """
 
     image: FloatImage
     damaged: BoolImage
     leader: bool = False
+    follows: bool = False
 
 
-#: What makes hypotheses: :func:`hypothesise`, or a method's own with the same arguments.
-Source = Callable[
-    [FloatImage, BoolImage, list[Guide], list[Flow], Callable[[float], None]], list[Hypothesis]
-]
+#: Makes hypotheses from a section, the pixels it may look at, and a callback for its progress.
+Source = Callable[[FloatImage, BoolImage, Callable[[float], None]], list[Hypothesis]]
+
+
+def flow_source(guides: list[Guide]) -> Source:
+    """Return what makes hypotheses by optical flow alone, from one or two aligned guides."""
+    between = flows_between(guides)
+
+    def source(
+        section: FloatImage, known: BoolImage, report: Callable[[float], None]
+    ) -> list[Hypothesis]:
+        return hypothesise(section, known, guides, between, report)
+
+    return source
 
 
 def hypothesise(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .confidence import ErrorModel
 from .filters import blur
-from .fusion import FEWEST_SAMPLES, Fusion, apply_ring, learn_ring
+from .fusion import FEWEST_SAMPLES, Bands, Fusion, apply_ring, learn_ring
 from .metrics import psnr
 from .references import Hypothesis
 from .types import BoolImage, FloatImage
@@ -33,8 +33,11 @@ class Lesson:
         Weights of the residual at the rim; None if it is better left alone.
     errors
         Expected error of a pixel.
+    trusted
+        Whether the leader, if there is one, did better than the hypotheses made without it.
     scores
-        ``registration_correlation``: of the plain average of the hypotheses with the truth;
+        ``registration_correlation``: of the plain average of the hypotheses, without the
+        leader, with the truth;
         ``rehearsal_correlation`` and ``rehearsal_psnr`` (dB over 255 working grey values): of
         the rehearsed result with it. All after a 2 px low-pass. Empty when nothing could be
         rehearsed.
@@ -44,6 +47,7 @@ class Lesson:
     ring: npt.NDArray[np.float64] | None
     errors: ErrorModel
     scores: dict[str, float]
+    trusted: bool = True
 
     @classmethod
     def untaught(cls, section: FloatImage, known: BoolImage) -> Lesson:
@@ -80,21 +84,27 @@ class Lesson:
         # Band splitting reaches across the rim, so the real hole needs something plausible in it.
         truth = np.where(known, section, average)
         seen = known & ~holes
+        bands = Bands.of(images, truth, where)
         leaders = [number for number, h in enumerate(hypotheses) if h.leader]
-        leader = leaders[0] if leaders and _leads(images, leaders[0], truth, seen, where) else None
-        fusion = Fusion.learn(images, truth, where, leader)
+        others = [number for number, h in enumerate(hypotheses) if not h.leader]
+        free = [number for number in others if not hypotheses[number].follows]
+        trusted = not (leaders and free) or _better(bands, leaders, free)
+        leads = bool(leaders and others) and _better(bands, leaders, others)
+        fusion = Fusion.learn(bands, leaders[0] if leads else None)
         fused = fusion.apply(images)
         residual = truth - fused
         ring = learn_ring(residual, seen, where)
         filled = fused + apply_ring(residual, seen, ring)
         filled = np.where(seen, truth, filled).astype(np.float32)
         errors = ErrorModel.learn(images, filled, truth, seen, where)
+        sampled = [h.image for h in hypotheses if not h.leader] or images
+        registered = np.asarray(np.mean(sampled, axis=0), dtype=np.float32)
         scores = {
-            "registration_correlation": structure_correlation(average, truth, where),
+            "registration_correlation": structure_correlation(registered, truth, where),
             "rehearsal_correlation": structure_correlation(filled, truth, where),
             "rehearsal_psnr": psnr(blur(filled, 2.0), blur(truth, 2.0), where, 255.0),
         }
-        return cls(fusion, ring, errors, scores)
+        return cls(fusion, ring, errors, scores, trusted)
 
     def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
         """Return the fused image, (H, W) float32."""
@@ -110,26 +120,10 @@ class Lesson:
         return fused + apply_ring(residual, known, self.ring)
 
 
-def _leads(
-    images: Sequence[FloatImage],
-    leader: int,
-    truth: FloatImage,
-    seen: BoolImage,
-    where: BoolImage,
-) -> bool:
-    """Return whether one hypothesis alone fills the holes better than all others together.
-
-    Both with the residual at the rim carried in, which gains little for one that has looked at
-    the rim already.
-    """
-    errors = []
-    for chosen in ([images[leader]], [*images[:leader], *images[leader + 1 :]]):
-        fused = Fusion.learn(chosen, truth, where).apply(chosen)
-        residual = truth - fused
-        filled = fused + apply_ring(residual, seen, learn_ring(residual, seen, where))
-        off = blur(np.where(seen, 0, filled - truth).astype(np.float32), 2.0)
-        errors.append(float(np.mean(off[where] ** 2)))
-    return errors[0] < errors[1]
+def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
+    """Return whether some hypotheses together fill the holes better than others together."""
+    first, second = bands.only(some), bands.only(others)
+    return first.error(Fusion.learn(first)) < second.error(Fusion.learn(second))
 
 
 def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:

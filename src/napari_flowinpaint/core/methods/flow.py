@@ -16,20 +16,22 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..errors import RepairRefused
-from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes
 from ..grain import add_grain
+from ..parallel import Report, reporting, together
 from ..references import (
     Greys,
     Guide,
     Hypothesis,
     Source,
+    flow_source,
     flows_between,
-    hypothesise,
     interpolate,
     neighbours_of,
     unaligned_guides,
@@ -43,6 +45,9 @@ FEWEST_INTACT = 256
 #: something else. Real series, aligned as badly as they come, stay above 0.32, also with one
 #: neighbour only; unrelated neighbours reach 0.2 in the median.
 _LEAST_CORRELATION = 0.25
+#: Windows up to this many pixels are rehearsed and filled at once; larger ones one after the
+#: other, which takes half the memory.
+_MOST_AT_ONCE = 1024 * 1024
 
 
 class FlowMethod:
@@ -65,34 +70,51 @@ class FlowMethod:
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
         """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`."""
-        return repair_by(hypothesise, window, options, progress)
+        return repair_by(flow_source, window, options, progress)
 
 
 def repair_by(
-    source: Source, window: Window, options: RepairOptions, progress: Progress
+    source_of: Callable[[list[Guide]], Source],
+    window: Window,
+    options: RepairOptions,
+    progress: Progress,
+    otherwise: Callable[[list[Guide]], Source] | None = None,
 ) -> WindowRepair:
     """Repair one window with hypotheses from any source; all other steps are the same.
 
     Parameters
     ----------
-    source
-        Makes the hypotheses, as :func:`~napari_flowinpaint.core.references.hypothesise` does.
+    source_of
+        Returns, for aligned guides, what makes the hypotheses, as
+        :func:`~napari_flowinpaint.core.references.flow_source` does.
     window, options, progress
         See :class:`~napari_flowinpaint.core.methods.base.Method`.
+    otherwise
+        The same, used instead where the rehearsal shows that the leader knows nothing of such
+        sections.
     """
     greys = Greys.of(window)
     progress(0.02, f"section {window.z}: interpolating between the neighbours")
     guides = unaligned_guides(window, greys)
-    between = flows_between(guides)
-    initial = interpolate(guides, between)
+    initial = interpolate(guides, flows_between(guides))
     if window.intact.sum() < FEWEST_INTACT:
         return fall_back(window, greys.back(initial))
     progress(0.12, f"section {window.z}: aligning the neighbours")
     section = greys.work(np.where(window.intact, window.section, 0))
-    aligned = [guide.align_to(section, window.intact) for guide in guides]
-    if any((a.affine != g.affine).any() for a, g in zip(aligned, guides, strict=True)):
-        between = flows_between(aligned)
-    return _refine(source, window, greys, section, initial, aligned, between, options, progress)
+    aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
+    progress(0.16, f"section {window.z}: registering the neighbours")
+    report = partial(_told, progress, window.z)
+    lesson, hypotheses = _rehearse_and_fill(source_of(aligned), window, section, options, report)
+    if not lesson.trusted and otherwise is not None:
+        source = otherwise(aligned)
+        later = lambda _, message: report(0.82, message)  # noqa: E731
+        lesson, hypotheses = _rehearse_and_fill(source, window, section, options, later)
+    check_registration(window, lesson.scores.get("registration_correlation", 1.0))
+    return _finish(lesson, hypotheses, window, greys, section, initial, options, report)
+
+
+def _told(progress: Progress, z: int, fraction: float, message: str) -> None:
+    progress(fraction, f"section {z}: {message}")
 
 
 def fall_back(window: Window, reference: FloatImage) -> WindowRepair:
@@ -101,27 +123,18 @@ def fall_back(window: Window, reference: FloatImage) -> WindowRepair:
     return WindowRepair(reference, reference, reference, confidence)
 
 
-def _refine(
-    source: Source,
+def _finish(
+    lesson: Lesson,
+    hypotheses: list[Hypothesis],
     window: Window,
     greys: Greys,
     section: FloatImage,
     initial: FloatImage,
-    guides: list[Guide],
-    between: list[Flow],
     options: RepairOptions,
-    progress: Progress,
+    report: Callable[[float, str], None],
 ) -> WindowRepair:
-    """Rehearse, fill, correct at the rim, add grain."""
-
-    def report(fraction: float, message: str) -> None:
-        progress(fraction, f"section {window.z}: {message}")
-
+    """Fuse, correct at the rim, add grain."""
     known = window.intact
-    lesson = _rehearse(source, window, section, guides, between, options, report)
-    hypotheses = source(
-        section, known, guides, between, lambda s: report(0.5 + 0.35 * s, "registering")
-    )
     report(0.85, "fusing")
     images = [hypothesis.image for hypothesis in hypotheses]
     fused = lesson.fuse(images)
@@ -140,26 +153,37 @@ def _refine(
     )
 
 
-def _rehearse(
+def _rehearse_and_fill(
     source: Source,
     window: Window,
     section: FloatImage,
-    guides: list[Guide],
-    between: list[Flow],
     options: RepairOptions,
     report: Callable[[float, str], None],
-) -> Lesson:
-    """Learn from filling holes whose content is known; refuse if even that fails."""
+) -> tuple[Lesson, list[Hypothesis]]:
+    """Learn from filling holes whose content is known, and make the hypotheses for the real ones.
+
+    Both at once where the window is small: they do not depend on each other.
+    """
     known = window.intact
+    small = window.mask.size <= _MOST_AT_ONCE
     holes = rehearsal_holes(window.mask, known, options.seed)
-    if holes.sum() < FEWEST_SAMPLES:
-        return Lesson.untaught(section, known)
-    rehearsed = source(
-        section, known & ~holes, guides, between, lambda s: report(0.2 + 0.3 * s, "rehearsing")
-    )
-    lesson = Lesson.learn(rehearsed, section, known, holes)
-    check_registration(window, lesson.scores.get("registration_correlation", 1.0))
-    return lesson
+    rehearse = holes.sum() >= FEWEST_SAMPLES
+
+    def learn(note: Report) -> Lesson:
+        if not rehearse:
+            return Lesson.untaught(section, known)
+        rehearsed = source(section, known & ~holes, note)
+        return Lesson.learn(rehearsed, section, known, holes)
+
+    def fill(note: Report) -> list[Hypothesis]:
+        return source(section, known, note)
+
+    def told(share: float) -> None:
+        report(0.2 + 0.6 * share, "registering" if small or share > 0.5 else "rehearsing")
+
+    jobs: list[Callable[[Report], Any]] = [learn, fill]
+    lesson, hypotheses = reporting(jobs, told, at_once=small)
+    return lesson, hypotheses
 
 
 def check_registration(window: Window, correlation: float) -> None:

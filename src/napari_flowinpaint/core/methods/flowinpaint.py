@@ -1,34 +1,48 @@
-"""``flowinpaint``: the training-free method, with a network's repair beside its hypotheses.
+"""``flowinpaint``: a network registers both neighbours at once and fuses them.
 
-The network (:mod:`napari_flowinpaint.core.networks.joint`) registers both neighbours to the
-damaged section at once and fuses them. Its image joins the hypotheses of ``flow``; how much each
-is believed, at each scale, is learned from the rehearsal on the section's own intact pixels, as
-ever. Where the network alone does better there than all others together it leads: it weighs as
-much as they do. So a network that has never seen such tissue is outvoted.
+The network (:mod:`napari_flowinpaint.core.networks.joint`) makes an image of the section, and
+flows that say where the neighbours show it. Optical flow then registers each neighbour to the
+section with its hole filled by that image, which is sharper, and the interpolation between the
+neighbours to the section's intact pixels, which needs no network. How much all these are believed,
+at each scale, is learned from the rehearsal on the section's own intact pixels, as in ``flow``.
+Where the network alone does better there than all others together it leads: it weighs as much as
+they do. Where it does worse than the hypotheses made without it, it knows nothing of such tissue,
+and ``flow`` repairs the window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..flow import Flow, warp_affine
+from ..flow import Flow, compose, estimate_flow, warp_affine
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT, load_released, released
-from ..references import Guide, Hypothesis, hypothesise
+from ..references import (
+    Guide,
+    Hypothesis,
+    Source,
+    flow_source,
+    flows_between,
+    interpolate,
+    register,
+)
 from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from .flow import FlowMethod, repair_by
+
+if TYPE_CHECKING:
+    from ..networks.joint import JointNet
 
 
 class FlowInpaintMethod:
     """Learned repair from two neighbours."""
 
     name = "flowinpaint"
-    description = (
-        "Learned: a network registers both neighbours jointly; fused with flow's hypotheses"
-    )
+    description = "Learned: a network registers both neighbours jointly; optical flow sharpens"
     neighbours = 2
 
     def __init__(self) -> None:
@@ -63,29 +77,54 @@ class FlowInpaintMethod:
         device = resolve_device(device)
         net, self.weights_sha256 = load_released(path, device)
 
-        def source(
-            section: FloatImage,
-            known: BoolImage,
-            guides: list[Guide],
-            between: list[Flow],
-            report: Callable[[float], None],
-        ) -> list[Hypothesis]:
-            own = hypothesise(section, known, guides, between, lambda s: report(0.5 * s))
-            shown = [_shown(guide) for guide in guides]
-            found = register_jointly(
-                net,
-                section,
-                known,
-                (guides[0].aligned, guides[1].aligned),
-                (shown[0], shown[1]),
-                window.alpha,
-                device=device,
-                report=lambda s: report(0.5 + 0.5 * s),
-            )
-            damaged = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
-            return [Hypothesis(found.image, np.logical_and(*damaged), leader=True), *own]
+        source_of = partial(_source_of, net, device, window.alpha)
+        return repair_by(source_of, window, options, progress, otherwise=flow_source)
 
-        return repair_by(source, window, options, progress)
+
+def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) -> Source:
+    """Return what makes hypotheses with a network from two aligned guides.
+
+    The network's image; the interpolation between the neighbours, registered to the section's
+    known pixels, as two samples; and each neighbour registered to the section with its hole
+    filled by the network's image, starting from the network's flow.
+    """
+    aligned = (guides[0].aligned, guides[1].aligned)
+    shown = (_shown(guides[0]), _shown(guides[1]))
+    between = flows_between(guides)
+    middle = interpolate(guides, between)
+
+    def source(
+        section: FloatImage, known: BoolImage, report: Callable[[float], None]
+    ) -> list[Hypothesis]:
+        found = register_jointly(
+            net,
+            section,
+            known,
+            aligned,
+            shown,
+            alpha,
+            device=device,
+            report=lambda share: report(0.7 * share),
+        )
+        damaged = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
+        hypotheses = [Hypothesis(found.image, np.logical_and(*damaged), leader=True)]
+        onto = register(section, known, middle)
+        report(0.8)
+        for guide, flow in zip(guides, between, strict=True):
+            hypotheses.append(_sampled(guide, compose(onto, flow)))
+        target = np.where(known, section, found.image)
+        report(0.9)
+        for guide, flow in zip(guides, found.flows, strict=True):
+            hypotheses.append(
+                _sampled(guide, estimate_flow(target, guide.aligned, flow), follows=True)
+            )
+        return hypotheses
+
+    return source
+
+
+def _sampled(guide: Guide, flow: Flow, follows: bool = False) -> Hypothesis:
+    return Hypothesis(guide.sample(flow), guide.damaged(flow), follows=follows)
 
 
 def _shown(guide: Guide) -> BoolImage:

@@ -1,0 +1,75 @@
+"""Run a few independent computations at once.
+
+NumPy, OpenCV and torch release Python's lock while they compute, so threads are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Event
+from typing import TypeVar
+
+from .errors import Cancelled
+
+T = TypeVar("T")
+#: Called with the share of a computation that is done; may raise to stop it.
+Report = Callable[[float], None]
+#: Seconds between two looks at computations that run.
+_INTERVAL = 0.05
+
+
+def together(jobs: Sequence[Callable[[], T]], workers: int = 2) -> list[T]:
+    """Return the results of jobs that run at once, at most ``workers`` of them."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda job: job(), jobs))
+
+
+def reporting(
+    jobs: Sequence[Callable[[Report], T]], report: Report, *, at_once: bool = True
+) -> list[T]:
+    """Return the results of jobs that tell how far they are.
+
+    Parameters
+    ----------
+    jobs
+        Each is called with a function it has to call with its share, 0..1, now and then.
+    report
+        Called in the calling thread only, with the share of all. What it raises (``Cancelled``)
+        ends the jobs at their next call, and is raised here after they have ended.
+    at_once
+        Whether all run in threads of their own; otherwise one after the other, in this thread,
+        which needs less memory.
+    """
+    if not at_once or len(jobs) == 1:
+        results = []
+        for number, job in enumerate(jobs):
+
+            def part(share: float, number: int = number) -> None:
+                report((number + share) / len(jobs))
+
+            results.append(job(part))
+        return results
+    stop, shares = Event(), [0.0] * len(jobs)
+
+    def run(number: int) -> T:
+        def note(share: float) -> None:
+            if stop.is_set():
+                raise Cancelled("cancelled; nothing was changed")
+            shares[number] = share
+
+        return jobs[number](note)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(run, number) for number in range(len(jobs))]
+        try:
+            pending = set(futures)
+            while pending:
+                done, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                report(sum(shares) / len(jobs))
+        except BaseException:
+            stop.set()
+            raise
+        return [future.result() for future in futures]
