@@ -283,6 +283,7 @@ def test_both_stages_one_after_the_other(stack, tmp_path):
     whole, info = load_network(two)
     assert info.architecture == "paper"
     assert info.training["structure_psnr"] == outcome.best
+    assert info.training["plan"]["refined"] == "one.safetensors"  # and not in which folder
     for name, value in whole.refined.state_dict().items():  # stays as it is
         assert torch.equal(value, network.state_dict()[name])
     with two.with_suffix(".csv").open() as file:

@@ -28,6 +28,10 @@ from .state import Average, load_state, read_numbers, save_state
 from .validation import Case, Report, cases, validate
 
 
+#: Entries of the plans that are paths.
+_FILES = ("start", "refined", "vgg")
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long a training runs and on what; base of the plans.
@@ -259,7 +263,10 @@ class Training(ABC, Generic[P, N]):
 
     def _record(self) -> dict[str, Any]:
         """Return what the weights file tells of its training."""
-        record = {"plan": asdict(self.plan), "step": self.step, "seconds": round(self.seconds)}
+        plan = asdict(self.plan)
+        # whose weights go around need not tell where on the disk others were
+        plan |= {key: Path(plan[key]).name for key in _FILES if plan.get(key) is not None}
+        record = {"plan": plan, "step": self.step, "seconds": round(self.seconds)}
         return record | ({"structure_psnr": self.best} if self.cases else {})
 
     def _save(self) -> None:
