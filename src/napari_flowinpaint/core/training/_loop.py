@@ -27,7 +27,6 @@ from .log import Log
 from .state import Average, load_state, read_numbers, save_state
 from .validation import Case, Report, cases, validate
 
-
 #: Entries of the plans that are paths.
 _FILES = ("start", "refined", "vgg")
 
