@@ -1,0 +1,215 @@
+"""Find damage: in one section, or in all of a stack.
+
+The sections are looked at on a coarse level of the pyramid, each between its neighbours
+(:mod:`.view`), by typed detectors (:mod:`.detectors`); what they find is carried to full resolution
+(:mod:`.refine`). :func:`detect_stack` does it for many sections in parallel, within bounded memory,
+and goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import BoolImage, Progress, no_progress
+from .sections import Sections
+from .detectors import Detector, default_detectors
+from .features import WORKING_SIDE
+from .kinds import KINDS
+from .refine import refine
+from .search import search
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+#: Sections that an estimate looks at.
+_ESTIMATE_FROM = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """What the user may choose about detection.
+
+    Parameters
+    ----------
+    sensitivity
+        0 (only what is beyond doubt) to 1 (also what may well be tissue); each step of 0.5
+        changes all thresholds by a factor of two.
+    kinds
+        Kinds that are wanted, names of :data:`~.kinds.KINDS`.
+    scales
+        Factor on the thresholds of kinds, as :func:`estimate_parameters` finds it.
+    side
+        Longer side of the level at which sections are compared, about, in pixels. Damage smaller
+        than a few of its pixels is not seen.
+    """
+
+    sensitivity: float = 0.5
+    kinds: tuple[str, ...] = tuple(KINDS)
+    scales: Mapping[str, float] = field(default_factory=dict)
+    side: int = WORKING_SIDE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sensitivity <= 1:
+            raise InputError(
+                f"the sensitivity lies between 0 and 1; {self.sensitivity:g} does not."
+            )
+        unknown = [kind for kind in (*self.kinds, *self.scales) if kind not in KINDS]
+        if unknown:
+            raise InputError(f"there is no kind {unknown[0]!r}; there are {', '.join(KINDS)}.")
+        if not self.kinds:
+            raise InputError(f"name at least one kind of {', '.join(KINDS)}.")
+        if self.side < 64:
+            raise InputError(f"sections are compared at 64 pixels or more, not at {self.side}.")
+
+    @property
+    def strictness(self) -> float:
+        """Factor on all thresholds: 2 at a sensitivity of 0, 1 at 0.5, 0.5 at 1."""
+        return float(2 ** (1 - 2 * self.sensitivity))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KindDamage:
+    """Damage of one kind in a section.
+
+    Parameters
+    ----------
+    kind
+        A name of :data:`~.kinds.KINDS`.
+    score
+        Strength in units of the threshold: 1 is just enough at a sensitivity of 0.5.
+    mask
+        (Y, X) bool at full resolution.
+    """
+
+    kind: str
+    score: float
+    mask: BoolImage
+
+
+def detect_section(
+    sections: Sections,
+    z: int,
+    options: DetectionOptions,
+    detectors: Sequence[Detector] | None = None,
+) -> tuple[KindDamage, ...]:
+    """Find the damage of one section.
+
+    Parameters
+    ----------
+    sections
+        Views of the stack.
+    z
+        Section number.
+    options
+        See :class:`DetectionOptions`.
+    detectors
+        Those that look; all by default.
+
+    Returns
+    -------
+    tuple of KindDamage
+        One per kind, masks disjoint, in the order of :data:`~.kinds.KINDS`; empty where all is
+        well.
+    """
+    view = sections.view(z, options.strictness)
+    used = default_detectors() if detectors is None else detectors
+    found = search(view, used, kinds=options.kinds, scales=options.scales)
+    out: list[KindDamage] = []
+    taken = np.zeros(sections.stack.shape[1:], dtype=bool)
+    for kind in KINDS:
+        mine = [f for f in found if f.kind == kind]
+        if not mine:
+            continue
+        mask = np.zeros_like(taken)
+        for finding in mine:
+            mask |= refine(sections.stack, z, finding, sections.factor)
+        mask &= ~taken
+        if mask.any():
+            taken |= mask
+            out.append(KindDamage(kind, round(max(f.score for f in mine), 3), mask))
+    return tuple(out)
+
+
+def detect_damage(
+    stack: Stack, z: int, options: DetectionOptions = DetectionOptions()
+) -> BoolImage:
+    """Return the damage of one section, of any kind.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    z
+        Section number.
+    options
+        See :class:`DetectionOptions`.
+
+    Returns
+    -------
+    BoolImage
+        (Y, X) bool, True = damaged.
+
+    Raises
+    ------
+    InputError
+        If there is no such section.
+    StoreError
+        If it, or a neighbour, cannot be read.
+    """
+    if not 0 <= z < stack.shape[0]:
+        raise InputError(
+            f"section {z} does not exist: {stack.name} has sections 0 to {stack.shape[0] - 1}."
+        )
+    out = np.zeros(stack.shape[1:], dtype=bool)
+    for damage in detect_section(Sections(stack, options.side), z, options):
+        out |= damage.mask
+    return out
+
+
+def estimate_parameters(
+    stack: Stack,
+    options: DetectionOptions = DetectionOptions(),
+    *,
+    progress: Progress = no_progress,
+) -> DetectionOptions:
+    """Fit the thresholds to a stack: what most of its sections show is not damage.
+
+    Sections spread over the stack are looked at with low thresholds. For every kind, the score
+    that four fifths of them stay below, and a quarter more, becomes the threshold, within 0.7 and
+    4 times the default: damage of a few per cent of the sections does not count.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    options
+        Options to start from.
+    progress
+        Told after every section.
+
+    Returns
+    -------
+    DetectionOptions
+        The same with ``scales`` set.
+    """
+    from dataclasses import replace
+
+    sections = Sections(stack, options.side)
+    depth = stack.shape[0]
+    chosen = np.unique(np.linspace(0, depth - 1, min(depth, _ESTIMATE_FROM)).round().astype(int))
+    scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for n, z in enumerate(chosen.tolist()):
+        found = search(sections.view(z, 0.5), default_detectors())
+        for kind, values in scores.items():
+            values.append(max((f.score for f in found if f.kind == kind), default=0.0))
+        progress((n + 1) / chosen.size, f"looked at section {z}")
+    scales = {
+        kind: round(float(np.clip(1.25 * np.percentile(values, 80), 0.7, 4.0)), 3)
+        for kind, values in scores.items()
+    }
+    return replace(options, scales=scales)

@@ -1,0 +1,33 @@
+"""Detectors of damage, one family per file.
+
+To add one, write a file with a frozen dataclass that satisfies :class:`~.base.Detector` and list
+it in :func:`default_detectors`. The order counts: each looks at what those before it left, with
+their findings filled from the neighbours.
+"""
+
+from __future__ import annotations
+
+from .base import Detector, Finding
+from .blur import BlurredRegionDetector, BlurredSectionDetector
+from .flat import HoleDetector, MissingDetector
+from .lines import LineDetector
+from .misaligned import MisalignedDetector
+from .outliers import OutlierDetector
+from .staining import StainingDetector
+
+
+def default_detectors() -> tuple[Detector, ...]:
+    """Return all detectors with their defaults, in the order in which they look."""
+    return (
+        MissingDetector(),
+        BlurredSectionDetector(),
+        LineDetector(),
+        MisalignedDetector(),
+        HoleDetector(),
+        OutlierDetector(),
+        BlurredRegionDetector(),
+        StainingDetector(),
+    )
+
+
+__all__ = ["Detector", "Finding", "default_detectors"]

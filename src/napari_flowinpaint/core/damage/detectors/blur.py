@@ -1,0 +1,80 @@
+"""Defocus: fine detail that the neighbours have is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...types import FloatImage
+from ..features import GRID, lowest
+from ..view import View, enlarge
+from ._regions import large_regions
+from .base import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class BlurredSectionDetector:
+    """Sections that are less sharp than all neighbours.
+
+    Parameters
+    ----------
+    loss
+        How much lower the logarithm of fine against middle structures has to be (median over the
+        section).
+    share
+        Least share of the section that is less sharp.
+    """
+
+    loss: float = 0.5
+    share: float = 0.85
+
+    kinds: ClassVar[tuple[str, ...]] = ("blur",)
+
+    def look(self, view: View) -> list[Finding]:
+        """See :class:`~.base.Detector`."""
+        if view.blank or not view.neighbours:
+            return []
+        drop = _least(view, 0) - view.section.sharpness
+        whole = float(np.median(drop))
+        if whole < self.loss * view.strictness or np.mean(drop > 0.3 * self.loss) < self.share:
+            return []
+        return [Finding("blur", whole / self.loss, np.ones(view.shape, dtype=bool))]
+
+
+@dataclass(frozen=True, slots=True)
+class BlurredRegionDetector:
+    """Regions that are less sharp than all neighbours anywhere near.
+
+    Parameters
+    ----------
+    loss
+        How much lower the logarithm of fine against middle structures has to be.
+    smallest
+        Least area of a region, as a share of the section.
+    """
+
+    loss: float = 0.7
+    smallest: float = 0.015
+
+    kinds: ClassVar[tuple[str, ...]] = ("blur",)
+
+    def look(self, view: View) -> list[Finding]:
+        """See :class:`~.base.Detector`."""
+        if view.blank or not view.neighbours:
+            return []
+        own = view.section.sharpness
+        edge, core = (enlarge(view, _least(view, radius) - own) for radius in (0, 2))
+        found = large_regions(edge, core, self.loss * view.strictness, self.smallest)
+        if found is None:
+            return []
+        strength, mask = found
+        return [Finding("blur", strength * view.strictness, mask)]
+
+
+def _least(view: View, radius: int) -> FloatImage:
+    """Return the least sharpness of any neighbour within a radius, a grid map."""
+    return view.over_neighbours(
+        np.minimum, lambda n: n.moved(lowest(n.features.sharpness, radius), GRID)
+    )

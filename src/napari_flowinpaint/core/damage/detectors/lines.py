@@ -1,0 +1,183 @@
+"""Folds and cracks: a dark or bright line across the section.
+
+As in "Learning to restore ssTEM images from deformation and corruption" (ECCV workshops 2020), 4.1,
+the section is binarised and lines are found by the Hough transformation. What is binarised is not
+the grey value itself but how far it is beyond the neighbours', so that membranes give no votes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...types import BoolImage, FloatImage
+from ..features import grow, reached
+from ..view import View
+from .base import Finding
+from .outliers import excess_over_neighbours
+
+#: Length of the stretches of a line of which course and width are measured, pixels.
+_BIN = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class LineDetector:
+    """Lines that are outliers against both neighbours.
+
+    Parameters
+    ----------
+    excess
+        By how much a pixel of a line is beyond the neighbours, in units of contrast.
+    length
+        Least length, as a share of the section's side.
+    coverage
+        Share of the line's length on which it has to be seen.
+    wander
+        How far it may stray from a straight line, as a share of the section's side.
+    width
+        Largest mean width, as a share of the section's side.
+    tolerance
+        How far around a pixel the neighbours are looked at, as a share of the section's side.
+    """
+
+    excess: float = 0.25
+    length: float = 0.45
+    coverage: float = 0.6
+    wander: float = 0.08
+    width: float = 0.08
+    tolerance: float = 0.015
+
+    kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
+
+    def look(self, view: View) -> list[Finding]:
+        """See :class:`~.base.Detector`."""
+        if view.blank or not view.neighbours:
+            return []
+        findings = []
+        for kind, sign in (("fold", -1), ("crack", 1)):
+            line = self._line(view, sign)
+            if line is not None:
+                score, mask = line
+                findings.append(Finding(kind, score, mask, sharp=True))
+        return findings
+
+    def _line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
+        """Return the score and the mask of the best line, or None."""
+        radius = max(round(self.tolerance * view.side), 2)
+        excess = excess_over_neighbours(view, sign, radius, lambda f: f.wide)
+        seen = reached(excess > 0.1, excess > self.excess * view.strictness)
+        if seen.sum() < self.length * view.side or seen.mean() > 0.5:
+            return None
+        best: tuple[float, BoolImage] | None = None
+        for normal, offset in _hough(seen):
+            found = self._follow(view, seen, normal, offset)
+            if found is not None and (best is None or found[0] > best[0]):
+                best = found
+        return best
+
+    def _follow(
+        self, view: View, seen: BoolImage, normal: FloatImage, offset: float
+    ) -> tuple[float, BoolImage] | None:
+        """Take what is seen within the band around a straight line, if it is a line."""
+        height, width = view.shape
+        rows, columns = np.ogrid[:height, :width]
+        away = rows * normal[0] + columns * normal[1] - offset
+        band = np.abs(away) <= self.wander * view.side
+        along = rows * normal[1] - columns * normal[0]
+        core = seen & band
+        pieces = _long_pieces(core, along, 0.06 * view.side)
+        if not pieces.any():
+            return None
+        step = 8.0
+        chord = np.unique((along[np.abs(away) <= 1] // step).astype(int))
+        places = np.unique((along[pieces] // step).astype(int))
+        length, covered = chord.size * step, places.size / max(chord.size, 1)
+        # a blob that is cut by the band is no line: most of what it touches lies outside
+        touched = reached(seen, pieces)
+        mean_width = float(pieces.sum()) / max(places.size * step, 1)
+        if (
+            length < self.length * view.side
+            or covered < self.coverage
+            or mean_width > self.width * view.side
+            or pieces.sum() < 0.6 * touched.sum()
+        ):
+            return None
+        return 1.4 * covered / self.coverage, _ribbon(view, pieces, band, away, along)
+
+
+def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
+    """Return the strongest straight lines as normal (y, x) and distance from the origin."""
+    import cv2
+
+    shrink = 2
+    small = seen[::shrink, ::shrink].astype(np.uint8) * 255
+    found = cv2.HoughLines(small, 2.0, np.pi / 90, max(int(0.15 * min(small.shape)), 8))
+    if found is None:
+        return []
+    # OpenCV sorts by votes; neighbouring cells are the same line
+    lines: list[tuple[FloatImage, float]] = []
+    taken: list[tuple[float, float]] = []
+    for rho, theta in np.asarray(found).reshape(-1, 2)[:200].tolist():
+        if any(_same(rho, theta, *other, limit=0.08 * min(small.shape)) for other in taken):
+            continue
+        taken.append((rho, theta))
+        lines.append((np.array([np.sin(theta), np.cos(theta)], np.float32), rho * shrink))
+        if len(lines) == 3:
+            break
+    return lines
+
+
+def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) -> bool:
+    turn = abs(theta - theta2)
+    if turn > np.pi / 2:
+        turn, rho2 = np.pi - turn, -rho2
+    return turn < np.pi / 12 and abs(rho - rho2) < limit
+
+
+def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolImage:
+    """Return the connected pieces that go some way along the line."""
+    from scipy.ndimage import label, maximum, minimum
+
+    names, count = label(grow(core, 1))
+    if count == 0:
+        return core
+    names = np.where(core, names, 0)
+    numbers = np.arange(1, count + 1)
+    reach = np.asarray(maximum(along, names, numbers)) - np.asarray(minimum(along, names, numbers))
+    return np.concatenate([[False], reach >= shortest])[names]
+
+
+def _ribbon(
+    view: View, pieces: BoolImage, band: BoolImage, away: FloatImage, along: FloatImage
+) -> BoolImage:
+    """Return the line as a ribbon of smooth course and width, from border to border of the band.
+
+    Its width is where the grey value is half-way between the line and its surroundings. Where
+    it cannot be told from the tissue, course and width go on from either side.
+    """
+    from scipy.ndimage import gaussian_filter1d, median_filter
+
+    grey = view.section.smooth
+    around = grow(pieces, 12) & ~grow(pieces, 6)
+    inside, outside = float(np.median(grey[pieces])), float(np.median(grey[around]))
+    sign = 1.0 if inside > outside else -1.0
+    half = sign * (grey - (inside + outside) / 2) > 0
+    line = reached(half & grow(pieces, 6) & band, pieces & half)
+    first = float(along[band].min())
+    bins = ((along - first) // _BIN).astype(int)
+    count = int(bins[band].max()) + 1
+    pixels = np.bincount(bins[line], minlength=count)[:count].astype(float)
+    centre = np.bincount(bins[line], weights=away[line], minlength=count)[:count]
+    known = np.flatnonzero(pixels >= _BIN)
+    if known.size < 3:
+        return grow(grow(pieces, 3), -3)
+    places = np.arange(count)
+    course = np.interp(places, known, centre[known] / pixels[known])
+    width = np.interp(places, known, pixels[known] / _BIN)
+    course = gaussian_filter1d(median_filter(course, 5, mode="nearest"), 1.5, mode="nearest")
+    width = gaussian_filter1d(median_filter(width, 9, mode="nearest"), 2.0, mode="nearest")
+    position = (along - first) / _BIN - 0.5
+    offset = np.abs(away - np.interp(position, places, course))
+    return np.asarray(band & (offset <= np.interp(position, places, width) / 2))

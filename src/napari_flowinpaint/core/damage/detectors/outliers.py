@@ -1,0 +1,144 @@
+"""Debris, precipitate, dust, charging: darker or brighter than all neighbours are anywhere near."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...filters import blur
+from ...types import BoolImage, FloatImage, IntImage
+from ..features import Features, grow, highest, lowest, reached
+from ..view import View
+from .base import Finding
+
+
+def excess_over_neighbours(
+    view: View, sign: int, radius: int, image: Callable[[Features], FloatImage]
+) -> FloatImage:
+    """Return how far a section is beyond all its neighbours, in units of contrast.
+
+    Parameters
+    ----------
+    view
+        The section; must have neighbours.
+    sign
+        +1 looks for brighter, -1 for darker.
+    radius
+        A pixel is compared with all of the neighbours within this distance, since tissue moves.
+    image
+        Which smooth grey values are compared.
+
+    Notes
+    -----
+    All of it is float32: no difference of unsigned integers wraps around.
+    """
+    reduce, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
+    limit = view.over_neighbours(reduce, lambda n: n.grey(extreme(image(n.features), radius)))
+    return np.asarray(sign * (image(view.section) - limit) / view.contrast, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierDetector:
+    """Blobs that are outliers against both neighbours.
+
+    Parameters
+    ----------
+    excess
+        By how much the middle of a blob is beyond the neighbours nearby, in units of contrast.
+    beyond
+        By how much it is beyond nearly everything that the neighbours show anywhere, in units of
+        contrast: dark tissue that appears is no precipitate.
+    mass
+        Least area times mean excess of a blob, in pixels of the working level.
+    total
+        Least sum of it over several blobs.
+    tolerance
+        How far around a pixel the neighbours are looked at, as a share of the section's side.
+    """
+
+    excess: float = 0.5
+    beyond: float = 0.1
+    mass: float = 75.0
+    total: float = 150.0
+    tolerance: float = 0.02
+
+    kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
+
+    def look(self, view: View) -> list[Finding]:
+        """See :class:`~.base.Detector`."""
+        if view.blank or not view.neighbours:
+            return []
+        findings = []
+        for kind, sign in (("dark", -1), ("bright", 1)):
+            found = self._blobs(view, sign)
+            if found is not None:
+                score, blobs = found
+                soft = self._soft(view, blobs, sign)
+                findings.append(Finding(kind, score, blobs & ~soft, sharp=True))
+                if soft.any():
+                    findings.append(Finding(kind, score, soft))
+        return findings
+
+    def _blobs(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
+        """Return score and mask of all blobs, if one is large or several together are."""
+        radius = max(round(self.tolerance * view.side), 2)
+        if not view.two_sided:  # what begins or ends here cannot be told from what lies on it
+            radius *= 3
+        excess = excess_over_neighbours(view, sign, radius, lambda f: f.smooth)
+        beyond = self._beyond(view, sign)
+        edge = excess > self.excess / 3
+        certain = (excess > self.excess) & (beyond > self.beyond)
+        if not certain.any():
+            return None
+        _, masses = _masses(reached(edge, certain), excess)
+        large = masses[masses > self.total / 15]
+        score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total)
+        if score < view.strictness:
+            return None
+        # beside damage that is beyond doubt smaller and weaker blobs are believed
+        likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
+        names, masses = _masses(reached(edge, likely), excess)
+        return score, np.concatenate([[False], masses > self.mass / 10])[names]
+
+    def _beyond(self, view: View, sign: int) -> FloatImage:
+        """Return how far the section is beyond all grey values of its neighbours."""
+        rank = 99.9 if sign > 0 else 0.1
+        ranks = [
+            n.gain * float(np.percentile(n.features.smooth[::2, ::2], rank)) + n.offset
+            for n in view.neighbours
+        ]
+        limit = np.float32(np.median(ranks))
+        return sign * (view.section.smooth - limit) / view.contrast
+
+    def _soft(self, view: View, blobs: BoolImage, sign: int) -> BoolImage:
+        """Return large blobs grown into the tissue that they fade into; nothing for others."""
+        from scipy.ndimage import label
+
+        names, _ = label(blobs, np.ones((3, 3), bool))
+        sizes = np.bincount(names.ravel())
+        sizes[0] = 0
+        large = sizes > 0.004 * blobs.size
+        if not large.any():
+            return np.zeros_like(blobs)
+        core = large[names]
+        own = blur(view.section.grey, 3.0)
+        usual = view.over_neighbours(np.add, lambda n: n.grey(n.features.grey))
+        usual = blur(usual / len(view.neighbours), 3.0)
+        beyond = sign * (own - usual) / view.contrast
+        radius = max(int(0.35 * np.sqrt(core.sum())), 4)
+        near = grow(core, radius)
+        grown = reached(grow(grow((beyond > 0.7) & near, -2), 2) | core, core)
+        return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
+
+
+def _masses(blobs: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]:
+    """Return the numbers of the connected blobs, and the sum of the excess in each."""
+    from scipy.ndimage import label, sum_labels
+
+    names, _ = label(blobs, np.ones((3, 3), bool))
+    numbers = np.arange(1, count + 1)
+    masses = sum_labels(np.maximum(excess, 0), names, numbers)
+    return names, np.asarray(masses, dtype=np.float32)

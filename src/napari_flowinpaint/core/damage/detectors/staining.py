@@ -1,0 +1,78 @@
+"""Staining clouds and weak staining: local mean and contrast off those of the neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...types import FloatImage
+from ..features import GRID, grow, highest, lowest
+from ..view import NeighbourView, View, enlarge
+from ._regions import large_regions
+from .base import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class StainingDetector:
+    """Regions of too little contrast or of another mean grey, sections of too little contrast.
+
+    Parameters
+    ----------
+    contrast
+        Loss of log-variance against all neighbours nearby that is damage by itself.
+    mean
+        Deviation of the local mean, in units of contrast, that is damage by itself; half of
+        either is enough together.
+    section_contrast
+        Loss of log-variance of a whole section (median).
+    smallest
+        Least area of a region, as a share of the section.
+    """
+
+    contrast: float = 1.3
+    mean: float = 1.3
+    section_contrast: float = 0.9
+    smallest: float = 0.008
+
+    kinds: ClassVar[tuple[str, ...]] = ("staining",)
+
+    def look(self, view: View) -> list[Finding]:
+        """See :class:`~.base.Detector`."""
+        if view.blank or not view.neighbours:
+            return []
+        # the gain is section over neighbour: small against every neighbour of a weak section
+        loss = -2 * float(np.log(max(n.gain for n in view.neighbours)))
+        if loss > self.section_contrast * view.strictness:
+            everything = np.ones(view.shape, dtype=bool)
+            return [Finding("staining", loss / self.section_contrast, everything)]
+        strict = self._deviation(view, 2)
+        loose = self._deviation(view, 0)
+        found = large_regions(
+            enlarge(view, loose), enlarge(view, strict), view.strictness, self.smallest, 0.5
+        )
+        if found is None:
+            return []
+        strength, mask = found
+        # it fades out: what is left of it at the border is too weak to be seen
+        fade = max(int(0.06 * np.sqrt(mask.sum())), 1)
+        return [Finding("staining", strength * view.strictness, grow(mask, fade))]
+
+    def _deviation(self, view: View, radius: int) -> FloatImage:
+        """Return contrast and mean together, 1 where they are too far off."""
+        section = view.section
+
+        def contrast(n: NeighbourView) -> FloatImage:
+            least = n.moved(lowest(n.features.contrast, radius), GRID)
+            return least + np.float32(2 * np.log(n.gain))
+
+        weak = view.over_neighbours(np.minimum, contrast) - section.contrast
+        dark = view.over_neighbours(
+            np.minimum, lambda n: n.grey(lowest(n.features.mean, radius), GRID)
+        )
+        light = view.over_neighbours(
+            np.maximum, lambda n: n.grey(highest(n.features.mean, radius), GRID)
+        )
+        off = np.maximum(dark - section.mean, section.mean - light) / view.contrast
+        return np.clip(weak, 0, None) / self.contrast + np.clip(off, 0, None) / self.mean

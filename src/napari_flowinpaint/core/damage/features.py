@@ -1,0 +1,231 @@
+"""What detectors look at: a section at the working resolution, and maps made of it once.
+
+Everything here is at the *working level*: the section reduced by a whole number, so that its
+longer side is about :data:`WORKING_SIDE` pixels. Widths below are in its pixels unless a comment
+says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..filters import blur, enlarge_to, shrink_to
+from ..types import BoolImage, FloatImage
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+#: The longer side of a section at the working level is at most about this.
+WORKING_SIDE = 512
+#: Pixels of the working level per pixel of the grid.
+GRID = 4
+#: Side of the window of :attr:`Features.local_std`.
+FLAT_WINDOW = 9
+#: Longest side of the thumbnails that are registered.
+_THUMB_SIDE = 128
+#: Width of the window of the grid maps, in pixels of the grid.
+_GRID_SIGMA = 3.0
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """One section at the working level and its maps.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    grey
+        (H, W) float32, grey values; those that are no numbers are replaced by the median.
+    smooth
+        ``grey`` without its finest grain (Gaussian of 1 pixel).
+    wide
+        ``grey`` without membranes, for the most part (Gaussian of more than 2 pixels).
+    local_std
+        (H, W) standard deviation of ``smooth`` within windows of :data:`FLAT_WINDOW` pixels: of
+        structure, since grain of single pixels is no longer in it.
+    mean
+        Grid map of the local mean.
+    contrast
+        Grid map of the logarithm of the local variance of structures of 2 to 16 pixels.
+    sharpness
+        Grid map of the logarithm of the variance of fine against middle structures.
+    thumb
+        Small image without shading, mean 0, for registration.
+    """
+
+    z: int
+    grey: FloatImage
+    smooth: FloatImage
+    wide: FloatImage
+    local_std: FloatImage
+    mean: FloatImage
+    contrast: FloatImage
+    sharpness: FloatImage
+    thumb: FloatImage
+
+    @property
+    def texture(self) -> float:
+        """The median of :attr:`local_std`: near 0 where there is no section."""
+        return float(np.median(self.local_std[::4, ::4]))
+
+
+def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
+    """Return by what whole number a section of ``shape`` is reduced."""
+    return max(1, round(max(shape) / side))
+
+
+def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
+    """Read a section at the working level, from the smallest level of the pyramid that will do.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    z
+        Section number.
+    factor
+        From :func:`working_factor`.
+
+    Returns
+    -------
+    FloatImage
+        (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers stay so.
+    """
+    shape = stack.shape
+    usable = [
+        level
+        for level in stack.levels[1:]
+        if level.shape[0] == shape[0]
+        and level.scale[0] == 1
+        and all(round(s) <= factor and factor % round(s) == 0 for s in level.scale[1:])
+    ]
+    level = max(usable, key=lambda item: item.scale[1], default=None)
+    pixels = stack.read(z) if level is None else level.read(z)
+    grey = pixels.astype(np.float32)
+    target = tuple(-(-n // factor) for n in shape[1:])
+    return grey if grey.shape == target else shrink_to(grey, (target[0], target[1]))
+
+
+def make_features(z: int, grey: FloatImage) -> Features:
+    """Compute the maps of a section.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    grey
+        (H, W) float32 at the working level.
+    """
+    grey = _numbers(grey)
+    smooth = blur(grey, 1.0)
+    wide = blur(smooth, 1.75)  # together a Gaussian of 2 pixels
+    wider = blur(wide, 3.5)  # ... of 4
+    return Features(
+        z=z,
+        grey=grey,
+        smooth=smooth,
+        wide=wide,
+        local_std=_local_std(smooth),
+        mean=blur(_to_grid(grey), _GRID_SIGMA),
+        contrast=_log_energy(wide - _widest(wide)),
+        sharpness=_log_energy(smooth - wide) - _log_energy(wide - wider),
+        thumb=_thumbnail(wide),
+    )
+
+
+def _numbers(grey: FloatImage) -> FloatImage:
+    """Replace NaN and infinite pixels by the median."""
+    good = np.isfinite(grey)
+    if good.all():
+        return grey
+    return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
+
+
+def _local_std(smooth: FloatImage) -> FloatImage:
+    import cv2
+
+    # about the middle grey value, so that the difference of squares keeps its digits
+    centred = smooth - np.float32(np.median(smooth[::4, ::4]))
+    size = (FLAT_WINDOW, FLAT_WINDOW)
+    mean = cv2.boxFilter(centred, -1, size, borderType=cv2.BORDER_REFLECT)
+    square = cv2.sqrBoxFilter(centred, cv2.CV_32F, size, borderType=cv2.BORDER_REFLECT)
+    return np.sqrt(np.maximum(square - mean * mean, 0)).astype(np.float32)
+
+
+def _to_grid(image: FloatImage) -> FloatImage:
+    return shrink_to(image, (-(-image.shape[0] // GRID), -(-image.shape[1] // GRID)))
+
+
+def _widest(wide: FloatImage) -> FloatImage:
+    """Low-pass of 16 pixels, made on the grid."""
+    return enlarge_to(blur(_to_grid(wide), 4.0), wide.shape)
+
+
+def _log_energy(band: FloatImage) -> FloatImage:
+    """Grid map of the logarithm of the local mean square."""
+    energy = blur(_to_grid(band * band), _GRID_SIGMA)
+    floor = max(float(energy.max()), _TINY) * 1e-6
+    return np.log(np.maximum(energy, floor)).astype(np.float32)
+
+
+def _thumbnail(wide: FloatImage) -> FloatImage:
+    """Return a small image without shading and with outliers cut: one blob must not decide."""
+    shrink = max(1, -(-max(wide.shape) // _THUMB_SIDE))
+    small = shrink_to(wide, (wide.shape[0] // shrink, wide.shape[1] // shrink))
+    small = small - blur(small, 12.0)
+    spread = 2.5 * float(np.median(np.abs(small))) * 1.4826 + _TINY
+    return np.clip(small, -spread, spread).astype(np.float32)
+
+
+def to_working(grid: npt.NDArray, shape: tuple[int, int]) -> FloatImage:
+    """Enlarge a grid map to the working level."""
+    return enlarge_to(np.ascontiguousarray(grid, dtype=np.float32), shape)
+
+
+def grow(mask: BoolImage, radius: int) -> BoolImage:
+    """Return a mask grown by ``radius`` pixels, round; shrunk where it is negative."""
+    import cv2
+
+    if radius == 0:
+        return mask
+    size = 2 * abs(radius) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    change = cv2.dilate if radius > 0 else cv2.erode
+    # outside of the section there is nothing that would shrink a mask
+    border = 0 if radius > 0 else 1
+    done = change(
+        mask.astype(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=float(border)
+    )
+    return np.asarray(done > 0)
+
+
+def lowest(image: FloatImage, radius: int) -> FloatImage:
+    """Return the smallest value within a square of ``radius`` pixels."""
+    import cv2
+
+    return np.asarray(cv2.erode(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
+
+
+def highest(image: FloatImage, radius: int) -> FloatImage:
+    """Return the largest value within a square of ``radius`` pixels."""
+    import cv2
+
+    return np.asarray(cv2.dilate(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
+
+
+def reached(low: BoolImage, high: BoolImage) -> BoolImage:
+    """Return the connected pieces of ``low`` that hold a pixel of ``high`` (hysteresis)."""
+    from scipy.ndimage import label
+
+    if not high.any():
+        return np.zeros_like(high)
+    names, count = label(low | high, np.ones((3, 3), bool))
+    kept = np.zeros(count + 1, dtype=bool)
+    kept[np.unique(names[high])] = True
+    return kept[names]

@@ -1,0 +1,133 @@
+"""Carry a mask from the working level to full resolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..filters import blur, enlarge_to
+from ..types import AnyImage, BoolImage, Box, FloatImage
+from .detectors import Finding
+from .features import grow, reached
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+#: How far, in pixels of the working level, a border may be moved.
+_MARGIN = 3
+#: Edge of the pieces that are refined one by one; large sections are never held in float.
+_PIECE = 1024
+
+
+def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
+    """Return the mask of a finding at full resolution, (Y, X) bool.
+
+    A sharp border is put where the grey value is half-way between the damage and what surrounds
+    it, at most :data:`_MARGIN` working pixels from where it was; others are only enlarged.
+    """
+    shape = stack.shape[1:]
+    coarse = finding.mask
+    if coarse.all():
+        return np.ones(shape, dtype=bool)
+    out = np.zeros(shape, dtype=bool)
+    for box in _pieces(coarse, factor, shape):
+        place = _coarse_box(box, factor, coarse.shape)
+        if not coarse[place.slices].any():
+            continue
+        mask = _enlarged(coarse, place, box, factor)
+        if finding.sharp:
+            mask = _to_border(stack.read(z, box), mask, factor)
+        target = _inner(box, factor, shape)
+        out[target.slices] |= mask[target.within(box)]
+    return out
+
+
+def _pieces(coarse: BoolImage, factor: int, shape: tuple[int, int]) -> list[Box]:
+    """Return boxes of full resolution that cover the mask, with a margin for the surroundings."""
+    margin = _halo(factor)
+    found = Box.of_mask(coarse)
+    if found is None:
+        return []
+    y0, x0 = (n * factor for n in (found.y0, found.x0))
+    y1, x1 = min(found.y1 * factor, shape[0]), min(found.x1 * factor, shape[1])
+    return [
+        Box(y, x, min(y + _PIECE, shape[0]), min(x + _PIECE, shape[1])).expand(margin, shape)
+        for y in range(max(y0 - _MARGIN * factor, 0), min(y1 + _MARGIN * factor, shape[0]), _PIECE)
+        for x in range(max(x0 - _MARGIN * factor, 0), min(x1 + _MARGIN * factor, shape[1]), _PIECE)
+    ]
+
+
+def _halo(factor: int) -> int:
+    return 10 * factor
+
+
+def _inner(box: Box, factor: int, shape: tuple[int, int]) -> Box:
+    """Return a piece without its margin (which is kept where it ends at the section's border)."""
+    halo = _halo(factor)
+    return Box(
+        box.y0 if box.y0 == 0 else box.y0 + halo,
+        box.x0 if box.x0 == 0 else box.x0 + halo,
+        box.y1 if box.y1 == shape[0] else box.y1 - halo,
+        box.x1 if box.x1 == shape[1] else box.x1 - halo,
+    )
+
+
+def _coarse_box(box: Box, factor: int, shape: tuple[int, int]) -> Box:
+    return Box(
+        box.y0 // factor,
+        box.x0 // factor,
+        min(-(-box.y1 // factor), shape[0]),
+        min(-(-box.x1 // factor), shape[1]),
+    )
+
+
+def _enlarged(coarse: BoolImage, place: Box, box: Box, factor: int) -> BoolImage:
+    """Return the part of the coarse mask under a box, with smooth borders."""
+    part = coarse[place.slices].astype(np.float32)
+    if factor == 1:
+        return part > 0.5
+    size = (place.shape[0] * factor, place.shape[1] * factor)
+    large = enlarge_to(part, size)
+    y, x = box.y0 - place.y0 * factor, box.x0 - place.x0 * factor
+    return large[y : y + box.shape[0], x : x + box.shape[1]] > 0.5
+
+
+def _to_border(pixels: AnyImage, mask: BoolImage, factor: int) -> BoolImage:
+    """Move the border of a mask to where the grey value changes, piece by connected piece."""
+    from scipy.ndimage import find_objects, label
+
+    image = blur(np.nan_to_num(pixels.astype(np.float32)), 0.8)
+    out = np.zeros_like(mask)
+    names, _ = label(mask, np.ones((3, 3), bool))
+    for number, where in enumerate(find_objects(names), start=1):
+        rows, columns = where
+        box = Box(rows.start, columns.start, rows.stop, columns.stop)
+        box = box.expand(_halo(factor), mask.shape)
+        own = names[box.slices] == number
+        out[box.slices] |= _one_border(image[box.slices], own, mask[box.slices], factor)
+    return out
+
+
+def _one_border(image: FloatImage, own: BoolImage, mask: BoolImage, factor: int) -> BoolImage:
+    core = grow(own, -2 * factor)
+    if core.sum() < 0.2 * own.sum():
+        core = grow(own, -1)
+    if not core.any():
+        core = own
+    around = grow(own, 6 * factor) & ~grow(mask, 2 * factor)
+    if around.sum() < 8:
+        return own
+    inside = float(np.median(image[core]))
+    low, middle, high = np.percentile(image[around], (10, 50, 90))
+    # towards the side of the tissue's grey values on which the damage lies
+    outside = float(middle)
+    if abs(inside - outside) < 0.25 * float(high - low):
+        return own
+    sign = 1.0 if inside > outside else -1.0
+    beyond = sign * (image - (inside + outside) / 2) > 0
+    # tissue as dark (or bright) as this lies around: cling to the coarse border there
+    confused = float(np.mean(beyond[around])) > 0.25
+    reach = grow(own, (1 if confused else _MARGIN) * factor)
+    found = reached(beyond & reach, core & beyond)
+    return grow(grow(found | core, 2), -2) & reach

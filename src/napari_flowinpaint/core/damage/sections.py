@@ -1,0 +1,170 @@
+"""Features and registrations of a stack, made once and kept for a while, by several threads."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .features import Features, make_features, read_working, working_factor
+from .view import (
+    BLANK,
+    PER_SIDE,
+    REACH,
+    NeighbourView,
+    Registration,
+    View,
+    match,
+    register,
+)
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+_T = TypeVar("_T")
+
+#: Sections from which the usual texture of a stack is taken.
+_SAMPLES = 7
+#: One side only is less to compare with: thresholds are higher by this.
+_ONE_SIDED = 1.4
+
+
+class _Cache:
+    """Remember the results used last; each is computed by one thread, for which others wait."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._lock = Lock()
+        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        with self._lock:
+            future = self._kept.get(key)
+            mine = future is None
+            if future is None:
+                future = self._kept[key] = Future()
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    self._kept.pop(key, None)
+                future.set_exception(error)
+        return future.result()
+
+
+class Sections:
+    """Views of the sections of a stack; safe to be used by several threads.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    side
+        Longer side of the working level, about, in pixels.
+    workers
+        How many threads will ask; sets how much is remembered.
+    """
+
+    def __init__(self, stack: Stack, side: int = 512, workers: int = 1) -> None:
+        self.stack = stack
+        self.factor = working_factor(stack.shape[1:], side)
+        kept = 2 * REACH + 1 + 2 * workers
+        self._features = _Cache(kept)
+        self._registrations = _Cache(4 * kept)
+        self._texture = _Cache(1)
+
+    def features(self, z: int) -> Features:
+        """Return the maps of a section."""
+
+        def make() -> Features:
+            return make_features(z, read_working(self.stack, z, self.factor))
+
+        return self._features.get(z, make)
+
+    @property
+    def texture(self) -> float:
+        """Usual texture of the stack: the median over sections spread over its depth.
+
+        Of sections that are not blank, as long as there is one.
+        """
+
+        def make() -> float:
+            depth = self.stack.shape[0]
+            chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLES)).round().astype(int))
+            values = [
+                make_features(int(z), read_working(self.stack, int(z), self.factor)).texture
+                for z in chosen
+            ]
+            visible = [v for v in values if v > 0.1 * max(values)]
+            return float(np.median(visible)) if visible else 0.0
+
+        return self._texture.get("texture", make)
+
+    def registration(self, z: int, other: int) -> Registration:
+        """Return how section ``z`` lies on ``other``."""
+        low, high = min(z, other), max(z, other)
+        found = self._registrations.get(
+            (low, high), lambda: register(self.features(low), self.features(high))
+        )
+        return found if z == low else found.reverse()
+
+    def view(self, z: int, strictness: float = 1.0) -> View:
+        """Return a section between its neighbours."""
+        section = self.features(z)
+        previous = self._side(z, -1)
+        following = self._side(z, +1)
+        spreads = [n.gain * _spread(n.features) for n in previous + following]
+        if not (previous and following):
+            strictness *= _ONE_SIDED
+        contrast = float(np.median(spreads)) if spreads else _spread(section)
+        return View(
+            section=section,
+            previous=previous,
+            following=following,
+            contrast=max(contrast, 1e-6),
+            texture=self.texture,
+            strictness=strictness,
+            between=self._between(previous, following),
+            factor=self.factor,
+            value_range=self.stack.value_range,
+            voxel_size=self.stack.voxel_size,
+        )
+
+    def _side(self, z: int, step: int) -> tuple[NeighbourView, ...]:
+        """Return the nearest sections on one side that show something."""
+        found: list[NeighbourView] = []
+        section = self.features(z)
+        blank = section.texture < BLANK * self.texture
+        for distance in range(1, REACH + 1):
+            other = z + step * distance
+            if len(found) == PER_SIDE or not 0 <= other < self.stack.shape[0]:
+                break
+            features = self.features(other)
+            if features.texture < BLANK * self.texture:
+                continue
+            registration = Registration((0, 0), 0.0, 0.0) if blank else self.registration(z, other)
+            gain, offset = (1.0, 0.0) if blank else match(section, features, registration.shift)
+            found.append(NeighbourView(features, registration, gain, offset))
+        return tuple(found)
+
+    def _between(
+        self, previous: tuple[NeighbourView, ...], following: tuple[NeighbourView, ...]
+    ) -> float:
+        pair = (previous[:1] + following[:1]) if previous and following else previous + following
+        if len(pair) < 2:
+            return float("nan")
+        return self.registration(pair[0].features.z, pair[1].features.z).before
+
+
+def _spread(features: Features) -> float:
+    """Return a robust standard deviation of the smooth grey values."""
+    low, high = np.percentile(features.smooth[::4, ::4], (10, 90))
+    return float(high - low) / 2.563

@@ -1,0 +1,268 @@
+"""A section between its neighbours: registered, of one brightness, ready to be compared.
+
+What makes comparison robust is decided here: up to two intact sections on each side; brightness and
+contrast matched by medians over tiles, which half of a section being damaged does not move; and
+neighbours moved to the section by whole pixels only where that is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..filters import shrink_to
+from ..types import BoolImage, FloatImage, VoxelSize
+from .features import GRID, Features, make_features, to_working
+
+#: Sections on each side that are compared with.
+PER_SIDE = 2
+#: Sections on each side that are looked at to find them.
+REACH = 5
+#: A section with less than this share of the stack's usual texture is blank.
+BLANK = 0.12
+#: A shift must raise the correlation of the thumbnails by this much to be believed.
+_SHIFT_GAIN = 0.06
+#: Tiles whose log-variance is so far below that of the strongest have no structure.
+_NO_STRUCTURE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """How one section lies on another.
+
+    Parameters
+    ----------
+    shift
+        (dy, dx) in pixels of the working level: ``section(x) = neighbour(x + shift)``.
+    before, after
+        Correlation of the thumbnails in place and shifted.
+    """
+
+    shift: tuple[int, int]
+    before: float
+    after: float
+
+    def reverse(self) -> Registration:
+        """Return how the other section lies on this one."""
+        return replace(self, shift=(-self.shift[0], -self.shift[1]))
+
+
+def register(section: Features, neighbour: Features) -> Registration:
+    """Find the whole-pixel shift between two sections, by phase correlation of their thumbnails.
+
+    Notes
+    -----
+    A shift that does not make the sections clearly more similar is taken for none.
+    """
+    import cv2
+
+    a, b = section.thumb, neighbour.thumb
+    before = _correlation(a, b)
+    window = _window(a.shape)
+    (dx, dy), _ = cv2.phaseCorrelate(a * window, b * window)
+    y, x = round(dy), round(dx)
+    most = min(a.shape) // 2
+    if (y, x) == (0, 0) or max(abs(y), abs(x)) > most:
+        return Registration((0, 0), before, before)
+    after = _correlation(*_overlap(a, b, y, x))
+    if after < before + _SHIFT_GAIN:
+        return Registration((0, 0), before, before)
+    scale = section.grey.shape[0] / a.shape[0]
+    return Registration((round(dy * scale), round(dx * scale)), before, after)
+
+
+def _window(shape: tuple[int, int]) -> FloatImage:
+    """Fade out towards the border, so that it does not count as structure."""
+    return np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in shape)).astype(np.float32)
+
+
+def _overlap(a: FloatImage, b: FloatImage, y: int, x: int) -> tuple[FloatImage, FloatImage]:
+    """Return the common part of ``a(p)`` and ``b(p + shift)``."""
+    height, width = a.shape
+    rows = slice(max(-y, 0), min(height, height - y))
+    columns = slice(max(-x, 0), min(width, width - x))
+    moved = (slice(rows.start + y, rows.stop + y), slice(columns.start + x, columns.stop + x))
+    return a[rows, columns], b[moved]
+
+
+def _correlation(a: FloatImage, b: FloatImage) -> float:
+    norm = float(np.sqrt((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64)))
+    return float((a * b).sum(dtype=np.float64)) / norm if norm > 1e-9 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighbourView:
+    """A neighbour as it is compared with the section.
+
+    Parameters
+    ----------
+    features
+        Its maps.
+    registration
+        How the section lies on it.
+    gain, offset
+        ``gain * neighbour + offset`` has the contrast and brightness of the section.
+    """
+
+    features: Features
+    registration: Registration
+    gain: float
+    offset: float
+
+    def moved(self, image: FloatImage, step: int = 1) -> FloatImage:
+        """Return a map of the neighbour as it lies under the section.
+
+        Parameters
+        ----------
+        image
+            A map of :attr:`features`.
+        step
+            Pixels of the working level per pixel of the map.
+        """
+        import cv2
+
+        dy, dx = (round(s / step) for s in self.registration.shift)
+        if (dy, dx) == (0, 0):
+            return image
+        matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float32)
+        size = (image.shape[1], image.shape[0])
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(moved, dtype=np.float32)
+
+    def grey(self, image: FloatImage, step: int = 1) -> FloatImage:
+        """Return a map of grey values, moved and matched to the section."""
+        return self.gain * self.moved(image, step) + np.float32(self.offset)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """All that a detector gets to see.
+
+    Parameters
+    ----------
+    section
+        The section.
+    previous, following
+        Up to two intact neighbours on each side, the nearest first.
+    contrast
+        Standard deviation of the smooth grey values of the neighbours, matched to the section: the
+        unit of grey differences.
+    texture
+        Usual texture of the stack (:attr:`Features.texture`).
+    strictness
+        Factor on all thresholds: 1 at a sensitivity of 0.5.
+    between
+        Correlation of two neighbours with each other, in place: the nearest of both sides, or the
+        two of one side; NaN where there are no two.
+    factor
+        Pixels of the full resolution per pixel of the working level.
+    value_range
+        Smallest and largest value the stack's dtype can hold; infinite for float32.
+    voxel_size
+        z, y, x in nm at full resolution, or None.
+    """
+
+    section: Features
+    previous: tuple[NeighbourView, ...]
+    following: tuple[NeighbourView, ...]
+    contrast: float
+    texture: float
+    strictness: float = 1.0
+    between: float = float("nan")
+    factor: int = 1
+    value_range: tuple[float, float] = (-np.inf, np.inf)
+    voxel_size: VoxelSize | None = None
+
+    @property
+    def neighbours(self) -> tuple[NeighbourView, ...]:
+        """All neighbours."""
+        return self.previous + self.following
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether there are neighbours before and after."""
+        return bool(self.previous and self.following)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) at the working level."""
+        return self.section.grey.shape
+
+    @property
+    def side(self) -> int:
+        """The shorter side."""
+        return min(self.shape)
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is no tissue to be seen at all."""
+        return self.section.texture < BLANK * self.texture
+
+    def without(self, mask: BoolImage) -> View:
+        """Return the view with damage filled from the neighbours, to look for other damage.
+
+        The neighbours are matched anew to what is left of the section.
+        """
+        if not mask.any() or not self.neighbours:
+            return self
+        known = shrink_to((~mask).astype(np.float32), self.section.mean.shape) > 0.99
+        previous, following = (
+            tuple(self._rematched(n, known) for n in side)
+            for side in (self.previous, self.following)
+        )
+        filled = self.section.grey.copy()
+        patches = [n.grey(n.features.grey)[mask] for n in previous[:1] + following[:1]]
+        filled[mask] = np.mean(patches, axis=0)
+        section = make_features(self.section.z, filled)
+        return replace(self, section=section, previous=previous, following=following)
+
+    def _rematched(self, neighbour: NeighbourView, known: BoolImage) -> NeighbourView:
+        shift = neighbour.registration.shift
+        gain, offset = match(self.section, neighbour.features, shift, known)
+        return replace(neighbour, gain=gain, offset=offset)
+
+    def over_neighbours(
+        self, reduce: Callable[..., FloatImage], maps: Callable[[NeighbourView], FloatImage]
+    ) -> FloatImage:
+        """Combine a map over all neighbours, for example by ``np.minimum``."""
+        out: FloatImage | None = None
+        for neighbour in self.neighbours:
+            found = maps(neighbour)
+            out = found.copy() if out is None else reduce(out, found)
+        assert out is not None, "a view without neighbours compares with nothing"
+        return out
+
+
+def match(
+    section: Features, neighbour: Features, shift: tuple[int, int], known: BoolImage | None = None
+) -> tuple[float, float]:
+    """Return gain and offset that give a neighbour the contrast and brightness of the section.
+
+    Medians over the grid of differences of local means and of local log-contrast: tiles that are
+    damaged, or show other tissue, are outvoted; those without any structure do not vote.
+
+    Parameters
+    ----------
+    section, neighbour
+        The two sections.
+    shift
+        How the section lies on the neighbour.
+    known
+        Grid map of the tiles that may vote.
+    """
+    probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
+    ratio = section.contrast - probe.moved(neighbour.contrast, GRID)
+    votes = section.contrast > np.percentile(section.contrast, 95) - _NO_STRUCTURE
+    if known is not None and (votes & known).mean() > 0.05:
+        votes &= known
+    gain = float(np.exp(np.clip(np.median(ratio[votes]) / 2, -3, 3)))
+    offset = float(np.median((section.mean - gain * probe.moved(neighbour.mean, GRID))[votes]))
+    return gain, offset
+
+
+def enlarge(view: View, grid: FloatImage) -> FloatImage:
+    """Return a grid map at the working level of a view."""
+    return to_working(grid, view.shape)
