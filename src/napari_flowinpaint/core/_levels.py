@@ -32,7 +32,7 @@ class ZyxView:
     """
 
     def __init__(self, level: Level) -> None:
-        self._level = level
+        self.level = level
         self.shape = level.shape
         self.dtype = level.dtype
         self.ndim = 3
@@ -56,7 +56,7 @@ class ZyxView:
         keys += [slice(None)] * (3 - len(keys))
         if len(keys) != 3:
             raise IndexError(f"too many indices for a stack: {key!r}")
-        return self._level.select(*keys)
+        return self.level.select(*keys)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -116,6 +116,16 @@ class SparseMask:
             min((max(columns) + 1) * TILE, self.shape[2]),
         )
 
+    @property
+    def base(self) -> Volume | None:
+        """The mask it started from."""
+        return self._base
+
+    @property
+    def painted_sections(self) -> tuple[int, ...]:
+        """Sections with tiles of their own; of the others the base shows."""
+        return tuple(sorted(z for z, tiles in self._sections.items() if tiles))
+
     def version(self, z: int) -> int:
         """Return a number that grows with every change of a section."""
         return self._versions.get(z, 0)

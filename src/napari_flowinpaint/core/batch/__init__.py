@@ -1,0 +1,34 @@
+"""Many sections: plan, repair into a staging folder, review, write what was accepted.
+
+>>> plan = plan_batch(stack, mask)             # doctest: +SKIP
+>>> print(plan)                                # doctest: +SKIP
+>>> run_batch(plan, "stack.staging")           # doctest: +SKIP
+>>> staged = load_staged("stack.staging")      # doctest: +SKIP
+>>> staged.accept_above(20.0)                  # doctest: +SKIP
+>>> commit(stack, staged)                      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from .damage import Damage
+from .plan import BatchPlan, Rate, SectionPlan, plan_batch
+from .review import StagedSection, Staging, commit, load_staged
+from .run import BatchReport, run_batch
+from .task import SectionOutcome
+from .workers import Control
+
+__all__ = [
+    "BatchPlan",
+    "BatchReport",
+    "Control",
+    "Damage",
+    "Rate",
+    "SectionOutcome",
+    "SectionPlan",
+    "StagedSection",
+    "Staging",
+    "commit",
+    "load_staged",
+    "plan_batch",
+    "run_batch",
+]

@@ -1,0 +1,333 @@
+"""What a batch is going to do: which sections, windows, neighbours, method, how long; and what not.
+
+Planning computes nothing. Of the mask it reads what is stored, of the stack the few pixels that
+tell whether a neighbour shows anything, so a stack of thousands of sections is planned in seconds.
+Every damaged section is looked at, also those that are not to be repaired: damage does not guide.
+So the sections of a run of damaged ones are all guided by the nearest intact ones on each side,
+each at its own alpha, and a run that is longer than ``max_gap`` allows is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, RepairRefused, StoreError
+from ..methods import Method
+from ..repair import WindowPlan, plan_windows
+from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
+from .damage import Damage
+
+if TYPE_CHECKING:
+    from ..sparse_mask import SparseMask
+    from ..stack import Stack
+
+#: What a section's plan may say.
+PLANNED, REFUSED, FAILED = "planned", "refused", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How long repairs take: so much per window, and so much per million pixels in it.
+
+    The default was measured with the method ``flow`` on one thread of a desktop processor. While a
+    batch runs, the estimate is multiplied by what the finished sections took over what was
+    expected of them.
+
+    Parameters
+    ----------
+    window
+        Seconds per window.
+    megapixel
+        Seconds per million pixels of the windows, halos included.
+    """
+
+    window: float = 0.5
+    megapixel: float = 16.0
+
+    def seconds(self, windows: Iterable[WindowPlan]) -> float:
+        """Return the seconds that windows are going to take, on one worker."""
+        sizes = [window.box.shape[0] * window.box.shape[1] for window in windows]
+        return self.window * len(sizes) + self.megapixel * sum(sizes) / 1e6
+
+    def corrected(self, factor: float) -> Rate:
+        """Return the rate of a machine that takes ``factor`` times as long."""
+        return Rate(self.window * factor, self.megapixel * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionPlan:
+    """What is going to happen to one section.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    status
+        ``"planned"``; ``"refused"``, where a repair would have to be made up; ``"failed"``, where
+        the stack or the mask cannot be read.
+    windows
+        What is repaired together; empty unless planned.
+    pixels
+        Damaged pixels.
+    seconds
+        Estimate, on one worker.
+    reason
+        Why it was refused or failed.
+    """
+
+    z: int
+    status: str
+    windows: tuple[WindowPlan, ...] = ()
+    pixels: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods, each once."""
+        return tuple(sorted({window.method for window in self.windows}))
+
+    def __str__(self) -> str:
+        if self.status != PLANNED:
+            return f"section {self.z}: {self.status}: {self.reason}"
+        guided = sorted({(w.neighbours, w.alpha) for w in self.windows}, key=str)
+        number = len(self.windows)
+        return (
+            f"section {self.z}: {self.pixels} pixels in {number} window{'s' * (number != 1)}, "
+            f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}, "
+            f"about {duration(self.seconds)}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """What a batch is going to do; printable, and plain JSON by :meth:`to_dict`.
+
+    Parameters
+    ----------
+    stack, damage
+        What is repaired, and where.
+    sections
+        One plan per section, ascending.
+    boxes
+        All damaged sections of the mask, and a box around the damage of each.
+    method, device, options, thickness
+        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+    """
+
+    stack: Stack
+    damage: Damage
+    sections: tuple[SectionPlan, ...]
+    boxes: Mapping[int, Box]
+    method: str | Method
+    device: str
+    options: RepairOptions
+    thickness: tuple[float, ...] | None = None
+
+    @property
+    def planned(self) -> tuple[SectionPlan, ...]:
+        """Sections that are going to be repaired."""
+        return tuple(section for section in self.sections if section.status == PLANNED)
+
+    @property
+    def unplanned(self) -> tuple[SectionPlan, ...]:
+        """Sections that are not."""
+        return tuple(section for section in self.sections if section.status != PLANNED)
+
+    @property
+    def pixels(self) -> int:
+        """Damaged pixels that are going to be replaced."""
+        return sum(section.pixels for section in self.planned)
+
+    @property
+    def seconds(self) -> float:
+        """Estimate, on one worker."""
+        return sum(section.seconds for section in self.planned)
+
+    @property
+    def method_name(self) -> str:
+        """Name of the method that was asked for."""
+        return self.method if isinstance(self.method, str) else self.method.name
+
+    def summary(self, workers: int = 1) -> str:
+        """Return the plan in one line."""
+        windows = sum(len(section.windows) for section in self.planned)
+        refused = len(self.unplanned)
+        return (
+            f"{_count(len(self.planned), 'section')}, {_count(windows, 'window')}, "
+            f"{self.pixels} pixels, about {duration(self.seconds / max(workers, 1))} with "
+            f"{_count(workers, 'worker')}" + (f"; {refused} not repaired" if refused else "")
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.sections), self.summary()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain JSON."""
+        return {
+            "shape": list(self.stack.shape),
+            "dtype": str(self.stack.dtype),
+            "method": self.method_name,
+            "device": self.device,
+            "options": asdict(self.options),
+            "thickness": None if self.thickness is None else list(self.thickness),
+            "seconds": round(self.seconds, 1),
+            "sections": [_section_to_json(section) for section in self.sections],
+        }
+
+
+def plan_batch(
+    stack: Stack,
+    masks: Damage | Stack | SparseMask | AnyImage | Mapping[int, AnyImage],
+    sections: Iterable[int] | None = None,
+    *,
+    options: RepairOptions | None = None,
+    method: str | Method = "auto",
+    device: str = "auto",
+    max_gap: int | None = None,
+    thickness: Sequence[float] | None = None,
+    rate: Rate | None = None,
+    progress: Progress = no_progress,
+) -> BatchPlan:
+    """Plan the repair of many sections; nothing is computed and nothing is written.
+
+    Parameters
+    ----------
+    stack
+        An open stack. To be repaired by other processes it must have been opened from a path.
+    masks
+        The damage of the whole stack: from :func:`~napari_flowinpaint.core.stack.open_mask`, a
+        sparse mask, a (Z, Y, X) array, or masks of single sections by number. Only what is stored
+        of a zarr or HDF5 mask is read.
+    sections
+        Sections to repair; None for all that are damaged.
+    options, method, device, thickness
+        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+    max_gap
+        Overrules that of ``options``: largest distance to a guiding section.
+    rate
+        How long repairs take on this machine, where that is known.
+    progress
+        Called with (fraction, message); may raise ``Cancelled``.
+
+    Returns
+    -------
+    BatchPlan
+
+    Raises
+    ------
+    InputError
+        If the mask does not fit, is empty, or a section that was asked for has no damage.
+    StoreError
+        If the mask cannot be read.
+
+    Examples
+    --------
+    >>> from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+    >>> import numpy as np
+    >>> stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(5, 96, 96))))
+    >>> mask = np.zeros(stack.shape, bool)
+    >>> mask[1:3, 20:40, 20:40] = True
+    >>> [section.windows[0].neighbours for section in plan_batch(stack, mask).sections]
+    [(0, 3), (0, 3)]
+    """
+    options = options or RepairOptions()
+    if max_gap is not None:
+        options = replace(options, max_gap=max_gap)
+    damage = masks if isinstance(masks, Damage) else Damage(masks, stack.shape)
+    progress(0.0, "looking at the masks")
+    boxes = damage.find()
+    chosen = _chosen(boxes, sections, stack.shape[0])
+    given = None if thickness is None else tuple(float(t) for t in thickness)
+    plan = BatchPlan(stack, damage, (), boxes, method, device, options, given)
+    plans = []
+    for number, z in enumerate(chosen):
+        progress(number / len(chosen), f"planning section {z}")
+        plans.append(plan_section(plan, z, rate or Rate()))
+    progress(1.0, "planned")
+    return replace(plan, sections=tuple(plans))
+
+
+def _chosen(boxes: Mapping[int, Box], sections: Iterable[int] | None, depth: int) -> list[int]:
+    """Return the sections to plan, or refuse the request."""
+    if not boxes:
+        raise InputError("the mask is empty: no section has damage; paint it first.")
+    if sections is None:
+        return list(boxes)
+    chosen = sorted({int(z) for z in sections})
+    for z in chosen:
+        if not 0 <= z < depth:
+            raise InputError(f"section {z} does not exist; the stack has sections 0 to {depth - 1}")
+        if z not in boxes:
+            raise InputError(
+                f"the mask of section {z} is empty; paint the damage or leave the section out."
+            )
+    if not chosen:
+        raise InputError("no section was asked for; name one, or leave the list away for all.")
+    return chosen
+
+
+def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
+    """Plan one section: the windows, or the reason why there are none."""
+    try:
+        mask = plan.damage.section(z, plan.boxes[z])
+        windows = plan_windows(
+            plan.stack,
+            z,
+            mask,
+            masks=plan.damage.read,
+            thickness=plan.thickness,
+            method=plan.method,
+            options=plan.options,
+        )
+    except RepairRefused as error:
+        return SectionPlan(z, REFUSED, reason=str(error))
+    except StoreError as error:
+        return SectionPlan(z, FAILED, reason=str(error))
+    pixels = sum(window.pixels for window in windows)
+    return SectionPlan(z, PLANNED, windows, pixels, rate.seconds(windows))
+
+
+def _section_to_json(section: SectionPlan) -> dict[str, Any]:
+    """Return the plan of one section as plain JSON."""
+    return {
+        "section": section.z,
+        "status": section.status,
+        "reason": section.reason,
+        "pixels": section.pixels,
+        "seconds": round(section.seconds, 1),
+        "windows": [
+            {
+                "box_yxyx": [w.box.y0, w.box.x0, w.box.y1, w.box.x1],
+                "pixels": w.pixels,
+                "previous": w.neighbours[0],
+                "following": w.neighbours[1],
+                "alpha": w.alpha,
+                "method": w.method,
+            }
+            for w in section.windows
+        ],
+    }
+
+
+def _guides(neighbours: tuple[int | None, int | None], alpha: float) -> str:
+    """Return the neighbours of a window in words."""
+    before, after = neighbours
+    if before is None or after is None:
+        return f"{before if after is None else after} alone"
+    return f"{before} and {after} (alpha {alpha:.2f})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

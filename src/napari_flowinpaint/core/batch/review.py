@@ -1,0 +1,436 @@
+"""Look at what is staged, decide, and write what was accepted into the stack.
+
+Decisions are kept in the staging folder and survive a restart. Each belongs to one repair: when the
+section is repaired again, from another mask or by another method, it has to be decided anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import durable
+from .._apply import write_grid
+from ..errors import Cancelled, InputError, RepairRefused, StoreError
+from ..methods import check_method
+from ..types import (
+    BoolImage,
+    Box,
+    Progress,
+    Provenance,
+    RepairOptions,
+    SectionRepair,
+    no_progress,
+)
+from ..writeback import history, write_back
+from .damage import Damage
+from .edits import Edited, Edits, keep_edit, plan_edited
+from .plan import FAILED, PLANNED, BatchPlan
+from .run import check_fits, log_line, make_task
+from .stage import REPAIRED, Record, Stage, without_time
+from .task import CANCELLED, SectionOutcome, run_task
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
+_DECISIONS, _EXPECTED = "decisions.json", "expected.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedSection:
+    """One staged section, without its pixels.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    status
+        ``"repaired"`` or ``"refused"``.
+    message
+        Why it was refused.
+    decision
+        ``"undecided"``, ``"accepted"``, ``"rejected"`` or ``"written"``.
+    repair_id
+        Number in the journal of the stack, where written.
+    method
+        Name of the method; "" where refused.
+    neighbours
+        Every section that guided a window.
+    pixels
+        How many pixels are replaced.
+    scores
+        What the method measured on the way, averaged over the windows.
+    expected_structure
+        Predicted structure PSNR in dB; None where nobody predicted it.
+    expected_ssim
+        Predicted SSIM; likewise.
+    key
+        Digest of all the repair was made from.
+    """
+
+    z: int
+    status: str
+    message: str
+    decision: str
+    repair_id: int | None
+    method: str
+    neighbours: tuple[int, ...]
+    pixels: int
+    scores: Mapping[str, float]
+    expected_structure: float | None
+    expected_ssim: float | None
+    key: str
+
+    @property
+    def quality(self) -> float:
+        """What repairs are sorted by: predicted where possible, else the rehearsed PSNR; dB.
+
+        Minus infinity where neither is known, so that such repairs are looked at first.
+        """
+        if self.expected_structure is not None:
+            return self.expected_structure
+        return self.scores.get("rehearsal_psnr", -np.inf)
+
+
+class Staging:
+    """The repairs in a staging folder, with the decisions about them.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._stage = Stage(path)
+        self.path = self._stage.path
+        if not self._stage.exists:
+            raise InputError(f"{self.path} is no staging folder of a batch; check the path")
+
+    @property
+    def sections(self) -> tuple[StagedSection, ...]:
+        """All staged sections, ascending, as they are on disk now."""
+        decisions, expected = (self._stage.get_json(f) for f in (_DECISIONS, _EXPECTED))
+        records = (self._stage.get_record(z) for z in self._stage.sections)
+        return tuple(_told(record, decisions, expected) for record in records if record)
+
+    def worst_first(self) -> tuple[StagedSection, ...]:
+        """Return the repaired sections sorted by quality, the worst first."""
+        repaired = [section for section in self.sections if section.status == REPAIRED]
+        return tuple(sorted(repaired, key=lambda section: (section.quality, section.z)))
+
+    def repair(self, z: int) -> SectionRepair:
+        """Return the repair of a section with its pixels: the three stages and the confidence.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it cannot be read.
+        """
+        return self._stage.get_repair(z)
+
+    def mask(self, z: int) -> tuple[Box, BoolImage] | None:
+        """Return a box and the damage in it, from which a section was repaired; None without."""
+        return self._stage.get_mask(z)
+
+    # ---- decisions
+
+    def accept(self, sections: Iterable[int]) -> None:
+        """Let these be written by :func:`commit`."""
+        self._decide(sections, ACCEPTED)
+
+    def reject(self, sections: Iterable[int]) -> None:
+        """Keep these from being written."""
+        self._decide(sections, REJECTED)
+
+    def undecide(self, sections: Iterable[int]) -> None:
+        """Take decisions back."""
+        self._decide(sections, UNDECIDED)
+
+    def accept_above(self, threshold: float) -> tuple[int, ...]:
+        """Accept all undecided repairs whose :attr:`StagedSection.quality` reaches a threshold.
+
+        Parameters
+        ----------
+        threshold
+            In dB.
+
+        Returns
+        -------
+        tuple of int
+            The sections that were accepted.
+        """
+        chosen = tuple(
+            section.z
+            for section in self.worst_first()
+            if section.decision == UNDECIDED and section.quality >= threshold
+        )
+        self.accept(chosen)
+        return tuple(sorted(chosen))
+
+    def set_expected(
+        self, z: int, *, structure: float | None = None, ssim: float | None = None
+    ) -> None:
+        """Keep the predicted quality of a repair; it is forgotten when that is made again.
+
+        Parameters
+        ----------
+        z
+            Section number.
+        structure
+            Structure PSNR, dB.
+        ssim
+            SSIM.
+        """
+        record = self._record(z)
+        told = {"key": record.key, "structure": structure, "ssim": ssim}
+        self._change(_EXPECTED, {z: told})
+
+    def note_written(self, numbers: Mapping[int, int]) -> None:
+        """Keep that sections were written, with their numbers in the journal."""
+        self._decide(numbers, WRITTEN, numbers)
+
+    def _decide(
+        self, sections: Iterable[int], decision: str, numbers: Mapping[int, int] | None = None
+    ) -> None:
+        """Keep a decision about sections."""
+        told: dict[int, dict[str, Any]] = {}
+        for z in sections:
+            record = self._record(z)
+            if record.status != REPAIRED:
+                raise InputError(f"section {z} was not repaired: {record.message}")
+            told[z] = {"key": record.key, "decision": decision}
+            if numbers is not None:
+                told[z]["repair_id"] = numbers[z]
+        self._change(_DECISIONS, told)
+
+    def _change(self, name: str, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change entries of a file that others may be changing, too."""
+        if not changes:
+            return
+        with durable.locked(self.path, self.path), self._stage.explained():
+            content = self._stage.get_json(name)
+            self._stage.put_json(name, content | {str(z): told for z, told in changes.items()})
+
+    def _record(self, z: int) -> Record:
+        record = self._stage.get_record(z)
+        if record is None:
+            raise InputError(f"section {z} is not staged in {self.path}; repair it first")
+        return record
+
+    # ---- again
+
+    def redo(
+        self,
+        stack: Stack,
+        z: int,
+        *,
+        method: str | None = None,
+        mask: BoolImage | None = None,
+        options: RepairOptions | None = None,
+        device: str = "auto",
+        progress: Progress = no_progress,
+    ) -> StagedSection:
+        """Repair one section again, by another method or from an edited mask.
+
+        What is chosen is kept, also when the batch is run again.
+
+        Parameters
+        ----------
+        stack
+            The stack the repairs belong to.
+        z
+            Section number.
+        method, options, device
+            As for :func:`~napari_flowinpaint.core.repair.repair_section`; None leaves it as it
+            was.
+        mask
+            (Y, X) bool, True = damaged; None leaves it as it was.
+        progress
+            Called with (fraction, message); may raise ``Cancelled``, which leaves the old repair.
+
+        Raises
+        ------
+        InputError, StoreError
+            As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        RepairRefused
+            If it would have to be made up; it is staged as refused then.
+        """
+        if method is not None:
+            check_method(method)
+        if mask is not None and (mask.shape != stack.shape[1:] or not mask.any()):
+            raise InputError(f"the mask of section {z} is empty or not {stack.shape[1:]}")
+        stage = self._stage
+        with stage.writing():
+            plan = self._plan(stack, device)
+            check_fits(stage, plan)
+            keep_edit(stage, z, mask, method, options)
+            outcome = _repair_one(plan, z, stage, progress)
+        if outcome.status == FAILED:
+            raise StoreError(outcome.message)
+        if outcome.status != REPAIRED:
+            raise RepairRefused(outcome.message)
+        return next(section for section in self.sections if section.z == z)
+
+    def _plan(self, stack: Stack, device: str) -> BatchPlan:
+        """Return the plan that the folder was made by, without its sections."""
+        told = self._stage.get_json("plan.json")
+        found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
+        damage = Edited(Damage({}, stack.shape), Edits(found))
+        boxes = {z: box for z, (box, _) in found.items()}
+        options = RepairOptions(**told["options"])
+        thickness = None if told["thickness"] is None else tuple(told["thickness"])
+        return BatchPlan(stack, damage, (), boxes, told["method"], device, options, thickness)
+
+
+def load_staged(staging: Path | str) -> Staging:
+    """Open a staging folder to look at repairs and to decide about them.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    return Staging(staging)
+
+
+def commit(
+    stack: Stack,
+    staging: Staging | Path | str,
+    sections: Iterable[int] | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> dict[int, int]:
+    """Write accepted repairs into the stack, each once, so that they can be reverted.
+
+    Sections whose chunks hold several of them are written together. After a kill, call it again:
+    what is in the stack already is not written twice.
+
+    Parameters
+    ----------
+    stack
+        The stack, writable.
+    staging
+        The staging folder.
+    sections
+        Write only these; None for all that are accepted.
+    progress
+        Called with (fraction, message); may raise ``Cancelled``: sections that were written before
+        stay written.
+
+    Returns
+    -------
+    dict of int to int
+        The number in the journal of every section that was written, now or by a call that was
+        killed.
+
+    Raises
+    ------
+    InputError, StoreError, Cancelled
+        As for :func:`~napari_flowinpaint.core.writeback.write_back`.
+    """
+    staged = staging if isinstance(staging, Staging) else Staging(staging)
+    wanted = None if sections is None else set(sections)
+    accepted = [
+        section.z
+        for section in staged.sections
+        if section.decision == ACCEPTED and (wanted is None or section.z in wanted)
+    ]
+    written: dict[int, int] = {}
+    groups = list(groups_of(stack, accepted)) if accepted else []
+    for number, group in enumerate(groups):
+
+        def report(fraction: float, message: str, number: int = number) -> None:
+            progress((number + fraction) / len(groups), message)
+
+        repairs = [staged.repair(z) for z in group]
+        found = {repair.z: _number_of(stack, repair) for repair in repairs}
+        missing = [repair for repair in repairs if found[repair.z] is None]
+        numbers = write_back(stack, missing, progress=report) if missing else ()
+        new = {repair.z: i for repair, i in zip(missing, numbers, strict=True)}
+        done = {z: i for z, i in (found | new).items() if i is not None}
+        staged.note_written(done)
+        written |= done
+    return written
+
+
+def groups_of(stack: Stack, sections: Iterable[int]) -> list[list[int]]:
+    """Return sections in groups that share chunks, ascending."""
+    level = stack.levels[0]
+    rows = level.axes.shape(write_grid(level.source))[0] if level.is_zarr else 1
+    groups: dict[int, list[int]] = {}
+    for z in sorted(sections):
+        groups.setdefault(z // rows, []).append(z)
+    return [groups[block] for block in sorted(groups)]
+
+
+def _number_of(stack: Stack, repair: SectionRepair) -> int | None:
+    """Return the number of this very repair in the stack's journal, None if it is not there."""
+    known = _comparable(repair.provenance)
+    for entry in history(stack):
+        same = entry.z == repair.z and entry.state == "committed"
+        if same and _comparable(entry.provenance) == known:
+            return entry.id
+    return None
+
+
+def _comparable(provenance: Provenance) -> str:
+    """Return a record as text: it is kept as JSON, which knows lists only."""
+    return json.dumps(without_time(provenance).to_dict(), sort_keys=True)
+
+
+def _repair_one(plan: BatchPlan, z: int, stage: Stage, progress: Progress) -> SectionOutcome:
+    """Repair one section here and stage it."""
+    edits = Edits.of(stage)
+    if z in edits.masks:
+        box, mask = edits.masks[z]
+        stage.put_mask(z, box, mask)
+        plan = replace(plan, damage=Edited(plan.damage, edits), boxes={**plan.boxes, z: box})
+    if z not in plan.boxes:
+        raise InputError(f"section {z} has no mask in {stage.path}; give one")
+    section = plan_edited(plan, z, edits)
+    if section.status != PLANNED:
+        stage.discard(z)
+        return SectionOutcome(z, section.status, section.reason)
+    token = stage.scratch / "redo"
+    token.touch()
+    outcome = run_task(make_task(plan, section, edits, stage, token), progress)
+    if outcome.status == CANCELLED:
+        raise Cancelled(f"cancelled; the repair of section {z} is as it was")
+    if outcome.computed:
+        stage.log(log_line(outcome))
+    return outcome
+
+
+def _told(
+    record: Record, decisions: Mapping[str, Any], expected: Mapping[str, Any]
+) -> StagedSection:
+    """Return what is known of a section; what belongs to another repair of it does not count."""
+
+    def of(content: Mapping[str, Any]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = content.get(str(record.z), {})
+        return found if found.get("key") == record.key else {}
+
+    decided, predicted = of(decisions), of(expected)
+    provenance = {} if record.repair is None else record.repair["provenance"]
+    scores = provenance.get("scores", {})
+    return StagedSection(
+        z=record.z,
+        status=record.status,
+        message=record.message,
+        decision=decided.get("decision", UNDECIDED),
+        repair_id=decided.get("repair_id"),
+        method=provenance.get("method", ""),
+        neighbours=tuple(provenance.get("neighbours", ())),
+        pixels=provenance.get("mask_pixels", 0),
+        scores=scores,
+        expected_structure=predicted.get("structure", scores.get("expected_structure")),
+        expected_ssim=predicted.get("ssim", scores.get("expected_ssim")),
+        key=record.key,
+    )

@@ -1,0 +1,370 @@
+"""Carry out a plan: repair its sections side by side, each into a file of its own.
+
+Nothing here touches the stack. What is staged and up to date is not computed again, so running
+the same plan once more is how one goes on after a crash, a kill or a cancel.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from ..errors import Cancelled, InputError, StoreError
+from ..types import Progress, no_progress
+from .edits import Edits, with_edits
+from .plan import BatchPlan, Rate, SectionPlan, duration
+from .stage import FAILED, FORMAT, REPAIRED, Stage
+from .task import CANCELLED, SectionOutcome, Task
+from .workers import Cluster, Control, Events, Threads, Workers
+
+#: Seconds between two looks whether a batch was cancelled.
+_INTERVAL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    sections
+        One outcome per section of the plan, ascending.
+    seconds
+        How long it took.
+    workers
+        How many worked.
+    rate
+        How long repairs take on this machine, for the next plan.
+    """
+
+    sections: tuple[SectionOutcome, ...]
+    seconds: float
+    workers: int
+    rate: Rate
+
+    @property
+    def repaired(self) -> tuple[int, ...]:
+        """Sections that are staged."""
+        return tuple(s.z for s in self.sections if s.status == REPAIRED)
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Sections that were repaired or refused now; the others were staged already."""
+        return tuple(s.z for s in self.sections if s.computed)
+
+    @property
+    def unrepaired(self) -> tuple[SectionOutcome, ...]:
+        """Sections that were refused or failed."""
+        return tuple(s for s in self.sections if s.status != REPAIRED)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every section was repaired."""
+        return not self.unrepaired
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "workers": self.workers,
+            "sections": [asdict(section) for section in self.sections],
+        }
+
+
+def run_batch(
+    plan: BatchPlan,
+    staging: Path | str,
+    *,
+    workers: int | None = None,
+    scheduler: Any = None,
+    control: Control | None = None,
+    progress: Progress = no_progress,
+    on_section: Callable[[SectionOutcome], None] | None = None,
+) -> BatchReport:
+    """Repair the sections of a plan into a staging folder; the stack is not touched.
+
+    Parameters
+    ----------
+    plan
+        From :func:`~.plan.plan_batch`.
+    staging
+        Folder for the repairs; created if necessary. One that has repairs of this stack is gone on
+        with: sections whose pixels, mask and options are the same are not computed again.
+    workers
+        How many threads; None for one per core, or one per GPU where the method uses them.
+    scheduler
+        Address of a running dask.distributed scheduler (``tcp://host:8786``), or a
+        ``distributed.Client``, instead of threads. Stack and staging folder must be reachable by
+        the same paths on all its workers.
+    control
+        Pauses and cancels from another thread.
+    progress
+        Called in this thread, several times a second, with (fraction, message with the time left).
+        May raise ``Cancelled``.
+    on_section
+        Called in this thread with the outcome of every section, as soon as it is known.
+
+    Returns
+    -------
+    BatchReport
+
+    Raises
+    ------
+    InputError
+        If the staging folder belongs to another stack, or the scheduler does not answer.
+    StoreError
+        If the staging folder cannot be written to, or another batch is using it.
+    Cancelled
+        If it was cancelled; what is staged stays, and running the plan again goes on from there.
+    """
+    started = time.perf_counter()
+    control, stage = control or Control(), Stage(staging)
+    tell = on_section or (lambda outcome: None)
+    if stage.exists:
+        check_fits(stage, plan)
+        plan = with_edits(plan, Edits.of(stage))
+    known = [SectionOutcome(s.z, s.status, s.reason) for s in plan.unplanned]
+    for outcome in known:
+        tell(outcome)
+    if not plan.planned:
+        return BatchReport(tuple(known), time.perf_counter() - started, 0, Rate())
+    methods = sorted({name for section in plan.planned for name in section.methods})
+    crew: Workers
+    if scheduler is not None:
+        _check_reachable(plan)
+        crew = Cluster(scheduler)
+    else:
+        crew = Threads(workers, methods, plan.device)
+    run = _Run(plan, stage, control, progress, tell)
+    outcomes = run.carry_out(crew)
+    return BatchReport(
+        tuple(sorted([*known, *outcomes], key=lambda outcome: outcome.z)),
+        time.perf_counter() - started,
+        crew.count,
+        Rate().corrected(run.clock.factor),
+    )
+
+
+def _check_reachable(plan: BatchPlan) -> None:
+    """Refuse to send a stack that only this process has."""
+    if plan.stack.kind == "array":
+        raise InputError(
+            "the stack is an array of this process, which a cluster cannot read; save it to a file "
+            "and open that"
+        )
+
+
+class _Run:
+    """One run of a plan."""
+
+    def __init__(
+        self,
+        plan: BatchPlan,
+        stage: Stage,
+        control: Control,
+        progress: Progress,
+        tell: Callable[[SectionOutcome], None],
+    ) -> None:
+        self.plan, self.stage, self.control = plan, stage, control
+        self.progress, self.tell = progress, tell
+        self.clock = _Clock(plan.planned)
+        self.events: Events = Queue()
+
+    def carry_out(self, crew: Workers) -> list[SectionOutcome]:
+        """Repair all sections; return the outcomes in the order in which they came."""
+        try:
+            with self.stage.writing(), self._token() as token:
+                prepare(self.stage, self.plan)
+                crew.start(self._tasks(token), self.events, self.control)
+                return self._collect(crew)
+        except BaseException as error:
+            self.control.cancel()
+            if not isinstance(error, Cancelled):
+                raise
+            done = len(self.stage.sections)
+            raise Cancelled(f"cancelled; {done} sections are staged in {self.stage.path}") from None
+        finally:
+            crew.stop()
+
+    @contextmanager
+    def _token(self) -> Iterator[Path]:
+        """Yield a file that is there as long as anybody wants what the workers do."""
+        token = self.stage.scratch / f"run-{uuid.uuid4().hex[:12]}"
+        token.touch()
+        try:
+            yield token
+        finally:
+            token.unlink(missing_ok=True)
+
+    def _tasks(self, token: Path) -> list[Task]:
+        edits = Edits.of(self.stage)
+        return [
+            make_task(self.plan, section, edits, self.stage, token) for section in self.plan.planned
+        ]
+
+    def _collect(self, crew: Workers) -> list[SectionOutcome]:
+        """Take what the workers send until all sections are done."""
+        outcomes: list[SectionOutcome] = []
+        while len(outcomes) < len(self.plan.planned):
+            crew.advance()
+            if self.control.cancelled:
+                raise Cancelled("cancelled")
+            try:
+                event = self.events.get(timeout=_INTERVAL)
+            except Empty:
+                self.clock.paused(self.control.paused)
+            else:
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, SectionOutcome):
+                    self._finished(event)
+                    outcomes.append(event)
+                else:
+                    self.clock.advanced(*event)
+            self.progress(*self.clock.told(crew.count))
+        return outcomes
+
+    def _finished(self, outcome: SectionOutcome) -> None:
+        """Note an outcome; give up where none of the others could be staged either."""
+        if outcome.status == CANCELLED:
+            raise Cancelled("cancelled")
+        if outcome.fatal:
+            raise StoreError(outcome.message)
+        self.clock.finished(outcome)
+        if outcome.computed or outcome.status == FAILED:
+            with self.stage.explained():
+                self.stage.log(log_line(outcome))
+        self.tell(outcome)
+
+
+def log_line(outcome: SectionOutcome) -> dict[str, Any]:
+    """Return an outcome as the log of the staging folder has it."""
+    told = asdict(outcome)
+    told["section"] = told.pop("z")
+    return told
+
+
+class _Clock:
+    """How far a batch is, and how long it is going to take."""
+
+    def __init__(self, sections: Iterable[SectionPlan]) -> None:
+        self._expected = {section.z: section.seconds for section in sections}
+        self._share: dict[int, float] = {}
+        self._done: set[int] = set()
+        self._disturbed: set[int] = set()
+        self._took = self._foreseen = 0.0
+        self._message = "starting"
+        self._is_paused = False
+
+    def advanced(self, z: int, fraction: float, message: str) -> None:
+        """Note how far a section is."""
+        self._share[z] = fraction
+        self._message = message
+
+    def paused(self, paused: bool) -> None:
+        """Note a pause: the sections that wait tell nothing of the time a repair takes."""
+        self._is_paused = paused
+        if paused:
+            self._disturbed |= self._share.keys() - self._done
+
+    def finished(self, outcome: SectionOutcome) -> None:
+        """Note that a section is done, and learn from the time it took."""
+        self._share[outcome.z] = 1.0
+        self._done.add(outcome.z)
+        if outcome.status == REPAIRED and outcome.computed and outcome.z not in self._disturbed:
+            self._took += outcome.seconds
+            self._foreseen += self._expected[outcome.z]
+
+    @property
+    def factor(self) -> float:
+        """What sections took over what was expected of them."""
+        return self._took / self._foreseen if self._foreseen else 1.0
+
+    def told(self, workers: int) -> tuple[float, str]:
+        """Return the share that is done, and a message with the time left."""
+        total = sum(self._expected.values()) or 1.0
+        done = sum(self._expected[z] * share for z, share in self._share.items())
+        left = duration((total - done) * self.factor / max(workers, 1))
+        state = "paused" if self._is_paused else f"about {left} left"
+        message = f"{len(self._done)} of {len(self._expected)} sections, {state}; {self._message}"
+        return min(done / total, 1.0), message
+
+
+def make_task(
+    plan: BatchPlan, section: SectionPlan, edits: Edits, stage: Stage, token: Path
+) -> Task:
+    """Return the task of one section."""
+    return Task(
+        plan.stack,
+        stage.path,
+        section,
+        edits.methods.get(section.z, plan.method),
+        plan.device,
+        edits.options.get(section.z, plan.options),
+        plan.thickness,
+        token,
+    )
+
+
+# ---- the staging folder of a plan
+
+
+def identity(plan: BatchPlan) -> dict[str, Any]:
+    """Return what tells one stack from another, wherever it lies."""
+    stack = plan.stack
+    level = stack.levels[0]
+    return {
+        "name": stack.name,
+        "shape": list(stack.shape),
+        "dtype": str(stack.dtype),
+        "fixed": [list(pair) for pair in level.axes.fixed],
+    }
+
+
+def check_fits(stage: Stage, plan: BatchPlan) -> None:
+    """Refuse a staging folder that belongs to another stack.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    told = stage.get_json("plan.json")
+    if told.get("format") != FORMAT or told.get("stack") != identity(plan):
+        other = told.get("stack", {}).get("name", "something else")
+        raise InputError(
+            f"{stage.path} holds repairs of another stack ({other}); choose another folder for the "
+            "staging, or delete this one"
+        )
+
+
+def prepare(stage: Stage, plan: BatchPlan) -> None:
+    """Put the plan and the masks into the staging folder; what no longer fits is removed."""
+    method = plan.method_name
+    stage.put_json(
+        "plan.json",
+        {
+            "format": FORMAT,
+            "stack": identity(plan),
+            "method": method,
+            "options": asdict(plan.options),
+            "thickness": plan.thickness,
+        },
+    )
+    wanted = [section.z for section in plan.sections]
+    reach = plan.options.max_gap
+    near = {z for z in plan.boxes if any(abs(z - other) <= reach for other in wanted)}
+    for z in sorted(near):
+        box = plan.boxes[z]
+        stage.put_mask(z, box, plan.damage.read(z, box))
+    for z in set(stage.masks()) - set(plan.boxes):
+        stage.discard(z, "masks")
+        stage.discard(z)
+    for section in plan.unplanned:
+        stage.discard(section.z)

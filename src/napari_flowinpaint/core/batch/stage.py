@@ -1,0 +1,385 @@
+"""The staging folder: where repairs wait until somebody accepts them.
+
+It looks like this::
+
+    stack.zarr.staging/
+      README.txt            what this folder is
+      plan.json             which stack, which method and options
+      masks/z000017.npz     damage of a section, as it was when the repairs were made
+      sections/z000017.npz  what became of a section: its repair, or why it was refused
+      edits/z000017.npz     a mask or a method that somebody chose for this section alone
+      decisions.json        what was accepted, rejected, written
+      expected.json         predicted quality
+      log.jsonl             when, where and in how many seconds
+      scratch/              unfinished files
+
+Every section has a file of its own, which is written elsewhere, synced and renamed: it is there as
+a whole or not at all, and no two writers ever share one. Times are in the log alone, so that a
+section's file depends on nothing but what the repair was made from: a batch that was killed and
+resumed leaves the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import durable
+from ..errors import StoreError
+from ..types import AnyImage, BoolImage, Box, Patch, Provenance, SectionRepair
+
+FORMAT = 1
+#: What may become of a section. ``failed`` ones are not staged: they are tried again.
+REPAIRED, REFUSED, FAILED = "repaired", "refused", "failed"
+
+_README = """\
+Repairs of sections, made by flowinpaint, that wait to be accepted and written into the stack.
+Nothing here is part of the stack. Delete the folder if you do not want them; to go on where a
+batch was interrupted, keep it and run the same command again.
+"""
+_IMAGES = ("components", "initial_reference", "refined_reference", "result", "confidence")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: A date that is always the same, for the members of an archive.
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+_RECORD = "record.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one section, without the pixels.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    key
+        Digest of all the repair was made from; another key means that it is out of date.
+    status
+        ``"repaired"`` or ``"refused"``.
+    message
+        Why it was refused.
+    repair
+        Everything of the :class:`~napari_flowinpaint.core.types.SectionRepair` that is no image,
+        plain JSON; None where refused.
+    """
+
+    z: int
+    key: str
+    status: str
+    message: str = ""
+    repair: dict[str, Any] | None = None
+
+
+class Stage:
+    """A staging folder.
+
+    Parameters
+    ----------
+    path
+        The folder; need not exist yet.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.scratch = self.path / "scratch"
+
+    # ---- the folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether a batch was begun here."""
+        return (self.path / "plan.json").is_file()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Create the folder where it is missing, and keep other batches out of it.
+
+        Raises
+        ------
+        StoreError
+            If another batch is using it, or it may not be written to.
+        """
+        with self.explained():
+            durable.make_folder(self.scratch)
+            if not (self.path / "README.txt").exists():
+                self.put("README.txt", _README.encode())
+        with durable.locked(self.scratch, self.path, timeout=1.0), self.explained():
+            for left in self.scratch.iterdir():
+                if left.name != "lock":
+                    durable.remove(left)
+            yield
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn an error of the disk into one line with advice."""
+        try:
+            yield
+        except OSError as error:
+            told = error.strerror or error
+            if error.errno in _FULL:
+                told = "there is no space left"
+            raise StoreError(
+                f"{self.path} cannot be written to ({told}); make room or permit it, or choose "
+                "another folder for the staging."
+            ) from error
+
+    def put(self, name: str, content: bytes) -> None:
+        """Put a file into the folder, as a whole or not at all; nothing where it is there."""
+        path = self.path / name
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            return
+        durable.put_file(path, content, self.scratch)
+
+    def put_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Put a JSON file into the folder."""
+        self.put(name, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+    def get_json(self, name: str) -> dict[str, Any]:
+        """Return the content of a JSON file; empty where there is none.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{self.path / name} cannot be read ({error}); delete it, or the whole folder."
+            ) from error
+        return content
+
+    # ---- masks
+
+    def masks(self, folder: str = "masks") -> tuple[int, ...]:
+        """Return the sections of which a mask is stored."""
+        return _sections_in(self.path / folder)
+
+    def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = "masks") -> None:
+        """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there."""
+        packed = np.packbits(mask)
+        self.put(_name(folder, z), _pack(_box_to_json(box), {"mask": packed}))
+
+    def get_mask(self, z: int, folder: str = "masks") -> tuple[Box, BoolImage] | None:
+        """Return a box and the damage in it, bool; None where the section has none."""
+        found = self._unpack(_name(folder, z))
+        if found is None:
+            return None
+        box = Box(*found[0]["box"])
+        bits = np.unpackbits(found[1]["mask"], count=box.shape[0] * box.shape[1])
+        return box, bits.reshape(box.shape).astype(bool)
+
+    # ---- sections
+
+    @property
+    def sections(self) -> tuple[int, ...]:
+        """Sections of which the outcome is stored."""
+        return _sections_in(self.path / "sections")
+
+    def put_refusal(self, z: int, key: str, reason: str) -> None:
+        """Store that a section was refused."""
+        record = Record(z, key, REFUSED, reason)
+        self.put(_name("sections", z), _pack(_record_to_json(record), {}))
+
+    def put_repair(self, key: str, repair: SectionRepair) -> None:
+        """Store a repair."""
+        record = Record(repair.z, key, REPAIRED, "", _repair_to_json(repair))
+        images = {
+            f"{name}-{number}": getattr(patch, name)
+            for number, patch in enumerate(repair.patches)
+            for name in _IMAGES
+        }
+        self.put(_name("sections", repair.z), _pack(_record_to_json(record), images))
+
+    def get_record(self, z: int) -> Record | None:
+        """Return what became of a section; None where that is not known, or damaged."""
+        try:
+            found = self._unpack(_name("sections", z), images=False)
+        except StoreError:
+            return None
+        return None if found is None else _record_of(found[0])
+
+    def get_repair(self, z: int) -> SectionRepair:
+        """Return the repair of a section; its times are those of the log.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it cannot be read.
+        """
+        found = self._unpack(_name("sections", z))
+        record = None if found is None else _record_of(found[0])
+        if found is None or record is None or record.repair is None:
+            raise StoreError(f"{self.path} holds no repair of section {z}; repair it.")
+        return _repair_of(z, record.repair, found[1], self._last_log(z, record.key))
+
+    def discard(self, z: int, folder: str = "sections") -> None:
+        """Remove what is stored of a section, if anything is."""
+        durable.remove(self.path / _name(folder, z))
+
+    def _unpack(
+        self, name: str, images: bool = True
+    ) -> tuple[dict[str, Any], dict[str, AnyImage]] | None:
+        path = self.path / name
+        try:
+            return _unpack(path, images)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(
+                f"{path} cannot be read ({error}); delete it and run the batch again."
+            ) from error
+
+    # ---- log
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the log."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": now, **entry}) + "\n")
+
+    def read_log(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the log; one that a kill cut short is left out."""
+        path = self.path / "log.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                yield entry
+
+    def _last_log(self, z: int, key: str) -> dict[str, Any]:
+        """Return the last line about the repair of a section; a kill may have cut it off."""
+        made = datetime.fromtimestamp((self.path / _name("sections", z)).stat().st_mtime, UTC)
+        last: dict[str, Any] = {"time": made.isoformat(timespec="seconds")}
+        for entry in self.read_log():
+            if entry.get("section") == z and entry.get("key") == key:
+                last = entry
+        return last
+
+
+def _name(folder: str, z: int) -> str:
+    return f"{folder}/z{z:06d}.npz"
+
+
+def _sections_in(folder: Path) -> tuple[int, ...]:
+    """Return the numbers of the files ``z000017.npz`` in a folder."""
+    names = (path.stem[1:] for path in folder.glob("z*.npz")) if folder.is_dir() else ()
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
+def _pack(record: Mapping[str, Any], images: Mapping[str, AnyImage]) -> bytes:
+    """Return an archive that ``numpy.load`` opens and whose bytes follow from its content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        told = json.dumps(record, indent=1, sort_keys=True)
+        archive.writestr(_member(_RECORD), told)
+        for name in sorted(images):
+            with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(images[name]))
+    return buffer.getvalue()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _NO_DATE)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _unpack(path: Path, images: bool) -> tuple[dict[str, Any], dict[str, AnyImage]]:
+    """Return the record and the arrays of an archive."""
+    found: dict[str, AnyImage] = {}
+    with zipfile.ZipFile(path) as archive:
+        record: dict[str, Any] = json.loads(archive.read(_RECORD))
+        for name in archive.namelist() if images else ():
+            if name.endswith(".npy"):
+                with archive.open(name) as file:
+                    found[name.removesuffix(".npy")] = np.lib.format.read_array(file)
+    if record.get("format") != FORMAT:
+        raise ValueError("it was written by another version")
+    return record, found
+
+
+def _box_to_json(box: Box) -> dict[str, Any]:
+    return {"format": FORMAT, "box": [box.y0, box.x0, box.y1, box.x1]}
+
+
+def _record_to_json(record: Record) -> dict[str, Any]:
+    return {"format": FORMAT, **asdict(record)}
+
+
+def _record_of(content: Mapping[str, Any]) -> Record:
+    return Record(**{name: content[name] for name in Record.__slots__})
+
+
+def _repair_to_json(repair: SectionRepair) -> dict[str, Any]:
+    """Return all of a repair but images and times."""
+    provenance = repair.provenance.to_dict()
+    del provenance["time"]
+    return {
+        "shape": list(repair.shape),
+        "dtype": repair.dtype.name,
+        "provenance": provenance,
+        "patches": [
+            {
+                **_box_to_json(patch.box),
+                "neighbours": list(patch.neighbours),
+                "alpha": patch.alpha,
+                "method": patch.method,
+                "scores": patch.scores,
+                "source_digest": patch.source_digest,
+            }
+            for patch in repair.patches
+        ],
+    }
+
+
+def _repair_of(
+    z: int, told: Mapping[str, Any], images: Mapping[str, AnyImage], log: Mapping[str, Any]
+) -> SectionRepair:
+    """Return the repair of which :func:`_repair_to_json` made ``told``."""
+    seconds = log.get("windows", [])
+    patches = []
+    for number, patch in enumerate(told["patches"]):
+        patches.append(
+            Patch(
+                box=Box(*patch["box"]),
+                **{name: images[f"{name}-{number}"] for name in _IMAGES},
+                neighbours=(patch["neighbours"][0], patch["neighbours"][1]),
+                alpha=patch["alpha"],
+                method=patch["method"],
+                seconds=seconds[number] if number < len(seconds) else 0.0,
+                scores=patch["scores"],
+                source_digest=patch["source_digest"],
+            )
+        )
+    provenance = dict(told["provenance"])
+    for name in ("neighbours", "alpha"):
+        provenance[name] = tuple(provenance[name])
+    height, width = told["shape"]
+    return SectionRepair(
+        z=z,
+        shape=(height, width),
+        dtype=np.dtype(told["dtype"]),
+        patches=tuple(patches),
+        provenance=Provenance(time=log["time"], **provenance),
+    )
+
+
+def without_time(provenance: Provenance) -> Provenance:
+    """Return a record that can be compared with that of the same repair made at another time."""
+    return replace(provenance, time="")

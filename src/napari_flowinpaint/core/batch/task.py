@@ -1,0 +1,309 @@
+"""One task of a batch: repair one section and put it into the staging folder.
+
+It takes nothing that cannot be sent to another process or machine: the stack opens itself again
+where it arrives, the masks are in the staging folder. It finds out by itself whether the section
+is there already, made from the very same pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import __version__
+from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
+from ..methods import Method
+from ..neighbours import no_masks
+from ..synthetic import marks_of
+from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
+from .plan import SectionPlan
+from .stage import FAILED, REFUSED, REPAIRED, Stage
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+CANCELLED = "cancelled"
+_WITHOUT_NETWORKS = {"flow"}
+#: Seconds between two looks whether a batch is still wanted.
+_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """All that is needed to repair one section anywhere.
+
+    Parameters
+    ----------
+    stack
+        The stack; opened again by its path where it arrives.
+    staging
+        The staging folder.
+    section
+        What was planned.
+    method, device, options, thickness
+        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+    token
+        A file that is there as long as the result is wanted.
+    """
+
+    stack: Stack
+    staging: Path
+    section: SectionPlan
+    method: str | Method
+    device: str
+    options: RepairOptions
+    thickness: tuple[float, ...] | None
+    token: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SectionOutcome:
+    """What became of one section in a batch.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    status
+        ``"repaired"``, ``"refused"``, ``"failed"`` or ``"cancelled"``.
+    message
+        Why it was not repaired.
+    key
+        Digest of all it was made from.
+    computed
+        False where it was staged already and is still up to date.
+    seconds
+        Time it took.
+    windows
+        Seconds of each window.
+    worker
+        Machine and process.
+    fatal
+        Whether the staging folder could not be written to, so that going on is no use.
+    """
+
+    z: int
+    status: str
+    message: str = ""
+    key: str = ""
+    computed: bool = False
+    seconds: float = 0.0
+    windows: tuple[float, ...] = ()
+    worker: str = ""
+    fatal: bool = False
+
+
+def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
+    """Repair one section unless that was done; never raises, so that the others go on."""
+    started = time.perf_counter()
+    z = task.section.z
+
+    def outcome(status: str, message: object = "", **more: object) -> SectionOutcome:
+        seconds = time.perf_counter() - started
+        where = f"{socket.gethostname()}:{os.getpid()}"
+        return SectionOutcome(z, status, str(message), seconds=seconds, worker=where, **more)  # type: ignore[arg-type]
+
+    try:
+        one_thread(task.section.methods)
+        return _repair(task, _watched(task.token, progress), outcome)
+    except Cancelled:
+        return outcome(CANCELLED)
+    except _StagingFailed as error:
+        return outcome(FAILED, error, fatal=True)
+    except FlowInpaintError as error:
+        return outcome(FAILED, error)
+    except MemoryError:
+        return outcome(FAILED, f"section {z} needs more memory than there is; use fewer workers")
+    except Exception as error:  # a bug or a library: the other sections must not suffer from it
+        first = (str(error).strip().splitlines() or [""])[0]
+        return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first}")
+
+
+class _StagingFailed(StoreError):
+    """The staging folder cannot be written to: no other section will fare better."""
+
+
+def _repair(
+    task: Task, progress: Progress, outcome: Callable[..., SectionOutcome]
+) -> SectionOutcome:
+    """Repair the section of a task and stage it."""
+    from ..repair import repair_section
+
+    stage, z = Stage(task.staging), task.section.z
+    masks = StagedMasks(task.staging, task.stack.shape)
+    progress(0.0, f"section {z}: looking whether it is done")
+    key = input_key(task, masks)
+    record = stage.get_record(z)
+    if record is not None and record.key == key:
+        return outcome(record.status, record.message, key=key)
+    try:
+        repair = repair_section(
+            task.stack,
+            z,
+            masks.section(z),
+            masks=masks,
+            thickness=task.thickness,
+            method=task.method,
+            device=task.device,
+            options=task.options,
+            progress=progress,
+        )
+    except RepairRefused as error:
+        progress(1.0, f"section {z}: refused")
+        reason = str(error)
+        _put(lambda: stage.put_refusal(z, key, reason), stage)
+        return outcome(REFUSED, reason, key=key, computed=True)
+    progress(1.0, f"section {z}: staging")
+    _put(lambda: stage.put_repair(key, repair), stage)
+    seconds = tuple(round(patch.seconds, 3) for patch in repair.patches)
+    return outcome(REPAIRED, key=key, computed=True, windows=seconds)
+
+
+def _put(write: Callable[[], None], stage: Stage) -> None:
+    """Write into the staging folder; what goes wrong there concerns every section."""
+    try:
+        with stage.explained():
+            write()
+    except StoreError as error:
+        raise _StagingFailed(str(error)) from error
+
+
+def _watched(token: Path, progress: Progress) -> Progress:
+    """Return a progress that ends the task when the batch it belongs to was given up."""
+    looked = 0.0
+
+    def watched(fraction: float, message: str) -> None:
+        nonlocal looked
+        now = time.monotonic()
+        if fraction >= 1.0 or now - looked > _INTERVAL:
+            looked = now
+            if not token.exists():
+                raise Cancelled("the batch was cancelled")
+        progress(fraction, message)
+
+    return watched
+
+
+def one_thread(methods: Iterable[str]) -> None:
+    """Let this worker compute on one thread, whatever the library.
+
+    The workers share the processor; and a fixed number of threads gives the same bits everywhere.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    if needs_torch(methods):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def needs_torch(methods: Iterable[str]) -> bool:
+    """Return whether any of these methods has networks."""
+    return not set(methods) <= _WITHOUT_NETWORKS
+
+
+class StagedMasks:
+    """The masks in a staging folder, as :func:`~.repair.repair_section` wants them.
+
+    Parameters
+    ----------
+    staging
+        The staging folder.
+    shape
+        (Z, Y, X) of the stack.
+    """
+
+    def __init__(self, staging: Path, shape: tuple[int, int, int]) -> None:
+        self._stage = Stage(staging)
+        self._shape = shape
+        self._sections = frozenset(self._stage.masks())
+        self._read = lru_cache(maxsize=16)(self._stage.get_mask)
+
+    def __call__(self, z: int, box: Box) -> BoolImage:
+        """Return the damage of a section in a box, (H, W) bool."""
+        mask = np.zeros(box.shape, dtype=bool)
+        found = self._read(z) if z in self._sections else None
+        if found is not None:
+            here = found[0].intersection(box)
+            mask[here.within(box)] = found[1][here.within(found[0])]
+        return mask
+
+    def section(self, z: int) -> BoolImage:
+        """Return the damage of a whole section, (Y, X) bool."""
+        return self(z, Box.whole(self._shape[1:]))
+
+
+def input_key(task: Task, masks: StagedMasks) -> str:
+    """Return a digest of all that a repair is made from.
+
+    That is the request, the version of this package and its weights, and of every window the
+    mask, the section's intact pixels and the neighbours'. Damaged pixels are left out: they do
+    not enter a repair, and change when it is written.
+    """
+    stack, section = task.stack, task.section
+    marks = marks_of(stack) or no_masks
+    digest = hashlib.sha256()
+    digest.update(json.dumps(_request(task), sort_keys=True).encode())
+    for window in section.windows:
+        digest.update(masks(section.z, window.box).tobytes())
+        for z in (section.z, *window.neighbours):
+            if z is None:
+                digest.update(b"none")
+                continue
+            pixels = stack.read(z, window.box)
+            hidden = masks(z, window.box) | marks(z, window.box)
+            digest.update(_visible(pixels, hidden).tobytes())
+    return digest.hexdigest()
+
+
+def _visible(pixels: AnyImage, hidden: BoolImage) -> AnyImage:
+    pixels = pixels.copy()
+    pixels[hidden] = 0
+    return pixels
+
+
+def _request(task: Task) -> dict[str, object]:
+    """Return all of a task that is not pixels, as plain JSON."""
+    stack = task.stack
+    method = task.method if isinstance(task.method, str) else task.method.name
+    return {
+        "version": __version__,
+        "shape": stack.shape,
+        "dtype": stack.dtype.name,
+        "voxel_size": stack.voxel_size,
+        "z": task.section.z,
+        "windows": [asdict(window) for window in task.section.windows],
+        "method": method,
+        "options": {**asdict(task.options), "weights": None},
+        "thickness": task.thickness,
+        "weights": weights_digests(task.options.weights),
+    }
+
+
+def weights_digests(chosen: str | None) -> list[str]:
+    """Return the SHA-256 of all weights that a method may take: the package's and the chosen."""
+    from ..networks.weights import weights_directory
+
+    folder = weights_directory()
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if chosen is not None:
+        files.append(Path(chosen))
+    return [_digest(file, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+@lru_cache(maxsize=32)
+def _digest(file: Path, changed: int) -> str:
+    """Return the SHA-256 of a file, computed once for every version of it."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,286 @@
+"""Who repairs the sections: threads here, or the workers of a dask.distributed cluster.
+
+Both take tasks and put what happens into a queue: ``(z, fraction, message)`` while a section is
+being repaired, its :class:`~.task.SectionOutcome` when it is done, an exception when the workers
+themselves broke down.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from queue import Queue
+from typing import Any, Protocol
+
+from ..errors import Cancelled, InputError
+from .stage import FAILED
+from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
+
+Events = Queue[tuple[int, float, str] | SectionOutcome | BaseException]
+#: Seconds that workers get to notice that a batch was cancelled.
+_GRACE = 3.0
+#: Seconds until a scheduler has to answer.
+_TIMEOUT = 10
+#: Sections sent to a cluster ahead of time, per thread of its workers.
+_AHEAD = 2
+
+
+class Control:
+    """Pauses and cancels a batch, from any thread."""
+
+    def __init__(self) -> None:
+        self._go = threading.Event()
+        self._go.set()
+        self._cancelled = threading.Event()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the batch waits."""
+        return not self._go.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the batch is to end."""
+        return self._cancelled.is_set()
+
+    def pause(self) -> None:
+        """Start no section; those in this process wait at their next step, others finish."""
+        self._go.clear()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._go.set()
+
+    def cancel(self) -> None:
+        """End the batch; what is staged stays staged."""
+        self._cancelled.set()
+        self._go.set()
+
+    def check(self) -> None:
+        """Wait while paused.
+
+        Raises
+        ------
+        Cancelled
+            If the batch is to end.
+        """
+        self._go.wait()
+        if self.cancelled:
+            raise Cancelled("the batch was cancelled")
+
+
+class Workers(Protocol):
+    """What repairs sections."""
+
+    count: int
+
+    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+        """Begin."""
+        ...
+
+    def advance(self) -> None:
+        """Do what is to be done now and then, in the caller's thread."""
+        ...
+
+    def stop(self) -> None:
+        """End; wait a moment for what is still running."""
+        ...
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def devices_for(methods: Sequence[str], device: str) -> list[str]:
+    """Return the devices to spread sections over: every CUDA device where any is wanted."""
+    if not needs_torch(methods):
+        return ["cpu"]
+    if device in ("auto", "cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [device]
+
+
+class Threads:
+    """Threads of this process, run by dask: one per core, or one per GPU.
+
+    Parameters
+    ----------
+    workers
+        How many; None for as many as there are cores, or GPUs where the method uses them.
+    methods, device
+        What is going to run, and on which device.
+    """
+
+    def __init__(self, workers: int | None, methods: Sequence[str], device: str) -> None:
+        if workers is not None and workers < 1:
+            raise InputError(f"{workers} workers cannot repair anything; use at least 1")
+        devices = devices_for(methods, device)
+        on_gpu = devices[0].startswith("cuda")
+        self.count = workers or (len(devices) if on_gpu else cores())
+        self._free: Queue[str] = Queue()
+        for number in range(self.count):
+            self._free.put(devices[number % len(devices)])
+        self._thread: threading.Thread | None = None
+        self._restore: Callable[[], None] = lambda: None
+
+    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+        """Begin."""
+        self._restore = _remember_threads()
+        self._thread = threading.Thread(
+            target=self._run, args=(tasks, events, control), name="flowinpaint batch", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+        """Compute all tasks; dask waits for them in this thread."""
+        from multiprocessing.pool import ThreadPool
+
+        import dask
+
+        # dask begins in an order of its own; the sections are to come in theirs, since they are
+        # written in it.
+        waiting: Queue[Task] = Queue()
+        for task in tasks:
+            waiting.put(task)
+        work = dask.delayed(
+            lambda number: self._work(waiting.get(), events, control), pure=False, traverse=False
+        )
+        jobs = [work(number) for number in range(len(tasks))]
+        # These threads are daemons: one that is deep in a computation does not hold up the end of
+        # a program that was interrupted.
+        pool = ThreadPool(self.count)
+        try:
+            dask.compute(*jobs, scheduler="threads", pool=pool, optimize_graph=False)
+        except BaseException as error:  # dask itself: tasks do not raise
+            events.put(error)
+        finally:
+            pool.close()
+
+    def _work(self, task: Task, events: Events, control: Control) -> None:
+        """Run one task on the next free device."""
+        z = task.section.z
+        if control.cancelled:
+            events.put(SectionOutcome(z, CANCELLED))
+            return
+        device = self._free.get()
+
+        def progress(fraction: float, message: str) -> None:
+            control.check()
+            events.put((z, fraction, message))
+
+        try:
+            events.put(run_task(replace(task, device=device), progress))
+        finally:
+            self._free.put(device)
+
+    def advance(self) -> None:
+        """Nothing needs to be done."""
+
+    def stop(self) -> None:
+        """Wait a moment for threads that were cancelled."""
+        if self._thread is not None:
+            self._thread.join(_GRACE)
+        self._restore()
+
+
+def _remember_threads() -> Callable[[], None]:
+    """Return what gives OpenCV and torch the threads back that they have now."""
+    import sys
+
+    import cv2
+
+    before = cv2.getNumThreads()
+    torch: Any = sys.modules.get("torch")
+    of_torch = torch.get_num_threads() if torch is not None else 0
+
+    def restore() -> None:
+        cv2.setNumThreads(before)
+        if of_torch:
+            torch.set_num_threads(of_torch)
+
+    return restore
+
+
+class Cluster:
+    """The workers of a running dask.distributed scheduler; they come and go as they like.
+
+    A section whose worker dies is given to another one by the scheduler. Stack, mask and staging
+    folder must have the same paths everywhere.
+
+    Parameters
+    ----------
+    scheduler
+        Address, such as ``tcp://host:8786``, or a ``distributed.Client``.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._own = isinstance(scheduler, str)
+        self._client = _connect(scheduler) if self._own else scheduler
+        self.count = max(self._threads(), 1)
+        self._waiting: list[Task] = []
+        self._running: dict[str, Any] = {}
+
+    def _threads(self) -> int:
+        return sum(self._client.nthreads().values())
+
+    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+        """Begin."""
+        self._waiting = list(tasks)
+        self._events, self._control = events, control
+        self.advance()
+
+    def advance(self) -> None:
+        """Send sections, not all at once: what was not sent can be paused and cancelled."""
+        if not self._waiting or self._control.paused or self._control.cancelled:
+            return
+        self.count = max(self._threads(), 1)
+        while self._waiting and len(self._running) < _AHEAD * self.count:
+            task = self._waiting.pop(0)
+            key = f"flowinpaint-{task.token.name}-{task.section.z}"
+            future = self._client.submit(run_task, task, key=key, pure=False)
+            self._running[key] = future
+            future.add_done_callback(lambda f, z=task.section.z: self._done(f, z))
+
+    def _done(self, future: Any, z: int) -> None:
+        """Report a future that ended, well or not; called in a thread of the client."""
+        try:
+            outcome = future.result()
+        except BaseException as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            outcome = SectionOutcome(z, FAILED, f"section {z} was lost by the cluster: {first}")
+        self._running.pop(future.key, None)
+        self._events.put(outcome)
+
+    def stop(self) -> None:
+        """Take back what is not done, and let the cluster go."""
+        with suppress(Exception):
+            self._client.cancel(list(self._running.values()), force=True)
+        if self._own:
+            self._client.close(timeout=_GRACE)
+
+
+def _connect(address: str) -> Any:
+    """Return a client of the scheduler at an address."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "a cluster needs the package distributed; install it with "
+            "pip install 'napari-flowinpaint[cluster]'"
+        ) from None
+    try:
+        return Client(address, timeout=_TIMEOUT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"no dask scheduler answers at {address} ({first}); start one, or check the address"
+        ) from error
