@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 
 from .errors import InputError
 
 _KNOWN = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+_lock = Lock()
+#: What torch was set to before the first :func:`single_threaded` that still runs; how many run.
+_before: list[int] = []
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let torch compute on one thread in calls from this thread and from those it starts.
+
+    For work that is shared among threads anyway: torch's own threads wait for each other by
+    spinning, which on a busy machine makes a small network ten times slower. Other threads keep
+    their setting, and this one gets its own back.
+    """
+    import torch
+
+    with _lock:
+        _before.append(_before[0] if _before else torch.get_num_threads())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            torch.set_num_threads(_before.pop())
 
 
 def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:

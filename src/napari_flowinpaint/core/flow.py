@@ -106,10 +106,13 @@ def _grid(shape: tuple[int, ...]) -> tuple[FloatImage, FloatImage]:
 
 
 def warp(source: FloatImage, flow: Flow) -> FloatImage:
-    """Return ``source(x + flow(x))``: ``W(i, f)`` of FlowInpaint, bilinear, edges replicated."""
+    """Return ``source(x + flow(x))``: ``W(i, f)`` of FlowInpaint, bilinear, edges replicated.
+
+    The source may be larger than the flow, whose grid begins at the source's first pixel.
+    """
     import cv2
 
-    rows, columns = _grid(source.shape)
+    rows, columns = _grid(flow.shape[1:])
     warped = cv2.remap(
         source, columns + flow[1], rows + flow[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

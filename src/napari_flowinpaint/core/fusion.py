@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .filters import blur, wide_blur
 from .parallel import together
-from .types import BoolImage, FloatImage
+from .types import BoolImage, Box, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)
@@ -29,6 +29,9 @@ _SMOOTH = 2.0
 _STRUCTURE = 2
 #: Widths of the averages that carry the ring's residual into the hole.
 _RING = (1.5, 3.0, 6.0, 12.0, 24.0)
+#: Side of the part of a window that is rehearsed in, in depths of the damage and in pixels.
+_PART = 8
+_LEAST_PART, _MOST_PART = 384, 1536
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSAL_SHARE = 0.3
 #: More pixels than this teach the weights nothing new.
@@ -41,6 +44,43 @@ _RIDGE = 1.0
 _LEADER_RIDGE = 0.01
 
 Matrix = npt.NDArray[np.float64]
+
+
+def rehearsal_part(mask: BoolImage, intact: BoolImage) -> Box:
+    """Return the part of a window that is rehearsed in.
+
+    The whole window, unless it is much larger than the damage is deep: weights of a few
+    hypotheses are learned as well from a part of it, which costs less. At least half of the part
+    is intact, if that can be; among such parts it is the one nearest to the damage.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, the real damage.
+    intact
+        (H, W) bool, the pixels that may be cut.
+    """
+    side = int(np.clip(_PART * _depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
+    height, width = (min(side, n) for n in mask.shape)
+    starts = [
+        [*range(0, n - h, 32), n - h] for n, h in zip(mask.shape, (height, width), strict=True)
+    ]
+    sums = np.pad(np.cumsum(np.cumsum(intact, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
+    y, x = np.meshgrid(*starts, indexing="ij")
+    shown = sums[y + height, x + width] - sums[y, x + width] - sums[y + height, x] + sums[y, x]
+    enough = np.minimum(shown / (height * width), 0.5)
+    middle = [float(np.mean(np.nonzero(mask.any(axis=1 - axis))[0])) for axis in (0, 1)]
+    away = np.hypot(y + height / 2 - middle[0], x + width / 2 - middle[1])
+    best = int(np.argmax(enough - 1e-6 * away))
+    y0, x0 = int(y.flat[best]), int(x.flat[best])
+    return Box(y0, x0, y0 + height, x0 + width)
+
+
+def _depth(mask: BoolImage) -> float:
+    """Return how deep, in pixels, the damage is."""
+    import cv2
+
+    return float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max())
 
 
 def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
@@ -60,12 +100,9 @@ def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
     holes
         (H, W) bool, inside ``intact``; empty where too little is intact.
     """
-    import cv2
-
     if intact.sum() < 2 * FEWEST_SAMPLES:
         return np.zeros_like(mask)
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max()
-    sigma = float(np.clip(0.8 * depth, 4, max(min(mask.shape) / 10, 4)))
+    sigma = float(np.clip(0.8 * _depth(mask), 4, max(min(mask.shape) / 10, 4)))
     noise = np.random.default_rng(seed).standard_normal(mask.shape).astype(np.float32)
     noise = wide_blur(noise, sigma)
     return intact & (noise > np.quantile(noise[intact], 1 - _REHEARSAL_SHARE))
@@ -216,15 +253,13 @@ def ring_features(residual: FloatImage, known: BoolImage) -> list[FloatImage]:
 
     Each is a Gaussian average over known pixels that fades to zero out of their reach.
     """
-    weight = known.astype(np.float32)
-    weighted = np.where(known, residual, 0).astype(np.float32)
+    return together([partial(_carry, residual, known, sigma) for sigma in _RING])
 
-    def carry(sigma: float) -> FloatImage:
-        density = wide_blur(weight, sigma)
-        fade = np.minimum(2 * density, 1)
-        return wide_blur(weighted, sigma) / (density + np.float32(0.05)) * fade
 
-    return together([partial(carry, sigma) for sigma in _RING])
+def _carry(residual: FloatImage, known: BoolImage, sigma: float) -> FloatImage:
+    density = wide_blur(known.astype(np.float32), sigma)
+    carried = wide_blur(np.where(known, residual, 0).astype(np.float32), sigma)
+    return carried / (density + np.float32(0.05)) * np.minimum(2 * density, 1)
 
 
 def learn_ring(residual: FloatImage, known: BoolImage, where: BoolImage) -> npt.NDArray[np.float64]:
@@ -239,8 +274,8 @@ def apply_ring(
 ) -> FloatImage:
     """Return the correction to add inside the hole, (H, W) float32."""
     total = np.zeros_like(residual)
-    for weight, feature in zip(weights, ring_features(residual, known), strict=True):
-        total += np.float32(weight) * feature
+    for weight, sigma in zip(weights, _RING, strict=True):
+        total += np.float32(weight) * _carry(residual, known, sigma)
     return total
 
 

@@ -7,7 +7,7 @@ dtype, each neighbour brought to the section's brightness and contrast (:class:`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,7 @@ from .flow import (
     warp_affine,
 )
 from .parallel import together
-from .types import BoolImage, FloatImage, Neighbour, Window
+from .types import BoolImage, Box, FloatImage, Neighbour, Window
 
 _LOW, _HIGH = 16.0, 239.0
 #: Registering a neighbour to a section with a hole is repeated, each time with the hole filled
@@ -101,7 +101,9 @@ class Guide:
     affine
         Coarse alignment with the section.
     aligned
-        The image sampled through it.
+        The image sampled through it, in the part of the window that is looked at.
+    shown
+        The same of ``valid``.
     """
 
     image: FloatImage
@@ -109,6 +111,7 @@ class Guide:
     share: float
     affine: Affine
     aligned: FloatImage
+    shown: BoolImage
 
     def sample(self, flow: Flow) -> FloatImage:
         """Sample the original image through a flow into the aligned one (interpolates once)."""
@@ -117,14 +120,26 @@ class Guide:
     def damaged(self, flow: Flow) -> BoolImage:
         """Return where the sampled pixels are damaged ones of the neighbour."""
         if self.valid.all():
-            return np.zeros_like(self.valid)
+            return np.zeros(flow.shape[1:], dtype=bool)
         shown = warp(self.valid.astype(np.float32), apply_affine(self.affine, flow))
         return shown < 0.99
 
     def align_to(self, section: FloatImage, known: BoolImage) -> Guide:
         """Return the guide coarsely aligned to the known pixels of a section."""
         affine = align(section, self.image, known)
-        return Guide(self.image, self.valid, self.share, affine, warp_affine(self.image, affine))
+        shown = self.valid
+        if not shown.all():
+            shown = warp_affine(shown.astype(np.float32), affine) > 0.99
+        return replace(self, affine=affine, aligned=warp_affine(self.image, affine), shown=shown)
+
+    def crop(self, part: Box) -> Guide:
+        """Return the guide of a part of the window; it samples the same, whole image."""
+        affine = self.affine.copy()
+        affine[:, 2] += affine[:, :2] @ np.array([part.x0, part.y0], dtype=np.float32)
+        aligned, shown = (
+            np.ascontiguousarray(layer[part.slices]) for layer in (self.aligned, self.shown)
+        )
+        return replace(self, affine=affine, aligned=aligned, shown=shown)
 
 
 def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
@@ -134,7 +149,8 @@ def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
     for neighbour, share in zip((window.previous, window.following), shares, strict=True):
         if neighbour is not None:
             image = greys.match(neighbour)
-            guides.append(Guide(image, neighbour.valid, share, IDENTITY.copy(), image))
+            valid = neighbour.valid
+            guides.append(Guide(image, valid, share, IDENTITY.copy(), image, valid))
     return guides
 
 
@@ -146,7 +162,7 @@ def flows_between(guides: list[Guide]) -> list[Flow]:
     taken to be the same along its short path). One guide alone gets no flow.
     """
     if len(guides) == 1:
-        return [np.zeros((2, *guides[0].image.shape), dtype=np.float32)]
+        return [np.zeros((2, *guides[0].aligned.shape), dtype=np.float32)]
     first, second = (guide.aligned for guide in guides)
     ways = [partial(estimate_flow, second, first), partial(estimate_flow, first, second)]
     return [guide.share * flow for guide, flow in zip(guides, together(ways), strict=True)]
@@ -206,8 +222,9 @@ class Hypothesis:
     follows: bool = False
 
 
-#: Makes hypotheses from a section, the pixels it may look at, and a callback for its progress.
-Source = Callable[[FloatImage, BoolImage, Callable[[float], None]], list[Hypothesis]]
+#: Makes hypotheses about a part of a window from the section there, the pixels it may look at, and
+#: a callback for its progress.
+Source = Callable[[FloatImage, BoolImage, Box, Callable[[float], None]], list[Hypothesis]]
 
 
 def flow_source(guides: list[Guide]) -> Source:
@@ -215,9 +232,11 @@ def flow_source(guides: list[Guide]) -> Source:
     between = flows_between(guides)
 
     def source(
-        section: FloatImage, known: BoolImage, report: Callable[[float], None]
+        section: FloatImage, known: BoolImage, part: Box, report: Callable[[float], None]
     ) -> list[Hypothesis]:
-        return hypothesise(section, known, guides, between, report)
+        here = [guide.crop(part) for guide in guides]
+        flows = [np.ascontiguousarray(flow[:, *part.slices]) for flow in between]
+        return hypothesise(section, known, here, flows, report)
 
     return source
 
@@ -247,7 +266,7 @@ def hypothesise(
     flows: list[tuple[Guide, Flow]] = []
     own = []
     for number, guide in enumerate(guides):
-        flow = register(section, known & guide.valid, guide.aligned)
+        flow = register(section, known & guide.shown, guide.aligned)
         own.append(flow)
         flows.append((guide, flow))
         report((number + 1) / 6)

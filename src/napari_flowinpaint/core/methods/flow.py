@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RepairRefused
-from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes
+from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
 from ..grain import add_grain
 from ..parallel import Report, reporting, together
 from ..references import (
@@ -153,6 +153,11 @@ def _finish(
     )
 
 
+def runs_at_once(window: Window) -> bool:
+    """Return whether a window is rehearsed and filled at once, in two threads."""
+    return window.mask.size <= _MOST_AT_ONCE
+
+
 def _rehearse_and_fill(
     source: Source,
     window: Window,
@@ -164,19 +169,21 @@ def _rehearse_and_fill(
 
     Both at once where the window is small: they do not depend on each other.
     """
-    known = window.intact
-    small = window.mask.size <= _MOST_AT_ONCE
-    holes = rehearsal_holes(window.mask, known, options.seed)
-    rehearse = holes.sum() >= FEWEST_SAMPLES
+    small = runs_at_once(window)
+    part = rehearsal_part(window.mask, window.intact)
+    mask, known, there = (
+        np.ascontiguousarray(layer[part.slices]) for layer in (window.mask, window.intact, section)
+    )
+    holes = rehearsal_holes(mask, known, options.seed)
 
     def learn(note: Report) -> Lesson:
-        if not rehearse:
-            return Lesson.untaught(section, known)
-        rehearsed = source(section, known & ~holes, note)
-        return Lesson.learn(rehearsed, section, known, holes)
+        if holes.sum() < FEWEST_SAMPLES:
+            return Lesson.untaught(section, window.intact)
+        rehearsed = source(there, known & ~holes, part, note)
+        return Lesson.learn(rehearsed, there, known, holes)
 
     def fill(note: Report) -> list[Hypothesis]:
-        return source(section, known, note)
+        return source(section, window.intact, Box(0, 0, *section.shape), note)
 
     def told(share: float) -> None:
         report(0.2 + 0.6 * share, "registering" if small or share > 0.5 else "rehearsing")

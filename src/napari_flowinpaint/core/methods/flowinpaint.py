@@ -13,13 +13,14 @@ and ``flow`` repairs the window.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..flow import Flow, compose, estimate_flow, warp_affine
+from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT, load_released, released
 from ..references import (
@@ -32,7 +33,7 @@ from ..references import (
     register,
 )
 from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FlowMethod, repair_by
+from .flow import FlowMethod, repair_by, runs_at_once
 
 if TYPE_CHECKING:
     from ..networks.joint import JointNet
@@ -66,7 +67,7 @@ class FlowInpaintMethod:
         InputError
             Where the weights are missing or not what their card describes.
         """
-        from ..device import resolve_device
+        from ..device import resolve_device, single_threaded
 
         path = released()
         if path is None:
@@ -78,7 +79,9 @@ class FlowInpaintMethod:
         net, self.weights_sha256 = load_released(path, device)
 
         source_of = partial(_source_of, net, device, window.alpha)
-        return repair_by(source_of, window, options, progress, otherwise=flow_source)
+        threads = single_threaded() if runs_at_once(window) else nullcontext()
+        with threads:
+            return repair_by(source_of, window, options, progress, otherwise=flow_source)
 
 
 def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) -> Source:
@@ -88,33 +91,32 @@ def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) ->
     known pixels, as two samples; and each neighbour registered to the section with its hole
     filled by the network's image, starting from the network's flow.
     """
-    aligned = (guides[0].aligned, guides[1].aligned)
-    shown = (_shown(guides[0]), _shown(guides[1]))
     between = flows_between(guides)
     middle = interpolate(guides, between)
 
     def source(
-        section: FloatImage, known: BoolImage, report: Callable[[float], None]
+        section: FloatImage, known: BoolImage, part: Box, report: Callable[[float], None]
     ) -> list[Hypothesis]:
+        first, second = (guide.crop(part) for guide in guides)
         found = register_jointly(
             net,
             section,
             known,
-            aligned,
-            shown,
+            (first.aligned, second.aligned),
+            (first.shown, second.shown),
             alpha,
             device=device,
             report=lambda share: report(0.7 * share),
         )
-        damaged = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
+        damaged = [g.damaged(flow) for g, flow in zip((first, second), found.flows, strict=True)]
         hypotheses = [Hypothesis(found.image, np.logical_and(*damaged), leader=True)]
-        onto = register(section, known, middle)
+        onto = register(section, known, np.ascontiguousarray(middle[part.slices]))
         report(0.8)
-        for guide, flow in zip(guides, between, strict=True):
-            hypotheses.append(_sampled(guide, compose(onto, flow)))
+        for guide, flow in zip((first, second), between, strict=True):
+            hypotheses.append(_sampled(guide, compose(onto, flow[:, *part.slices])))
         target = np.where(known, section, found.image)
         report(0.9)
-        for guide, flow in zip(guides, found.flows, strict=True):
+        for guide, flow in zip((first, second), found.flows, strict=True):
             hypotheses.append(
                 _sampled(guide, estimate_flow(target, guide.aligned, flow), follows=True)
             )
@@ -125,10 +127,3 @@ def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) ->
 
 def _sampled(guide: Guide, flow: Flow, follows: bool = False) -> Hypothesis:
     return Hypothesis(guide.sample(flow), guide.damaged(flow), follows=follows)
-
-
-def _shown(guide: Guide) -> BoolImage:
-    """Return where an aligned guide shows tissue."""
-    if guide.valid.all():
-        return guide.valid
-    return warp_affine(guide.valid.astype(np.float32), guide.affine) > 0.99

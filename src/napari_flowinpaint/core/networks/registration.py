@@ -83,30 +83,37 @@ def register_jointly(
     def normal(image: FloatImage, where: BoolImage) -> FloatImage:
         return np.where(where, (image - mean) / deviation, 0).astype(np.float32)
 
-    layers = np.stack(
-        [
-            normal(section, known),
-            known.astype(np.float32),
-            *(normal(n, v) for n, v in zip(neighbours, valid, strict=True)),
-            *(v.astype(np.float32) for v in valid),
-        ]
-    )
+    def layers(y: slice, x: slice) -> npt.NDArray[np.float32]:
+        """Return what the network sees of a tile: made only now, to save memory."""
+        shown = [v[y, x] for v in valid]
+        return np.stack(
+            [
+                normal(section[y, x], known[y, x]),
+                known[y, x],
+                *(normal(n[y, x], v) for n, v in zip(neighbours, shown, strict=True)),
+                *shown,
+            ],
+            dtype=np.float32,
+        )
+
     height, width = known.shape
-    total = np.zeros((5, height, width), dtype=np.float32)
     rows, columns = (list(spans(n, whole, overlap)) for n in known.shape)
-    weight = np.zeros((height, width), dtype=np.float32) if len(rows) * len(columns) > 1 else None
-    for number, (y, x) in enumerate((y, x) for y in rows for x in columns):
-        out = _run(net, layers[:, y[0] : y[1], x[0] : x[1]], alpha, device)
-        if weight is None:
-            total = out
-        else:
+    tiles = [(y, x) for y in rows for x in columns]
+    if len(tiles) == 1:
+        total = _run(net, layers(slice(None), slice(None)), alpha, device)
+    else:
+        total = np.zeros((5, height, width), dtype=np.float32)
+        weight = np.zeros((height, width), dtype=np.float32)
+        for number, (y, x) in enumerate(tiles):
+            here = (slice(*y), slice(*x))
             fade = np.outer(ramp(y, height, overlap), ramp(x, width, overlap))
-            total[:, y[0] : y[1], x[0] : x[1]] += out * fade
-            weight[y[0] : y[1], x[0] : x[1]] += fade
-        if report is not None:
-            report((number + 1) / (len(rows) * len(columns)))
-    if weight is not None:
+            total[:, *here] += _run(net, layers(*here), alpha, device) * fade
+            weight[here] += fade
+            if report is not None:
+                report((number + 1) / len(tiles))
         total /= weight
+    if report is not None:
+        report(1.0)
     return Registration(
         (np.ascontiguousarray(total[0:2]), np.ascontiguousarray(total[2:4])),
         total[4] * np.float32(deviation) + np.float32(mean),
@@ -173,7 +180,9 @@ def autocast(device: str) -> Any:
     import torch
 
     kind = device.split(":")[0]
-    fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    fast = (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)) or (
+        kind == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    )
     return torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=fast)
 
 
