@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError, RepairRefused
+from .gate import check_gate
 from .methods import Method, check_method, choose_method
 from .neighbours import Masks, axial_position, find_neighbour, is_grey, no_masks, read_neighbour
 from .synthetic import marks_of
@@ -76,6 +77,7 @@ def check_job(job: Job) -> None:
         raise InputError(
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
+    check_gate(job.options)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
     if job.options.halo is not None and job.options.halo < 1:

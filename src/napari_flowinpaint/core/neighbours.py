@@ -61,19 +61,38 @@ def find_neighbour(
     masks
         Damage of the other sections.
     """
-    # A little more than the damage is looked at: a hole of one pixel alone is always constant.
-    seen = box.expand(_MARGIN, (stack.shape[1], stack.shape[2]))
-    hidden = np.zeros(seen.shape, dtype=bool)
-    hidden[box.within(seen)] = mask
     for distance in range(1, max_gap + 1):
         candidate = z + step * distance
         if not 0 <= candidate < stack.shape[0]:
             return None
-        if (masks(candidate, box) & mask).any():
-            continue
-        if is_usable(stack.read(candidate, seen), hidden):
+        if shows(stack, candidate, box, mask, masks):
             return candidate
     return None
+
+
+def shows(stack: Stack, z: int, box: Box, mask: BoolImage, masks: Masks) -> bool:
+    """Return whether a section exists and is intact and not blank under a mask.
+
+    Parameters
+    ----------
+    stack
+        The stack.
+    z
+        Any number.
+    box
+        The box of the mask.
+    mask
+        (H, W) bool over ``box``.
+    masks
+        Damage of every section.
+    """
+    if not 0 <= z < stack.shape[0] or (masks(z, box) & mask).any():
+        return False
+    # A little more than the damage is looked at: a hole of one pixel alone is always constant.
+    seen = box.expand(_MARGIN, (stack.shape[1], stack.shape[2]))
+    hidden = np.zeros(seen.shape, dtype=bool)
+    hidden[box.within(seen)] = mask
+    return is_usable(stack.read(z, seen), hidden)
 
 
 def read_neighbour(stack: Stack, z: int | None, box: Box, masks: Masks) -> Neighbour | None:

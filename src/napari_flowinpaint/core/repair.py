@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,10 @@ from ._reading import (
 )
 from ._windows import windows_of
 from .errors import RepairRefused
+from .gate import judge, measure_fit
 from .methods import Method
 from .neighbours import Masks, axial_position
+from .quality import PLACES, Quality, combine, predict_window
 from .types import (
     AnyImage,
     BoolImage,
@@ -96,7 +99,8 @@ def repair_section(
     InputError
         Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
     RepairRefused
-        No usable neighbour within ``options.max_gap`` sections, or the method refused.
+        No usable neighbour within ``options.max_gap`` sections, neighbours that do not fit the
+        section (see ``options.gate``), or the method refused.
     StoreError
         The stack could not be read.
     Cancelled
@@ -205,7 +209,18 @@ def _repair_window(
     neighbours = find_both(job, damage, components > 0)
     method = method_for(job, neighbours)
     window, raw, placed = read_window(job, damage, components, method, neighbours)
-    repair = method.repair(window, job.options, job.device, progress)
+    gate = job.options.gate
+    fit = measure_fit(window, job.options.seed) if gate != "off" else None
+    flags = judge(window, fit.fault if fit else "", gate)
+    places = PLACES if job.options.quality else 0
+    share = 1 / (1 + places)
+    repair = method.repair(window, job.options, job.device, partial(_part, progress, 0.0, share))
+    scores = dict(repair.scores) | (fit.scores() if fit else {})
+    report = partial(_part, progress, share, 1 - share)
+    quality = predict_window(job, damage, window, method, scores, places, report)
+    if quality is not None:
+        flags += judge(window, quality.fault, gate)
+        scores |= quality.scores()
     patch = Patch(
         box=window.box,
         components=placed,
@@ -217,10 +232,16 @@ def _repair_window(
         alpha=window.alpha,
         method=method.name,
         seconds=time.perf_counter() - started,
-        scores=dict(repair.scores),
+        scores=scores,
         source_digest=pixel_digest(raw),
+        flags=flags,
     )
     return patch, method.weights_sha256
+
+
+def _part(progress: Progress, start: float, share: float, fraction: float, message: str) -> None:
+    """Report the progress of one part of the work."""
+    progress(start + share * fraction, message)
 
 
 def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
@@ -239,6 +260,10 @@ def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions)
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
         for name in names
     }
+    told = [(Quality.from_scores(patch.scores), int(patch.mask.sum())) for patch in patches]
+    quality = combine([(found, pixels) for found, pixels in told if found is not None])
+    if quality is not None:
+        scores |= quality.scores()
     return Provenance(
         method="+".join(sorted({patch.method for patch in patches})),
         weights_sha256="+".join(sorted(weights)) or None,

@@ -132,6 +132,13 @@ class RepairOptions:
     weights
         Weights file for the method "flowinpaint-paper" to run with instead of its own; other
         methods take none.
+    gate
+        What happens where the neighbours cannot be registered to the section, or a repair is
+        expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
+        say so in the flags of the patch) or ``"off"``.
+    quality
+        Whether to try the repair on intact places, to predict how good it is: takes about four
+        times as long. Otherwise the prediction is what the rehearsal lets expect.
     """
 
     max_gap: int = 5
@@ -139,6 +146,8 @@ class RepairOptions:
     grain: bool = True
     seed: int = 0
     weights: str | None = None
+    gate: str = "refuse"
+    quality: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,8 @@ class Patch:
         SHA-256 (hex) of the section's own pixels under ``box``, C order, in the stack's dtype, as
         they were when the repair read them; None where unknown. Write-back refuses when the
         section has changed since.
+    flags
+        Why the repair should be looked at, in words; empty where nothing is suspect.
     """
 
     box: Box
@@ -289,6 +300,7 @@ class Patch:
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     source_digest: str | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def mask(self) -> BoolImage:
@@ -371,6 +383,11 @@ class SectionRepair:
             max(b.y1 for b in boxes),
             max(b.x1 for b in boxes),
         )
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the repair should be looked at, each reason once."""
+        return tuple(dict.fromkeys(flag for patch in self.patches for flag in patch.flags))
 
     @property
     def component_ids(self) -> tuple[int, ...]:

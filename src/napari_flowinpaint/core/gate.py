@@ -1,0 +1,168 @@
+"""The gate: refuse neighbours that do not show what the section shows.
+
+Asked before anything is repaired, of the section's own intact pixels around the damage. Each
+neighbour is aligned and registered to some of them; how well it then agrees with them *and* with
+those that were not looked at tells neighbours from other tissue. Either alone is not enough: flow
+bends any tissue to what it sees, and pixels far from what it sees agree badly even with real
+neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from .errors import InputError, RepairRefused
+from .filters import blur
+from .fusion import FEWEST_SAMPLES, rehearsal_holes
+from .parallel import together
+from .references import Greys, Guide, neighbours_of, register, unaligned_guides
+from .rehearsal import structure_correlation
+from .types import BoolImage, FloatImage, RepairOptions, Window
+
+GATES = ("refuse", "flag", "off")
+#: Registered neighbours that agree with the section less than this show something else. On the
+#: series this was chosen on (serial sections and FIB-SEM, holes of 20 pixels to 30 % of a window)
+#: real neighbours reach 0.34 at least; of unrelated ones, 2 % do.
+LEAST_FIT = 0.34
+#: A neighbour with less of the section's fine structure than this is out of focus: real ones stay
+#: above 0.83, blurred by a Gaussian of 2 pixels they reach 0.58.
+LEAST_SHARPNESS = 0.65
+#: A neighbour that has to be moved further than this, in pixels, shows what lies under the hole at
+#: the edge of the window or not at all. Real ones stay below 75.
+MOST_SHIFT = 100.0
+#: Fine structure lies between Gaussians of these widths, in pixels: coarser than grain.
+_FINE = (1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well the neighbours of a window fit its section.
+
+    Parameters
+    ----------
+    correlation
+        -1..1: of the registered neighbours with the section after a 2 px low-pass, the mean of
+        that where the registration looked and that where it did not.
+    sharpness
+        Fine structure of the least sharp neighbour over that of the section; 1 is alike.
+    shift
+        How far the coarse alignment moved a neighbour, pixels; the larger one of two.
+    """
+
+    correlation: float
+    sharpness: float
+    shift: float
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the neighbours; "" if nothing is."""
+        if self.correlation < LEAST_FIT:
+            return (
+                "cannot be registered to its neighbour(s) {neighbours}: afterwards they agree with "
+                f"its intact pixels by {self.correlation:.2f} only (at least {LEAST_FIT} is "
+                "needed); check the alignment of the stack, or mark the neighbours as damaged"
+            )
+        if self.sharpness < LEAST_SHARPNESS:
+            return (
+                "has a neighbour ({neighbours}) that is out of focus: it has "
+                f"{self.sharpness:.0%} of the section's fine structure (at least "
+                f"{LEAST_SHARPNESS:.0%} is needed); mark that neighbour as damaged"
+            )
+        if self.shift > MOST_SHIFT:
+            return (
+                f"lies {self.shift:.0f} px off its neighbour(s) {{neighbours}} (at most "
+                f"{MOST_SHIFT:.0f} px is permitted); align the stack first"
+            )
+        return ""
+
+    def scores(self) -> dict[str, float]:
+        """Return the numbers by the names they have in a report."""
+        return {
+            "neighbour_fit": self.correlation,
+            "neighbour_sharpness": self.sharpness,
+            "neighbour_shift": self.shift,
+        }
+
+
+def check_gate(options: RepairOptions) -> None:
+    """Raise :class:`InputError` unless the options name a gate."""
+    if options.gate not in GATES:
+        raise InputError(f"gate is '{options.gate}'; choose one of: {', '.join(GATES)}")
+
+
+def measure_fit(window: Window, seed: int = 0) -> Fit | None:
+    """Measure how well the neighbours of a window fit its section.
+
+    Parameters
+    ----------
+    window
+        The window; only its intact pixels are looked at.
+    seed
+        Of the pixels that registration does not look at.
+
+    Returns
+    -------
+    fit
+        None where too little is intact to tell, or there is no neighbour.
+    """
+    known = window.intact
+    holes = rehearsal_holes(window.mask, known, seed)
+    if not neighbours_of(window) or holes.sum() < FEWEST_SAMPLES:
+        return None
+    greys = Greys.of(window)
+    section = greys.work(np.where(known, window.section, 0))
+    section[~known] = section[known].mean()
+    seen = known & ~holes
+    guides = unaligned_guides(window, greys)
+    fits = together([partial(_registered, guide, section, seen) for guide in guides])
+    registered = [image for image, _ in fits]
+    looked = float(np.mean([structure_correlation(image, section, seen) for image in registered]))
+    average = np.mean(registered, axis=0, dtype=np.float32)
+    unseen = structure_correlation(average, section, holes)
+    own = max(_fine(section, known), 1e-6)
+    sharpness = min(_fine(guide.image, guide.valid) for guide in guides) / own
+    return Fit((looked + unseen) / 2, sharpness, max(shift for _, shift in fits))
+
+
+def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
+    """Refuse a window with a fault, or return what to flag it with.
+
+    Parameters
+    ----------
+    window
+        The window.
+    fault
+        What is wrong, with ``{neighbours}`` where they are to be named; "" if nothing is.
+    gate
+        ``"refuse"``, ``"flag"`` or ``"off"``.
+
+    Raises
+    ------
+    RepairRefused
+        If there is a fault and the gate is to refuse.
+    """
+    if not fault or gate == "off":
+        return ()
+    names = " and ".join(str(n.z) for n in neighbours_of(window))
+    message = f"section {window.z} {fault.format(neighbours=names)}"
+    if gate == "refuse":
+        raise RepairRefused(message)
+    return (message,)
+
+
+def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> tuple[FloatImage, float]:
+    """Return a neighbour registered to the pixels that may be looked at, and how far it moved."""
+    aligned = guide.align_to(section, seen)
+    flow = register(section, seen & guide.valid, aligned.aligned)
+    centre = np.array([(side - 1) / 2 for side in section.shape[::-1]])
+    moved = aligned.affine @ np.append(centre, 1) - centre
+    return aligned.sample(flow), float(np.hypot(*moved))
+
+
+def _fine(image: FloatImage, where: BoolImage) -> float:
+    """Return how much fine structure an image has."""
+    band = blur(image, _FINE[0]) - blur(image, _FINE[1])
+    return float(np.sqrt(np.mean(band[where] ** 2)))
