@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 
 from napari_flowinpaint.cli._parse import parse_sections
-from napari_flowinpaint.core.damage.sections import Sections
 from napari_flowinpaint.core.damage.detect import DetectionOptions, detect_section
 from napari_flowinpaint.core.damage.draw import draw_damage, simulate
 from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.damage.sections import Sections
 from napari_flowinpaint.core.stack import Stack, open_stack
 
 APART = 4

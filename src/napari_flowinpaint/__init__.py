@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.damage.detect import detect_damage
+    from .core.detection import detect_stack
     from .core.repair import repair_section
     from .core.stack import Stack, open_stack
     from .core.types import RepairOptions, SectionRepair
@@ -20,6 +22,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "open_stack": "core.stack",
     "Stack": "core.stack",
+    "detect_damage": "core.damage.detect",
+    "detect_stack": "core.detection",
     "repair_section": "core.repair",
     "write_back": "core.writeback",
     "revert": "core.writeback",
@@ -33,6 +37,8 @@ __all__ = [
     "SectionRepair",
     "Stack",
     "__version__",
+    "detect_damage",
+    "detect_stack",
     "history",
     "open_stack",
     "repair_section",

@@ -7,8 +7,10 @@ Here are the commands with their options; what they do is imported when one runs
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -115,6 +117,31 @@ def repair(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.safetensors", help="Weights for flowinpaint-paper"),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what would be done; write nothing")
+    ] = False,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Sections repaired at once; one per core, or GPU, by default"),
+    ] = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ADDRESS", help="Running dask scheduler, e.g. tcp://host:8786"),
+    ] = None,
+    staging: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR", help="Folder where repairs wait; alone, nothing else is written"
+        ),
+    ] = None,
+    resume: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(help="Go on with the staging folder or start anew; go on by default"),
+    ] = None,
+    accept_above: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="DB", help="Write only repairs of at least this quality"),
+    ] = None,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
@@ -129,9 +156,10 @@ def repair(
     from ..core.types import RepairOptions
     from ._commands import repair_stack
     from ._parse import parse_numbers
-    from ._repair import RepairCommand
+    from ._repair import BatchOptions, RepairCommand
 
-    if in_place == (output is not None):
+    writes = int(in_place) + (output is not None)
+    if writes > 1 or (writes == 0 and staging is None and not plan):
         raise InputError("say where to write: either --output OUT.zarr or --in-place.")
     command = RepairCommand(
         stack=stack,
@@ -145,6 +173,7 @@ def repair(
             seed=seed,
             weights=str(weights) if weights else None,
         ),
+        in_place=in_place,
         output=output,
         overwrite=overwrite,
         report=report,
@@ -153,8 +182,67 @@ def repair(
         dataset=dataset,
         mask_dataset=mask_dataset,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),
     )
     return repair_stack(command)
+
+
+@app.command(help=_help.DETECT, short_help="Find damaged sections, write their masks")
+def detect(
+    stack: Stack,
+    output: Annotated[
+        Path,
+        typer.Option(metavar="MASK.zarr", help="New label image of masks", show_default=False),
+    ],
+    report: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FLAGGED.csv", help="Table of flagged sections (.csv or .json)"),
+    ] = None,
+    sections: Sections = None,
+    kinds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Kinds of damage, separated by commas; all by default"),
+    ] = None,
+    sensitivity: Annotated[
+        float, typer.Option(help="0 (only what is beyond doubt) to 1 (also what may be tissue)")
+    ] = 0.5,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Fit the thresholds to this stack first")
+    ] = False,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Threads; one per core, at most 8, by default"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace MASK.zarr if it exists")
+    ] = False,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    voxel_size: VoxelSize = None,
+) -> int:
+    """Find damage."""
+    from ._detect import DetectCommand, detect_damaged
+    from ._parse import parse_names, parse_numbers
+
+    command = DetectCommand(
+        stack=stack,
+        output=output,
+        report=report,
+        sections=sections,
+        kinds=None if kinds is None else parse_names(kinds),
+        sensitivity=sensitivity,
+        estimate=estimate,
+        workers=workers,
+        overwrite=overwrite,
+        opening={
+            "channel": channel,
+            "time": time,
+            "dataset": dataset,
+            "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        },
+    )
+    return detect_damaged(command)
 
 
 @app.command(help=_help.REVERT, short_help="Restore the original pixels")
@@ -398,6 +486,8 @@ def main() -> None:
     import logging
     import warnings
 
+    from ._console import batch_threads
+
     if sys.argv[1:2] != ["demo"]:  # in a window Python would not get to see the signal
         stop_cleanly()
     for stream in (sys.stdout, sys.stderr):
@@ -406,7 +496,15 @@ def main() -> None:
     if not sys.warnoptions:  # libraries' warnings are for developers: python -W default shows them
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if batch_threads():
+        # A section of a batch that was interrupted is still being computed. Ending Python below a
+        # thread that is deep in a library aborts the process.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 __all__ = ["app", "main", "progress_bar", "run"]

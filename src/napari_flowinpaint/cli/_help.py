@@ -6,6 +6,7 @@ Repair damaged sections of volume electron microscopy stacks.
 \b
 Examples:
   flowinpaint demo
+  flowinpaint detect stack.zarr --output damage.zarr --report flagged.csv
   flowinpaint repair stack.zarr --mask damage.zarr --in-place
   flowinpaint repair stack.tif --mask damage.tif --output repaired.zarr
   flowinpaint history stack.zarr
@@ -35,6 +36,27 @@ Exit codes:
   1    some sections were refused or failed; all others were done
   2    the request or the data are wrong; nothing was written
   130  interrupted; sections written before that stay written
+"""
+
+DETECT = """\
+Find damaged sections and write their masks, for a person to look at and for 'repair'.
+
+Every section is compared with its neighbours. Found are missing sections and regions, holes, folds,
+cracks, dark and bright debris, staining clouds, blur, and sections that lie elsewhere. Run it again
+after an interruption and it goes on where it was.
+
+\b
+Examples:
+  flowinpaint detect stack.zarr --output damage.zarr --report flagged.csv
+  flowinpaint detect stack.tif --output damage.zarr --sections 100-199 --kinds fold,crack
+  flowinpaint repair stack.zarr --mask damage.zarr --in-place
+
+\b
+Exit codes:
+  0    all sections were searched, whether damage was found or not
+  1    some sections could not be read; all others were searched
+  2    the request or the data are wrong; nothing was written
+  130  interrupted; the same command goes on where it was
 """
 
 REVERT = """\

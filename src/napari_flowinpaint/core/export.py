@@ -96,7 +96,7 @@ def save_ome_zarr(
         _copy(stack, earlier, hidden, _name(target), _share(progress, repairs, earlier))
         _paste(hidden, earlier, repairs, progress)
         progress(1.0, f"saving {target.name}")  # the last moment to cancel
-        _move(hidden, target, overwrite)
+        move_into_place(hidden, target, overwrite)
     return target
 
 
@@ -160,8 +160,23 @@ def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
         raise
 
 
-def _move(hidden: Path, target: Path, overwrite: bool) -> None:
-    """Give the finished store its name; an old one goes only when the new one is there."""
+def move_into_place(hidden: Path, target: Path, overwrite: bool) -> None:
+    """Give a finished store its name; an old one goes only when the new one is there.
+
+    Parameters
+    ----------
+    hidden
+        The finished store, in the same folder.
+    target
+        Its name to be.
+    overwrite
+        Whether what has this name is replaced.
+
+    Raises
+    ------
+    InputError
+        If ``target`` exists and is not to be replaced.
+    """
     if not overwrite and target.exists():  # somebody else was faster
         raise InputError(f"{target} exists by now; choose another name or ask to overwrite it.")
     if not target.exists():
@@ -194,7 +209,7 @@ def _share(
 
 def _copy(stack: Stack, earlier: EarlierRepairs, path: Path, name: str, progress: Progress) -> None:
     """Copy all sections as they were before any repair, at every level of the pyramid."""
-    arrays = _create(path, name, stack.shape, stack.dtype, stack.voxel_size)
+    arrays = create_image(path, name, stack.shape, stack.dtype, stack.voxel_size)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
     for z in range(depth):
@@ -218,14 +233,30 @@ def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
     return out
 
 
-def _create(
+def create_image(
     path: Path,
     name: str,
     shape: tuple[int, int, int],
     dtype: Any,
     voxel_size: VoxelSize | None,
 ) -> list[zarr.Array]:
-    """Create the group with its metadata and the empty arrays of the pyramid."""
+    """Create an OME-Zarr image without pixels.
+
+    Parameters
+    ----------
+    path
+        The new group.
+    name
+        Of the image.
+    shape, dtype, voxel_size
+        Of the image: (Z, Y, X), and z, y, x in nm or None.
+
+    Returns
+    -------
+    list of zarr.Array
+        The pyramid, full resolution first: halved in y and x until :data:`SMALLEST`, in chunks of
+        one section and at most :data:`CHUNK` pixels in y and x.
+    """
     import zarr
 
     shapes = [shape]

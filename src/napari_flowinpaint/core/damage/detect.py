@@ -16,12 +16,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import BoolImage, Progress, no_progress
-from .sections import Sections
 from .detectors import Detector, default_detectors
 from .features import WORKING_SIDE
 from .kinds import KINDS
 from .refine import refine
 from .search import search
+from .sections import Sections
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -1,12 +1,13 @@
 """What detectors look at: a section at the working resolution, and maps made of it once.
 
-Everything here is at the *working level*: the section reduced by a whole number, so that its
+Everything here is at the *working level*: the section reduced by a power of two, so that its
 longer side is about :data:`WORKING_SIDE` pixels. Widths below are in its pixels unless a comment
 says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..filters import blur, enlarge_to, shrink_to
-from ..types import BoolImage, FloatImage
+from ..types import AnyImage, BoolImage, FloatImage
 
 if TYPE_CHECKING:
     from ..stack import Stack
 
-#: The longer side of a section at the working level is at most about this.
+#: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512
 #: Pixels of the working level per pixel of the grid.
 GRID = 4
@@ -76,8 +77,8 @@ class Features:
 
 
 def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
-    """Return by what whole number a section of ``shape`` is reduced."""
-    return max(1, round(max(shape) / side))
+    """Return by what power of two, as in most pyramids, a section of ``shape`` is reduced."""
+    return int(2 ** max(round(np.log2(max(shape) / side)), 0))
 
 
 def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
@@ -106,7 +107,12 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
         and all(round(s) <= factor and factor % round(s) == 0 for s in level.scale[1:])
     ]
     level = max(usable, key=lambda item: item.scale[1], default=None)
-    pixels = stack.read(z) if level is None else level.read(z)
+    pixels: AnyImage | None = None
+    if level is not None:
+        with suppress(Exception):  # a damaged pyramid: the full resolution decides
+            pixels = level.read(z)
+    if pixels is None:
+        pixels = stack.read(z)
     grey = pixels.astype(np.float32)
     target = tuple(-(-n // factor) for n in shape[1:])
     return grey if grey.shape == target else shrink_to(grey, (target[0], target[1]))

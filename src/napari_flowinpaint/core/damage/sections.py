@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..errors import StoreError
 from .features import Features, make_features, read_working, working_factor
 from .view import (
     BLANK,
@@ -29,7 +32,7 @@ _T = TypeVar("_T")
 
 #: Sections from which the usual texture of a stack is taken.
 _SAMPLES = 7
-#: One side only is less to compare with: thresholds are higher by this.
+#: With neighbours on one side only, or far away, thresholds are higher by this.
 _ONE_SIDED = 1.4
 
 
@@ -99,11 +102,12 @@ class Sections:
         def make() -> float:
             depth = self.stack.shape[0]
             chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLES)).round().astype(int))
-            values = [
-                make_features(int(z), read_working(self.stack, int(z), self.factor)).texture
-                for z in chosen
-            ]
-            visible = [v for v in values if v > 0.1 * max(values)]
+            values = []
+            for z in chosen.tolist():
+                with suppress(StoreError):
+                    grey = read_working(self.stack, z, self.factor)
+                    values.append(make_features(z, grey).texture)
+            visible = [v for v in values if v > 0.1 * max(values, default=0.0)]
             return float(np.median(visible)) if visible else 0.0
 
         return self._texture.get("texture", make)
@@ -122,10 +126,8 @@ class Sections:
         previous = self._side(z, -1)
         following = self._side(z, +1)
         spreads = [n.gain * _spread(n.features) for n in previous + following]
-        if not (previous and following):
-            strictness *= _ONE_SIDED
         contrast = float(np.median(spreads)) if spreads else _spread(section)
-        return View(
+        view = View(
             section=section,
             previous=previous,
             following=following,
@@ -137,6 +139,7 @@ class Sections:
             value_range=self.stack.value_range,
             voxel_size=self.stack.voxel_size,
         )
+        return view if view.two_sided else replace(view, strictness=strictness * _ONE_SIDED)
 
     def _side(self, z: int, step: int) -> tuple[NeighbourView, ...]:
         """Return the nearest sections on one side that show something."""
@@ -147,7 +150,10 @@ class Sections:
             other = z + step * distance
             if len(found) == PER_SIDE or not 0 <= other < self.stack.shape[0]:
                 break
-            features = self.features(other)
+            try:
+                features = self.features(other)
+            except StoreError:  # a section that cannot be read is nobody's neighbour
+                continue
             if features.texture < BLANK * self.texture:
                 continue
             registration = Registration((0, 0), 0.0, 0.0) if blank else self.registration(z, other)

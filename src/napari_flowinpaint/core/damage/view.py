@@ -20,6 +20,10 @@ from .features import GRID, Features, make_features, to_working
 PER_SIDE = 2
 #: Sections on each side that are looked at to find them.
 REACH = 5
+#: Least distance within which tissue is expected to move, pixels of the working level.
+_LEAST_RADIUS = 6
+#: Neighbours that are further away tell little of what begins or ends here.
+_NEAR = 2
 #: A section with less than this share of the stack's usual texture is blank.
 BLANK = 0.12
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
@@ -183,8 +187,10 @@ class View:
 
     @property
     def two_sided(self) -> bool:
-        """Whether there are neighbours before and after."""
-        return bool(self.previous and self.following)
+        """Whether there are neighbours before and after, both near."""
+        z = self.section.z
+        sides = (self.previous, self.following)
+        return all(side and abs(side[0].features.z - z) <= _NEAR for side in sides)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -195,6 +201,18 @@ class View:
     def side(self) -> int:
         """The shorter side."""
         return min(self.shape)
+
+    def radius(self, share: float) -> int:
+        """Return how far around a pixel neighbours are looked at, since tissue moves.
+
+        Parameters
+        ----------
+        share
+            Of the section's side. Small sections do not move less, and what begins or ends at the
+            end of a stack cannot be told from what lies on it: there the radius is larger.
+        """
+        near = max(round(share * self.side), _LEAST_RADIUS)
+        return near if self.two_sided else 3 * near
 
     @property
     def blank(self) -> bool:

@@ -96,7 +96,7 @@ def _reference(view: View, tolerance: float) -> FloatImage:
     """Return the least texture around every pixel in any of the neighbours."""
     if not view.neighbours:
         return np.full(view.shape, 0.4 * view.texture, dtype=np.float32)
-    radius = max(round(tolerance * view.side), 2)
+    radius = view.radius(tolerance)
     least = view.over_neighbours(
         np.minimum, lambda n: n.gain * n.moved(lowest(n.features.local_std, radius))
     )
@@ -134,5 +134,6 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     tissue = nearest.grey(nearest.features.grey)[ring]
     spread = float(grey[ring].std() / max(float(tissue.std()), 1e-6))
     step = abs(float(grey[ring].mean()) - plateau)
-    usual = max(abs(float(tissue.mean()) - plateau), 0.5 * view.contrast)
-    return spread > 0.55 and step > 0.5 * usual
+    usual = abs(float(tissue.mean()) - plateau)
+    # where the plateau is as grey as the tissue the step tells nothing
+    return spread > 0.55 and (step > 0.5 * usual or usual < 0.5 * view.contrast)

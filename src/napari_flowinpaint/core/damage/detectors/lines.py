@@ -65,7 +65,7 @@ class LineDetector:
 
     def _line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
-        radius = max(round(self.tolerance * view.side), 2)
+        radius = view.radius(self.tolerance)
         excess = excess_over_neighbours(view, sign, radius, lambda f: f.wide)
         seen = reached(excess > 0.1, excess > self.excess * view.strictness)
         if seen.sum() < self.length * view.side or seen.mean() > 0.5:

@@ -14,6 +14,11 @@ from ..features import Features, grow, highest, lowest, reached
 from ..view import View
 from .base import Finding
 
+#: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
+_BEYOND_STEP = 0.2
+#: Tissue begins and ends at the ends of a stack: thresholds are higher there.
+_AT_THE_END = 1.6
+
 
 def excess_over_neighbours(
     view: View, sign: int, radius: int, image: Callable[[Features], FloatImage]
@@ -84,19 +89,19 @@ class OutlierDetector:
 
     def _blobs(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return score and mask of all blobs, if one is large or several together are."""
-        radius = max(round(self.tolerance * view.side), 2)
-        if not view.two_sided:  # what begins or ends here cannot be told from what lies on it
-            radius *= 3
+        radius = view.radius(self.tolerance)
         excess = excess_over_neighbours(view, sign, radius, lambda f: f.smooth)
         beyond = self._beyond(view, sign)
         edge = excess > self.excess / 3
-        certain = (excess > self.excess) & (beyond > self.beyond)
+        strictness = view.strictness * (1 if view.two_sided else _AT_THE_END)
+        least = self.beyond + _BEYOND_STEP * (strictness - 1)
+        certain = (excess > self.excess * strictness**0.5) & (beyond > least)
         if not certain.any():
             return None
         _, masses = _masses(reached(edge, certain), excess)
         large = masses[masses > self.total / 15]
         score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total)
-        if score < view.strictness:
+        if score < strictness:
             return None
         # beside damage that is beyond doubt smaller and weaker blobs are believed
         likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
@@ -138,7 +143,7 @@ def _masses(blobs: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]
     """Return the numbers of the connected blobs, and the sum of the excess in each."""
     from scipy.ndimage import label, sum_labels
 
-    names, _ = label(blobs, np.ones((3, 3), bool))
+    names, count = label(blobs, np.ones((3, 3), bool))
     numbers = np.arange(1, count + 1)
     masses = sum_labels(np.maximum(excess, 0), names, numbers)
     return names, np.asarray(masses, dtype=np.float32)

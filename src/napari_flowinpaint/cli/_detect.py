@@ -1,0 +1,101 @@
+"""What ``flowinpaint detect`` does, once its options are parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import Cancelled
+from ._console import DONE, NOT_ALL_DONE, complain, progress_bar, tell
+from ._parse import check_apart, check_file, parse_sections
+
+if TYPE_CHECKING:
+    from ..core.detection import Detection
+
+
+@dataclass(frozen=True, slots=True)
+class DetectCommand:
+    """The options of one command line.
+
+    Parameters
+    ----------
+    stack, output, report, sections, sensitivity, estimate, workers, overwrite
+        As on the command line.
+    kinds
+        Names, or None for all.
+    opening
+        For :func:`~napari_flowinpaint.core.stack.open_stack`.
+    """
+
+    stack: str
+    output: Path
+    report: Path | None
+    sections: str | None
+    kinds: tuple[str, ...] | None
+    sensitivity: float
+    estimate: bool
+    workers: int | None
+    overwrite: bool
+    opening: Mapping[str, Any]
+
+
+def detect_damaged(command: DetectCommand) -> int:
+    """Search, write masks and table, say what was found; return the exit code."""
+    from ..core.damage.detect import DetectionOptions, estimate_parameters
+    from ..core.damage.kinds import KINDS
+    from ..core.detection import detect_stack
+    from ..core.export import check_target
+    from ..core.stack import open_stack
+
+    options = DetectionOptions(
+        sensitivity=command.sensitivity,
+        kinds=tuple(KINDS) if command.kinds is None else command.kinds,
+    )
+    stack = open_stack(command.stack, **command.opening)
+    chosen = None
+    if command.sections is not None:
+        chosen = parse_sections(command.sections, stack.shape[0])
+    check_target(stack, command.output, overwrite=command.overwrite)
+    if command.report is not None:
+        check_file(command.report, "--report")
+        check_apart(command.report, "--report", command.stack, command.output)
+    for message in stack.messages:
+        tell(f"note: {message}")
+    try:
+        if command.estimate:
+            with progress_bar("estimate") as progress:
+                options = estimate_parameters(stack, options, progress=progress)
+            factors = ", ".join(f"{kind} {factor:g}" for kind, factor in options.scales.items())
+            tell(f"thresholds, as factors of the defaults: {factors}")
+        with progress_bar("detect") as progress:
+            found = detect_stack(
+                stack,
+                command.output,
+                sections=chosen,
+                options=options,
+                report=command.report,
+                workers=command.workers,
+                overwrite=command.overwrite,
+                progress=progress,
+            )
+    except KeyboardInterrupt as error:
+        raise Cancelled("interrupted; the same command goes on where it was.") from error
+    return _conclude(command, found)
+
+
+def _conclude(command: DetectCommand, found: Detection) -> int:
+    for row in found.flagged:
+        tell(f"section {row.section}: {row.kind}, score {row.score:.2f}, {row.area_percent:.2f} %")
+    sections = {row.section for row in found.flagged}
+    tell(f"{len(sections)} of {len(found.searched)} sections are flagged.")
+    tell(f"written: {command.output}")
+    if not found.failed:
+        return DONE
+    first, why = next(iter(found.failed.items()))
+    numbers = ", ".join(map(str, found.failed))
+    complain(
+        f"{len(found.failed)} sections could not be searched: {numbers} (section {first}: {why})"
+    )
+    return NOT_ALL_DONE

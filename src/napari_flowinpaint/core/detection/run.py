@@ -1,0 +1,307 @@
+"""Search many sections for damage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..damage.detect import DetectionOptions, detect_section
+from ..damage.detectors import Detector
+from ..damage.kinds import KINDS
+from ..damage.sections import Sections
+from ..errors import InputError, StoreError
+from ..export import check_target
+from ..methods import available_methods
+from ..types import Progress, no_progress
+from .store import DetectionStore, Found, Labels, tiles_of
+from .table import Flagged, write_table
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+#: Sections that are handed to the threads at a time, per thread.
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What was found in a stack.
+
+    Parameters
+    ----------
+    flagged
+        The rows, by section and kind.
+    searched
+        Sections that were looked at.
+    failed
+        Sections that could not be read, and why.
+    masks
+        The label image, or None where none was asked for.
+    """
+
+    flagged: tuple[Flagged, ...]
+    searched: tuple[int, ...]
+    failed: dict[int, str]
+    masks: Path | None
+
+
+def default_workers() -> int:
+    """Return how many threads search by default: one per core, at most 8."""
+    return min(os.cpu_count() or 1, 8)
+
+
+def detect_stack(
+    stack: Stack,
+    output: Path | str | None = None,
+    *,
+    sections: Sequence[int] | None = None,
+    options: DetectionOptions | None = None,
+    report: Path | str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    max_gap: int = 5,
+    detectors: Sequence[Detector] | None = None,
+    progress: Progress = no_progress,
+) -> Detection:
+    """Find the damage of many sections.
+
+    The sections are read lazily and searched in threads; memory does not grow with their number.
+    An interrupted search goes on where it was when it is asked for again in the same words, and
+    its outcome is the same to the byte.
+
+    Parameters
+    ----------
+    stack
+        What is searched.
+    output
+        New OME-Zarr label image of the stack's shape, one integer per kind; usable as a mask of
+        a repair.
+    sections
+        Those to search; all by default. Others are still read as their neighbours.
+    options
+        See :class:`~napari_flowinpaint.core.damage.detect.DetectionOptions`.
+    report
+        Table of flagged sections, CSV or (``.json``) JSON, written before ``output`` appears.
+    workers
+        Threads; by default one per core, at most 8.
+    overwrite
+        Whether an existing zarr at ``output`` is replaced.
+    max_gap
+        Largest distance of the neighbours that the table names.
+    detectors
+        Those that look; all by default.
+    progress
+        Told after every section. Raising :class:`~napari_flowinpaint.core.errors.Cancelled` from
+        it leaves what was found so far in a hidden folder beside ``output``, to be continued.
+
+    Returns
+    -------
+    Detection
+        The rows; sections that could not be read are in ``failed``.
+
+    Raises
+    ------
+    InputError
+        If a section does not exist, or ``output`` must not be written.
+    StoreError
+        If ``output`` cannot be written, or another process is writing it.
+    """
+    options = options or DetectionOptions()
+    chosen = _check(stack, sections, workers)
+    threads = workers or default_workers()
+    search = _Search(stack, options, detectors, threads)
+    if output is None:
+        failed = search.run(chosen, {}, lambda z, labels, found: None, progress)
+        rows = _rows(stack, search.found, max_gap)
+        if report is not None:
+            write_table(rows, report)
+        return Detection(tuple(rows), chosen, failed, None)
+    target = Path(os.path.realpath(Path(output).expanduser()))
+    check_target(stack, target, overwrite=overwrite)
+    request = _request(stack, chosen, options, detectors)
+    store = DetectionStore(stack, target, request)
+    with store.working():
+        failed = search.run(chosen, store.finished, store.finish, progress)
+        rows = _rows(stack, search.found, max_gap)
+        if report is not None:
+            write_table(rows, report)
+        record = {
+            "flagged": [asdict(row) for row in rows],
+            "options": request["options"],
+            "searched": [z for z in chosen if z not in failed],
+            "failed": {str(z): why for z, why in failed.items()},
+        }
+        progress(1.0, f"writing {target.name}")  # the last moment to cancel
+        store.complete(record, overwrite=overwrite)
+    store.discard()
+    return Detection(tuple(rows), chosen, failed, target)
+
+
+def _check(stack: Stack, sections: Sequence[int] | None, workers: int | None) -> tuple[int, ...]:
+    depth = stack.shape[0]
+    chosen = tuple(range(depth)) if sections is None else tuple(sorted(set(map(int, sections))))
+    wrong = [z for z in chosen if not 0 <= z < depth]
+    if wrong:
+        raise InputError(
+            f"section {wrong[0]} does not exist: {stack.name} has sections 0 to {depth - 1}."
+        )
+    if workers is not None and workers < 1:
+        raise InputError(f"at least 1 worker is needed; {workers} were asked for.")
+    return chosen
+
+
+def _request(
+    stack: Stack,
+    chosen: tuple[int, ...],
+    options: DetectionOptions,
+    detectors: Sequence[Detector] | None,
+) -> dict[str, Any]:
+    """Return what the outcome depends on; a run with another request starts from the beginning."""
+    from ... import __version__
+
+    plain = {**asdict(options), "kinds": list(options.kinds), "scales": dict(options.scales)}
+    return {
+        "version": __version__,
+        "stack": [str(stack.path), list(stack.shape), str(stack.dtype)],
+        "sections": list(chosen),
+        "options": plain,
+        "detectors": None if detectors is None else [repr(d) for d in detectors],
+    }
+
+
+class _Search:
+    """Searches sections in threads and collects what they found."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        options: DetectionOptions,
+        detectors: Sequence[Detector] | None,
+        threads: int,
+    ) -> None:
+        self._sections = Sections(stack, options.side, threads)
+        self._options = options
+        self._detectors = detectors
+        self._threads = threads
+        self._lock = Lock()
+        self.found: dict[int, list[Found]] = {}
+        self._failed: dict[int, str] = {}
+
+    def run(
+        self,
+        chosen: Sequence[int],
+        finished: dict[int, list[Found]],
+        keep: Callable[[int, Labels | None, list[Found]], None],
+        progress: Progress,
+    ) -> dict[int, str]:
+        """Search what is not finished; return the sections that could not be read, and why."""
+        self.found = {z: found for z, found in finished.items() if z in set(chosen)}
+        todo = [z for z in chosen if z not in self.found]
+        progress(len(self.found) / max(len(chosen), 1), f"searching {len(todo)} sections")
+
+        def one(z: int) -> None:
+            try:
+                labels, found = self._look(z)
+            except StoreError as error:
+                with self._lock:
+                    self._failed[z] = str(error)
+                return
+            keep(z, labels, found)
+            with self._lock:
+                self.found[z] = found
+                done = len(self.found) + len(self._failed)
+                progress(0.99 * done / len(chosen), f"searched section {z}")
+
+        self._each(one, todo)
+        return dict(sorted(self._failed.items()))
+
+    def _each(self, one: Callable[[int], None], todo: list[int]) -> None:
+        if self._threads == 1:
+            for z in todo:
+                one(z)
+            return
+        import dask
+
+        size = _BATCH * self._threads
+        for start in range(0, len(todo), size):
+            tasks = [dask.delayed(one, pure=False)(z) for z in todo[start : start + size]]
+            dask.compute(*tasks, scheduler="threads", num_workers=self._threads)
+
+    def _look(self, z: int) -> tuple[Labels | None, list[Found]]:
+        damages = detect_section(self._sections, z, self._options, self._detectors)
+        if not damages:
+            return None, []
+        labels = np.zeros(damages[0].mask.shape, dtype=np.uint8)
+        found = []
+        for damage in damages:
+            labels[damage.mask] = KINDS[damage.kind].label
+            pixels = int(damage.mask.sum())
+            found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
+        return labels, found
+
+
+def _rows(stack: Stack, found: dict[int, list[Found]], max_gap: int) -> list[Flagged]:
+    """Return the table, by section and kind."""
+    area = stack.shape[1] * stack.shape[2]
+    tiles = {z: [_bits(f.tiles) for f in records] for z, records in found.items()}
+    rows = []
+    for z in sorted(found):
+        for record in found[z]:
+            sides = [
+                _usable(z, step, _bits(record.tiles), tiles, stack.shape[0], max_gap)
+                for step in (-1, 1)
+            ]
+            rows.append(
+                Flagged(
+                    section=z,
+                    kind=record.kind,
+                    score=record.score,
+                    area_percent=round(100 * record.pixels / area, 4),
+                    neighbours=" ".join("-" if n is None else str(n) for n in sides),
+                    suggested_method=suggest_method(record.kind, 2 - sides.count(None)),
+                )
+            )
+    return rows
+
+
+def _bits(tiles: str) -> int:
+    return int(tiles, 16)
+
+
+def _usable(
+    z: int, step: int, own: int, tiles: dict[int, list[int]], depth: int, max_gap: int
+) -> int | None:
+    """Return the nearest section on one side that is intact where this one is damaged."""
+    for distance in range(1, max_gap + 1):
+        other = z + step * distance
+        if not 0 <= other < depth:
+            return None
+        if not any(bits & own for bits in tiles.get(other, [])):
+            return other
+    return None
+
+
+def suggest_method(kind: str, neighbours: int) -> str:
+    """Return the ``--method`` that fits damage, or nothing where none is installed.
+
+    Which of the methods that need two neighbours ``auto`` takes depends on weights, and is decided
+    when the section is repaired.
+
+    Parameters
+    ----------
+    kind
+        Kind of damage.
+    neighbours
+        Number of usable neighbours, 0 to 2.
+    """
+    special = {0: "single_section", 1: "one_neighbour", 2: "unfold" if kind == "fold" else "auto"}
+    name = special[neighbours]
+    if name in available_methods():
+        return name
+    return "auto" if neighbours == 2 else ""

@@ -1,0 +1,257 @@
+"""The masks of a detection: an NGFF label image, one integer per kind, and what goes with it.
+
+While a detection runs everything lies in a hidden folder beside the target: the label image, one
+line per finished section in ``sections.jsonl``, and the request. A run that was interrupted goes on
+there. When all is done the label image gets its name in one step, and the folder goes.
+
+Only chunks with damage are stored. A pixel of a reduced level has a label if any pixel below it
+has; the largest where there are several.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import durable
+from ..damage.kinds import KINDS
+from ..errors import InputError, StoreError
+from ..export import create_image, move_into_place
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+Labels = npt.NDArray[np.uint8]
+
+#: The grid on which it is noted where a section is damaged: this many tiles a side.
+TILES = 32
+_RECORD = "flowinpaint-detection"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Damage of one kind in one section, as it is remembered.
+
+    Parameters
+    ----------
+    kind, score
+        As in :class:`~napari_flowinpaint.core.damage.detect.KindDamage`.
+    pixels
+        How many are damaged.
+    tiles
+        Which tiles of a grid of 32 x 32 have damage: bits, row by row, hexadecimal.
+    """
+
+    kind: str
+    score: float
+    pixels: int
+    tiles: str
+
+
+def tiles_of(mask: npt.NDArray[np.bool_]) -> str:
+    """Return which tiles of the grid a mask touches."""
+    rows, columns = (np.linspace(0, n, TILES + 1).astype(int)[:-1] for n in mask.shape)
+    some = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
+    return np.packbits(some).tobytes().hex()
+
+
+class DetectionStore:
+    """A detection in the making.
+
+    Parameters
+    ----------
+    stack
+        What is searched.
+    target
+        The label image to be.
+    request
+        What was asked for, plain JSON types. What is there of a run with another request is
+        thrown away.
+    """
+
+    def __init__(self, stack: Stack, target: Path, request: Mapping[str, Any]) -> None:
+        self.target = target
+        self.folder = target.with_name(f".{target.name}.detecting")
+        self._request = json.dumps(dict(request), sort_keys=True)
+        self._stack = stack
+        self._lock = Lock()
+        self._arrays: list[Any] = []
+        self.finished: dict[int, list[Found]] = {}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Create or continue the folder, and keep others out, while the block runs.
+
+        Raises
+        ------
+        StoreError
+            If another process is at it, or the folder cannot be written to.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be made ({error.strerror}).") from error
+        with durable.locked(self.folder, self.target):
+            self._open()
+            yield
+
+    def _open(self) -> None:
+        import zarr
+
+        request = self.folder / "request.json"
+        masks = self.folder / "masks"
+        if not (request.is_file() and request.read_text(encoding="utf-8") == self._request):
+            for old in (request, masks, self.folder / "sections.jsonl"):
+                durable.remove(old)
+            self._arrays = create_image(
+                masks,
+                self.target.name.removesuffix(".zarr"),
+                self._stack.shape,
+                np.dtype(np.uint8),
+                self._stack.voxel_size,
+            )
+            durable.put_file(request, self._request.encode(), self.folder)
+        else:
+            group = zarr.open_group(str(masks), mode="r+")
+            names = sorted((name for name, _ in group.arrays()), key=int)
+            self._arrays = [group[name] for name in names]
+        self.finished = self._read_finished()
+
+    def _read_finished(self) -> dict[int, list[Found]]:
+        """Return what is known of finished sections; drop a line that a kill cut short."""
+        path = self.folder / "sections.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        finished = {}
+        good = b""
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = json.loads(line)
+                finished[int(record["section"])] = [Found(**f) for f in record["found"]]
+            except (ValueError, KeyError, TypeError):
+                break
+            good += line
+        if lines and good != b"".join(lines):
+            durable.put_file(path, good, self.folder)
+        return finished
+
+    def finish(self, z: int, labels: Labels | None, found: list[Found]) -> None:
+        """Keep what was found in a section: first its pixels, then that it is done.
+
+        Parameters
+        ----------
+        z
+            Section number.
+        labels
+            (Y, X) uint8, 0 where intact; None where all of it is.
+        found
+            One per kind.
+        """
+        if labels is not None:
+            for array in self._arrays:
+                array[z] = labels
+                labels = _halve(labels)
+        record = {"section": z, "found": [_plain(f) for f in found]}
+        line = json.dumps(record).encode() + b"\n"
+        with self._lock:
+            with (self.folder / "sections.jsonl").open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            self.finished[z] = found
+
+    def complete(self, record: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Add metadata, give the label image its name, and remove the folder.
+
+        Parameters
+        ----------
+        record
+            Kept in the attributes of the label image, for :func:`read_detection`.
+        overwrite
+            Whether an existing store of this name is replaced.
+        """
+        import zarr
+
+        masks = self.folder / "masks"
+        group = zarr.open_group(str(masks), mode="r+")
+        ome = dict(group.attrs["ome"])
+        ome["image-label"] = self._image_label()
+        group.attrs.put({"ome": ome, _RECORD: dict(record)})
+        move_into_place(masks, self.target, overwrite)
+
+    def discard(self) -> None:
+        """Remove the folder; call it when nobody is :meth:`working` any more."""
+        durable.remove(self.folder)
+
+    def _image_label(self) -> dict[str, Any]:
+        from yaozarrs import v05
+
+        label: dict[str, Any] = {
+            "version": "0.5",
+            "colors": [{"label-value": k.label, "rgba": list(k.colour)} for k in KINDS.values()],
+            "properties": [
+                {"label-value": k.label, "kind": k.name, "description": k.words}
+                for k in KINDS.values()
+            ],
+        }
+        where = self._stack.group_path
+        if where is not None:
+            label["source"] = {"image": Path(os.path.relpath(where, self.target)).as_posix()}
+        v05.ImageLabel.model_validate(label)
+        return label
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "score": found.score,
+        "pixels": found.pixels,
+        "tiles": found.tiles,
+    }
+
+
+def _halve(labels: Labels) -> Labels:
+    """Return the largest label of every block of 2 x 2 pixels."""
+    height, width = (n + n % 2 for n in labels.shape)
+    even = np.zeros((height, width), np.uint8)
+    even[: labels.shape[0], : labels.shape[1]] = labels
+    return even.reshape(height // 2, 2, width // 2, 2).max(axis=(1, 3))
+
+
+def read_detection(path: Path | str) -> dict[str, Any]:
+    """Return what was found when a label image of masks was made.
+
+    Parameters
+    ----------
+    path
+        A store that :func:`~.run.detect_stack` wrote.
+
+    Returns
+    -------
+    dict
+        ``flagged`` (rows as in a table), ``options``, ``searched`` (section numbers), ``failed``.
+
+    Raises
+    ------
+    InputError
+        If it is not such a store.
+    """
+    import zarr
+
+    try:
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+        return dict(attributes[_RECORD])  # type: ignore[call-overload]
+    except Exception as error:
+        raise InputError(
+            f"{path} holds no masks that 'flowinpaint detect' wrote; choose another."
+        ) from error

@@ -1,0 +1,282 @@
+"""Every kind of damage is found and named; intact sections and neighbours are not flagged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
+from napari_flowinpaint.core.damage.detect import (
+    DetectionOptions,
+    detect_damage,
+    detect_section,
+    estimate_parameters,
+)
+from napari_flowinpaint.core.damage.detectors import Finding, default_detectors
+from napari_flowinpaint.core.damage.draw import simulate
+from napari_flowinpaint.core.damage.features import make_features, read_working, working_factor
+from napari_flowinpaint.core.damage.fold import Fold
+from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.damage.search import search
+from napari_flowinpaint.core.damage.sections import Sections
+from napari_flowinpaint.core.damage.simulate import (
+    Charging,
+    Debris,
+    Hole,
+    Line,
+    Missing,
+    StainingCloud,
+)
+from napari_flowinpaint.core.damage.view import register
+from napari_flowinpaint.core.errors import InputError, StoreError
+from napari_flowinpaint.core.stack import Stack
+
+SHAPE = (7, 320, 352)
+MIDDLE = 3
+
+CASES = {
+    "missing section": ("missing", Missing(), 1.0),
+    "missing section, bright and noisy": ("missing", Missing(bright=True, noise=0.03), 1.0),
+    "missing region": ("missing", Missing(0.2), 0.9),
+    "missing region, nearly constant": ("missing", Missing(0.4, bright=True, noise=0.02), 0.9),
+    "bright hole": ("hole", Hole(0.04), 0.8),
+    "dark hole": ("hole", Hole(0.03, bright=False), 0.8),
+    "clipped": ("hole", Saturated(0.03), 0.8),
+    "dark debris": ("dark", Debris(12, (5, 12), excess=0.1), 0.6),
+    "bright debris": ("bright", Debris(12, (5, 12), bright=True, excess=0.1), 0.6),
+    "charging": ("bright", Charging(0.08), 0.6),
+    "staining cloud": ("staining", StainingCloud(0.12), 0.5),
+    "weak staining": ("staining", ContrastLoss(loss=0.6), 1.0),
+    "defocus": ("blur", Blur(sigma=3), 0.9),
+    "defocused region": ("blur", Blur(0.3, sigma=3), 0.6),
+    "fold": ("fold", Fold(8, 24), 0.5),
+    "fold without deformation": ("fold", Line(10, wander=6), 0.6),
+    "crack": ("crack", Line(10, bright=True, wander=6), 0.6),
+    "shifted": ("misaligned", Misaligned(45), 1.0),
+    "turned": ("misaligned", Misaligned(20, 8), 1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def tissue() -> np.ndarray:
+    return synthetic_stack(SampleConfig(shape=SHAPE, seed=11))
+
+
+def found_in(volume: np.ndarray, z: int = MIDDLE, **options) -> dict[str, np.ndarray]:
+    sections = Sections(Stack.from_array(volume))
+    found = detect_section(sections, z, DetectionOptions(**options))
+    return {damage.kind: damage.mask for damage in found}
+
+
+def damaged(tissue: np.ndarray, damage, z: int = MIDDLE, seed: int = 2):
+    volume = tissue.copy()
+    done = simulate(volume[z], damage, seed=seed)
+    volume[z] = done.image
+    return volume, done.mask
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damage_is_found_and_named(tissue, case):
+    kind, damage, least = CASES[case]
+    volume, mask = damaged(tissue, damage)
+    found = found_in(volume)
+    assert list(found) == [kind]
+    assert overlap(found[kind], mask) >= least
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_neighbours_of_damage_are_not_flagged(tissue, case):
+    volume, _ = damaged(tissue, CASES[case][1])
+    for z in (MIDDLE - 1, MIDDLE + 1):
+        assert not found_in(volume, z), z
+
+
+def test_intact_sections_are_not_flagged(tissue):
+    for z in range(SHAPE[0]):
+        assert not found_in(tissue, z), z
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_any_dtype_and_polarity(tissue, dtype, inverted):
+    scale = {"uint16": 150, "int16": 100, "float32": 0.004}[dtype]
+    offset = {"uint16": 500, "int16": -12000, "float32": -0.4}[dtype]
+    volume = tissue.astype(np.float32)
+    volume = (offset + scale * (255 - volume if inverted else volume)).astype(dtype)
+    for name in ("dark debris", "bright debris", "clipped", "fold"):
+        kind, damage, least = CASES[name]
+        broken, mask = damaged(volume, damage)
+        found = found_in(broken)
+        assert list(found) == [kind]
+        assert overlap(found[kind], mask) >= least - 0.1
+
+
+def test_a_gap_of_several_sections(tissue):
+    volume = tissue.copy()
+    volume[2:5] = 0
+    for z in (2, 3, 4):
+        assert found_in(volume, z)["missing"].all()
+    for z in (1, 5):
+        assert not found_in(volume, z)
+
+
+def test_what_is_blank_in_every_section_is_no_damage(tissue):
+    volume = tissue.copy()
+    volume[:, :, :60] = 0
+    assert not found_in(volume)
+
+
+def test_numbers_that_are_none(tissue):
+    volume = tissue.astype(np.float32)
+    volume[MIDDLE, 100:180, 100:200] = np.nan
+    found = found_in(volume)
+    assert set(found) <= {"hole", "missing"}
+    assert sum(mask[100:180, 100:200].mean() for mask in found.values()) > 0.9
+
+
+def test_a_stack_of_one_section(tissue):
+    volume, mask = damaged(tissue[:1], Hole(0.05), z=0)
+    assert overlap(found_in(volume, 0)["hole"], mask) > 0.5
+    assert detect_damage(Stack.from_array(tissue[:1]), 0).mean() < 0.02
+
+
+def test_sensitivity(tissue):
+    for loss, flagged in ((0.3, [False, False, True]), (0.45, [False, True, True])):
+        volume, _ = damaged(tissue, ContrastLoss(loss=loss))
+        assert [bool(found_in(volume, sensitivity=s)) for s in (0, 0.5, 1)] == flagged
+
+
+def test_only_the_kinds_that_are_wanted(tissue):
+    volume, _ = damaged(tissue, Line(10, bright=True, wander=6))
+    assert not found_in(volume, kinds=("hole", "bright"))
+
+
+def test_detect_damage_is_the_union(tissue):
+    volume, mask = damaged(tissue, Hole(0.04))
+    found = detect_damage(Stack.from_array(volume), MIDDLE)
+    assert found.dtype == bool
+    assert overlap(found, mask) > 0.8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sensitivity": 1.5},
+        {"kinds": ("rain",)},
+        {"kinds": ()},
+        {"scales": {"rain": 2.0}},
+        {"side": 10},
+    ],
+)
+def test_wrong_options(wrong):
+    with pytest.raises(InputError):
+        DetectionOptions(**wrong)
+
+
+def test_wrong_section(tissue):
+    with pytest.raises(InputError, match="section 7 does not exist"):
+        detect_damage(Stack.from_array(tissue), 7)
+
+
+def test_estimate_raises_the_threshold_of_what_every_section_shows(tissue):
+    volume = tissue.copy()
+    for z in range(len(volume)):
+        volume[z] = simulate(volume[z], Debris(8, (5, 9), excess=0.1), seed=z).image
+    options = estimate_parameters(Stack.from_array(volume))
+    assert options.scales["dark"] > 1
+    assert options.scales["blur"] < 1
+    plain = sum("dark" in found_in(volume, z) for z in range(1, 6))
+    fitted = sum("dark" in found_in(volume, z, scales=options.scales) for z in range(1, 6))
+    assert fitted < plain
+
+
+def test_estimate_ignores_a_few_damaged_sections(tissue):
+    volume, _ = damaged(tissue, CASES["dark debris"][1])
+    assert estimate_parameters(Stack.from_array(volume)).scales["dark"] <= 1
+
+
+# ---- parts
+
+
+def test_a_detector_can_be_added(tissue):
+    class Always:
+        kinds = ("hole",)
+
+        def look(self, view):
+            mask = np.zeros(view.shape, bool)
+            mask[:9, :9] = True
+            return [Finding("hole", 3.0, mask)]
+
+    view = Sections(Stack.from_array(tissue)).view(MIDDLE)
+    (finding,) = search(view, (*default_detectors(), Always()))
+    assert finding.score == 3.0
+
+
+def test_every_kind_has_a_detector():
+    assert {kind for d in default_detectors() for kind in d.kinds} == set(KINDS)
+
+
+def test_large_sections_are_reduced(tissue):
+    factor = working_factor((2048, 1500))
+    assert factor == 4
+    large = np.kron(tissue, np.ones((1, 4, 4), np.uint8))
+    working = read_working(Stack.from_array(large), MIDDLE, 4)
+    assert working.shape == SHAPE[1:]
+    assert np.allclose(working, tissue[MIDDLE], atol=0.51)
+
+
+def test_damage_of_large_sections_is_refined(tissue):
+    large = np.kron(tissue, np.ones((1, 4, 4), np.uint8))
+    volume, mask = damaged(large, Hole(0.04))
+    found = found_in(volume)
+    assert list(found) == ["hole"]
+    assert overlap(found["hole"], mask) > 0.9
+
+
+def test_a_level_of_the_pyramid_is_read_where_there_is_one(tissue):
+    class Counted:
+        def __init__(self, array):
+            self.array, self.reads = array, 0
+            self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+        def __getitem__(self, key):
+            self.reads += 1
+            return self.array[key]
+
+    fine = Counted(np.kron(tissue, np.ones((1, 4, 4), np.uint8)))
+    half, quarter = Counted(fine.array[:, ::2, ::2]), Counted(tissue)
+    stack = Stack.from_array([fine, half, quarter])
+    assert not detect_damage(stack, MIDDLE).any()
+    assert fine.reads == 0
+    assert half.reads > 0
+
+
+def test_registration_finds_a_shift(tissue):
+    large = tissue[MIDDLE]
+    a = make_features(0, large[20:220, 30:230].astype(np.float32))
+    b = make_features(1, large[44:244, 22:222].astype(np.float32))
+    found = register(a, b)
+    # section(x) = neighbour(x + shift)
+    assert np.allclose(found.shift, (-24, 8), atol=3)
+    assert found.after > found.before + 0.2
+
+
+def test_a_section_that_cannot_be_read_is_nobodys_neighbour(tissue):
+    class Broken:
+        shape, dtype, ndim = tissue.shape, tissue.dtype, 3
+
+        def __getitem__(self, key):
+            if (key[0] if isinstance(key, tuple) else key) == MIDDLE:
+                raise OSError("unreadable")
+            return tissue[key]
+
+    sections = Sections(Stack.from_array(Broken()))
+    view = sections.view(MIDDLE - 1)
+    assert [n.features.z for n in view.following] == [MIDDLE + 1, MIDDLE + 2]
+    with pytest.raises(StoreError):
+        sections.view(MIDDLE)

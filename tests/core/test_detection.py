@@ -1,0 +1,356 @@
+"""Many sections: masks as a label image, the table, interruption, threads."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_flowinpaint.core.damage.detect import DetectionOptions
+from napari_flowinpaint.core.damage.detectors import Finding
+from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.detection import (
+    Flagged,
+    detect_stack,
+    read_detection,
+    read_table,
+    run,
+    write_table,
+)
+from napari_flowinpaint.core.detection.store import tiles_of
+from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
+from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.stack import Stack, open_mask, open_stack
+
+SHAPE = (10, 96, 120)
+HOLES = {2: "hole", 3: "dark", 7: "hole"}
+
+
+class Marked:
+    """Finds what the stack says: sections whose first pixel is a label are damaged below it."""
+
+    kinds = ("hole", "dark")
+
+    def __repr__(self) -> str:
+        return "Marked()"
+
+    def look(self, view):
+        kind = HOLES.get(view.section.z)
+        if kind is None:
+            return []
+        mask = np.zeros(view.shape, bool)
+        mask[10:30, 20:60] = True
+        return [Finding(kind, 2.0 + view.section.z, mask)]
+
+
+@pytest.fixture
+def stack() -> Stack:
+    rng = np.random.default_rng(0)
+    return Stack.from_array(rng.integers(60, 200, SHAPE, dtype=np.uint8), voxel_size=(40, 4, 4))
+
+
+def search(stack, output, **kwargs):
+    return detect_stack(stack, output, detectors=[Marked()], **{"workers": 1, **kwargs})
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_masks_and_rows(stack, tmp_path):
+    out = tmp_path / "masks.zarr"
+    found = search(stack, out)
+    assert [(r.section, r.kind, r.score) for r in found.flagged] == [
+        (2, "hole", 4.0),
+        (3, "dark", 5.0),
+        (7, "hole", 9.0),
+    ]
+    assert found.flagged[0].area_percent == pytest.approx(100 * 800 / (96 * 120), abs=1e-3)
+    # the damage of sections 2 and 3 is in the same place: neither guides the other
+    assert [r.neighbours for r in found.flagged] == ["1 4", "1 4", "6 8"]
+    masks = open_mask(out)
+    assert masks.shape == SHAPE
+    for z in range(SHAPE[0]):
+        label = KINDS[HOLES[z]].label if z in HOLES else 0
+        assert set(np.unique(masks.read(z))) == {0, label}
+    assert (masks.read(2)[10:30, 20:60] == KINDS["hole"].label).all()
+    assert found.masks == out
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_only_damage_is_stored(stack, tmp_path):
+    search(stack, tmp_path / "masks.zarr")
+    chunks = [p for p in (tmp_path / "masks.zarr" / "0" / "c").rglob("*") if p.is_file()]
+    assert sorted(int(p.parts[-3]) for p in chunks) == sorted(HOLES)
+
+
+def test_metadata_names_the_kinds(stack, tmp_path):
+    path = save_ome_zarr(stack, tmp_path / "stack.zarr")
+    search(open_stack(path), tmp_path / "masks.zarr")
+    ome = dict(zarr.open_group(str(tmp_path / "masks.zarr"), mode="r").attrs)["ome"]
+    label = ome["image-label"]
+    assert {p["label-value"]: p["kind"] for p in label["properties"]} == {
+        k.label: k.name for k in KINDS.values()
+    }
+    assert {c["label-value"] for c in label["colors"]} == {k.label for k in KINDS.values()}
+    assert (tmp_path / "masks.zarr" / label["source"]["image"]).resolve() == path
+    assert open_mask(tmp_path / "masks.zarr").voxel_size == (40, 4, 4)
+
+
+def test_reduced_levels_keep_thin_damage(tmp_path):
+    class Line:
+        kinds = ("crack",)
+
+        def look(self, view):
+            mask = np.zeros(view.shape, bool)
+            mask[view.shape[0] // 2] = view.section.z == 1
+            return [Finding("crack", 2.0, mask)] if mask.any() else []
+
+    stack = Stack.from_array(np.random.default_rng(0).integers(0, 255, (3, 601, 1201), np.uint8))
+    detect_stack(stack, tmp_path / "m.zarr", detectors=[Line()], workers=1)
+    levels = open_mask(tmp_path / "m.zarr").levels
+    assert len(levels) == 3
+    for level in levels:
+        assert (level.read(1).max(axis=0) == KINDS["crack"].label).all()
+
+
+def test_some_sections_only(stack, tmp_path):
+    found = search(stack, tmp_path / "m.zarr", sections=[7, 2, 5, 2])
+    assert found.searched == (2, 5, 7)
+    assert [r.section for r in found.flagged] == [2, 7]
+
+
+def test_without_output_nothing_is_written(stack, tmp_path):
+    found = search(stack, None, report=tmp_path / "t.csv")
+    assert len(found.flagged) == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_threads_give_the_same(stack, tmp_path):
+    search(stack, tmp_path / "one.zarr")
+    search(stack, tmp_path / "four.zarr", workers=4)
+    one, four = files(tmp_path / "one.zarr"), files(tmp_path / "four.zarr")
+    assert {**one, "zarr.json": b""} == {**four, "zarr.json": b""}
+    assert read_detection(tmp_path / "one.zarr") == read_detection(tmp_path / "four.zarr")
+
+
+def test_real_detectors_in_threads_give_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    volume = rng.integers(0, 255, (12, 80, 80), dtype=np.uint8)
+    volume[4] = 0
+    stack = Stack.from_array(volume)
+    one, four = (detect_stack(stack, None, workers=n).flagged for n in (1, 4))
+    assert one == four
+    assert (4, "missing") in {(r.section, r.kind) for r in one}
+
+
+# ---- interruption
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_an_interrupted_search_goes_on(stack, tmp_path, after, workers):
+    search(stack, tmp_path / "whole.zarr")
+    expected = files(tmp_path / "whole.zarr")
+
+    def stop(fraction, message):
+        if message.startswith("searched") and fraction >= 0.99 * after / SHAPE[0]:
+            raise Cancelled("cancelled")
+
+    out = tmp_path / "masks.zarr"
+    with pytest.raises(Cancelled):
+        search(stack, out, progress=stop, workers=workers)
+    assert not out.exists()
+    seen = []
+
+    class Counting(Marked):
+        def look(self, view):
+            seen.append(view.section.z)
+            return super().look(view)
+
+    detect_stack(stack, out, detectors=[Counting()], workers=1)
+    assert len(seen) <= SHAPE[0] - after
+    found = files(out)
+    name = b"masks", b"whole"
+    assert {k: v.replace(*name) for k, v in found.items()} == expected
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_line_that_was_cut_short_is_searched_again(stack, tmp_path):
+    def stop(fraction, message):
+        if fraction > 0.5:
+            raise Cancelled("cancelled")
+
+    out = tmp_path / "masks.zarr"
+    with pytest.raises(Cancelled):
+        search(stack, out, progress=stop)
+    lines = tmp_path / ".masks.zarr.detecting" / "sections.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-5])
+    assert [r.section for r in search(stack, out).flagged] == [2, 3, 7]
+
+
+def test_another_request_starts_anew(stack, tmp_path):
+    def stop(fraction, message):
+        if fraction > 0.5:
+            raise Cancelled("cancelled")
+
+    out = tmp_path / "masks.zarr"
+    with pytest.raises(Cancelled):
+        search(stack, out, progress=stop)
+    found = search(stack, out, sections=[5, 6])
+    assert found.flagged == ()
+    assert not open_mask(out).read(2).any()
+
+
+def test_two_at_once_are_kept_apart(stack, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_flowinpaint.core.durable.LOCK_SECONDS", 0.1)
+    out, inside, go_on = tmp_path / "m.zarr", threading.Event(), threading.Event()
+
+    def wait(fraction, message):
+        inside.set()
+        go_on.wait(10)
+
+    first = threading.Thread(target=lambda: search(stack, out, progress=wait))
+    first.start()
+    try:
+        assert inside.wait(10)
+        with pytest.raises(StoreError, match="another process"):
+            search(stack, out)
+    finally:
+        go_on.set()
+        first.join()
+    assert out.exists()
+
+
+def test_cancel_at_the_last_moment(stack, tmp_path):
+    def stop(fraction, message):
+        if fraction >= 1:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        search(stack, tmp_path / "m.zarr", progress=stop)
+    assert not (tmp_path / "m.zarr").exists()
+
+
+# ---- what goes wrong
+
+
+def test_existing_output(stack, tmp_path):
+    search(stack, tmp_path / "m.zarr")
+    with pytest.raises(InputError, match="exists"):
+        search(stack, tmp_path / "m.zarr")
+    search(stack, tmp_path / "m.zarr", overwrite=True, sections=[5])
+    assert not open_mask(tmp_path / "m.zarr").read(2).any()
+
+
+def test_sections_that_cannot_be_read_do_not_stop_the_others(tmp_path):
+    volume = np.random.default_rng(0).integers(60, 200, SHAPE, dtype=np.uint8)
+
+    class Broken:
+        shape, dtype, ndim = volume.shape, volume.dtype, 3
+
+        def __getitem__(self, key):
+            if key[0] == 5:
+                raise OSError("unreadable")
+            return volume[key]
+
+    found = search(Stack.from_array(Broken()), tmp_path / "m.zarr")
+    assert list(found.failed) == [5]
+    assert "unreadable" in found.failed[5]
+    assert [r.section for r in found.flagged] == [2, 3, 7]
+    assert list(read_detection(tmp_path / "m.zarr")["failed"]) == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"sections": [10]}, "section 10 does not exist"), ({"workers": 0}, "at least 1 worker")],
+)
+def test_wrong_requests(stack, wrong, message):
+    with pytest.raises(InputError, match=message):
+        search(stack, None, **wrong)
+
+
+def test_not_a_detection(tmp_path):
+    with pytest.raises(InputError, match="holds no masks"):
+        read_detection(tmp_path)
+
+
+# ---- the table
+
+
+ROWS = [
+    Flagged(3, "hole", 2.5, 1.25, "2 4", "flow", ""),
+    Flagged(3, "dark", 1.5, 0.25, "- 4", "", "damaged"),
+]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "table.txt"])
+def test_tables_come_back(tmp_path, name):
+    write_table(ROWS, tmp_path / name)
+    assert read_table(tmp_path / name) == ROWS
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_columns(tmp_path):
+    write_table(ROWS, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == (
+        "section,kind,score,area_percent,neighbours,suggested_method,decision"
+    )
+    write_table(ROWS, tmp_path / "t.json")
+    record = json.loads((tmp_path / "t.json").read_text())["flagged"][0]
+    assert list(record)[:3] == ["section", "kind", "score"]
+
+
+def test_a_table_made_by_hand(tmp_path):
+    (tmp_path / "t.csv").write_text("kind,section,remark\nhole,5,mine\n")
+    assert read_table(tmp_path / "t.csv") == [Flagged(5, "hole", 1.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "section,kind\nfive,hole\n",
+        "section\n5\n",
+        "section,kind\n5,rain\n",
+        "section,kind\n-1,hole\n",
+    ],
+)
+def test_tables_that_are_none(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match="row 1"):
+        read_table(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="no table"):
+        read_table(tmp_path / "absent.csv")
+
+
+def test_suggestions(monkeypatch):
+    monkeypatch.setattr(run, "available_methods", lambda: ("flow", "unfold"))
+    assert run.suggest_method("hole", 2) == "auto"
+    assert run.suggest_method("fold", 2) == "unfold"
+    assert run.suggest_method("fold", 1) == ""
+    monkeypatch.setattr(run, "available_methods", lambda: ("one_neighbour", "single_section"))
+    assert run.suggest_method("fold", 2) == "auto"
+    assert run.suggest_method("hole", 1) == "one_neighbour"
+    assert run.suggest_method("hole", 0) == "single_section"
+
+
+def test_tiles():
+    mask = np.zeros((320, 640), bool)
+    assert int(tiles_of(mask), 16) == 0
+    mask[0, 0] = mask[-1, -1] = True
+    bits = bin(int(tiles_of(mask), 16))[2:]
+    assert (len(bits), bits.count("1"), bits[0], bits[-1]) == (1024, 2, "1", "1")
+    assert bin(int(tiles_of(np.ones((5, 7), bool)), 16)).count("1") > 0
+
+
+def test_options_are_kept(stack, tmp_path):
+    search(stack, tmp_path / "m.zarr", options=DetectionOptions(sensitivity=0.7))
+    assert read_detection(tmp_path / "m.zarr")["options"]["sensitivity"] == 0.7

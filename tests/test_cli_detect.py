@@ -1,0 +1,137 @@
+"""``flowinpaint detect``: masks that can be repaired with, the table, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.damage.simulate import Hole, damage_section
+from napari_flowinpaint.core.stack import open_mask, open_stack
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray:
+    stack = synthetic_stack(SampleConfig(shape=(6, 192, 192), seed=3))
+    stack[2], _ = damage_section(stack[2], Hole(0.06), seed=1)
+    stack[4] = 0
+    return stack
+
+
+@pytest.fixture
+def path(volume, tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", volume)
+    return tmp_path / "stack.tif"
+
+
+def detect(path, *options) -> int:
+    out = path.parent / "masks.zarr"
+    return run(["detect", str(path), "--output", str(out), "--workers", "1", *options])
+
+
+def test_detect_then_repair(path, volume, capsys):
+    folder = path.parent
+    assert detect(path, "--report", str(folder / "flagged.csv")) == 0
+    output = capsys.readouterr().out
+    assert "section 2: hole" in output
+    assert "section 4: missing" in output
+    assert "2 of 6 sections are flagged." in output
+    with (folder / "flagged.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["section"], r["kind"]) for r in rows] == [("2", "hole"), ("4", "missing")]
+    assert list(rows[0])[:3] == ["section", "kind", "score"]
+    masks, out = str(folder / "masks.zarr"), str(folder / "out.zarr")
+    command = ["repair", str(path), "--mask", masks, "--output", out, "--method", "flow"]
+    assert run([*command, "--sections", "2"]) == 0
+    repaired = open_stack(out).read(2)
+    mask = open_mask(masks).read(2) != 0
+    assert np.array_equal(repaired[~mask], volume[2][~mask])
+    assert (repaired[mask] != volume[2][mask]).mean() > 0.8
+
+
+def test_report_as_json(path):
+    report = path.parent / "flagged.json"
+    assert detect(path, "--report", str(report), "--sections", "0-2") == 0
+    (row,) = json.loads(report.read_text())["flagged"]
+    assert (row["section"], row["kind"], row["decision"]) == (2, "hole", "")
+
+
+def test_options(path, capsys):
+    assert detect(path, "--kinds", "missing", "--estimate", "--sensitivity", "0.4") == 0
+    output = capsys.readouterr().out
+    assert "thresholds, as factors of the defaults: missing" in output
+    assert "1 of 6 sections are flagged." in output
+    assert detect(path, "--overwrite") == 0
+    assert "2 of 6 sections are flagged." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kinds", "rain"], "there is no kind 'rain'"),
+        (["--sensitivity", "2"], "between 0 and 1"),
+        (["--sections", "9"], "section 9 does not exist"),
+        (["--workers", "0"], "--workers"),
+        (["--report", "nowhere/flagged.csv"], "does not exist"),
+    ],
+)
+def test_wrong_options(path, options, message, capsys):
+    assert detect(path, *options) == 2
+    assert message in capsys.readouterr().err
+    assert not list(path.parent.glob("*masks.zarr*"))
+
+
+def test_output_is_not_replaced_unasked(path, capsys):
+    assert detect(path, "--sections", "0") == 0
+    assert detect(path, "--sections", "0") == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_sections_that_cannot_be_read(path, monkeypatch, capsys):
+    from napari_flowinpaint.core.errors import StoreError
+    from napari_flowinpaint.core.stack import Stack
+
+    read = Stack.read
+
+    def broken(self, z, box=None):
+        if z == 3:
+            raise StoreError("section 3 is torn")
+        return read(self, z, box)
+
+    monkeypatch.setattr(Stack, "read", broken)
+    assert detect(path) == 1
+    error = capsys.readouterr().err
+    assert "1 sections could not be searched: 3" in error
+    assert "section 3 is torn" in error
+
+
+def test_interrupted_search_goes_on(path, monkeypatch, capsys):
+    from napari_flowinpaint.core.detection import store
+
+    finish = store.DetectionStore.finish
+
+    def interrupt(self, z, labels, found):
+        finish(self, z, labels, found)
+        if z == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.DetectionStore, "finish", interrupt)
+        assert detect(path) == 130
+    assert "goes on where it was" in capsys.readouterr().err
+    assert not (path.parent / "masks.zarr").exists()
+    searched = []
+
+    def count(self, z, labels, found):
+        searched.append(z)
+        finish(self, z, labels, found)
+
+    monkeypatch.setattr(store.DetectionStore, "finish", count)
+    assert detect(path) == 0
+    assert searched == [4, 5]
+    assert "2 of 6 sections are flagged." in capsys.readouterr().out
