@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 
 from .errors import InputError
@@ -14,6 +19,27 @@ _KNOWN = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 _lock = Lock()
 #: What torch was set to before the first :func:`single_threaded` that still runs; how many run.
 _before: list[int] = []
+
+
+def preload_torch() -> None:
+    """Load torch's libraries so that importing it holds up other threads for a moment only.
+
+    Python's lock is held while a library is loaded by an import, 0.2 s for torch's largest and
+    seconds on a slow disk, for which a viewer would stand still; it is not held while a foreign
+    function runs, and what is loaded once is not loaded again. Does nothing where that is not
+    possible: then the import takes what it takes.
+    """
+    if "torch" in sys.modules or sys.platform == "win32":
+        return
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return
+    with suppress(OSError, AttributeError):
+        load = ctypes.CDLL(None).dlopen
+        load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+        for name in ("c10", "torch_cpu", "c10_cuda", "torch_cuda", "torch_python"):
+            for path in (Path(spec.origin).parent / "lib").glob(f"lib{name}.*"):
+                load(os.fsencode(path), os.RTLD_LAZY | os.RTLD_LOCAL)
 
 
 @contextmanager

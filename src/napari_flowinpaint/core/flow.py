@@ -125,16 +125,21 @@ def compose(first: Flow, second: Flow) -> Flow:
     ``warp(image, compose(first, second)) == warp(warp(image, second), first)``, but the image
     is interpolated only once.
     """
-    return first + np.stack([warp(np.ascontiguousarray(part), first) for part in second])
+    out = np.stack([warp(np.ascontiguousarray(part), first) for part in second])
+    out += first
+    return out
 
 
 def apply_affine(affine: Affine, flow: Flow) -> Flow:
     """Return the flow into the original image from a flow into its aligned version."""
     rows, columns = _grid(flow.shape[1:])
     y, x = rows + flow[0], columns + flow[1]
-    new_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
-    new_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
-    return np.stack([new_y - rows, new_x - columns]).astype(np.float32)
+    out = np.empty_like(flow)
+    for part, (to_x, to_y, shift), start in zip(out, affine[::-1], (rows, columns), strict=True):
+        np.multiply(x, to_x, out=part)
+        part += to_y * y
+        part += shift - start
+    return out
 
 
 def extrapolate(flow: Flow, known: BoolImage) -> Flow:

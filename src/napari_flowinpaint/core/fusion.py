@@ -31,7 +31,7 @@ _STRUCTURE = 2
 _RING = (1.5, 3.0, 6.0, 12.0, 24.0)
 #: Side of the part of a window that is rehearsed in, in depths of the damage and in pixels.
 _PART = 8
-_LEAST_PART, _MOST_PART = 384, 1536
+_LEAST_PART, _MOST_PART = 1024, 1280
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSAL_SHARE = 0.3
 #: More pixels than this teach the weights nothing new.

@@ -9,6 +9,8 @@ plain PSNR. Coarser scales stay as they were.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .filters import blur, fine_scales
@@ -55,9 +57,10 @@ def add_grain(
     if measured.sum() < 100:  # no place to learn the section's grain from: the neighbour's own
         section, measured = source, np.ones_like(mask)
     grain = np.zeros_like(filled)
-    for own, lent, there in zip(*map(_split, (section, source, filled)), strict=True):
-        missing = max(float(own[measured].var() - there[mask].var()), 0.0)
-        gain = np.sqrt(missing / max(float(lent.var()), 1e-12))
+    wanted = [float(band[measured].var()) for band in _split(section)]
+    there = [float(band[mask].var()) for band in _split(filled)]
+    for own, present, lent in zip(wanted, there, _split(source), strict=True):
+        gain = np.sqrt(max(own - present, 0.0) / max(float(lent.var()), 1e-12))
         grain += lent * np.float32(min(gain, _MOST_GAIN))
     inside = mask.astype(np.float32)
     for _ in range(_ROUNDS):
@@ -65,14 +68,12 @@ def add_grain(
     return filled + grain * _strength(grain, filled, section, mask, measured)
 
 
-def _split(image: FloatImage) -> list[FloatImage]:
-    """Split off the fine bands."""
-    bands = []
+def _split(image: FloatImage) -> Iterator[FloatImage]:
+    """Yield the fine bands, one at a time to save memory."""
     for sigma in _BANDS:
         low = blur(image, sigma)
-        bands.append(image - low)
+        yield image - low
         image = low
-    return bands
 
 
 def _strength(

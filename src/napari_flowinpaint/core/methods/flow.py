@@ -110,6 +110,7 @@ def repair_by(
         later = lambda _, message: report(0.82, message)  # noqa: E731
         lesson, hypotheses = _rehearse_and_fill(source, window, section, options, later)
     check_registration(window, lesson.scores.get("registration_correlation", 1.0))
+    del guides, aligned  # large
     return _finish(lesson, hypotheses, window, greys, section, initial, options, report)
 
 

@@ -67,7 +67,7 @@ class FlowInpaintMethod:
         InputError
             Where the weights are missing or not what their card describes.
         """
-        from ..device import resolve_device, single_threaded
+        from ..device import preload_torch, resolve_device, single_threaded
 
         path = released()
         if path is None:
@@ -75,6 +75,7 @@ class FlowInpaintMethod:
                 f"the weights {JOINT} are not installed; reinstall the package, or choose "
                 "method 'flow', which needs none"
             )
+        preload_torch()
         device = resolve_device(device)
         net, self.weights_sha256 = load_released(path, device)
 

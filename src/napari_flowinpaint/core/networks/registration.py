@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .joint import JointNet
 
 #: Windows with sides up to this many pixels are processed whole.
-WHOLE = 1536
+WHOLE = 1280
 #: Overlap of neighbouring tiles, pixels.
 OVERLAP = 512
 
