@@ -65,9 +65,7 @@ def damage_of(job: Job) -> Masks:
     return masks
 
 
-def places_of(
-    job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours, fewest: int
-) -> Iterator[Place]:
+def places_of(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) -> Iterator[Place]:
     """Yield places for the damage of one window, the best first; at most six, perhaps none.
 
     Parameters
@@ -79,12 +77,10 @@ def places_of(
     hole
         (H, W) bool over ``damage``.
     neighbours
-        What guides the real repair.
-    fewest
-        Neighbours the method needs.
+        What guides the real repair; no place has fewer.
     """
     own = _moved(job, damage, hole, neighbours)
-    before, after = (_beside(job, damage, hole, neighbours, fewest, step) for step in (-1, 1))
+    before, after = (_beside(job, damage, hole, neighbours, step) for step in (-1, 1))
     for source in (own, before, after) * 2:
         place = next(source, None)
         if place is not None:
@@ -135,7 +131,7 @@ def _box_at(job: Job, y: int, x: int, shape: tuple[int, int]) -> Box:
 
 
 def _beside(
-    job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours, fewest: int, step: int
+    job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours, step: int
 ) -> Iterator[Place]:
     """Yield the mask where it is on sections of one side: guided alike, then guided otherwise."""
     masks = damage_of(job)
@@ -156,5 +152,5 @@ def _beside(
         find_neighbour(job.stack, target, damage, hole, side, job.options.max_gap, masks)
         for side in (-1, 1)
     )
-    if sum(n is not None for n in (before, after)) >= max(fewest, 1):
+    if sum(n is not None for n in (before, after)) >= sum(gap is not None for gap in gaps):
         yield Place(target, damage, hole, (before, after))

@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import InputError, RepairRefused
 from .filters import blur
-from .fusion import FEWEST_SAMPLES, rehearsal_holes
+from .fusion import FEWEST_SAMPLES, rehearsal_holes, rehearsal_part
 from .parallel import together
 from .references import Greys, Guide, neighbours_of, register, unaligned_guides
 from .rehearsal import structure_correlation
@@ -109,7 +109,9 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
         None where too little is intact to tell, or there is no neighbour.
     """
     known = window.intact
-    holes = rehearsal_holes(window.mask, known, seed)
+    part = rehearsal_part(window.mask, known)
+    holes = np.zeros_like(known)
+    holes[part.slices] = rehearsal_holes(window.mask[part.slices], known[part.slices], seed)
     if not neighbours_of(window) or holes.sum() < FEWEST_SAMPLES:
         return None
     greys = Greys.of(window)
@@ -117,14 +119,18 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     section[~known] = section[known].mean()
     seen = known & ~holes
     guides = unaligned_guides(window, greys)
-    fits = together([partial(_registered, guide, section, seen) for guide in guides])
-    registered = [image for image, _ in fits]
-    looked = float(np.mean([structure_correlation(image, section, seen) for image in registered]))
-    average = np.mean(registered, axis=0, dtype=np.float32)
-    unseen = structure_correlation(average, section, holes)
     own = max(_fine(section, known), 1e-6)
     sharpness = min(_fine(guide.image, guide.valid) for guide in guides) / own
-    return Fit((looked + unseen) / 2, sharpness, max(shift for _, shift in fits))
+    aligned = together([partial(guide.align_to, section, seen) for guide in guides])
+    there, looked_at, unseen = (
+        np.ascontiguousarray(layer[part.slices]) for layer in (section, seen, holes)
+    )
+    parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
+    registered = together(parts)
+    looked = [structure_correlation(image, there, looked_at) for image in registered]
+    average = np.mean(registered, axis=0, dtype=np.float32)
+    correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
+    return Fit(correlation, sharpness, max(_shift(guide) for guide in aligned))
 
 
 def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
@@ -153,13 +159,15 @@ def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
     return (message,)
 
 
-def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> tuple[FloatImage, float]:
-    """Return a neighbour registered to the pixels that may be looked at, and how far it moved."""
-    aligned = guide.align_to(section, seen)
-    flow = register(section, seen & guide.valid, aligned.aligned)
-    centre = np.array([(side - 1) / 2 for side in section.shape[::-1]])
-    moved = aligned.affine @ np.append(centre, 1) - centre
-    return aligned.sample(flow), float(np.hypot(*moved))
+def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> FloatImage:
+    """Return an aligned neighbour registered to the pixels of a section that may be looked at."""
+    return guide.sample(register(section, seen & guide.shown, guide.aligned))
+
+
+def _shift(guide: Guide) -> float:
+    """Return how far, in pixels, alignment moved the middle of a neighbour."""
+    centre = np.array([(side - 1) / 2 for side in guide.image.shape[::-1]])
+    return float(np.hypot(*(guide.affine @ np.append(centre, 1) - centre)))
 
 
 def _fine(image: FloatImage, where: BoolImage) -> float:

@@ -255,7 +255,7 @@ def predict_window(
     before, after = window.previous, window.following
     neighbours = (before and before.z, after and after.z)
     trials: list[_Trial] = []
-    for place in places_of(job, damage, hole, neighbours, method.neighbours):
+    for place in places_of(job, damage, hole, neighbours):
         if len(trials) >= places:
             break
         done = len(trials)

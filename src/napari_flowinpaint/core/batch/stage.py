@@ -342,6 +342,7 @@ def _repair_to_json(repair: SectionRepair) -> dict[str, Any]:
                 "method": patch.method,
                 "scores": patch.scores,
                 "source_digest": patch.source_digest,
+                "flags": list(patch.flags),
             }
             for patch in repair.patches
         ],
@@ -365,6 +366,7 @@ def _repair_of(
                 seconds=seconds[number] if number < len(seconds) else 0.0,
                 scores=patch["scores"],
                 source_digest=patch["source_digest"],
+                flags=tuple(patch["flags"]),
             )
         )
     provenance = dict(told["provenance"])

@@ -1,0 +1,306 @@
+"""How good a repair is going to be, and which neighbours are no use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from textures import texture
+
+from napari_flowinpaint.core._places import places_of
+from napari_flowinpaint.core._reading import make_job
+from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
+from napari_flowinpaint.core.gate import measure_fit
+from napari_flowinpaint.core.metrics import score
+from napari_flowinpaint.core.quality import Quality, combine, predict_quality
+from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window
+
+SIDE = 256
+Z = 4
+
+
+def series(seed: int = 0, depth: int = 9, side: int = SIDE) -> np.ndarray:
+    """Return sections of a texture that changes and moves from one to the next, with grain."""
+    rng = np.random.default_rng(seed)
+    wide = side + 2 * depth
+    first, last = texture((wide, wide), seed + 1), texture((wide, wide), seed + 2)
+    sections = []
+    for z in range(depth):
+        angle = 0.1 * z
+        mixed = np.cos(angle) * (first - 128) + np.sin(angle) * (last - 128) + 128
+        moved = mixed[z : z + side, 2 * depth - z : 2 * depth - z + side]
+        sections.append(moved + rng.normal(0, 6, moved.shape))
+    return np.clip(sections, 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray:
+    return series()
+
+
+@pytest.fixture(scope="module")
+def mask() -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[60:110, 50:120] = True
+    return mask
+
+
+def damaged(volume: np.ndarray, mask: np.ndarray, z: int = Z) -> Stack:
+    out = volume.copy()
+    out[z][mask] = 255
+    return Stack.from_array(out)
+
+
+def window_of(section, previous, following, mask) -> Window:
+    shown = np.ones(mask.shape, dtype=bool)
+    neighbours = [
+        Neighbour(z, n.astype(np.float32), shown) for z, n in ((3, previous), (5, following))
+    ]
+    section = np.where(mask, 0, section).astype(np.float32)
+    box = Box.whole(mask.shape)
+    return Window(Z, box, section, mask, ~mask, *neighbours, alpha=0.5, value_range=(0, 255))
+
+
+# ---- prediction
+
+
+def test_the_prediction_is_close_to_the_truth(volume, mask):
+    stack = damaged(volume, mask)
+    repair = repair_section(stack, Z, mask, method="flow", options=RepairOptions(quality=True))
+    filled = volume[Z].copy()
+    for patch in repair.patches:
+        filled[patch.box.slices][patch.mask] = patch.result[patch.mask]
+    truth = score(filled, volume[Z], mask, 255)
+    mean = (volume[Z - 1].astype(float) + volume[Z + 1]) / 2
+    plain = score(np.where(mask, mean, volume[Z]), volume[Z], mask, 255)
+    scores = repair.provenance.scores
+    assert scores["expected_places"] == 3
+    assert scores["expected_share"] == 1
+    assert scores["expected_structure"] == pytest.approx(truth.structure_psnr, abs=1.5)
+    assert scores["expected_mean_structure"] == pytest.approx(plain.structure_psnr, abs=1.5)
+    assert scores["expected_ssim"] == pytest.approx(truth.ssim, abs=0.1)
+    assert scores["expected_mean_ssim"] == pytest.approx(plain.ssim, abs=0.1)
+    assert scores["expected_structure"] > scores["expected_mean_structure"]
+    again = predict_quality(stack, Z, mask, method="flow", repair=repair)
+    assert again.scores() == {k: v for k, v in scores.items() if k.startswith("expected_")}
+
+
+def test_a_worse_repair_is_predicted_worse(volume, mask):
+    noisy = volume.copy()
+    rng = np.random.default_rng(0)
+    noisy[::2] = np.clip(noisy[::2] + rng.normal(0, 60, noisy[::2].shape), 0, 255)
+    good = predict_quality(damaged(volume, mask, 5), 5, mask, method="flow", places=2)
+    bad = predict_quality(damaged(noisy, mask, 5), 5, mask, method="flow", places=2)
+    assert bad.structure < good.structure - 2
+
+
+def test_what_lies_under_the_mask_is_not_looked_at(volume, mask):
+    options = RepairOptions(quality=True)
+    found = []
+    for value in (0, 255):
+        out = volume.copy()
+        out[Z][mask] = value
+        repair = repair_section(Stack.from_array(out), Z, mask, method="flow", options=options)
+        found.append(repair.provenance.scores)
+    assert found[0] == found[1]
+
+
+def test_without_trials_the_rehearsal_tells(volume, mask):
+    scores = repair_section(damaged(volume, mask), Z, mask, method="flow").provenance.scores
+    assert scores["expected_places"] == 0
+    assert scores["expected_structure"] > scores["expected_mean_structure"]
+    assert "expected_ssim" not in scores
+    quality = Quality.from_scores(scores)
+    assert quality.basis == "rehearsal"
+    assert quality.scores() == {k: v for k, v in scores.items() if k.startswith("expected_")}
+
+
+def test_a_section_without_intact_pixels_is_tried_on_its_neighbours(volume):
+    whole = np.ones((SIDE, SIDE), dtype=bool)
+    stack = damaged(volume, whole)
+    quality = predict_quality(stack, Z, whole, method="flow")
+    assert quality.places == 3
+    assert quality.basis == "mask"
+    mean = (volume[Z - 1].astype(float) + volume[Z + 1]) / 2
+    plain = score(mean, volume[Z], whole, 255)
+    assert quality.mean_structure == pytest.approx(plain.structure_psnr, abs=1)
+    # three sections only: neither neighbour has two others, so each is guided by what there is
+    few = Stack.from_array(stack.array[Z - 2 : Z + 2])
+    assert predict_quality(few, 2, whole, method="flow").places == 1
+
+
+def test_a_tiny_and_much_damaged_section_falls_back_and_says_so(volume):
+    tiny = volume[Z - 1 : Z + 2, :48, :48]
+    mask = np.zeros((48, 48), dtype=bool)
+    mask[:, 10:26] = True
+    quality = predict_quality(damaged(tiny, mask, 1), 1, mask, method="flow", places=1)
+    assert quality.basis == "mask"
+    mask[:, 4:44] = True
+    with pytest.raises(RepairRefused, match="no intact place"):
+        predict_quality(damaged(tiny, mask, 1), 1, mask, method="flow", places=1)
+    wide = np.zeros((SIDE, SIDE), dtype=bool)
+    wide[:, 20:210] = True
+    stack = damaged(volume[Z - 1 : Z + 2], wide, 1)
+    repair = repair_section(stack, 1, wide, method="flow", options=RepairOptions(quality=True))
+    assert Quality.from_scores(repair.provenance.scores).basis == "rehearsal"
+
+
+def test_part_of_a_mask_is_tried_where_all_of_it_finds_no_place(volume):
+    wide = np.zeros((SIDE, SIDE), dtype=bool)
+    wide[:, 20:170] = True
+    stack = damaged(volume[Z - 1 : Z + 2], wide, 1)
+    quality = predict_quality(stack, 1, wide, method="flow", places=1)
+    assert quality.basis == "part of the mask"
+    assert 0.5 < quality.share < 0.9
+
+
+def test_places_are_intact_and_the_same_every_time(volume, mask):
+    def places(seed: int = 0):
+        options = RepairOptions(seed=seed)
+        job = make_job(damaged(volume, mask), Z, mask, None, None, "flow", "cpu", options)
+        damage = Box.of_mask(mask)
+        return list(places_of(job, damage, mask[damage.slices], (Z - 1, Z + 1)))
+
+    found = places()
+    assert [(p.z, p.box, p.neighbours) for p in found] == [
+        (p.z, p.box, p.neighbours) for p in places()
+    ]
+    assert [p.box for p in found] != [p.box for p in places(1)]
+    assert [p.z for p in found[:3]] == [Z, Z - 2, Z + 2]
+    for place in found:
+        assert place.neighbours == (place.z - 1, place.z + 1)
+        if place.z == Z:
+            assert not mask[place.box.slices][place.hole].any()
+        else:
+            assert Z not in place.neighbours
+
+
+def test_damage_of_other_sections_is_avoided(volume, mask):
+    def masks(z, box):
+        return mask[box.slices] if z == Z - 1 else np.zeros(box.shape, dtype=bool)
+
+    job = make_job(damaged(volume, mask), Z, mask, masks, None, "flow", "cpu", None)
+    damage = Box.of_mask(mask)
+    found = list(places_of(job, damage, mask[damage.slices], (Z - 2, Z + 1)))
+    beside = [(place.z, place.neighbours) for place in found if place.box == damage]
+    assert (Z + 3, (Z + 1, Z + 4)) in beside  # as far away as for the real damage
+    assert all(not {Z, Z - 1} & {z, *guides} for z, guides in beside)
+
+
+def test_reading_follows_the_damage(mask):
+    read = []
+
+    class Watched(Stack):
+        def read(self, z, box=None):
+            read.append(box.shape)
+            return super().read(z, box)
+
+    volume = np.pad(series(), ((0, 0), (0, 800), (0, 800)), mode="reflect")
+    wide = np.zeros(volume.shape[1:], dtype=bool)
+    wide[:SIDE, :SIDE] = mask
+    stack = damaged(volume, wide)
+    stack.__class__ = Watched
+    predict_quality(stack, Z, wide, method="flow", places=2)
+    assert max(max(shape) for shape in read) <= 70 + 2 * 96
+
+
+def test_it_can_be_cancelled(volume, mask):
+    told = []
+
+    def stop(fraction, message):
+        told.append(fraction)
+        if fraction > 0.5:
+            raise Cancelled("enough")
+
+    options = RepairOptions(quality=True)
+    with pytest.raises(Cancelled):
+        repair_section(
+            damaged(volume, mask), Z, mask, method="flow", options=options, progress=stop
+        )
+    assert told == sorted(told)
+
+
+def test_windows_are_averaged_as_errors_are():
+    one = Quality(20, 0.4, 18, 0.3, 1, 3, 1)
+    both = combine([(one, 100), (replace(one, structure=30, places=2), 300)])
+    assert both.structure == pytest.approx(-10 * np.log10((0.01 + 3 * 0.001) / 4))
+    assert (both.mean_structure, both.places) == (pytest.approx(18), 2)
+    assert combine([]) is None
+    assert Quality.from_scores(one.scores()) == one
+    assert Quality.from_scores({"rehearsal_psnr": 3.0}) is None
+
+
+# ---- the gate
+
+
+def planted(volume: np.ndarray, how: str, seed: int) -> list[np.ndarray]:
+    neighbours = [volume[Z - 1], volume[Z + 1]]
+    if how == "other tissue":
+        other = series(seed=100 + seed)
+        return [other[Z - 1], other[Z + 1]]
+    if how == "blurred":
+        return [cv2.GaussianBlur(n, (0, 0), 4) for n in neighbours]
+    if how == "shifted":
+        return [np.roll(n, (120, 160), (0, 1)) for n in neighbours]
+    return neighbours
+
+
+@pytest.mark.parametrize("how", ["other tissue", "blurred", "shifted", "intact"])
+def test_planted_neighbours_are_told_from_real_ones(mask, how):
+    for seed in range(3):
+        volume = series(seed=seed)
+        section = (
+            series(seed=seed, side=SIDE + 200)[Z][:SIDE, :SIDE] if how == "shifted" else volume[Z]
+        )
+        fit = measure_fit(window_of(section, *planted(volume, how, seed), mask))
+        assert bool(fit.fault) == (how != "intact"), fit
+
+
+def test_the_gate_refuses_flags_or_is_off(volume, mask):
+    bad = volume.copy()
+    bad[Z - 1], bad[Z + 1] = planted(volume, "blurred", 0)
+    stack = damaged(bad, mask)
+    with pytest.raises(RepairRefused, match=r"out of focus.*mark that neighbour"):
+        repair_section(stack, Z, mask, method="flow")
+    flagged = repair_section(stack, Z, mask, method="flow", options=RepairOptions(gate="flag"))
+    assert len(flagged.flags) == 1
+    assert "out of focus" in flagged.flags[0]
+    assert flagged.provenance.scores["neighbour_sharpness"] < 0.5
+    free = repair_section(stack, Z, mask, method="flow", options=RepairOptions(gate="off"))
+    assert free.flags == ()
+    np.testing.assert_array_equal(free.patches[0].result, flagged.patches[0].result)
+    with pytest.raises(InputError, match="choose one of: refuse, flag, off"):
+        repair_section(stack, Z, mask, options=RepairOptions(gate="maybe"))
+
+
+def test_a_repair_expected_worse_than_the_mean_is_refused(volume, mask):
+    class Bad:
+        name, description, neighbours, weights_sha256 = "bad", "", 2, None
+
+        def ready(self):
+            return True
+
+        def halo(self, damage):
+            return 64
+
+        def repair(self, window, options, device, progress):
+            from napari_flowinpaint.core.types import WindowRepair
+
+            grey = np.full(window.mask.shape, 255, np.float32)
+            return WindowRepair(grey, grey, grey, grey)
+
+    stack = damaged(volume, mask)
+    with pytest.raises(RepairRefused, match=r"worse .* than by the mean of its neighbours 3 and 5"):
+        repair_section(stack, Z, mask, method=Bad(), options=RepairOptions(quality=True))
+    options = RepairOptions(quality=True, gate="flag")
+    assert len(repair_section(stack, Z, mask, method=Bad(), options=options).flags) == 1
+
+
+def test_a_window_with_nothing_intact_is_not_judged(volume):
+    whole = np.ones((SIDE, SIDE), dtype=bool)
+    assert measure_fit(window_of(volume[Z], volume[Z - 1], volume[Z + 1], whole)) is None
+    assert repair_section(damaged(volume, whole), Z, whole, method="flow").flags == ()
