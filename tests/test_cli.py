@@ -503,7 +503,7 @@ def test_interrupt_is_one_line(data, section, number):
         "from napari_flowinpaint.cli import main\n"
         "main()\n"
     )
-    command = [sys.executable, "-c", slow, *map(str, repair_arguments(data))]
+    command = [sys.executable, "-c", slow, *map(str, repair_arguments(data, "--workers", 1))]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         while process.stdout.readline() != "waiting\n":

@@ -117,6 +117,12 @@ def repair(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.safetensors", help="Weights for flowinpaint-paper"),
     ] = None,
+    gate: Annotated[
+        str, typer.Option(help="Neighbours that do not fit: refuse, flag (repair and tell) or off")
+    ] = "refuse",
+    quality: Annotated[
+        bool, typer.Option(help="Try each repair on intact places to predict its score; slow")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would be done; write nothing")
     ] = False,
@@ -172,6 +178,8 @@ def repair(
             grain=grain,
             seed=seed,
             weights=str(weights) if weights else None,
+            gate=gate,
+            quality=quality,
         ),
         in_place=in_place,
         output=output,

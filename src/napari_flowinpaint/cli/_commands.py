@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
 from ._parse import parse_sections
-from ._repair import NothingRepaired, RepairCommand, plan_repair, run_repair
-from ._report import RepairReport
+from ._repair import NothingRepaired, Plan, RepairCommand, plan_repair, run_repair
+from ._report import RepairReport, write_json
 
 
 def repair_stack(command: RepairCommand) -> int:
@@ -17,6 +18,8 @@ def repair_stack(command: RepairCommand) -> int:
     plan = plan_repair(command)
     for message in plan.stack.messages:
         tell(f"note: {message}")
+    if command.batch.plan_only:
+        return _show_plan(plan)
     report = RepairReport(plan)
     error: BaseException | None = None
     try:
@@ -32,23 +35,54 @@ def repair_stack(command: RepairCommand) -> int:
             report.save(command.report, error)
         except OSError as caught:
             lost = f"the report {command.report} could not be written ({caught.strerror})."
-    if command.output is not None and error is None and report.count("repaired"):
+    if command.output is not None and error is None and report.written:
         tell(f"written: {command.output}")
-    code = _conclude(command, report, error)
+    code = _conclude(plan, report, error)
     if lost:
         complain(lost)
     return max(code, NOT_ALL_DONE) if lost else code
 
 
-def _conclude(command: RepairCommand, report: RepairReport, error: BaseException | None) -> int:
+def _show_plan(plan: Plan) -> int:
+    """Print what would happen; return the exit code."""
+    from ._batch import plan_many, show_plan
+
+    command = plan.command
+    with progress_bar("plan") as progress:
+        batch = plan_many(plan, progress)
+    show_plan(plan, batch)
+    if command.report is not None:
+        write_json(command.report, {"flowinpaint": __version__, **batch.to_dict()})
+    if not batch.unplanned:
+        return DONE
+    first = batch.unplanned[0]
+    complain(
+        f"{len(batch.unplanned)} of {len(batch.sections)} sections would not be repaired: "
+        f"{_list([s.z for s in batch.unplanned])} (section {first.z}: {first.reason})"
+    )
+    return NOT_ALL_DONE
+
+
+def _conclude(plan: Plan, report: RepairReport, error: BaseException | None) -> int:
     """Say what is left to say on stderr; return the exit code."""
-    written = report.repaired if command.output is None else ()
+    command = plan.command
+    written = report.written if command.in_place else []
     kept = f" Written before that: section {_list(written)}." if written else ""
+    if error is not None:
+        kept += _staged(plan, written)
     if isinstance(error, KeyboardInterrupt):
         raise Cancelled(f"interrupted.{kept}") from error
     if error is not None:
         complain(f"{error}{kept}")
         return NOT_ALL_DONE if written else BAD_INPUT
+    asked_to_write = command.in_place or command.output is not None
+    if report.waiting and asked_to_write:
+        report_waiting = _list(report.waiting)
+        complain(
+            f"section {report_waiting} stayed below --accept-above; look at "
+            f"{'it' if len(report.waiting) == 1 else 'them'} in {plan.staging}."
+        )
+        return NOT_ALL_DONE
     if not report.unrepaired:
         return DONE
     first = report.unrepaired[0]
@@ -62,6 +96,23 @@ def _conclude(command: RepairCommand, report: RepairReport, error: BaseException
         )
     nothing_done = not report.repaired and not report.count("refused")
     return BAD_INPUT if nothing_done else NOT_ALL_DONE
+
+
+def _staged(plan: Plan, written: list[int]) -> str:
+    """Say what a batch that ended early keeps."""
+    from ..core.batch.stage import REPAIRED, Stage
+
+    stage = None if plan.staging is None else Stage(plan.staging)
+    if stage is None or not stage.exists:
+        return ""
+    records = [stage.get_record(z) for z in stage.sections if z not in written]
+    kept = [record.z for record in records if record is not None and record.status == REPAIRED]
+    if not kept:
+        return ""
+    return (
+        f" Repaired and kept in {stage.path}: section {_list(kept)}; run it again to go on from "
+        "there."
+    )
 
 
 def _list(numbers: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -75,3 +76,8 @@ def progress_bar(title: str) -> Iterator[Progress]:
             bar.update(task, completed=fraction, description=message or title)
 
         yield show
+
+
+def batch_threads() -> bool:
+    """Return whether a batch that was interrupted still computes in this process."""
+    return any(thread.name == "flowinpaint batch" for thread in threading.enumerate())

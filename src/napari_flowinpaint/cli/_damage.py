@@ -8,52 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.types import AnyImage, BoolImage, Box
 
 if TYPE_CHECKING:
-    from ..core.stack import Stack
-
-
-class Damage:
-    """Which pixels of which section are damaged.
-
-    Nothing is kept but the section read last, so that memory does not grow with the stack.
-
-    Parameters
-    ----------
-    source
-        A volume of the stack's shape, or one section (Y, X); non-zero where damaged.
-    shape
-        (Z, Y, X) of the stack.
-    section
-        The section a single mask belongs to; None for a volume.
-    """
-
-    def __init__(
-        self, source: Stack | AnyImage, shape: tuple[int, int, int], section: int | None = None
-    ) -> None:
-        self._source = source
-        self._shape = shape
-        self._section = section
-
-    def read(self, z: int, box: Box | None = None) -> BoolImage:
-        """Return the damage of a section, or of a box of it: bool, True = damaged.
-
-        Raises
-        ------
-        InputError
-            If the mask is NaN somewhere: that could mean either.
-        """
-        if isinstance(self._source, np.ndarray):
-            box = box or Box.whole(self._shape[1:])
-            if z != self._section:
-                return np.zeros(box.shape, dtype=bool)
-            values = self._source[box.slices]
-        else:
-            values = self._source.read(z, box)
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            raise InputError(f"the mask of section {z} contains NaN; make it 0 or 1 everywhere.")
-        return np.asarray(values != 0)
+    from ..core.batch.damage import Damage
+    from ..core.types import AnyImage, Box
 
 
 def open_damage(
@@ -82,6 +40,7 @@ def open_damage(
     InputError
         If the mask cannot be opened or does not fit the stack.
     """
+    from ..core.batch.damage import Damage
     from ..core.stack import open_mask
 
     single = _read_image(Path(path).expanduser(), dataset)
@@ -105,6 +64,8 @@ def _single_section(
     sections: tuple[int, ...] | None,
 ) -> Damage:
     """Return the damage of one section that came as an image."""
+    from ..core.batch.damage import Damage
+
     if mask.ndim != 2:
         raise InputError(f"the mask {path} is colour; convert it to one grey channel first.")
     if sections is None or len(sections) != 1:
@@ -117,7 +78,7 @@ def _single_section(
             f"the mask {path} has the shape {mask.shape} but a section has {shape[1:]}; "
             "give a mask of the section's shape."
         )
-    return Damage(mask, shape, sections[0])
+    return Damage({sections[0]: mask}, shape)
 
 
 def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
@@ -159,15 +120,13 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
     return None
 
 
-def find_damaged(damage: Damage, depth: int, sections: tuple[int, ...] | None) -> dict[int, Box]:
+def find_damaged(damage: Damage, sections: tuple[int, ...] | None) -> dict[int, Box]:
     """Return the box of the damage of every section that is to be repaired.
 
     Parameters
     ----------
     damage
         The masks.
-    depth
-        Number of sections of the stack.
     sections
         Those asked for; None for all that are damaged.
 
@@ -178,12 +137,9 @@ def find_damaged(damage: Damage, depth: int, sections: tuple[int, ...] | None) -
     StoreError
         If the mask cannot be read.
     """
-    found: dict[int, Box] = {}
-    for z in range(depth) if sections is None else sections:
-        box = Box.of_mask(damage.read(z))
-        if box is not None:
-            found[z] = box
-        elif sections is not None:
+    found = damage.find(sections)
+    for z in sections or ():
+        if z not in found:
             raise InputError(
                 f"the mask of section {z} is empty; paint the damage or leave the section out."
             )

@@ -1,7 +1,8 @@
 """``flowinpaint repair``: check everything, then repair section after section.
 
 Nothing is written before :func:`plan_repair` has found nothing wrong. A section that cannot be
-repaired is reported and does not keep the others from being repaired.
+repaired is reported and does not keep the others from being repaired. More than one section is a
+batch (:mod:`._batch`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,42 @@ import numpy as np
 
 from ..core.errors import FlowInpaintError, InputError, RepairRefused, StoreError
 from ..core.types import Box, Progress, RepairOptions, SectionRepair, no_progress
-from ._damage import Damage, find_damaged, open_damage
+from ._damage import find_damaged, open_damage
 from ._parse import check_apart, check_file, parse_sections
+from ._staging import check_staging
 
 if TYPE_CHECKING:
+    from ..core.batch.damage import Damage
     from ..core.stack import Stack
 
 #: Context that is looked at for NaN and broken chunks before anything is written, pixels.
 _LOOK_AROUND = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """What was typed about repairing many sections.
+
+    Parameters
+    ----------
+    workers, scheduler
+        As for :func:`~napari_flowinpaint.core.batch.run_batch`.
+    staging
+        Folder where repairs wait; None for one beside what is written.
+    resume
+        Whether to go on with what the folder has; None for yes, if it has anything.
+    plan_only
+        Whether only the plan is shown.
+    accept_above
+        Least quality, dB, of what is written; None for all.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    staging: Path | None = None
+    resume: bool | None = None
+    plan_only: bool = False
+    accept_above: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +67,8 @@ class RepairCommand:
         Like ``3,7-9``; None for every section with damage.
     method, device, options
         As for :func:`~napari_flowinpaint.core.repair.repair_section`.
-    output
-        OME-Zarr to write; None writes in place.
+    in_place, output
+        Whether to write into the stack; OME-Zarr to write, or None. Neither: only stage, or plan.
     overwrite
         Whether ``output`` may exist.
     report
@@ -48,6 +77,8 @@ class RepairCommand:
         As for :func:`~napari_flowinpaint.core.stack.open_stack`.
     mask_dataset
         Name of the mask within its container.
+    batch
+        How many sections at once are repaired.
     """
 
     stack: str
@@ -56,6 +87,7 @@ class RepairCommand:
     method: str = "auto"
     device: str = "auto"
     options: RepairOptions = field(default_factory=RepairOptions)
+    in_place: bool = False
     output: Path | None = None
     overwrite: bool = False
     report: Path | None = None
@@ -64,17 +96,22 @@ class RepairCommand:
     dataset: str | None = None
     mask_dataset: str | None = None
     voxel_size: tuple[float, ...] | None = None
+    batch: BatchOptions = field(default_factory=BatchOptions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A command that has been checked: all that is needed to carry it out."""
+    """A command that has been checked: all that is needed to carry it out.
+
+    ``staging`` is the folder of a batch; None where a single section is repaired at once.
+    """
 
     command: RepairCommand
     stack: Stack
     damage: Damage
     sections: tuple[int, ...]
     device: str
+    staging: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +132,11 @@ class Outcome:
         Number of the repair in the journal; None where nothing is written in place.
     seconds
         Time it took, writing included.
+    decision
+        ``"written"``; ``"undecided"`` where it waits in the staging folder, ``"rejected"`` where
+        somebody decided so.
+    computed
+        Whether it was repaired now, not before.
     """
 
     z: int
@@ -103,6 +145,8 @@ class Outcome:
     repair: SectionRepair | None = None
     repair_id: int | None = None
     seconds: float = 0.0
+    decision: str = "written"
+    computed: bool = True
 
 
 #: Called with every outcome as soon as it is known.
@@ -139,10 +183,13 @@ def plan_repair(command: RepairCommand) -> Plan:
     depth = stack.shape[0]
     sections = None if command.sections is None else parse_sections(command.sections, depth)
     damage = open_damage(command.mask, stack.shape, sections, dataset=command.mask_dataset)
-    boxes = find_damaged(damage, depth, sections)
+    boxes = find_damaged(damage, sections)
+    staging = None
+    if len(boxes) > 1 or command.batch != BatchOptions():
+        staging = check_staging(command, stack)
     for z, box in boxes.items():
         _check_pixels(stack, damage, z, box)
-    return Plan(command, stack, damage, tuple(boxes), device)
+    return Plan(command, stack, damage, tuple(boxes), device, staging)
 
 
 def _check_weights(command: RepairCommand) -> None:
@@ -163,12 +210,9 @@ def _check_places(command: RepairCommand, stack: Stack) -> None:
     """Refuse to write where it is impossible, or over what is read."""
     from ..core.export import check_target
 
-    if command.output is None:
-        if not stack.writable:
-            raise InputError(
-                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}"
-            )
-    else:
+    if command.in_place and not stack.writable:
+        raise InputError(f"{command.stack} cannot be repaired in place: {stack.why_not_writable}")
+    if command.output is not None:
         check_target(stack, command.output, overwrite=command.overwrite)
         check_apart(command.output, "--output", command.mask)
     if command.report is not None:
@@ -189,6 +233,10 @@ def _check_pixels(stack: Stack, damage: Damage, z: int, box: Box) -> None:
         )
 
 
+class NothingRepaired(FlowInpaintError):
+    """Every section was refused or failed: there is nothing to write."""
+
+
 def run_repair(plan: Plan, report: Report, progress: Progress = no_progress) -> None:
     """Carry out a plan.
 
@@ -206,7 +254,11 @@ def run_repair(plan: Plan, report: Report, progress: Progress = no_progress) -> 
     StoreError
         If writing failed; sections reported as repaired before that stay repaired.
     """
-    if plan.command.output is None:
+    if plan.staging is not None:
+        from ._batch import repair_batch
+
+        repair_batch(plan, report, progress)
+    elif plan.command.in_place:
         _repair_in_place(plan, report, progress)
     else:
         _repair_to_output(plan, report, progress)
@@ -262,10 +314,6 @@ def _repair_to_output(plan: Plan, report: Report, progress: Progress) -> None:
         overwrite=plan.command.overwrite,
         progress=show_written,
     )
-
-
-class NothingRepaired(FlowInpaintError):
-    """Every section was refused or failed: there is nothing to write."""
 
 
 def _repair_one(plan: Plan, z: int, progress: Progress) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,8 @@ class RepairReport:
             "status": outcome.status,
             "message": outcome.message,
             "repair_id": outcome.repair_id,
+            "decision": outcome.decision if outcome.status == "repaired" else None,
+            "computed": outcome.computed,
             "seconds": round(outcome.seconds, 3),
             "windows": [],
         }
@@ -52,6 +55,16 @@ class RepairReport:
     def repaired(self) -> list[int]:
         """Numbers of the sections that were repaired."""
         return [record["section"] for record in self.sections if record["status"] == "repaired"]
+
+    @property
+    def written(self) -> list[int]:
+        """Numbers of the sections whose repair was written, or is going to be."""
+        return [r["section"] for r in self.sections if r["decision"] == "written"]
+
+    @property
+    def waiting(self) -> list[int]:
+        """Numbers of the sections that nobody has decided about."""
+        return [r["section"] for r in self.sections if r["decision"] == "undecided"]
 
     @property
     def unrepaired(self) -> list[dict[str, Any]]:
@@ -84,16 +97,22 @@ class RepairReport:
             "method": command.method,
             "device": command.device,
             "options": asdict(command.options),
+            "staging": None if self._plan.staging is None else str(self._plan.staging),
+            "workers": command.batch.workers,
+            "scheduler": command.batch.scheduler,
             "error": None if error is None else str(error) or "interrupted",
             "requested": list(self._plan.sections),
             "repaired": self.count("repaired"),
             "refused": self.count("refused"),
             "failed": self.count("failed"),
-            "sections": self.sections,
+            "sections": sorted(self.sections, key=lambda record: record["section"]),
         }
-        path.write_text(
-            json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        write_json(path, content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON; numbers that it does not know become null."""
+    path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _window(patch: Patch) -> dict[str, Any]:
@@ -111,6 +130,7 @@ def _window(patch: Patch) -> dict[str, Any]:
         "confidence": float(patch.confidence[mask].mean()) if mask.any() else None,
         "seconds": round(patch.seconds, 3),
         "scores": patch.scores,
+        "flags": list(patch.flags),
     }
 
 
@@ -123,11 +143,22 @@ def _line(outcome: Outcome) -> str:
     guides = " and ".join(map(str, record.neighbours)) or "none"
     windows = len(repair.patches)
     number = "" if outcome.repair_id is None else f", repair {outcome.repair_id}"
+    taken = f"{outcome.seconds:.1f} s" if outcome.computed else "staged before"
+    kept = {"written": "", "undecided": ", waits to be accepted", "rejected": ", rejected"}
     return (
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
         f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
-        f"{outcome.seconds:.1f} s{number}"
+        f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
+        + "".join(f"; flagged: {flag}" for flag in repair.flags)
     )
+
+
+def _expected(scores: Mapping[str, float]) -> str:
+    """Return in words how good a repair is expected to be; "" where nobody knows."""
+    if "expected_structure" not in scores:
+        return ""
+    mean = scores["expected_mean_structure"]
+    return f", expected {scores['expected_structure']:.1f} dB (mean of neighbours {mean:.1f})"
 
 
 def _plain(value: Any) -> Any:

@@ -5,8 +5,10 @@ NumPy, OpenCV and torch release Python's lock while they compute, so threads are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Event
 from typing import TypeVar
 
@@ -17,10 +19,23 @@ T = TypeVar("T")
 Report = Callable[[float], None]
 #: Seconds between two looks at computations that run.
 _INTERVAL = 0.05
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this thread compute one thing after the other: its like have the other processors."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def together(jobs: Sequence[Callable[[], T]], workers: int = 2) -> list[T]:
     """Return the results of jobs that run at once, at most ``workers`` of them."""
+    if _ALONE.get():
+        return [job() for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda job: job(), jobs))
 
@@ -41,7 +56,7 @@ def reporting(
         Whether all run in threads of their own; otherwise one after the other, in this thread,
         which needs less memory.
     """
-    if not at_once or len(jobs) == 1:
+    if not at_once or len(jobs) == 1 or _ALONE.get():
         results = []
         for number, job in enumerate(jobs):
 

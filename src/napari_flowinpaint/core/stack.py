@@ -36,6 +36,7 @@ __all__ = [
     "split_hdf5",
 ]
 
+_URL = r"^[a-z0-9+]{2,}://"
 _LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")
 
 
@@ -337,7 +338,11 @@ class _Reopen:
     """Open the same stack again; a class so that it can be pickled."""
 
     def __init__(self, path: str, dtypes: Sequence[str], given: dict[str, Any]) -> None:
-        self._arguments = (path, dtypes, False, given)
+        # Wherever it is opened again may be another working directory.
+        path = path.removeprefix("file://")
+        local = re.match(_URL, path) is None
+        where = str(Path(path).expanduser().absolute()) if local else path
+        self._arguments = (where, dtypes, False, given)
 
     def __call__(self) -> Stack:
         return _open(*self._arguments)
@@ -350,7 +355,7 @@ def _read(
     path = path.removeprefix("file://")
     if not path.strip():  # in a shell: a variable that is not set
         raise InputError("the path of the stack or mask is empty; give one.")
-    if re.match(r"^[a-z0-9+]{2,}://", path):
+    if re.match(_URL, path):
         return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
     where = Path(path).expanduser()
     hdf5 = split_hdf5(path)

@@ -30,7 +30,7 @@ _Block = tuple[range, Box]
 
 
 class Damage:
-    """Which pixels of which section are damaged. Nothing that is read is kept.
+    """Which pixels of which section are damaged. No pixel that is read is kept.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ class Damage:
         source: Stack | SparseMask | AnyImage | Mapping[int, AnyImage],
         shape: tuple[int, int, int],
     ) -> None:
-        self._source = source
+        self._source = source.frozen() if isinstance(source, SparseMask) else source
+        self._found: dict[int, Box | None] = {}
         self.shape = shape
         of_one = isinstance(source, Mapping)
         shapes = {s.shape for s in source.values()} if of_one else {tuple(source.shape)}
@@ -90,10 +91,13 @@ class Damage:
             Look at these only; None for all.
         """
         wanted = range(self.shape[0]) if sections is None else sorted(set(sections))
+        new = [z for z in wanted if z not in self._found]
         found: dict[int, Box] = {}
-        for z, box in self._search(wanted):
+        for z, box in self._search(new):
             found[z] = box.union(found[z]) if z in found else box
-        return dict(sorted(found.items()))
+        self._found.update({z: found.get(z) for z in new})
+        boxes = {z: self._found[z] for z in wanted}
+        return {z: box for z, box in boxes.items() if box is not None}
 
     def section(self, z: int, box: Box) -> BoolImage:
         """Return the damage of a whole section of which all lies in ``box``; reads only that."""

@@ -112,7 +112,7 @@ class BatchPlan:
     sections
         One plan per section, ascending.
     boxes
-        All damaged sections of the mask, and a box around the damage of each.
+        All damaged sections within reach, and a box around the damage of each.
     method, device, options, thickness
         As for :func:`~napari_flowinpaint.core.repair.repair_section`.
     """
@@ -238,8 +238,7 @@ def plan_batch(
         options = replace(options, max_gap=max_gap)
     damage = masks if isinstance(masks, Damage) else Damage(masks, stack.shape)
     progress(0.0, "looking at the masks")
-    boxes = damage.find()
-    chosen = _chosen(boxes, sections, stack.shape[0])
+    chosen, boxes = _look(damage, sections, options.max_gap)
     given = None if thickness is None else tuple(float(t) for t in thickness)
     plan = BatchPlan(stack, damage, (), boxes, method, device, options, given)
     plans = []
@@ -250,23 +249,30 @@ def plan_batch(
     return replace(plan, sections=tuple(plans))
 
 
-def _chosen(boxes: Mapping[int, Box], sections: Iterable[int] | None, depth: int) -> list[int]:
-    """Return the sections to plan, or refuse the request."""
-    if not boxes:
-        raise InputError("the mask is empty: no section has damage; paint it first.")
-    if sections is None:
-        return list(boxes)
-    chosen = sorted({int(z) for z in sections})
+def _look(
+    damage: Damage, sections: Iterable[int] | None, reach: int
+) -> tuple[list[int], dict[int, Box]]:
+    """Return the sections to plan and the damage within reach of them, or refuse the request."""
+    depth = damage.shape[0]
+    chosen = None if sections is None else sorted({int(z) for z in sections})
+    if chosen is None:
+        boxes = damage.find()
+        if not boxes:
+            raise InputError("the mask is empty: no section has damage; paint it first.")
+        return list(boxes), boxes
+    if not chosen:
+        raise InputError("no section was asked for; name one, or leave the list away for all.")
     for z in chosen:
         if not 0 <= z < depth:
             raise InputError(f"section {z} does not exist; the stack has sections 0 to {depth - 1}")
+    near = {other for z in chosen for other in range(z - reach, z + reach + 1)}
+    boxes = damage.find(z for z in near if 0 <= z < depth)
+    for z in chosen:
         if z not in boxes:
             raise InputError(
                 f"the mask of section {z} is empty; paint the damage or leave the section out."
             )
-    if not chosen:
-        raise InputError("no section was asked for; name one, or leave the list away for all.")
-    return chosen
+    return chosen, boxes
 
 
 def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:

@@ -66,6 +66,8 @@ class StagedSection:
         How many pixels are replaced.
     scores
         What the method measured on the way, averaged over the windows.
+    flags
+        What was doubtful about it, where the gate only flags.
     expected_structure
         Predicted structure PSNR in dB; None where nobody predicted it.
     expected_ssim
@@ -83,6 +85,7 @@ class StagedSection:
     neighbours: tuple[int, ...]
     pixels: int
     scores: Mapping[str, float]
+    flags: tuple[str, ...]
     expected_structure: float | None
     expected_ssim: float | None
     key: str
@@ -116,8 +119,12 @@ class Staging:
     @property
     def sections(self) -> tuple[StagedSection, ...]:
         """All staged sections, ascending, as they are on disk now."""
+        return self.get(self._stage.sections)
+
+    def get(self, sections: Iterable[int]) -> tuple[StagedSection, ...]:
+        """Return those of ``sections`` that are staged."""
         decisions, expected = (self._stage.get_json(f) for f in (_DECISIONS, _EXPECTED))
-        records = (self._stage.get_record(z) for z in self._stage.sections)
+        records = (self._stage.get_record(z) for z in sections)
         return tuple(_told(record, decisions, expected) for record in records if record)
 
     def worst_first(self) -> tuple[StagedSection, ...]:
@@ -276,7 +283,7 @@ class Staging:
             raise StoreError(outcome.message)
         if outcome.status != REPAIRED:
             raise RepairRefused(outcome.message)
-        return next(section for section in self.sections if section.z == z)
+        return self.get([z])[0]
 
     def _plan(self, stack: Stack, device: str) -> BatchPlan:
         """Return the plan that the folder was made by, without its sections."""
@@ -337,11 +344,8 @@ def commit(
     """
     staged = staging if isinstance(staging, Staging) else Staging(staging)
     wanted = None if sections is None else set(sections)
-    accepted = [
-        section.z
-        for section in staged.sections
-        if section.decision == ACCEPTED and (wanted is None or section.z in wanted)
-    ]
+    looked = staged.sections if wanted is None else staged.get(sorted(wanted))
+    accepted = [section.z for section in looked if section.decision == ACCEPTED]
     written: dict[int, int] = {}
     groups = list(groups_of(stack, accepted)) if accepted else []
     for number, group in enumerate(groups):
@@ -419,6 +423,7 @@ def _told(
 
     decided, predicted = of(decisions), of(expected)
     provenance = {} if record.repair is None else record.repair["provenance"]
+    patches = [] if record.repair is None else record.repair["patches"]
     scores = provenance.get("scores", {})
     return StagedSection(
         z=record.z,
@@ -430,6 +435,7 @@ def _told(
         neighbours=tuple(provenance.get("neighbours", ())),
         pixels=provenance.get("mask_pixels", 0),
         scores=scores,
+        flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch["flags"])),
         expected_structure=predicted.get("structure", scores.get("expected_structure")),
         expected_ssim=predicted.get("ssim", scores.get("expected_ssim")),
         key=record.key,

@@ -357,14 +357,14 @@ def prepare(stage: Stage, plan: BatchPlan) -> None:
             "thickness": plan.thickness,
         },
     )
-    wanted = [section.z for section in plan.sections]
     reach = plan.options.max_gap
-    near = {z for z in plan.boxes if any(abs(z - other) <= reach for other in wanted)}
+    near = {z for s in plan.sections for z in range(s.z - reach, s.z + reach + 1)}
     for z in sorted(near):
-        box = plan.boxes[z]
-        stage.put_mask(z, box, plan.damage.read(z, box))
-    for z in set(stage.masks()) - set(plan.boxes):
-        stage.discard(z, "masks")
-        stage.discard(z)
+        box = plan.boxes.get(z)
+        if box is not None:
+            stage.put_mask(z, box, plan.damage.read(z, box))
+        elif (stage.path / "masks").is_dir():  # it is not damaged, or no longer
+            stage.discard(z, "masks")
+            stage.discard(z)
     for section in plan.unplanned:
         stage.discard(section.z)

@@ -24,6 +24,7 @@ from ... import __version__
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
 from ..methods import Method
 from ..neighbours import no_masks
+from ..parallel import alone
 from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
@@ -115,7 +116,8 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
 
     try:
         one_thread(task.section.methods)
-        return _repair(task, _watched(task.token, progress), outcome)
+        with alone():
+            return _repair(task, _watched(task.token, progress), outcome)
     except Cancelled:
         return outcome(CANCELLED)
     except _StagingFailed as error:

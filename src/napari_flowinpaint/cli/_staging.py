@@ -1,0 +1,87 @@
+"""Where the repairs of a batch wait, and what becomes of that folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import InputError
+from ._parse import check_apart
+
+if TYPE_CHECKING:
+    from ..core.batch.stage import Stage
+    from ..core.stack import Stack
+    from ._repair import RepairCommand
+
+
+def check_staging(command: RepairCommand, stack: Stack) -> Path:
+    """Return the staging folder of a command; refuse one that cannot be used.
+
+    Raises
+    ------
+    InputError
+        If it is something else, may not be written to, or does not go with ``--resume``.
+    """
+    from ..core.batch.stage import Stage
+
+    given = command.batch.staging
+    if given == Path():  # in a shell: a variable that is not set
+        raise InputError("the path of --staging is empty; give one.")
+    folder = (given or default_staging(command, stack)).expanduser().absolute()
+    others = [command.stack, command.mask, stack.group_path, command.output]
+    check_apart(folder, "--staging", *(other for other in others if other))
+    exists = Stage(folder).exists
+    if folder.exists() and not exists and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
+    if command.batch.resume and not exists:
+        raise InputError(f"there is nothing to resume in {folder}; leave --resume out.")
+    if command.batch.plan_only:
+        return folder
+    place = folder if folder.is_dir() else folder.parent
+    if not place.is_dir():
+        raise InputError(f"the folder {place} does not exist; make it first.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"you may not write to {place}; choose another folder with --staging.")
+    return folder
+
+
+def default_staging(command: RepairCommand, stack: Stack) -> Path:
+    """Return the folder beside what is written."""
+    from ..core._zarr_reader import is_zarr_node
+
+    if command.output is not None:
+        return Path(f"{os.path.realpath(command.output.expanduser())}.staging")
+    if stack.group_path is None:  # only planned
+        return Path(f"{stack.name}.staging")
+    root = stack.group_path
+    while is_zarr_node(root.parent):  # nothing foreign goes into a zarr group
+        root = root.parent
+    name = root.name if root == stack.group_path else f"{root.name}.{stack.group_path.name}"
+    return root.with_name(f"{name}.staging")
+
+
+def start_anew(stage: Stage) -> None:
+    """Remove what an earlier batch left."""
+    if stage.exists:
+        shutil.rmtree(stage.path)
+
+
+def tidy(stage: Stage, own: bool, done: bool) -> None:
+    """Remove the staging folder where nothing in it is of any use.
+
+    Parameters
+    ----------
+    stage
+        The folder.
+    own
+        Whether nobody asked for this folder.
+    done
+        Whether all that is staged was written.
+    """
+    if stage.path.is_dir() and (not stage.sections or (own and done)):
+        known = {"README.txt", "plan.json", "masks", "sections", "scratch", "log.jsonl", "lock"}
+        known |= {"decisions.json", "expected.json"}
+        if {path.name for path in stage.path.iterdir()} <= known:
+            shutil.rmtree(stage.path, ignore_errors=True)
