@@ -46,11 +46,7 @@ def damaged_stack(size=160):
     return Stack.from_array(pixels), mask, truth
 
 
-def test_auto_prefers_it_only_where_its_weights_are(weights, monkeypatch):
-    from napari_flowinpaint.core import methods
-
-    assert choose_method("auto", 2).name == "flow"
-    monkeypatch.setattr(methods, "_PREFERENCE", ("flowinpaint", "flow"))
+def test_auto_prefers_it_only_where_its_weights_are(weights):
     assert choose_method("auto", 2).name == "flowinpaint"
     assert choose_method("auto", 1).name == "flow"
     assert choose_method("flow", 2).name == "flow"
@@ -123,6 +119,31 @@ def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
     known = np.abs(flow.result.astype(float) - truth[flow.box.slices])[flow.mask].mean()
     monkeypatch.setattr(module, "register_jointly", nonsense)
     assert error() < 1.15 * known
+
+
+def test_torch_gets_its_threads_back(weights):
+    stack, mask, _ = damaged_stack()
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        repair_section(stack, 1, mask, method="flowinpaint", device="cpu")
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_cuda_repairs_as_the_cpu_does(weights):
+    stack, mask, _ = damaged_stack()
+    options = RepairOptions(grain=False)
+    results = [
+        repair_section(stack, 1, mask, method="flowinpaint", device=device, options=options)
+        .patches[0]
+        .result.astype(float)
+        for device in ("cpu", "cuda")
+    ]
+    assert np.abs(results[0] - results[1]).mean() < 1
+    assert torch.cuda.max_memory_allocated() > 0
 
 
 def test_a_damaged_neighbour_and_a_refusal(weights):

@@ -19,9 +19,8 @@ _METHODS = {
     "flowinpaint-paper": "paper:PaperMethod",
 }
 
-#: ``auto`` takes the first of these that has enough neighbours and the weights it needs. ``flow``
-#: stays first for as long as the released weights have been trained for minutes only.
-_PREFERENCE = ("flow", "flowinpaint")
+#: ``auto`` takes the first of these that has enough neighbours and the weights it needs.
+_PREFERENCE = ("flowinpaint", "flow")
 
 
 def available_methods() -> tuple[str, ...]:
