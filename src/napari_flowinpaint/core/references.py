@@ -136,9 +136,8 @@ class Guide:
         """Return the guide of a part of the window; it samples the same, whole image."""
         affine = self.affine.copy()
         affine[:, 2] += affine[:, :2] @ np.array([part.x0, part.y0], dtype=np.float32)
-        aligned, shown = (
-            np.ascontiguousarray(layer[part.slices]) for layer in (self.aligned, self.shown)
-        )
+        aligned = np.ascontiguousarray(self.aligned[part.slices])
+        shown = np.ascontiguousarray(self.shown[part.slices])
         return replace(self, affine=affine, aligned=aligned, shown=shown)
 
 

@@ -172,9 +172,9 @@ def _rehearse_and_fill(
     """
     small = runs_at_once(window)
     part = rehearsal_part(window.mask, window.intact)
-    mask, known, there = (
-        np.ascontiguousarray(layer[part.slices]) for layer in (window.mask, window.intact, section)
-    )
+    mask = np.ascontiguousarray(window.mask[part.slices])
+    known = np.ascontiguousarray(window.intact[part.slices])
+    there = np.ascontiguousarray(section[part.slices])
     holes = rehearsal_holes(mask, known, options.seed)
 
     def learn(note: Report) -> Lesson:
