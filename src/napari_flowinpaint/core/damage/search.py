@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..types import BoolImage
 from .detectors import Detector, Finding
-from .features import grow
+from .features import grow, reached
 from .kinds import KINDS
 from .view import View
 
@@ -16,6 +17,12 @@ from .view import View
 _CLAIMED = 0.6
 #: Pixels around damage in which nothing else is looked for: its border is uncertain.
 _AROUND = 5
+#: Least share of debris that is left when what lies at the border of other damage is gone.
+_LEFT = 0.2
+#: Kinds to which debris at their border belongs.
+_WITH_FRINGES = ("missing", "hole", "fold", "crack")
+#: Factor on the thresholds of other damage in a section with a fold.
+_BESIDE_FOLD = 4.0
 
 
 def search(
@@ -43,16 +50,17 @@ def search(
     claimed = np.zeros(view.shape, dtype=bool)
     seen = view
     for detector in detectors:
-        found = [f for f in detector.look(seen) if _enough(f, view, scales)]
+        found = [f for f in detector.look(seen) if _enough(f, findings, view, scales)]
         fresh = np.zeros_like(claimed)
         for finding in sorted(found, key=lambda f: list(KINDS).index(f.kind)):
-            if finding.kind == "misaligned" and any(f.kind == "fold" for f in findings):
-                continue  # a fold draws the tissue on its sides together: it is the reason
             own = finding.mask & ~claimed & ~fresh
             if own.sum() < (1 - _CLAIMED) * finding.mask.sum() or not own.any():
                 continue
-            findings.append(Finding(finding.kind, finding.score, own, finding.sharp))
             fresh |= own
+            if finding.kind in ("dark", "bright"):
+                own = _give_fringes(findings, own)
+            if own.sum() > _LEFT * finding.mask.sum():
+                findings.append(Finding(finding.kind, finding.score, own, finding.sharp))
         claimed |= fresh
         if claimed.all():
             break
@@ -61,13 +69,23 @@ def search(
     return [f for f in findings if f.kind in kinds]
 
 
-def _enough(finding: Finding, view: View, scales: Mapping[str, float]) -> bool:
-    return finding.score >= view.strictness * scales.get(finding.kind, 1.0) * 0.999
+def _give_fringes(findings: list[Finding], blobs: BoolImage) -> BoolImage:
+    """Add blobs at the border of holes and lines to these; return the others."""
+    for n, finding in enumerate(findings):
+        if finding.kind in _WITH_FRINGES:
+            fringe = reached(blobs, blobs & grow(finding.mask, 2 * _AROUND))
+            blobs = blobs & ~fringe
+            findings[n] = replace(finding, mask=finding.mask | fringe)
+    return blobs
 
 
-def union(findings: Sequence[Finding], shape: tuple[int, int]) -> BoolImage:
-    """Return all masks together."""
-    out = np.zeros(shape, dtype=bool)
-    for finding in findings:
-        out |= finding.mask
-    return out
+def _enough(
+    finding: Finding, before: Sequence[Finding], view: View, scales: Mapping[str, float]
+) -> bool:
+    least = view.strictness * scales.get(finding.kind, 1.0) * 0.999
+    if any(f.kind == "fold" for f in before):
+        # a fold draws in the tissue on its sides: it lies elsewhere, and is not to be blamed
+        if finding.kind == "misaligned":
+            return False
+        least *= _BESIDE_FOLD
+    return finding.score >= least

@@ -12,6 +12,9 @@ from ..features import FLAT_WINDOW, grow, lowest
 from ..view import BLANK, View
 from .base import Finding
 
+#: Pixels with less than this share of the least texture nearby may belong to a flat region.
+_CANDIDATE = 0.6
+
 
 @dataclass(frozen=True, slots=True)
 class MissingDetector:
@@ -20,9 +23,9 @@ class MissingDetector:
     Parameters
     ----------
     texture
-        Flat is what has less than this share of the texture that every neighbour has nearby.
+        Flat is a region with less than this share of the texture of its neighbours.
     tolerance
-        How far "nearby" is, as a share of the section's side.
+        How far around a pixel the neighbours are looked at, as a share of the section's side.
     share
         From this share of the section on a flat region is *missing*.
     rectangle
@@ -59,12 +62,13 @@ class HoleDetector:
     texture, tolerance
         As for :class:`MissingDetector`.
     smallest
-        Least area of a region, as a share of the section.
+        Least area of a region, as a share of the section; smaller ones are left to the detector
+        of debris.
     """
 
     texture: float = 0.3
     tolerance: float = 0.02
-    smallest: float = 0.0004
+    smallest: float = 0.005
 
     kinds: ClassVar[tuple[str, ...]] = ("hole",)
 
@@ -79,34 +83,45 @@ class HoleDetector:
 def _flat_regions(
     view: View, texture: float, tolerance: float, smallest: float
 ) -> list[tuple[float, BoolImage]]:
-    """Return score and mask of the regions with less than a share of the neighbours' texture."""
-    reference = _reference(view, tolerance)
-    limit = texture / view.strictness
+    """Return score and mask of regions with less than a share of the neighbours' texture.
+
+    Candidates are pixels around which every neighbour has clearly more texture; what decides is
+    the texture of a whole region against that of the neighbours in the same place.
+    """
+    least, usual = _references(view, view.radius(tolerance))
     found = []
-    for core in _regions(view.section.local_std < limit * reference, smallest):
+    for core in _regions(view.section.local_std < _CANDIDATE * least, smallest):
         whole = grow(core, FLAT_WINDOW // 2)
-        if _sharp(view, core, whole):
-            inside = float(np.median(view.section.local_std[core]))
-            usual = float(np.median(reference[core]))
-            found.append((min(texture * usual / max(inside, 0.01 * usual), 20.0), whole))
+        inside = float(np.median(view.section.local_std[core]))
+        around = float(np.median(usual[core]))
+        score = min(texture * around / max(inside, 0.01 * around), 20.0)
+        if score >= view.strictness and _sharp(view, core, whole):
+            found.append((score, whole))
     return found
 
 
-def _reference(view: View, tolerance: float) -> FloatImage:
-    """Return the least texture around every pixel in any of the neighbours."""
+def _references(view: View, radius: int) -> tuple[FloatImage, FloatImage]:
+    """Return the least texture around every pixel in any neighbour, and the usual one there."""
     if not view.neighbours:
-        return np.full(view.shape, 0.4 * view.texture, dtype=np.float32)
-    radius = view.radius(tolerance)
+        usual = np.full(view.shape, 0.5 * view.texture, dtype=np.float32)
+        return usual / 2, usual
     least = view.over_neighbours(
         np.minimum, lambda n: n.gain * n.moved(lowest(n.features.local_std, radius))
     )
-    return np.minimum(least, view.texture)
+    total = view.over_neighbours(np.add, lambda n: n.gain * n.moved(n.features.local_std))
+    return np.minimum(least, view.texture), total / len(view.neighbours)
 
 
 def _is_rectangle(mask: BoolImage) -> bool:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
-    return bool(mask.sum() > 0.92 * box)
+    """Tell a rectangle, with a ragged border, from a blob: its corners are filled."""
+    # a few rows and columns of noise at the border do not make the box larger
+    rows, columns = (mask.sum(axis=axis) for axis in (1, 0))
+    y, x = (np.flatnonzero(count > 0.1 * count.max()) for count in (rows, columns))
+    box = mask[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
+    height, width = (max(n // 8, 1) for n in box.shape)
+    top, bottom = box[:height], box[-height:]
+    corners = (top[:, :width], top[:, -width:], bottom[:, :width], bottom[:, -width:])
+    return bool(box.mean() > 0.85 and all(corner.mean() > 0.6 for corner in corners))
 
 
 def _regions(flat: BoolImage, smallest: float) -> list[BoolImage]:
@@ -124,16 +139,18 @@ def _regions(flat: BoolImage, smallest: float) -> list[BoolImage]:
 
 
 def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
-    """Tell a hole from the middle of a cloud or of charging, where tissue fades in slowly."""
-    ring = grow(whole, 6) & ~grow(whole, 2)
+    """Tell a hole from the middle of a cloud or of charging, where tissue fades in slowly.
+
+    In a ring close to the border, grey values are as far from those inside, and vary as much, as
+    the tissue of a neighbour does there.
+    """
+    ring = grow(whole, 6) & ~grow(whole, 4)
     if ring.sum() < 16 or not view.neighbours:
         return True
-    grey = view.section.grey
-    plateau = float(np.median(grey[core]))
-    nearest = view.neighbours[0]
-    tissue = nearest.grey(nearest.features.grey)[ring]
-    spread = float(grey[ring].std() / max(float(tissue.std()), 1e-6))
-    step = abs(float(grey[ring].mean()) - plateau)
-    usual = abs(float(tissue.mean()) - plateau)
-    # where the plateau is as grey as the tissue the step tells nothing
-    return spread > 0.55 and (step > 0.5 * usual or usual < 0.5 * view.contrast)
+    own, nearest = view.section.smooth, view.neighbours[0]
+    tissue = nearest.grey(nearest.features.smooth)[ring]
+    plateau = float(np.median(own[core]))
+    step = float(np.median(np.abs(own[ring] - plateau)))
+    usual = float(np.median(np.abs(tissue - plateau)))
+    spread = float(own[ring].std() / max(float(tissue.std()), 1e-6))
+    return spread > 0.6 and step > 0.53 * usual

@@ -34,6 +34,8 @@ class LineDetector:
         Least length, as a share of the section's side.
     coverage
         Share of the line's length on which it has to be seen.
+    slope
+        Largest mean slope of its course against a straight line.
     wander
         How far it may stray from a straight line, as a share of the section's side.
     width
@@ -43,8 +45,9 @@ class LineDetector:
     """
 
     excess: float = 0.25
-    length: float = 0.45
-    coverage: float = 0.6
+    length: float = 0.25
+    coverage: float = 0.45
+    slope: float = 0.5
     wander: float = 0.08
     width: float = 0.08
     tolerance: float = 0.015
@@ -61,7 +64,8 @@ class LineDetector:
             if line is not None:
                 score, mask = line
                 findings.append(Finding(kind, score, mask, sharp=True))
-        return findings
+        # beside a line lies displaced tissue, which may look like another one
+        return sorted(findings, key=lambda f: -f.score)[:1]
 
     def _line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
@@ -97,14 +101,19 @@ class LineDetector:
         # a blob that is cut by the band is no line: most of what it touches lies outside
         touched = reached(seen, pieces)
         mean_width = float(pieces.sum()) / max(places.size * step, 1)
+        # a short line, across a corner, has to be seen nearly all along
+        least = self.coverage if length > 0.5 * view.side else 1.6 * self.coverage
         if (
             length < self.length * view.side
-            or covered < self.coverage
+            or covered < least
             or mean_width > self.width * view.side
             or pieces.sum() < 0.6 * touched.sum()
         ):
             return None
-        return 1.4 * covered / self.coverage, _ribbon(view, pieces, band, away, along)
+        slope, ribbon = _ribbon(view, pieces, band, away, along)
+        if slope > self.slope or (pieces & grow(ribbon, 2)).sum() < 0.8 * pieces.sum():
+            return None
+        return covered / self.coverage, ribbon
 
 
 def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
@@ -151,8 +160,8 @@ def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolIma
 
 def _ribbon(
     view: View, pieces: BoolImage, band: BoolImage, away: FloatImage, along: FloatImage
-) -> BoolImage:
-    """Return the line as a ribbon of smooth course and width, from border to border of the band.
+) -> tuple[float, BoolImage]:
+    """Return the mean slope of a line and its mask: a ribbon of smooth course and width.
 
     Its width is where the grey value is half-way between the line and its surroundings. Where
     it cannot be told from the tissue, course and width go on from either side.
@@ -172,7 +181,7 @@ def _ribbon(
     centre = np.bincount(bins[line], weights=away[line], minlength=count)[:count]
     known = np.flatnonzero(pixels >= _BIN)
     if known.size < 3:
-        return grow(grow(pieces, 3), -3)
+        return float("inf"), pieces
     places = np.arange(count)
     course = np.interp(places, known, centre[known] / pixels[known])
     width = np.interp(places, known, pixels[known] / _BIN)
@@ -180,4 +189,5 @@ def _ribbon(
     width = gaussian_filter1d(median_filter(width, 9, mode="nearest"), 2.0, mode="nearest")
     position = (along - first) / _BIN - 0.5
     offset = np.abs(away - np.interp(position, places, course))
-    return np.asarray(band & (offset <= np.interp(position, places, width) / 2))
+    slope = float(np.abs(np.diff(course)).mean()) / _BIN
+    return slope, np.asarray(band & (offset <= np.interp(position, places, width) / 2))

@@ -17,7 +17,7 @@ from .base import Finding
 #: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
 _BEYOND_STEP = 0.2
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
-_AT_THE_END = 1.6
+_AT_THE_END = 2.0
 
 
 def excess_over_neighbours(
@@ -66,8 +66,8 @@ class OutlierDetector:
 
     excess: float = 0.5
     beyond: float = 0.1
-    mass: float = 75.0
-    total: float = 150.0
+    mass: float = 80.0
+    total: float = 160.0
     tolerance: float = 0.02
 
     kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")

@@ -31,8 +31,8 @@ class StainingDetector:
         Least area of a region, as a share of the section.
     """
 
-    contrast: float = 1.3
-    mean: float = 1.3
+    contrast: float = 1.1
+    mean: float = 1.1
     section_contrast: float = 0.9
     smallest: float = 0.008
 
