@@ -1,8 +1,9 @@
 """Confidence: how far a filled pixel is likely to be off, said before anyone can know.
 
-Two things make a filled pixel doubtful: the hypotheses disagree there (previous against
-following, forward against backward flow, registration against interpolation), and it lies far
-from the intact pixels. How much each counts is fitted on the rehearsal, where the error is known.
+Four things make a filled pixel doubtful: the hypotheses disagree there (previous against
+following, forward against backward flow, registration against interpolation) or around it, it
+lies far from the intact pixels, and the image is steep there, so that a small shift is a large
+error. How much each counts is fitted on the rehearsal, where the error is known.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from .filters import blur, enlarge_to, shrink_to, wide_blur
 from .fusion import sample
 from .types import BoolImage, FloatImage
 
-#: Three weights need no more pixels than this.
+#: Five weights need no more pixels than this.
 _MOST_SAMPLES = 5_000
 #: Distance from intact pixels is felt over this width (pixels).
 _REACH = 8.0
+#: Disagreement around a pixel is averaged over this width (pixels).
+_AROUND = 8.0
 #: Doubt assumed where no rehearsal was possible: nothing but the disagreement counts.
-_UNTAUGHT = (0.0, 1.0, 0.0)
+_UNTAUGHT = (0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class ErrorModel:
     Parameters
     ----------
     weights
-        Of a constant, the spread of the hypotheses and the distance from intact pixels.
+        Of a constant, the spread of the hypotheses, the same around a pixel, the distance from
+        intact pixels, and how steep the image is.
     scale
         Standard deviation of the section's structure; an error of this size means confidence
         1/e.
@@ -87,7 +91,7 @@ class ErrorModel:
 
 
 def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
-    """Return what makes a pixel doubtful: nothing, disagreement, distance.
+    """Return what makes a pixel doubtful, in the order of :attr:`ErrorModel.weights`.
 
     Doubts are smooth: they are found at half the resolution.
     """
@@ -100,7 +104,10 @@ def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
     spread = blur(np.sqrt(spread / len(images)), 1.0)
     density = wide_blur(shrink_to(known.astype(np.float32), half), _REACH / 2)
     distance = 1 - np.minimum(2 * density, 1)
-    fields = (enlarge_to(field, known.shape) for field in (spread, distance))
+    rows, columns = np.gradient(blur(mean, 1.0))
+    steepness = blur(np.hypot(rows, columns), 1.0)
+    small_fields = (spread, wide_blur(spread, _AROUND / 2), distance, steepness)
+    fields = (enlarge_to(field, known.shape) for field in small_fields)
     return [np.ones(known.shape, dtype=np.float32), *fields]
 
 

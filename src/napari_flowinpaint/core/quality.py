@@ -45,8 +45,8 @@ PLACES = 3
 #: How much of the difference between rehearsals is believed (chosen on the training sections, as
 #: everything here).
 _BELIEF = 0.5
-#: A repair does better than its rehearsal, which has more holes to look around, by so many dB.
-_REHEARSAL_BIAS = 0.5
+#: Places differ by this, in dB, even where the few that were tried happen to be alike.
+_LEAST_SPREAD = 0.5
 #: No PSNR is higher than this, so that it can be averaged.
 _HIGHEST = 99.0
 _PREFIX = "expected_"
@@ -92,8 +92,14 @@ class Quality:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the repair; "" if nothing is."""
-        if self.places == 0 or self.structure >= self.mean_structure:
+        """What is wrong with the repair; "" if nothing is, or not clearly.
+
+        Clearly means by more than the standard error of the expectation.
+        """
+        if self.places == 0:
+            return ""
+        error = max(self.spread, _LEAST_SPREAD) / np.sqrt(self.places)
+        if self.structure >= self.mean_structure - error:
             return ""
         return (
             f"is expected to be repaired worse ({self.structure:.1f} dB) than by the mean of its "
@@ -369,7 +375,7 @@ def _from_rehearsal(job: Job, window: Window, scores: dict[str, float]) -> Quali
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)
     unknown = float("nan")
     return Quality(
-        structure=min(rehearsed + float(change) + _REHEARSAL_BIAS, _HIGHEST),
+        structure=min(rehearsed + float(change), _HIGHEST),
         ssim=unknown,
         mean_structure=min(plain, _HIGHEST),
         mean_ssim=unknown,

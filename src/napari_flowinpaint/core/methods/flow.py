@@ -109,7 +109,8 @@ def repair_by(
         source = otherwise(aligned)
         later = lambda _, message: report(0.82, message)  # noqa: E731
         lesson, hypotheses = _rehearse_and_fill(source, window, section, options, later)
-    check_registration(window, lesson.scores.get("registration_correlation", 1.0))
+    if options.gate == "refuse":
+        check_registration(window, lesson.scores.get("registration_correlation", 1.0))
     del guides, aligned  # large
     return _finish(lesson, hypotheses, window, greys, section, initial, options, report)
 

@@ -150,7 +150,8 @@ def _repair(
 
     known = window.intact
     errors, scores = _rehearse(fill, window, section, initial, options, report)
-    check_registration(window, scores.get("registration_correlation", 1.0))
+    if options.gate == "refuse":
+        check_registration(window, scores.get("registration_correlation", 1.0))
     filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
     result = filled.image
     if options.grain:
