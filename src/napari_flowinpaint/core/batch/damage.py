@@ -54,9 +54,11 @@ class Damage:
         self._source = source.frozen() if isinstance(source, SparseMask) else source
         self._found: dict[int, Box | None] = {}
         self.shape = shape
-        of_one = isinstance(source, Mapping)
-        shapes = {s.shape for s in source.values()} if of_one else {tuple(source.shape)}
-        for found in shapes - {shape[1:] if of_one else shape}:
+        if isinstance(source, Mapping):
+            shapes, wanted = {tuple(s.shape) for s in source.values()}, tuple(shape[1:])
+        else:
+            shapes, wanted = {tuple(source.shape)}, tuple(shape)
+        for found in shapes - {wanted}:
             raise InputError(
                 f"the mask has the shape {found} but the stack has {shape}; "
                 "give a mask of the stack's shape"

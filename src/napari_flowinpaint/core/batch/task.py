@@ -289,8 +289,17 @@ def _request(task: Task) -> dict[str, object]:
         "method": method,
         "options": {**asdict(task.options), "weights": None},
         "thickness": task.thickness,
-        "weights": weights_digests(task.options.weights),
+        "weights": _weights_of(task),
     }
+
+
+def _weights_of(task: Task) -> list[str | None]:
+    """Return what tells one version of a method's weights from another."""
+    if not isinstance(task.method, str):
+        return [task.method.weights_sha256]
+    if not needs_torch(task.section.methods):
+        return []
+    return list(weights_digests(task.options.weights))
 
 
 def weights_digests(chosen: str | None) -> list[str]:

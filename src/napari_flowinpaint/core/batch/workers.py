@@ -144,14 +144,15 @@ class Threads:
         """Compute all tasks; dask waits for them in this thread."""
         from multiprocessing.pool import ThreadPool
 
-        import dask
+        from dask.base import compute
+        from dask.delayed import delayed
 
         # dask begins in an order of its own; the sections are to come in theirs, since they are
         # written in it.
         waiting: Queue[Task] = Queue()
         for task in tasks:
             waiting.put(task)
-        work = dask.delayed(
+        work = delayed(
             lambda number: self._work(waiting.get(), events, control), pure=False, traverse=False
         )
         jobs = [work(number) for number in range(len(tasks))]
@@ -159,7 +160,7 @@ class Threads:
         # a program that was interrupted.
         pool = ThreadPool(self.count)
         try:
-            dask.compute(*jobs, scheduler="threads", pool=pool, optimize_graph=False)
+            compute(*jobs, scheduler="threads", pool=pool, optimize_graph=False)
         except BaseException as error:  # dask itself: tasks do not raise
             events.put(error)
         finally:
