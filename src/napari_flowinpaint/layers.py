@@ -14,6 +14,7 @@ from weakref import ref
 
 import numpy as np
 
+from .core.damage.kinds import KINDS
 from .core.types import AnyImage, Box, VoxelSize
 from .review import STAGES, Review
 from .work import LayerSource, Loaded
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"
-_MASK_COLOUR = {0: "transparent", 1: "#ff4d4d", None: "#ff4d4d"}
+#: What is painted by hand is of no kind but 1, and red.
+_MASK_COLOUR: dict[int | None, Any] = {
+    0: "transparent",
+    None: "#ff4d4d",
+    **{kind.label: np.array(kind.colour) / 255 for kind in KINDS.values()},
+    1: "#ff4d4d",
+}
 _SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
 
 
@@ -254,6 +261,10 @@ def add_mask(viewer: ViewerModel, image: Image, mask: SparseMask, name: str) -> 
         opacity=0.5,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
+        features={
+            "index": [0, *(kind.label for kind in KINDS.values())],
+            "kind": ["intact", *(kind.words for kind in KINDS.values())],
+        },
         **placed_like(image),
     )
     layer.brush_size = max(10, min(image.data.shape[1:]) // 40)

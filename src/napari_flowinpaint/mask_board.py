@@ -5,6 +5,7 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -145,6 +146,18 @@ class MaskBoard(napari_layers.OfViewer):
         layer.data.commit()
         layer.refresh()
         self.changed.emit()
+
+    def refresh(self, image: Image) -> None:
+        """Show what a mask has become."""
+        self._layers[image].refresh()
+        self.changed.emit()
+
+    def set_sections(self, image: Image, tiles: Mapping[int, SectionTiles]) -> None:
+        """Put edited tiles into many sections, each a step that can be undone."""
+        layer = self._layers[image]
+        for z, section in tiles.items():
+            layer.data.set_section(z, section)
+        self.refresh(image)
 
     def _show_change(self, layer: Labels, z: int) -> None:
         self.show(self.image_of(layer))

@@ -9,7 +9,7 @@ All methods are called from the GUI thread. One session per viewer, found by :fu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -17,19 +17,23 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal, SignalGroupDescriptor
 
 from . import layers as napari_layers
+from .batch_board import BatchBoard
 from .core.errors import InputError
 from .core.sparse_mask import SparseMask
 from .core.types import RepairOptions, RepairRequest, SectionRepair
+from .flag_board import FlagBoard, Flags
 from .ledger import Kept, Ledger
 from .mask_board import MaskBoard
 from .review import Review
 from .review_board import ReviewBoard
+from .search_settings import SearchSettings
 from .work import Loaded, RepairJob, Written
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
+    from .batch_work import BatchRequest, Changed
     from .core.stack import Stack
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
@@ -64,6 +68,8 @@ class Settings:
         Largest distance, in sections, to a neighbour.
     grain
         Whether the result gets the section's grain.
+    quality
+        Whether a repair is tried on intact places, to predict how good it is.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -72,6 +78,12 @@ class Settings:
     device: str = "auto"
     max_gap: int = field(default_factory=lambda: RepairOptions().max_gap)
     grain: bool = field(default_factory=lambda: RepairOptions().grain)
+    quality: bool = field(default_factory=lambda: RepairOptions().quality)
+
+    @property
+    def options(self) -> RepairOptions:
+        """The options of a repair, as they are chosen now."""
+        return RepairOptions(max_gap=self.max_gap, grain=self.grain, quality=self.quality)
 
 
 class Session(napari_layers.OfViewer):
@@ -90,6 +102,8 @@ class Session(napari_layers.OfViewer):
         Signal: the slider moved.
     settings, masks, review, ledger
         What the user chose; the masks; the repair under review; what was accepted.
+    flags, batch, search
+        The flagged sections; the repair of many of them; what to search for.
     image
         The image layer that is worked on.
     """
@@ -103,6 +117,9 @@ class Session(napari_layers.OfViewer):
         self.masks = MaskBoard(viewer)
         self.review = ReviewBoard(viewer)
         self.ledger = Ledger(viewer)
+        self.flags = FlagBoard(viewer, self.masks)
+        self.batch = BatchBoard(viewer)
+        self.search = SearchSettings()
         self.image: Image | None = None
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._last_request = 0
@@ -201,6 +218,14 @@ class Session(napari_layers.OfViewer):
             raise InputError("the stack is still being opened; wait a moment and try again")
         return self.stack
 
+    def require_flags(self) -> Flags:
+        """Return the flagged sections of the stack, or say what to do."""
+        self.require_stack()
+        flags = self.flags.of(self.image)
+        if flags is None:
+            raise InputError("the flagged sections are still being opened; try again in a moment")
+        return flags
+
     # ---- repair
 
     def request_repair(self) -> RepairJob:
@@ -214,8 +239,8 @@ class Session(napari_layers.OfViewer):
         mask, z, stack = self.require_mask().data, self.require_section(), self.require_stack()
         mask.commit()
         self._last_request += 1
-        options = RepairOptions(max_gap=self.settings.max_gap, grain=self.settings.grain)
-        request = RepairRequest(z, self.settings.method, self.settings.device, options)
+        settings = self.settings
+        request = RepairRequest(z, settings.method, settings.device, settings.options)
         return RepairJob(self._last_request, request, stack, mask.frozen())
 
     def why_stale(self, job: RepairJob) -> str:
@@ -274,6 +299,54 @@ class Session(napari_layers.OfViewer):
         """Take over what was written: the image shows it, the mask is cleared there."""
         self.ledger.record(image, stack, written, repair)
         self._settle(image, repair)
+
+    def request_batch(self, decisions: Collection[str]) -> BatchRequest:
+        """Resolve which flagged sections are to be repaired, and how, into one frozen request.
+
+        Parameters
+        ----------
+        decisions
+            What was decided about them.
+
+        Raises
+        ------
+        InputError
+            If there is no such section, or no mask.
+        """
+        from .batch_work import BatchRequest
+
+        image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
+        sections = flags.list.sections(decisions)
+        if not sections:
+            raise InputError("no section is marked as damaged; decide about some in the list first")
+        decided = self.flags.decided(image)
+        if decided is None:
+            raise InputError("there is no mask; find damage, or paint it")
+        settings = self.settings
+        return BatchRequest(
+            stack, *decided, sections, settings.method, settings.device, settings.options
+        )
+
+    def open_staged(self, image: Image, review: Review) -> Iterator[None]:
+        """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
+        napari_layers.go_to_section(self.viewer, image, review.z)
+        self.masks.hide(image)
+        return self.review.open(image, review)
+
+    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> None:
+        """Take over what a batch has written or reverted: image, marks, mask and list show it."""
+        self.ledger.record(image, stack, changed.written)
+        mask = self.masks.mask(image)
+        if mask is not None and changed.mask is not None:
+            same = {
+                z: tiles
+                for z, tiles in changed.tiles.items()
+                if mask.version(z) == changed.mask.version(z)  # else it was painted on meanwhile
+            }
+            self.masks.set_sections(image, same)
+        self.batch.set_staged(image, changed.staged)
+        if self.review.image is image:
+            self.close_review()
 
     def keep(self) -> SectionRepair:
         """Accept the repair of a stack that cannot be written to, until it is saved."""

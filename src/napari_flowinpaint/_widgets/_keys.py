@@ -14,6 +14,8 @@ from app_model.types import KeyBinding
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from ..review_board import ReviewBoard
+
 Action = Callable[["ViewerModel"], Iterator[None] | None]
 
 
@@ -56,3 +58,19 @@ class Keys:
             if keymap.get(binding) is action:
                 self._viewer.bind_key(binding, None)
         self._bound.clear()
+
+
+def bind_review_keys(keys: Keys, review: ReviewBoard) -> None:
+    """Bind the keys by which a repair is compared with the original."""
+
+    def next_stage(viewer: Any) -> None:
+        review.show_next()
+
+    def hold_original(viewer: Any) -> Iterator[None]:
+        shown = review.shown
+        review.show(None)
+        yield
+        review.show(shown)
+
+    keys.bind("N", next_stage)
+    keys.bind("H", hold_original)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QGroupBox,
-    QHBoxLayout,
-    QPushButton,
-    QSpinBox,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
 from .. import work
-from ..core.methods import available_methods
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,25 +22,8 @@ if TYPE_CHECKING:
 _PAUSE = 20
 
 
-class _LazyCombo(QComboBox):
-    """A combo box that says when its list is about to be seen.
-
-    Attributes
-    ----------
-    opened
-        Signal.
-    """
-
-    opened = Signal()
-
-    def showPopup(self) -> None:
-        """Show the list."""
-        self.opened.emit()
-        super().showPopup()
-
-
 class RepairPanel(QGroupBox):
-    """A form for :class:`~napari_flowinpaint.session.Settings`, and Repair.
+    """The settings, and Repair.
 
     Parameters
     ----------
@@ -59,81 +34,26 @@ class RepairPanel(QGroupBox):
     def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
         super().__init__("Repair")
         self.session, self.jobs, self.messages = session, jobs, messages
-        self.method = QComboBox()
-        self.device = _LazyCombo()
-        self.max_gap = QSpinBox()
-        self.grain = QCheckBox("match the grain of the section")
+        self.form = SettingsForm(session, jobs, messages)
+        self.method, self.device = self.form.method, self.form.device
+        self.max_gap, self.grain = self.form.max_gap, self.form.grain
         self.repair_button = QPushButton("Repair")
-        self._devices_known = False
         self._steps: Iterator[None] | None = None
         self._lay_out()
-        self._show_settings()
         self._connect()
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.method.addItems(["auto", *available_methods()])
-        self.device.addItems(["auto", "cpu"])
-        self.max_gap.setRange(1, 50)
-        self.max_gap.setSuffix(" sections")
-        self.method.setToolTip("auto takes the best method for the neighbours at hand")
-        self.device.setToolTip("Where networks run; training-free methods run on the CPU")
-        self.max_gap.setToolTip("How far away a neighbour may be that guides the repair")
-        self.grain.setToolTip("Looks right; costs a little accuracy, since grain is random")
         self.repair_button.setToolTip("Repair the masked pixels of this section (Shift+R)")
-        form = QFormLayout(self)
-        form.addRow("method", self.method)
-        form.addRow("device", self.device)
-        form.addRow("largest gap", self.max_gap)
-        form.addRow(self.grain)
-        row = QHBoxLayout()
-        row.addWidget(self.repair_button)
-        form.addRow(row)
+        box = QVBoxLayout(self)
+        box.addLayout(self.form)
+        box.addWidget(self.repair_button)
 
     def _connect(self) -> None:
-        self.method.currentTextChanged.connect(self._take_settings)
-        self.device.currentTextChanged.connect(self._take_settings)
-        self.max_gap.valueChanged.connect(self._take_settings)
-        self.grain.toggled.connect(self._take_settings)
-        self.device.opened.connect(self._find_devices)
         self.repair_button.clicked.connect(self.repair)
         self.jobs.changed.connect(self.refresh)
-        self.session.settings.events.connect(self._show_settings)
         self.session.masks.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
-
-    def _take_settings(self, *_: object) -> None:
-        settings = self.session.settings
-        settings.method = self.method.currentText()
-        settings.device = self.device.currentText()
-        settings.max_gap = self.max_gap.value()
-        settings.grain = self.grain.isChecked()
-
-    def _show_settings(self, *_: object) -> None:
-        settings = self.session.settings
-        for combo, value in ((self.method, settings.method), (self.device, settings.device)):
-            if combo.findText(value) < 0:
-                combo.addItem(value)
-        widgets = (self.method, self.device, self.max_gap, self.grain)
-        blocked = [widget.blockSignals(True) for widget in widgets]
-        self.method.setCurrentText(settings.method)
-        self.device.setCurrentText(settings.device)
-        self.max_gap.setValue(settings.max_gap)
-        self.grain.setChecked(settings.grain)
-        for widget, before in zip(widgets, blocked, strict=True):
-            widget.blockSignals(before)
-
-    def _find_devices(self) -> None:
-        if not self._devices_known:
-            self._devices_known = True
-            self.jobs.start(
-                "devices", work.list_devices, done=self._add_devices, failed=self.messages.fail
-            )
-
-    def _add_devices(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            if self.device.findText(name) < 0:
-                self.device.addItem(name)
 
     @guarded
     def repair(self) -> None:
@@ -180,6 +100,6 @@ class RepairPanel(QGroupBox):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._steps = None
-        self.session.settings.events.disconnect(self._show_settings)
+        self.form.disconnect_session()
         self.session.masks.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)

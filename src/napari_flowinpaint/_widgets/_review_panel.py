@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -16,10 +15,12 @@ from qtpy.QtWidgets import (
 )
 
 from .. import work
-from ..review import STAGES, Component
+from ..review import Component
 from ._components import ComponentTable
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._questions import ask_to_write
+from ._stage_buttons import StageButtons
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
     from ..core.stack import Stack
     from ..core.types import SectionRepair
     from ..session import Session
-
-#: Text of the buttons; the first shows the stack itself.
-_BUTTONS = {
-    None: "Original",
-    "initial reference": "Initial",
-    "refined reference": "Refined",
-    "result": "Result",
-    "confidence": "Confid.",
-}
 
 
 class ReviewPanel(QGroupBox):
@@ -51,7 +43,8 @@ class ReviewPanel(QGroupBox):
         super().__init__("Review")
         self.session, self.jobs, self.messages = session, jobs, messages
         self.headline = QLabel()
-        self.stages = QButtonGroup(self)
+        self.stage_buttons = StageButtons(session.review)
+        self.stages = self.stage_buttons.group
         self.table = ComponentTable()
         self.all_button = QPushButton("All")
         self.none_button = QPushButton("None")
@@ -66,16 +59,7 @@ class ReviewPanel(QGroupBox):
         self.headline.setWordWrap(True)
         box = QVBoxLayout(self)
         box.addWidget(self.headline)
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        for number, (stage, text) in enumerate(_BUTTONS.items()):
-            button = QPushButton(text)
-            button.setToolTip(f"Show the {stage or 'original section'}")
-            button.setCheckable(True)
-            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            self.stages.addButton(button, number)
-            row.addWidget(button)
-        box.addLayout(row)
+        box.addWidget(self.stage_buttons)
         box.addWidget(self.table)
         row = QHBoxLayout()
         self.all_button.setToolTip("Tick every component")
@@ -88,7 +72,6 @@ class ReviewPanel(QGroupBox):
         box.addLayout(row)
 
     def _connect(self) -> None:
-        self.stages.idClicked.connect(self._on_stage)
         self.table.components.ticked.connect(self._on_ticked)
         self.table.picked.connect(self._on_picked)
         self.all_button.clicked.connect(self._tick_all)
@@ -97,12 +80,8 @@ class ReviewPanel(QGroupBox):
         self.discard_button.clicked.connect(self.discard)
         self.jobs.changed.connect(self.refresh)
         self.session.review.changed.connect(self.refresh)
-        self.session.review.stage_changed.connect(self._show_stage)
 
     # ---- looking
-
-    def _on_stage(self, number: int) -> None:
-        self.session.review.show(list(_BUTTONS)[number])
 
     def _on_picked(self, component: Component) -> None:
         self.session.review.look_at(component)
@@ -148,30 +127,16 @@ class ReviewPanel(QGroupBox):
 
     def _ask(self, image: Image, stack: Stack, repair: SectionRepair) -> None:
         """Ask whether the stack may be changed, without holding up the viewer."""
-        question = QMessageBox(self)
-        question.setIcon(QMessageBox.Icon.Question)
-        question.setWindowTitle("Write to the stack?")
-        question.setText(f"Write the repaired pixels into {stack.path}?")
-        question.setInformativeText(
-            "The original pixels are kept in a journal beside the data, the new ones are marked "
-            "as synthetic, and Revert brings the originals back. This is asked once per stack."
-        )
-        write = question.addButton("Write", QMessageBox.ButtonRole.AcceptRole)
-        question.addButton(QMessageBox.StandardButton.Cancel)
-        question.setDefaultButton(write)
 
-        def answered(*_: object) -> None:
+        def answered(yes: bool) -> None:
             self.question = None
-            if question.clickedButton() is write:
+            if yes:
                 self.session.ledger.agree(image)
                 self._write(image, stack, repair)
             else:
                 self.messages.say("nothing was written")
-            question.deleteLater()
 
-        question.finished.connect(answered)
-        self.question = question
-        question.open()
+        self.question = ask_to_write(self, stack, answered)
 
     def _write(self, image: Image, stack: Stack, repair: SectionRepair) -> None:
         review = self.session.review.current
@@ -211,18 +176,12 @@ class ReviewPanel(QGroupBox):
         self.accept_button.setEnabled(review is not None and not busy)
         self.discard_button.setEnabled(review is not None and not self.jobs.is_running("accept"))
         self.table.setEnabled(review is not None and not self.jobs.is_running("accept"))
-        for button in (self.all_button, self.none_button, *self.stages.buttons()):
+        for button in (self.all_button, self.none_button):
             button.setEnabled(review is not None)
-        self._show_stage()
-
-    def _show_stage(self) -> None:
-        order = [None, *STAGES]
-        number = order.index(self.session.review.shown)
-        self.stages.button(number).setChecked(True)
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         if self.question is not None:
             self.question.close()
         self.session.review.changed.disconnect(self.refresh)
-        self.session.review.stage_changed.disconnect(self._show_stage)
+        self.stage_buttons.disconnect_session()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,7 @@ class Volume(Protocol):
         ...
 
 
+@lru_cache(maxsize=256)
 def _constant(value: int) -> Tile:
     tile = np.full((TILE, TILE), value, dtype=np.uint8)
     tile.setflags(write=False)
@@ -51,11 +53,12 @@ def _constant(value: int) -> Tile:
 
 
 _EMPTY = _constant(0)
-_FULL = _constant(1)
 
 
 class SparseMask:
     """An editable mask volume, axes zyx, uint8; anything but 0 is damaged.
+
+    The numbers may tell kinds of damage apart; whoever repairs does not look at them.
 
     Parameters
     ----------
@@ -63,6 +66,9 @@ class SparseMask:
         (Z, Y, X).
     base
         Existing mask of the same shape to start from, read where and when needed.
+    labels
+        Whether the values of ``base`` are kinds of damage, 0..255, and kept; otherwise all damage
+        in it is 1.
 
     Attributes
     ----------
@@ -73,9 +79,12 @@ class SparseMask:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, shape: tuple[int, int, int], base: Volume | None = None) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], base: Volume | None = None, *, labels: bool = False
+    ) -> None:
         self.shape = shape
         self._base = base
+        self._labels = labels
         self._sections: dict[int, SectionTiles] = {}
         self._versions: dict[int, int] = {}
         self._pending: dict[tuple[int, int, int], Tile | None] = {}
@@ -91,7 +100,7 @@ class SparseMask:
 
     def frozen(self) -> SparseMask:
         """Return a copy of the present state that later edits leave alone (cheap)."""
-        copy = SparseMask(self.shape, self._base)
+        copy = SparseMask(self.shape, self._base, labels=self._labels)
         copy._sections = {z: dict(tiles) for z, tiles in self._sections.items()}
         copy._versions = dict(self._versions)
         return copy
@@ -122,6 +131,20 @@ class SparseMask:
         return self._base
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the values of the base are kinds of damage."""
+        return self._labels
+
+    def lay_on(self, base: Volume, *, labels: bool) -> None:
+        """Change the base; tiles that were painted stay, and so does the history."""
+        self.commit()
+        self._base, self._labels = base, labels
+
+    def tiles(self, z: int) -> SectionTiles:
+        """Return the tiles that a section has of its own; they must not be changed."""
+        return dict(self._sections.get(z, {}))
+
+    @property
     def painted_sections(self) -> tuple[int, ...]:
         """Sections with tiles of their own; of the others the base shows."""
         return tuple(sorted(z for z, tiles in self._sections.items() if tiles))
@@ -144,8 +167,7 @@ class SparseMask:
             shape = tuple(max(stop - start, 0) for start, stop in (zs, ys, xs))
             block = np.zeros(shape, dtype=np.uint8)
         else:
-            source = self._base[zs[0] : zs[1], ys[0] : ys[1], xs[0] : xs[1]]
-            block = (np.asarray(source) != 0).view(np.uint8)
+            block = self._of_base(zs, ys, xs)
         for z in range(*zs):
             for (row, column), tile in self._sections.get(z, {}).items():
                 part = _overlap((row * TILE, column * TILE), ys, xs)
@@ -153,6 +175,14 @@ class SparseMask:
                     in_block, in_tile = part
                     block[z - zs[0]][in_block] = tile[in_tile]
         return block
+
+    def _of_base(self, zs: _Range, ys: _Range, xs: _Range) -> npt.NDArray[np.uint8]:
+        """Return pixels of the base, not shared with it."""
+        assert self._base is not None
+        source = self._base[zs[0] : zs[1], ys[0] : ys[1], xs[0] : xs[1]]
+        if self._labels:
+            return np.array(source, dtype=np.uint8)
+        return (np.asarray(source) != 0).view(np.uint8)
 
     # ---- writing
 
@@ -199,8 +229,20 @@ class SparseMask:
         if box is None:
             return {}
         box = box.expand(max(halo, 0), (self.shape[1], self.shape[2]))
-        changed = change(self.read(z, box)).view(np.uint8)
-        return self._cut(z, (box.y0, box.y1), (box.x0, box.x1), changed)
+        before = self._block((z, z + 1), (box.y0, box.y1), (box.x0, box.x1))[0]
+        changed = change(before > 0)
+        # new damage is taken for what most of the damage is
+        common = int(np.bincount(before[before > 0]).argmax()) if before.any() else 1
+        return self.paste(z, box, np.where(before > 0, before, np.uint8(common)) * changed)
+
+    def paste(self, z: int, box: Box, pixels: npt.NDArray[np.uint8]) -> SectionTiles:
+        """Return what a section's tiles are with ``pixels`` in a box; nothing is changed."""
+        return self._cut(z, (box.y0, box.y1), (box.x0, box.x1), pixels)
+
+    def restore(self, z: int, tiles: SectionTiles) -> None:
+        """Put tiles of an earlier session into a section; that is no step of the history."""
+        for key, tile in tiles.items():
+            self._store(z, key, _shared(tile))
 
     def set_section(self, z: int, tiles: SectionTiles) -> None:
         """Put tiles into a section and commit them as one step."""
@@ -219,8 +261,7 @@ class SparseMask:
             (k * TILE, min((k + 1) * TILE, n)) for k, n in zip(key, self.shape[1:], strict=True)
         )
         tile = np.zeros((TILE, TILE), dtype=np.uint8)
-        source = np.asarray(self._base[z : z + 1, ys[0] : ys[1], xs[0] : xs[1]])[0]
-        tile[: ys[1] - ys[0], : xs[1] - xs[0]] = source != 0
+        tile[: ys[1] - ys[0], : xs[1] - xs[0]] = self._of_base((z, z + 1), ys, xs)[0]
         return tile
 
     def _put(self, z: int, key: tuple[int, int], new: Tile | None) -> None:
@@ -286,9 +327,8 @@ class SparseMask:
 
 def _shared(tile: Tile) -> Tile:
     """Return the one constant tile instead of a copy of it; large areas then cost nothing."""
-    if not tile.any():
-        return _EMPTY
-    return _FULL if (tile == 1).all() else tile
+    first = int(tile[0, 0])
+    return _constant(first) if (tile == first).all() else tile
 
 
 def _overlap(

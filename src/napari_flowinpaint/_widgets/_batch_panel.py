@@ -1,0 +1,248 @@
+"""Plan the repair of many sections, look at the plan, carry it out in staging."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from .. import batch_work
+from ..batch_board import BatchRow
+from ..core.batch import BatchReport, Control, SectionOutcome
+from ..core.batch.plan import duration
+from ..core.errors import Cancelled
+from ..flag_list import DAMAGED, UNDECIDED
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+from ._rows_table import Column, RowsTable
+from ._settings_form import SettingsForm
+
+if TYPE_CHECKING:
+    from ..batch_work import BatchRequest, Planned
+    from ..session import Session
+
+_WHICH = {
+    "marked as damaged": (DAMAGED,),
+    "damaged or undecided": (DAMAGED, UNDECIDED),
+}
+
+
+def _guides(row: BatchRow) -> str:
+    """Return the sections that guide a repair."""
+    sections = {z for window in row.plan.windows for z in window.neighbours if z is not None}
+    return " ".join(map(str, sorted(sections)))
+
+
+def _explain(row: BatchRow) -> str:
+    return row.reason or str(row.plan)
+
+
+_COLUMNS = (
+    Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True),
+    Column("guides", "Sections that guide the repair", _guides, explain=_explain),
+    Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain),
+    Column(
+        "pixels",
+        "Damaged pixels",
+        lambda r: f"{r.plan.pixels:,}" if r.plan.pixels else "",
+        lambda r: r.plan.pixels,
+        number=True,
+    ),
+    Column(
+        "time",
+        "Estimate, on one worker",
+        lambda r: duration(r.plan.seconds) if r.plan.windows else "",
+        lambda r: r.plan.seconds,
+        number=True,
+    ),
+    Column(
+        "state",
+        "What became of it, and why",
+        lambda r: f"{r.status}: {r.reason}" if r.reason else r.status,
+        explain=_explain,
+    ),
+)
+
+
+class _Relay(QObject):
+    """Brings what a thread tells into the GUI thread.
+
+    Attributes
+    ----------
+    told
+        Signal (image, outcome).
+    """
+
+    told = Signal(object, object)
+
+
+class BatchPanel(QWidget):
+    """Settings, Plan, the plan, Run and Pause.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+
+    Attributes
+    ----------
+    finished
+        Signal: a batch has ended.
+    """
+
+    finished = Signal()
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.form = SettingsForm(session, jobs, messages)
+        self.which = QComboBox()
+        self.plan_button = QPushButton("Plan")
+        self.summary = QLabel()
+        self.table = RowsTable(_COLUMNS, lambda row: row.plan.z)
+        self.run_button = QPushButton("Run")
+        self.pause_button = QPushButton("Pause")
+        self.control = Control()
+        self._relay = _Relay(self)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.which.addItems(list(_WHICH))
+        self.which.setToolTip("Flagged sections that are repaired")
+        self.plan_button.setToolTip("Find windows, neighbours and methods; nothing is computed")
+        self.run_button.setToolTip(
+            "Repair into a staging folder; the stack is not touched. A batch that was cancelled "
+            "goes on where it was"
+        )
+        self.pause_button.setToolTip("Begin no other section until it is pressed again")
+        self.pause_button.setCheckable(True)
+        self.summary.setWordWrap(True)
+        self.summary.setTextFormat(Qt.TextFormat.PlainText)
+        self.form.insertRow(0, "sections", self.which)
+        row = QHBoxLayout()
+        row.addWidget(self.run_button, stretch=1)
+        row.addWidget(self.pause_button, stretch=1)
+        box = QVBoxLayout(self)
+        box.addLayout(self.form)
+        box.addWidget(self.plan_button)
+        box.addWidget(self.table, stretch=1)
+        box.addWidget(self.summary)
+        box.addLayout(row)
+
+    def _connect(self) -> None:
+        self.plan_button.clicked.connect(self.plan)
+        self.run_button.clicked.connect(self.run)
+        self.pause_button.toggled.connect(self._pause)
+        self.table.picked.connect(self._on_picked)
+        self._relay.told.connect(self._on_outcome)
+        self.jobs.changed.connect(self.refresh)
+        self.session.batch.changed.connect(self.refresh)
+        self.session.flags.changed.connect(self.refresh)
+        self.session.target_changed.connect(self.refresh)
+
+    # ---- planning
+
+    @guarded
+    def plan(self) -> None:
+        """Plan the repair of the flagged sections, in a thread."""
+        image = self.session.require_image()
+        request = self.session.request_batch(_WHICH[self.which.currentText()])
+        self.jobs.start(
+            "plan",
+            batch_work.plan,
+            request,
+            done=partial(self._show_plan, image, request),
+            failed=self.messages.fail,
+        )
+
+    def _show_plan(self, image: Any, request: BatchRequest, planned: Planned) -> None:
+        self.session.batch.set_plan(image, planned, request.mask)
+        self.messages.say(f"planned: {planned.plan.summary()}")
+
+    def _on_picked(self, row: BatchRow) -> None:
+        from .. import layers as napari_layers
+
+        if self.session.image is not None:
+            napari_layers.go_to_section(self.session.viewer, self.session.image, row.plan.z)
+        self.messages.say(_explain(row))
+
+    # ---- running
+
+    @guarded
+    def run(self) -> None:
+        """Carry out the plan, in threads."""
+        image, flags = self.session.require_image(), self.session.require_flags()
+        plan = self.session.batch.of(image).require_plan(self.session.mask)
+        self.control = Control()
+        self.pause_button.setChecked(False)
+        self.jobs.start(
+            "batch",
+            batch_work.run,
+            plan,
+            flags.store.staging,
+            self.control,
+            lambda outcome: self._relay.told.emit(image, outcome),
+            done=self._on_done,
+            failed=self._on_failed,
+        )
+
+    def _on_outcome(self, image: Any, outcome: SectionOutcome) -> None:
+        self.session.batch.add_outcome(image, outcome)
+
+    def _on_done(self, report: BatchReport) -> None:
+        text = f"{len(report.repaired)} sections are repaired and wait in Review"
+        if report.unrepaired:
+            text += f"; {len(report.unrepaired)} are not, the table tells why"
+        self.messages.tell(text)
+        self.finished.emit()
+
+    def _on_failed(self, error: Exception) -> None:
+        if isinstance(error, Cancelled):
+            self.messages.say("cancelled; what is repaired is kept, press Run to go on")
+        else:
+            self.messages.fail(error)
+        self.finished.emit()
+
+    def _pause(self, paused: bool) -> None:
+        """Pause or go on."""
+        if paused:
+            self.control.pause()
+        else:
+            self.control.resume()
+        self.pause_button.setText("Go on" if paused else "Pause")
+
+    # ---- state
+
+    def refresh(self) -> None:
+        """Show the plan, and enable what can be done."""
+        batch = self.session.batch.of(self.session.image)
+        flags = self.session.flags.of(self.session.image)
+        self.table.show_rows(batch.rows)
+        running = self.jobs.is_running("batch")
+        busy = self.jobs.is_running("plan", "batch", "write", "revert", "redo")
+        self.plan_button.setEnabled(flags is not None and not busy)
+        self.run_button.setEnabled(batch.plan is not None and bool(batch.plan.planned) and not busy)
+        self.pause_button.setEnabled(running)
+        if not running and self.pause_button.isChecked():
+            self.pause_button.setChecked(False)
+        if batch.plan is None:
+            self.summary.setText("Plan first: which sections, guided by which, how, how long.")
+            return
+        done = sum(1 for row in batch.rows if row.outcome is not None)
+        text = batch.plan.summary() if not done else f"{done} of {len(batch.rows)} sections done"
+        if batch.empty:
+            text += f"; nothing is masked in {', '.join(map(str, batch.empty[:8]))}"
+        if flags is not None:
+            text += f"\nstaging: {flags.store.staging}"
+        self.summary.setText(text)
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self.form.disconnect_session()
+        self.session.batch.changed.disconnect(self.refresh)
+        self.session.flags.changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self.refresh)

@@ -1,0 +1,131 @@
+"""What the docks about damage have in common: the flagged sections are opened, and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from .. import damage_work
+from ..session import session_of
+from ._closing import WindowWatch
+from ._jobs import JobRunner
+from ._keys import Keys
+from ._messages import Messages
+from ._progress import ProgressRow
+from ._target import TargetLine
+
+if TYPE_CHECKING:
+    from ..flag_store import Kept
+
+#: Milliseconds without a change before the list and the mask are kept.
+_CALM = 800
+
+
+class DamageDock(QWidget):
+    """A dock with a target line above, progress and messages below.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; given by napari.
+    shown
+        Kinds of jobs whose progress is shown.
+    """
+
+    def __init__(self, napari_viewer: Any, shown: tuple[str, ...]) -> None:
+        super().__init__()
+        self.session = session_of(napari_viewer)
+        self.jobs = JobRunner(self)
+        self.messages = Messages()
+        self.keys = Keys(self.session.viewer)
+        self.target = TargetLine(self.session, self.jobs, self.messages)
+        self.progress_row = ProgressRow(self.jobs, self.messages, ("open", "flags", *shown))
+        self.cancel_button = self.progress_row.cancel_button
+        self._calm = QTimer(self)
+        self._calm.setSingleShot(True)
+        self._calm.setInterval(_CALM)
+        self._calm.timeout.connect(self._save)
+        self.setMinimumWidth(340)
+
+    def lay_out(self, *widgets: QWidget) -> None:
+        """Put widgets between the target line and the progress."""
+        box = QVBoxLayout(self)
+        box.addWidget(self.target)
+        for widget in widgets:
+            box.addWidget(widget)
+        box.addWidget(self.progress_row)
+        box.addWidget(self.messages)
+
+    def begin(self) -> None:
+        """Start to listen; the last step of a constructor."""
+        self.session.target_changed.connect(self._open_flags)
+        self.session.flags.changed.connect(self._calm.start)
+        self.session.masks.changed.connect(self._calm.start)
+        self._watch = WindowWatch(self, self.close_session)
+        self._open_flags()
+
+    # ---- what is kept
+
+    def _open_flags(self) -> None:
+        """Open what is kept of the flagged sections of the stack, if nobody did yet."""
+        image, stack = self.session.image, self.session.stack
+        if image is None or stack is None or self.session.flags.of(image) is not None:
+            return
+
+        def done(kept: Kept) -> None:
+            flags = self.session.flags.open(image, kept)
+            rows = len(flags.list.rows)
+            if rows and self.session.image is image:
+                self.messages.say(f"{rows} flagged rows, kept in {kept.store.folder}")
+
+        self.jobs.start(
+            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail
+        )
+
+    def _save(self) -> None:
+        """Keep what has changed, in a thread."""
+        image = self.session.image
+        unsaved = self.session.flags.unsaved(image)
+        if image is None or unsaved is None:
+            return
+        if self.jobs.is_running("keep"):
+            self._calm.start()
+            return
+
+        def done(areas: dict[int, dict[str, float]]) -> None:
+            self.session.flags.note_saved(image, unsaved)
+            flags = self.session.flags.of(image)
+            if flags is not None and areas:
+                flags.list.set_areas(areas)
+
+        self.jobs.start(
+            "keep",
+            damage_work.save_flags,
+            unsaved,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    def _save_now(self) -> None:
+        """Keep what has changed since; the dock is closing."""
+        unsaved = self.session.flags.unsaved(self.session.image)
+        if unsaved is not None and self.session.image is not None:
+            damage_work.save_flags(unsaved)
+            self.session.flags.note_saved(self.session.image, unsaved)
+
+    def close_session(self) -> None:
+        """Stop and wait for the threads, keep what is left, stop listening."""
+        self._calm.stop()
+        self.jobs.stop()
+        self.keys.release()
+        try:
+            self._save_now()
+        except Exception as error:
+            self.messages.fail(error)
+        self.target.disconnect_session()
+        self.session.target_changed.disconnect(self._open_flags)
+        self.session.flags.changed.disconnect(self._calm.start)
+        self.session.masks.changed.disconnect(self._calm.start)

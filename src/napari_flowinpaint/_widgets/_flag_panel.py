@@ -1,0 +1,337 @@
+"""The list of flagged sections: look at them, decide, edit their masks."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .. import damage_work
+from ..core.damage.kinds import KINDS
+from ..core.detection.table import DECISIONS, Flagged, read_table, write_table
+from ..core.errors import InputError
+from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+from ._rows_table import Column, RowsTable
+from ._thumbnails import ThumbnailRow
+
+if TYPE_CHECKING:
+    from ..damage_work import Thumbnails
+    from ..session import Session
+
+_TABLES = "Tables (*.csv *.json);;All files (*)"
+_COLUMNS = (
+    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True),
+    Column(
+        "kind",
+        "Kind of damage",
+        lambda r: r.kind,
+        colour=lambda r: KINDS[r.kind].colour[:3],
+        explain=lambda r: KINDS[r.kind].words,
+    ),
+    Column(
+        "score",
+        "1 is just enough at a sensitivity of 0.5",
+        lambda r: f"{r.score:.2f}",
+        lambda r: r.score,
+        number=True,
+    ),
+    Column(
+        "area %",
+        "Share of the section that is masked as this kind",
+        lambda r: f"{r.area_percent:.2f}",
+        lambda r: r.area_percent,
+        number=True,
+    ),
+    Column(
+        "guides",
+        "Nearest sections that are intact where this one is damaged",
+        lambda r: r.neighbours,
+        explain=lambda r: f"neighbours {r.neighbours}; method {r.suggested_method or 'none'}",
+    ),
+    Column("decision", "What was decided", lambda r: words_of(r.decision)),
+)
+
+
+class FlagPanel(QWidget):
+    """The table, thumbnails, and what can be done with a row.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.kind_filter, self.decision_filter = QComboBox(), QComboBox()
+        self.count = QLabel()
+        self.table = RowsTable(_COLUMNS, key_of, several=True)
+        self.thumbnails = ThumbnailRow()
+        self.damaged_button = QPushButton("Damaged")
+        self.intact_button = QPushButton("Not damaged")
+        self.skip_button = QPushButton("Skip")
+        self.undecide_button = QPushButton("Undecided")
+        self.edit_button = QPushButton("Edit mask")
+        self.new_kind = QComboBox()
+        self.add_button = QPushButton("Add section")
+        self.remove_button = QPushButton("Remove")
+        self.load_button = QPushButton("Load list…")
+        self.save_button = QPushButton("Save list…")
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.kind_filter.addItem("all kinds", None)
+        for kind in KINDS:
+            self.kind_filter.addItem(kind, kind)
+            self.new_kind.addItem(kind)
+        self.decision_filter.addItem("all decisions", None)
+        for decision in DECISIONS:
+            self.decision_filter.addItem(words_of(decision), decision)
+        tips = {
+            self.kind_filter: "Show rows of this kind",
+            self.decision_filter: "Show rows that were decided so",
+            self.damaged_button: "It is damaged and will be repaired (Shift+D)",
+            self.intact_button: "Nothing is damaged: its mask is left out of the batch (Shift+I)",
+            self.skip_button: "Neither repaired now nor used to repair others (Shift+S)",
+            self.undecide_button: "Take the decision back",
+            self.edit_button: "Take the brush, set to this kind",
+            self.new_kind: "Kind of the section that is added",
+            self.add_button: "Flag the section that is shown, as damaged",
+            self.remove_button: "Take the selected rows off the list; the mask stays",
+            self.load_button: "Replace the list by a table of 'flowinpaint detect --report'",
+            self.save_button: "As CSV or JSON; the list is also kept by itself",
+        }
+        for widget, tip in tips.items():
+            widget.setToolTip(tip)
+            widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        top = QHBoxLayout()
+        for widget in (self.kind_filter, self.decision_filter):
+            top.addWidget(widget, stretch=1)
+        top.addWidget(self.count)
+        grid = QGridLayout()
+        rows = (
+            (self.damaged_button, self.intact_button, self.skip_button, self.undecide_button),
+            (self.edit_button, self.new_kind, self.add_button, self.remove_button),
+        )
+        for row, widgets in enumerate(rows):
+            for column, widget in enumerate(widgets):
+                grid.addWidget(widget, row, column)
+                grid.setColumnStretch(column, 1)
+        bottom = QHBoxLayout()
+        bottom.addWidget(self.load_button)
+        bottom.addWidget(self.save_button)
+        box = QVBoxLayout(self)
+        box.addLayout(top)
+        box.addWidget(self.table, stretch=1)
+        box.addWidget(self.thumbnails)
+        box.addLayout(grid)
+        box.addLayout(bottom)
+
+    def _connect(self) -> None:
+        self.kind_filter.currentIndexChanged.connect(self.refresh)
+        self.decision_filter.currentIndexChanged.connect(self.refresh)
+        self.table.picked.connect(self._on_picked)
+        for button, decision in (
+            (self.damaged_button, DAMAGED),
+            (self.intact_button, INTACT),
+            (self.skip_button, SKIP),
+            (self.undecide_button, UNDECIDED),
+        ):
+            button.clicked.connect(partial(self._decide, decision))
+        self.edit_button.clicked.connect(self.edit_mask)
+        self.add_button.clicked.connect(self.add_section)
+        self.remove_button.clicked.connect(self.remove)
+        self.load_button.clicked.connect(self._choose_list)
+        self.save_button.clicked.connect(self._choose_target)
+        self.session.flags.changed.connect(self.refresh)
+        self.session.target_changed.connect(self._on_target)
+
+    # ---- looking
+
+    def _on_target(self) -> None:
+        self.thumbnails.clear()
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the rows that the filters admit."""
+        flags = self.session.flags.of(self.session.image)
+        ready = flags is not None
+        for widget in (self.add_button, self.load_button):
+            widget.setEnabled(ready)
+        if flags is None:
+            self.table.show_rows(())
+            self.count.setText("no list yet")
+        else:
+            which = Filter(self.kind_filter.currentData(), self.decision_filter.currentData())
+            rows, total = flags.list.shown(which), len(flags.list.rows)
+            self.table.show_rows(rows)
+            open_rows = flags.list.count()[UNDECIDED]
+            shown = f"{len(rows)} of {total}" if len(rows) < total else f"{total} rows"
+            self.count.setText(f"{shown}, {open_rows} open")
+        some = bool(self.table.rows.rows)
+        for button in (
+            self.damaged_button,
+            self.intact_button,
+            self.skip_button,
+            self.undecide_button,
+            self.edit_button,
+            self.remove_button,
+        ):
+            button.setEnabled(some)
+        self.save_button.setEnabled(flags is not None and bool(flags.list.rows))
+
+    def _on_picked(self, row: Flagged) -> None:
+        """Show a section, with its mask and thumbnails."""
+        try:
+            image, stack = self.session.require_image(), self.session.require_stack()
+            self.session.flags.show(image, row)
+        except Exception as error:
+            self.messages.fail(error)
+            return
+        mask = self.session.masks.mask(image)
+        self.jobs.start(
+            "thumbnails",
+            damage_work.thumbnails,
+            stack,
+            None if mask is None else mask.frozen(),
+            row,
+            tuple(map(float, image.contrast_limits)),
+            done=self._show_thumbnails,
+            failed=self._no_thumbnails,
+        )
+
+    def _show_thumbnails(self, thumbnails: Thumbnails) -> None:
+        current = self.table.current
+        if current is not None and current.section == thumbnails.z:
+            self.thumbnails.show_pictures(thumbnails)
+
+    def _no_thumbnails(self, error: Exception) -> None:
+        """Say nothing: the section itself tells what is wrong with it."""
+        self.thumbnails.clear()
+
+    def _current(self) -> Flagged:
+        row: Flagged | None = self.table.current
+        if row is None:
+            raise InputError("no row is selected; click on one")
+        return row
+
+    # ---- deciding
+
+    def _decide(self, decision: str, *_: object) -> None:
+        try:
+            self.decide(decision)
+        except Exception as error:
+            self.messages.fail(error)
+
+    def decide(self, decision: str) -> None:
+        """Decide about the selected rows, and go on to the next."""
+        rows = self.table.selected or [self._current()]
+        flags = self.session.require_flags()
+        keys = [key_of(row) for row in rows]
+        after = self.table.rows.find(keys[-1]) + 1
+        following = self.table.rows.rows[after : after + 1]
+        flags.list.decide(keys, decision)
+        if len(keys) == 1 and following:
+            self.table.select(key_of(following[0]))
+
+    @guarded
+    def edit_mask(self) -> None:
+        """Show the mask of the current row and take the brush."""
+        row, image = self._current(), self.session.require_image()
+        layer = self.session.masks.layer(image) or self.session.masks.new(image)
+        self.session.flags.show(image, row)
+        self.session.viewer.layers.selection.active = layer
+        layer.mode = "paint"
+        self.messages.say(
+            f"section {row.section}: paint {row.kind} damage; 1 erases, 2 paints, [ and ] change "
+            "the size"
+        )
+
+    @guarded
+    def add_section(self) -> None:
+        """Flag the section that is shown, by hand."""
+        z, image = self.session.require_section(), self.session.require_image()
+        row = self.session.require_flags().list.add(z, self.new_kind.currentText())
+        if self.session.masks.layer(image) is None:
+            self.session.masks.new(image)
+        if not self.table.select(key_of(row)):
+            self.messages.say(f"section {z} is on the list, hidden by the filter")
+        else:
+            self.messages.say(f"section {z} is on the list; press Edit mask to paint its damage")
+
+    @guarded
+    def remove(self) -> None:
+        """Take the selected rows off the list."""
+        rows = self.table.selected or [self._current()]
+        self.session.require_flags().list.remove([key_of(row) for row in rows])
+        self.messages.say(f"{len(rows)} row{'s' * (len(rows) != 1)} removed; the mask is as it was")
+
+    # ---- files
+
+    @guarded
+    def _choose_list(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "List of flagged sections", "", _TABLES)
+        if path:
+            self.load(Path(path))
+
+    def load(self, path: Path) -> None:
+        """Replace the list by a table."""
+        stack = self.session.require_stack()
+        flags = self.session.require_flags()
+        flags.list.take(read_table(path), stack.shape[0])
+        self.messages.say(f"the list comes from {path.name}")
+
+    @guarded
+    def _choose_target(self) -> None:
+        stack = self.session.require_stack()
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the list", f"{stack.name} flagged.csv", _TABLES
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Save the whole list as a table."""
+        if path.suffix.lower() not in (".csv", ".json"):
+            path = path.with_name(path.name + ".csv")
+        write_table(self.session.require_flags().list.rows, path)
+        self.messages.say(f"saved {path}")
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self.session.flags.changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self._on_target)
+
+
+def bind_keys(panel: FlagPanel, keys: Any) -> None:
+    """Bind the keys by which one decides."""
+
+    def damaged(viewer: Any) -> None:
+        panel._decide(DAMAGED)
+
+    def intact(viewer: Any) -> None:
+        panel._decide(INTACT)
+
+    def skip(viewer: Any) -> None:
+        panel._decide(SKIP)
+
+    keys.bind("Shift+D", damaged)
+    keys.bind("Shift+I", intact)
+    keys.bind("Shift+S", skip)

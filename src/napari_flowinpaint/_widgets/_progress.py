@@ -1,0 +1,54 @@
+"""The row with the progress bar and Cancel."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+
+
+class ProgressRow(QWidget):
+    """Shows how far jobs are, and stops them.
+
+    Parameters
+    ----------
+    jobs, messages
+        Threads and status line of the dock.
+    shown
+        Kinds of jobs that are shown and that Cancel stops.
+    """
+
+    def __init__(self, jobs: JobRunner, messages: Messages, shown: tuple[str, ...]) -> None:
+        super().__init__()
+        self.jobs, self.messages, self._shown = jobs, messages, shown
+        self.bar = QProgressBar()
+        self.cancel_button = QPushButton("Cancel")
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.cancel_button.setToolTip("Stop; a cancelled job changes nothing")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, stretch=1)
+        row.addWidget(self.cancel_button)
+        jobs.changed.connect(self._show_jobs)
+        jobs.progressed.connect(self._show_progress)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._show_jobs()
+
+    @guarded
+    def cancel(self) -> None:
+        """Stop what runs."""
+        self.jobs.cancel(*self._shown)
+        self.messages.say("cancelling…")
+
+    def _show_jobs(self) -> None:
+        running = self.jobs.is_running(*self._shown)
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self.bar.setValue(0)
+
+    def _show_progress(self, name: str, fraction: float, message: str) -> None:
+        if name in self._shown:
+            self.bar.setValue(round(1000 * fraction))
+            self.messages.say(message)

@@ -1,0 +1,127 @@
+"""How repairs are made: method, device, few options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox
+
+from .. import work
+from ..core.methods import available_methods
+from ._jobs import JobRunner
+from ._messages import Messages
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+
+class _LazyCombo(QComboBox):
+    """A combo box that says when its list is about to be seen.
+
+    Attributes
+    ----------
+    opened
+        Signal.
+    """
+
+    opened = Signal()
+
+    def showPopup(self) -> None:
+        """Show the list."""
+        self.opened.emit()
+        super().showPopup()
+
+
+class SettingsForm(QFormLayout):
+    """A form for :class:`~napari_flowinpaint.session.Settings`; several show the same.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.method = QComboBox()
+        self.device = _LazyCombo()
+        self.max_gap = QSpinBox()
+        self.grain = QCheckBox("match the grain of the section")
+        self.quality = QCheckBox("try it on intact places")
+        self._devices_known = False
+        self._lay_out()
+        self._show_settings()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        self.method.addItems(["auto", *available_methods()])
+        self.device.addItems(["auto", "cpu"])
+        self.max_gap.setRange(1, 50)
+        self.max_gap.setSuffix(" sections")
+        self.method.setToolTip("auto takes the best method for the neighbours at hand")
+        self.device.setToolTip("Where networks run; training-free methods run on the CPU")
+        self.max_gap.setToolTip("How far away a neighbour may be that guides the repair")
+        self.grain.setToolTip("Looks right; costs a little accuracy, since grain is random")
+        self.quality.setToolTip(
+            "Predicts how good the repair is, by repairing the same damage where nothing is "
+            "damaged; takes about four times as long"
+        )
+        self.addRow("method", self.method)
+        self.addRow("device", self.device)
+        self.addRow("largest gap", self.max_gap)
+        self.addRow(self.grain)
+        self.addRow(self.quality)
+
+    def _connect(self) -> None:
+        self.method.currentTextChanged.connect(self._take_settings)
+        self.device.currentTextChanged.connect(self._take_settings)
+        self.max_gap.valueChanged.connect(self._take_settings)
+        self.grain.toggled.connect(self._take_settings)
+        self.quality.toggled.connect(self._take_settings)
+        self.device.opened.connect(self._find_devices)
+        self.session.settings.events.connect(self._show_settings)
+
+    def _take_settings(self, *_: object) -> None:
+        settings = self.session.settings
+        values = (
+            self.method.currentText(),
+            self.device.currentText(),
+            self.max_gap.value(),
+            self.grain.isChecked(),
+            self.quality.isChecked(),
+        )  # all are read before the first is set: each change fills the form anew
+        settings.method, settings.device, settings.max_gap = values[:3]
+        settings.grain, settings.quality = values[3:]
+
+    def _show_settings(self, *_: object) -> None:
+        settings = self.session.settings
+        for combo, value in ((self.method, settings.method), (self.device, settings.device)):
+            if combo.findText(value) < 0:
+                combo.addItem(value)
+        widgets = (self.method, self.device, self.max_gap, self.grain, self.quality)
+        blocked = [widget.blockSignals(True) for widget in widgets]
+        self.method.setCurrentText(settings.method)
+        self.device.setCurrentText(settings.device)
+        self.max_gap.setValue(settings.max_gap)
+        self.grain.setChecked(settings.grain)
+        self.quality.setChecked(settings.quality)
+        for widget, before in zip(widgets, blocked, strict=True):
+            widget.blockSignals(before)
+
+    def _find_devices(self) -> None:
+        if not self._devices_known:
+            self._devices_known = True
+            self.jobs.start(
+                "devices", work.list_devices, done=self._add_devices, failed=self.messages.fail
+            )
+
+    def _add_devices(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            if self.device.findText(name) < 0:
+                self.device.addItem(name)
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self.session.settings.events.disconnect(self._show_settings)

@@ -1,0 +1,514 @@
+"""Look at staged repairs, the worst first; accept, reject, repair again; write, revert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .. import batch_work
+from ..batch_work import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, Changed, RedoRequest
+from ..core.batch import StagedSection
+from ..core.errors import InputError
+from ..core.methods import available_methods
+from ..flag_list import labels_of
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+from ._questions import ask_to_write
+from ._rows_table import Column, RowsTable
+from ._stage_buttons import StageButtons
+
+if TYPE_CHECKING:
+    from .. import work
+    from ..review import Review
+    from ..session import Session
+
+#: Milliseconds between adding two layers, for the event loop to paint and to react.
+_PAUSE = 20
+_SAME = "same method"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _explain(row: StagedSection) -> str:
+    scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
+    return f"guided by {', '.join(map(str, row.neighbours)) or 'no other section'}; {scores}"
+
+
+_COLUMNS = (
+    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, explain=_explain),
+    Column(
+        "dB",
+        "Expected structure PSNR inside the mask; the worst are the first",
+        lambda r: _number(r.quality, 1),
+        lambda r: r.quality,
+        number=True,
+        explain=_explain,
+    ),
+    Column(
+        "mean",
+        "Expected of the mean of the neighbours, dB",
+        lambda r: _number(r.scores.get("expected_mean_structure"), 1),
+        lambda r: r.scores.get("expected_mean_structure", -np.inf),
+        number=True,
+        explain=_explain,
+    ),
+    Column(
+        "SSIM",
+        "Expected inside the mask; empty where it was not tried on intact places",
+        lambda r: _number(r.expected_ssim, 2),
+        lambda r: -np.inf if r.expected_ssim is None else r.expected_ssim,
+        number=True,
+        explain=_explain,
+    ),
+    Column("method", "Method", lambda r: r.method, explain=_explain),
+    Column("pixels", "Replaced", lambda r: f"{r.pixels:,}", lambda r: r.pixels, number=True),
+    Column("decision", "What was decided", lambda r: r.decision),
+)
+
+
+class StagedPanel(QWidget):
+    """The table of staged repairs and what can be done with them.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.table = RowsTable(_COLUMNS, lambda row: row.z)
+        self.stages = StageButtons(session.review)
+        self.accept_button = QPushButton("Accept")
+        self.reject_button = QPushButton("Reject")
+        self.undecide_button = QPushButton("Undecide")
+        self.above_button = QPushButton("Accept above")
+        self.threshold = QDoubleSpinBox()
+        self.method = QComboBox()
+        self.new_mask = QCheckBox("mask as painted")
+        self.mask_button = QPushButton("Paint mask")
+        self.redo_button = QPushButton("Redo")
+        self.write_button = QPushButton("Write accepted")
+        self.save_button = QPushButton("Save copy…")
+        self.revert_button = QPushButton("Revert section")
+        self.revert_all_button = QPushButton("Revert all")
+        self.summary = QLabel()
+        self.question: QMessageBox | None = None
+        self._steps: Iterator[None] | None = None
+        self._loaded: Any = None
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.method.addItems([_SAME, "auto", *available_methods()])
+        self.threshold.setRange(0, 99)
+        self.threshold.setDecimals(1)
+        self.threshold.setValue(20)
+        self.threshold.setSuffix(" dB")
+        tips = {
+            self.accept_button: "Write this repair with the next Write accepted (Shift+A)",
+            self.reject_button: "Never write this repair (Shift+X)",
+            self.undecide_button: "Take the decision back",
+            self.above_button: "Accept all undecided repairs that are expected to be this good",
+            self.threshold: "Expected structure PSNR",
+            self.method: "Method of Redo",
+            self.new_mask: "Redo repairs what is painted now, instead of the mask it had",
+            self.mask_button: "Show the mask of the section and take the brush",
+            self.redo_button: "Repair the section again; it has to be decided anew",
+            self.write_button: "Write all accepted repairs into the stack, journalled",
+            self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr",
+            self.revert_button: "Bring the original pixels of this section back",
+            self.revert_all_button: "Bring the original pixels of all written repairs back",
+        }
+        for widget, tip in tips.items():
+            widget.setToolTip(tip)
+            widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        grid = QGridLayout()
+        rows: tuple[tuple[QWidget, ...], ...] = (
+            (self.accept_button, self.reject_button, self.undecide_button),
+            (self.above_button, self.threshold, self.mask_button),
+            (self.method, self.new_mask, self.redo_button),
+        )
+        for row, widgets in enumerate(rows):
+            for column, widget in enumerate(widgets):
+                grid.addWidget(widget, row, column)
+                grid.setColumnStretch(column, 1)
+        bottom = QGridLayout()
+        for number, button in enumerate(
+            (self.write_button, self.save_button, self.revert_button, self.revert_all_button)
+        ):
+            bottom.addWidget(button, number // 2, number % 2)
+        self.summary.setWordWrap(True)
+        box = QVBoxLayout(self)
+        box.addWidget(self.table, stretch=1)
+        box.addWidget(self.stages)
+        box.addLayout(grid)
+        box.addWidget(self.summary)
+        box.addLayout(bottom)
+
+    def _connect(self) -> None:
+        self.table.picked.connect(self._on_picked)
+        self.accept_button.clicked.connect(self.accept)
+        self.reject_button.clicked.connect(self.reject)
+        self.undecide_button.clicked.connect(self.undecide)
+        self.above_button.clicked.connect(self.accept_above)
+        self.mask_button.clicked.connect(self.paint_mask)
+        self.redo_button.clicked.connect(self.redo)
+        self.write_button.clicked.connect(self.write)
+        self.save_button.clicked.connect(self._choose_target)
+        self.revert_button.clicked.connect(self.revert)
+        self.revert_all_button.clicked.connect(self.revert_all)
+        self.jobs.changed.connect(self.refresh)
+        self.session.batch.changed.connect(self.refresh)
+        self.session.flags.changed.connect(self.load_once)
+        self.session.target_changed.connect(self.load_once)
+
+    # ---- what is staged
+
+    def load_once(self) -> None:
+        """Look at what is staged as soon as the stack's folder is known."""
+        image = self.session.image
+        known = self.session.flags.of(image)
+        if known is not None and image is not self._loaded:
+            self._loaded = image
+            self.load()
+
+    @guarded
+    def load(self) -> None:
+        """Read what is staged, in a thread."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        self.jobs.start(
+            "staged",
+            batch_work.staged,
+            stack,
+            self._staging(),
+            done=partial(self.session.batch.set_staged, image),
+            failed=self.messages.fail,
+        )
+
+    def _staging(self) -> Path:
+        return self.session.require_flags().store.staging
+
+    def _current(self) -> StagedSection:
+        row: StagedSection | None = self.table.current
+        if row is None:
+            raise InputError("no repair is selected; click on one")
+        return row
+
+    # ---- looking
+
+    def _on_picked(self, row: StagedSection) -> None:
+        """Show the stages of a repair as layers."""
+        try:
+            image, stack, staging = (
+                self.session.require_image(),
+                self.session.require_stack(),
+                self._staging(),
+            )
+        except Exception as error:
+            self.messages.fail(error)
+            return
+
+        def done(review: Review) -> None:
+            current = self.table.current
+            if current is None or current.z != review.z:
+                return
+            self._steps = self.session.open_staged(image, review)
+            QTimer.singleShot(_PAUSE, self._next_step)
+            self.messages.say(f"section {review.z}: {review.summary()}")
+
+        self.jobs.start(
+            "review",
+            batch_work.open_review,
+            stack,
+            staging,
+            row.z,
+            done=done,
+            failed=self.messages.fail,
+        )
+
+    def _next_step(self) -> None:
+        """Add one layer and let the event loop run before the next."""
+        if self._steps is None:
+            return
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+        except Exception as error:
+            self._steps = None
+            self.messages.fail(error)
+        else:
+            QTimer.singleShot(_PAUSE, self._next_step)
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether layers of a repair are still being added."""
+        return self._steps is not None
+
+    # ---- deciding
+
+    @guarded
+    def accept(self) -> None:
+        """Accept the current repair and go on to the next."""
+        self._decide(ACCEPTED)
+
+    @guarded
+    def reject(self) -> None:
+        """Reject the current repair and go on to the next."""
+        self._decide(REJECTED)
+
+    @guarded
+    def undecide(self) -> None:
+        """Take the decision about the current repair back."""
+        self._decide(UNDECIDED)
+
+    def _decide(self, decision: str) -> None:
+        row, image = self._current(), self.session.require_image()
+        if row.decision == WRITTEN:
+            raise InputError(f"the repair of section {row.z} is in the stack; revert it first")
+        after = self.table.rows.find(row.z) + 1
+        following = self.table.rows.rows[after : after + 1]
+        self.jobs.start(
+            f"decide {row.z}",
+            batch_work.decide,
+            self._staging(),
+            [row.z],
+            decision,
+            done=partial(self.session.batch.update, image),
+            failed=self.messages.fail,
+            lasting=True,
+        )
+        if following and decision != UNDECIDED:
+            self.table.select(following[0].z)
+
+    @guarded
+    def accept_above(self) -> None:
+        """Accept all undecided repairs of at least some quality."""
+        image, threshold = self.session.require_image(), self.threshold.value()
+
+        def done(accepted: tuple[StagedSection, ...]) -> None:
+            self.session.batch.update(image, accepted)
+            self.messages.say(f"{len(accepted)} repairs of {threshold:g} dB or more are accepted")
+
+        self.jobs.start(
+            "above",
+            batch_work.accept_above,
+            self._staging(),
+            threshold,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    # ---- again
+
+    @guarded
+    def paint_mask(self) -> None:
+        """Show the mask of the current section and take the brush."""
+        row, image = self._current(), self.session.require_image()
+        layer = self.session.masks.layer(image) or self.session.masks.new(image)
+        self.session.close_review()
+        self.session.masks.show(image)
+        self.session.viewer.layers.selection.active = layer
+        layer.mode = "paint"
+        self.new_mask.setChecked(True)
+        self.messages.say(f"section {row.z}: paint what is damaged, then press Redo")
+
+    @guarded
+    def redo(self) -> None:
+        """Repair the current section again, in a thread."""
+        row, image = self._current(), self.session.require_image()
+        if row.decision == WRITTEN:
+            raise InputError(f"the repair of section {row.z} is in the stack; revert it first")
+        decided = self.session.flags.decided(image) if self.new_mask.isChecked() else None
+        if self.new_mask.isChecked() and decided is None:
+            raise InputError("there is no mask; press Paint mask")
+        mask, intact = (None, {}) if decided is None else decided
+        method = self.method.currentText()
+        request = RedoRequest(
+            self.session.require_stack(),
+            self._staging(),
+            row.z,
+            None if method == _SAME else method,
+            mask,
+            intact,
+            self.session.settings.device,
+        )
+
+        def done(section: StagedSection) -> None:
+            self.session.batch.update(image, [section])
+            self.new_mask.setChecked(False)
+            self.messages.tell(f"section {section.z} is repaired again, by {section.method}")
+            if self.table.current is not None and self.table.current.z == section.z:
+                self._on_picked(section)
+
+        self.jobs.start("redo", batch_work.redo, request, done=done, failed=self._redo_failed)
+
+    def _redo_failed(self, error: Exception) -> None:
+        self.messages.fail(error)
+        self.load()  # a refused section is not among the repairs any more
+
+    # ---- writing
+
+    @guarded
+    def write(self) -> None:
+        """Write the accepted repairs, after asking once per stack."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if not stack.writable:
+            raise InputError(f"{stack.why_not_writable}; press Save copy… instead")
+        if self.session.ledger.agreed(image):
+            self._write()
+            return
+
+        def answered(yes: bool) -> None:
+            self.question = None
+            if yes:
+                self.session.ledger.agree(image)
+                self._write()
+            else:
+                self.messages.say("nothing was written")
+
+        self.question = ask_to_write(self, stack, answered)
+
+    @guarded
+    def _write(self) -> None:
+        self._start("write", batch_work.write, "written, and marked as synthetic")
+
+    @guarded
+    def revert(self) -> None:
+        """Bring the original pixels of the current section back."""
+        self._revert([self._current().z])
+
+    @guarded
+    def revert_all(self) -> None:
+        """Bring the original pixels of all written repairs of the staging folder back."""
+        self._revert(None)
+
+    def _revert(self, sections: list[int] | None) -> None:
+        labels = labels_of(self.session.require_flags().list.rows)
+
+        def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
+            return batch_work.revert(stack, staging, sections, mask, labels, progress=progress)
+
+        self._start("revert", work, "reverted: the original pixels are back")
+
+    def _start(self, name: str, work: Any, words: str) -> None:
+        """Write or revert, in a thread, and show what has changed."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        decided = self.session.flags.decided(image)
+
+        def done(changed: Changed) -> None:
+            self.session.finish_batch(image, stack, changed)
+            count = len(changed.sections)
+            self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
+            if changed.error is not None:
+                self.messages.fail(changed.error)
+
+        mask = None if decided is None else decided[0]
+        self.jobs.start(
+            name,
+            work,
+            stack,
+            self._staging(),
+            mask,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    @guarded
+    def _choose_target(self) -> None:
+        stack = self.session.require_stack()
+        folder = stack.path.parent if stack.path is not None else Path.home()
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save copy", str(folder / f"{stack.name} repaired.zarr"), "OME-Zarr (*.zarr)"
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if path.suffix != ".zarr":
+            path = path.with_name(path.name + ".zarr")
+
+        def done(loaded: work.Loaded) -> None:
+            self.session.close_review()
+            self.session.add_loaded(loaded)
+            image.visible = False
+            self.messages.tell(f"saved {path}; it is opened, and can be written to from now on")
+
+        self.jobs.start(
+            "save",
+            batch_work.save_copy,
+            stack,
+            self._staging(),
+            path,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    # ---- state
+
+    def refresh(self) -> None:
+        """Show what is staged, and enable what can be done."""
+        batch = self.session.batch.of(self.session.image)
+        self.table.show_rows(batch.staged)
+        busy = self.jobs.is_running("batch", "redo", "write", "revert", "save")
+        decisions = [section.decision for section in batch.staged]
+        for button in (
+            self.accept_button,
+            self.reject_button,
+            self.undecide_button,
+            self.above_button,
+            self.mask_button,
+            self.redo_button,
+        ):
+            button.setEnabled(bool(decisions) and not busy)
+        for button in (self.write_button, self.save_button):
+            button.setEnabled(ACCEPTED in decisions and not busy)
+        for button in (self.revert_button, self.revert_all_button):
+            button.setEnabled(WRITTEN in decisions and not busy)
+        if not decisions:
+            self.summary.setText("Nothing is staged; plan and run a batch first.")
+            return
+        counts = ", ".join(
+            f"{decisions.count(d)} {d}"
+            for d in (UNDECIDED, ACCEPTED, REJECTED, WRITTEN)
+            if d in decisions
+        )
+        self.summary.setText(f"{counts}. Hold H for the original, press N for the next stage.")
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self._steps = None
+        if self.question is not None:
+            self.question.close()
+        self.stages.disconnect_session()
+        self.session.batch.changed.disconnect(self.refresh)
+        self.session.flags.changed.disconnect(self.load_once)
+        self.session.target_changed.disconnect(self.load_once)

@@ -1,0 +1,76 @@
+"""The line that says which layer and which section is meant; it also opens the stack behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
+
+from .. import layers as napari_layers
+from .. import work
+from ._jobs import JobRunner
+from ._messages import Messages
+
+if TYPE_CHECKING:
+    from ..core.stack import Stack
+    from ..session import Session
+
+
+class TargetLine(QLabel):
+    """What is worked on.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    """
+
+    def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        session.target_changed.connect(self._on_target)
+        session.section_changed.connect(self._show)
+        self._on_target()
+
+    def _on_target(self) -> None:
+        """Open the stack behind a layer that was selected, if nobody did yet."""
+        image = self.session.image
+        if image is not None and self.session.stack is None:
+
+            def done(stack: Stack) -> None:
+                if self.session.image is image and self.session.stack is not None:
+                    return  # another dock was faster
+                self.session.set_stack(image, stack)
+                if stack.messages:
+                    self.messages.tell(" ".join(stack.messages))
+                else:
+                    self.messages.say("")
+
+            self.jobs.start(
+                "open",
+                work.open_layer,
+                napari_layers.source_of(image),
+                done=done,
+                failed=self.messages.fail,
+            )
+        self._show()
+
+    def _show(self) -> None:
+        image, stack, z = self.session.image, self.session.stack, self.session.section
+        if image is None:
+            self.setText("Load a stack, or select an image layer with the axes z, y, x.")
+            return
+        depth = napari_layers.full_resolution(image).shape[0]
+        where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
+        access = (
+            "opening…" if stack is None else "can be written to" if stack.writable else "read-only"
+        )
+        self.setText(f"{image.name}: {where} ({access})")
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        self.session.target_changed.disconnect(self._on_target)
+        self.session.section_changed.disconnect(self._show)

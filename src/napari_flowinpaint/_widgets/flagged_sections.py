@@ -1,0 +1,73 @@
+"""The dock *Flagged sections*: decide about them, repair them in one go, review the repairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QTabWidget
+
+from ._batch_panel import BatchPanel
+from ._damage_dock import DamageDock
+from ._flag_panel import FlagPanel, bind_keys
+from ._keys import bind_review_keys
+from ._staged_panel import StagedPanel
+
+
+class FlaggedSections(DamageDock):
+    """The dock. It forwards: state is in the session, work is in :mod:`..batch_work`.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; given by napari.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, ("plan", "batch", "redo", "write", "revert", "save"))
+        parts = (self.session, self.jobs, self.messages)
+        self.flag_panel = FlagPanel(*parts)
+        self.batch_panel = BatchPanel(*parts)
+        self.staged_panel = StagedPanel(*parts)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.flag_panel, "List")
+        self.tabs.addTab(self.batch_panel, "Batch")
+        self.tabs.addTab(self.staged_panel, "Review")
+        self.batch_panel.finished.connect(self.staged_panel.load)
+        self.lay_out(self.tabs)
+        self._bind_keys()
+        self.begin()
+        self.staged_panel.load_once()  # the list may have been opened by another dock
+
+    def _bind_keys(self) -> None:
+        """Bind the keys; the ones napari has are left to it."""
+
+        def accept(viewer: Any) -> None:
+            if self.staged_panel.accept_button.isEnabled():
+                self.staged_panel.accept()
+
+        def reject(viewer: Any) -> None:
+            if self.staged_panel.reject_button.isEnabled():
+                self.staged_panel.reject()
+
+        def step(rows: int) -> None:
+            tables = (self.flag_panel.table, self.batch_panel.table, self.staged_panel.table)
+            tables[self.tabs.currentIndex()].step(rows)
+
+        def next_row(viewer: Any) -> None:
+            step(1)
+
+        def previous_row(viewer: Any) -> None:
+            step(-1)
+
+        bind_keys(self.flag_panel, self.keys)
+        self.keys.bind("Shift+A", accept)
+        self.keys.bind("Shift+X", reject)
+        self.keys.bind("Shift+Down", next_row)
+        self.keys.bind("Shift+Up", previous_row)
+        bind_review_keys(self.keys, self.session.review)
+
+    def close_session(self) -> None:
+        """Stop and wait for the threads, keep what is left, stop listening."""
+        super().close_session()
+        for panel in (self.flag_panel, self.batch_panel, self.staged_panel):
+            panel.disconnect_session()

@@ -1,0 +1,138 @@
+"""The batch of each stack in one viewer: its plan, what became of it, what is staged.
+
+No Qt; called from the GUI thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal
+
+from . import layers as napari_layers
+from .core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
+from .core.errors import InputError
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from .batch_work import Planned
+    from .core.sparse_mask import SparseMask
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A section of a plan, and what became of it."""
+
+    plan: SectionPlan
+    outcome: SectionOutcome | None = None
+
+    @property
+    def status(self) -> str:
+        """In one word."""
+        return self.plan.status if self.outcome is None else self.outcome.status
+
+    @property
+    def reason(self) -> str:
+        """Why it is not repaired; empty where it is, or will be."""
+        return self.plan.reason if self.outcome is None else self.outcome.message
+
+
+class Batch:
+    """The batch of one stack."""
+
+    def __init__(self) -> None:
+        self.plan: BatchPlan | None = None
+        self.empty: tuple[int, ...] = ()
+        self.outcomes: dict[int, SectionOutcome] = {}
+        self.staged: tuple[StagedSection, ...] = ()
+        self._versions: dict[int, int] = {}
+
+    @property
+    def rows(self) -> tuple[BatchRow, ...]:
+        """The sections of the plan, ascending."""
+        if self.plan is None:
+            return ()
+        return tuple(BatchRow(s, self.outcomes.get(s.z)) for s in self.plan.sections)
+
+    def find(self, z: int | None) -> StagedSection | None:
+        """Return the staged repair of a section, or None."""
+        return next((section for section in self.staged if section.z == z), None)
+
+    def require_plan(self, mask: SparseMask | None) -> BatchPlan:
+        """Return the plan, or say why it cannot be carried out.
+
+        Raises
+        ------
+        InputError
+            If there is none, nothing is planned in it, or the mask has changed since.
+        """
+        if self.plan is None:
+            raise InputError("there is no plan; press Plan first")
+        if not self.plan.planned:
+            raise InputError("nothing can be repaired; the table tells the reasons")
+        for z, version in self._versions.items():
+            if mask is not None and mask.version(z) != version:
+                raise InputError(f"the mask of section {z} was changed; press Plan again")
+        return self.plan
+
+    def set_plan(self, planned: Planned, mask: SparseMask) -> None:
+        """Take over a plan, made from a frozen mask."""
+        self.plan, self.empty, self.outcomes = planned.plan, planned.empty, {}
+        self._versions = {s.z: mask.version(s.z) for s in planned.plan.sections}
+
+    def update(self, sections: Iterable[StagedSection]) -> None:
+        """Take over what staged repairs have become; they keep their places."""
+        new = {section.z: section for section in sections}
+        self.staged = tuple(new.pop(old.z, old) for old in self.staged) + tuple(new.values())
+
+
+class BatchBoard(napari_layers.OfViewer):
+    """The batches of a viewer, one per stack.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+
+    Attributes
+    ----------
+    changed
+        Signal: a plan was made, a section repaired, a decision made.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(viewer)
+        self._batches: WeakKeyDictionary[Image, Batch] = WeakKeyDictionary()
+
+    def of(self, image: Image | None) -> Batch:
+        """Return the batch of an image layer; an empty one where there is none."""
+        if image is None:
+            return Batch()
+        return self._batches.setdefault(image, Batch())
+
+    def set_plan(self, image: Image, planned: Planned, mask: SparseMask) -> None:
+        """Take over a plan."""
+        self.of(image).set_plan(planned, mask)
+        self.changed.emit()
+
+    def add_outcome(self, image: Image, outcome: SectionOutcome) -> None:
+        """Note what became of a section."""
+        self.of(image).outcomes[outcome.z] = outcome
+        self.changed.emit()
+
+    def set_staged(self, image: Image, staged: tuple[StagedSection, ...]) -> None:
+        """Take over all that is staged, in the order in which it is shown."""
+        self.of(image).staged = staged
+        self.changed.emit()
+
+    def update(self, image: Image, sections: Iterable[StagedSection]) -> None:
+        """Take over what some staged repairs have become."""
+        self.of(image).update(sections)
+        self.changed.emit()

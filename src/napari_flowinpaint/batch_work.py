@@ -1,0 +1,389 @@
+"""What the repair of many sections asks for, as plain functions that run in a thread.
+
+As in :mod:`.work`: frozen inputs, a result, ``progress`` that reports and cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import work
+from .core.batch import (
+    BatchPlan,
+    BatchReport,
+    Control,
+    SectionOutcome,
+    StagedSection,
+    Staging,
+    commit,
+    plan_batch,
+    run_batch,
+)
+from .core.batch.review import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
+from .core.batch.stage import REPAIRED, Stage
+from .core.errors import FlowInpaintError, InputError
+from .core.sparse_mask import SectionTiles, SparseMask
+from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
+from .damage_work import decided_mask
+from .review import Review, find_components
+
+if TYPE_CHECKING:
+    from .core.stack import Stack
+
+__all__ = ["ACCEPTED", "REJECTED", "REPAIRED", "UNDECIDED", "WRITTEN"]
+
+#: By section the numbers of the kinds that are no damage there.
+Intact = Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRequest:
+    """What is to be planned, unchanged while the user paints on.
+
+    Parameters
+    ----------
+    stack, mask
+        The stack, and its mask, frozen.
+    intact
+        What of the mask is no damage.
+    sections
+        Sections to repair.
+    method, device, options
+        As for :func:`~.core.batch.plan_batch`.
+    """
+
+    stack: Stack
+    mask: SparseMask
+    intact: Intact
+    sections: tuple[int, ...]
+    method: str
+    device: str
+    options: RepairOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan, and the sections that were left out since nothing is masked there."""
+
+    plan: BatchPlan
+    empty: tuple[int, ...]
+
+
+def plan(request: BatchRequest, *, progress: Progress) -> Planned:
+    """Plan a batch.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to repair.
+    """
+    progress(0.0, "looking at the masks")
+    mask = decided_mask(request.mask, request.intact)
+    damaged = []
+    for number, z in enumerate(request.sections):
+        progress(0.3 * number / len(request.sections), f"looking at the mask of section {z}")
+        box = mask.damaged_box(z)
+        if box is not None and mask.read(z, box).any():
+            damaged.append(z)
+    if not damaged:
+        raise InputError(
+            "nothing is masked in the chosen sections; find damage or paint it, and mark the "
+            "sections as damaged"
+        )
+
+    def later(fraction: float, message: str) -> None:
+        progress(0.3 + 0.7 * fraction, message)
+
+    found = plan_batch(
+        request.stack,
+        mask,
+        damaged,
+        options=request.options,
+        method=request.method,
+        device=request.device,
+        progress=later,
+    )
+    return Planned(found, tuple(z for z in request.sections if z not in set(damaged)))
+
+
+def run(
+    plan: BatchPlan,
+    staging: Path,
+    control: Control,
+    tell: Callable[[SectionOutcome], None],
+    *,
+    progress: Progress,
+) -> BatchReport:
+    """Carry out a plan; what is staged already is not computed again."""
+    from .core.batch.workers import cores, devices_for
+
+    progress(0.0, "starting")
+    methods = sorted({name for section in plan.planned for name in section.methods})
+    on_gpu = devices_for(methods, plan.device)[0].startswith("cuda")
+    workers = None if on_gpu else max(cores() - 1, 1)  # one core is left to the viewer
+    return run_batch(
+        plan, staging, workers=workers, control=control, progress=progress, on_section=tell
+    )
+
+
+# ---- review
+
+
+def staged(
+    stack: Stack, staging: Path, *, progress: Progress = no_progress
+) -> tuple[StagedSection, ...]:
+    """Return what is staged, the worst first; empty where nothing is.
+
+    What was written and has been reverted since, by whomever, is to be decided again.
+    """
+    if not Stage(staging).exists:
+        return ()
+    progress(0.0, "reading what is staged")
+    found = Staging(staging)
+    sections = found.worst_first()
+    known = {entry.id for entry in work.written(stack).history}
+    gone = [s.z for s in sections if s.decision == WRITTEN and s.repair_id not in known]
+    if gone:
+        found.undecide(gone)
+        sections = found.worst_first()
+    return sections
+
+
+def open_review(stack: Stack, staging: Path, z: int, *, progress: Progress) -> Review:
+    """Return the repair of a section with what is needed to look at it."""
+    progress(0.0, f"section {z}: opening the repair")
+    repair = Staging(staging).repair(z)
+    return Review(repair, stack.read(z, repair.box), find_components(repair))
+
+
+def decide(
+    staging: Path, sections: Sequence[int], decision: str, *, progress: Progress
+) -> tuple[StagedSection, ...]:
+    """Accept or reject repairs, or take that back; return them as they are then."""
+    found = Staging(staging)
+    change = {ACCEPTED: found.accept, REJECTED: found.reject, UNDECIDED: found.undecide}
+    change[decision](sections)
+    return found.get(sections)
+
+
+def accept_above(
+    staging: Path, threshold: float, *, progress: Progress
+) -> tuple[StagedSection, ...]:
+    """Accept the undecided repairs of at least this quality; return them."""
+    found = Staging(staging)
+    return found.get(found.accept_above(threshold))
+
+
+@dataclass(frozen=True, eq=False)
+class RedoRequest:
+    """A section that is to be repaired again.
+
+    Parameters
+    ----------
+    stack, staging, z
+        Which.
+    method
+        Name, or None for the one it had.
+    mask
+        Frozen, where the mask that is painted now is to be taken; else None.
+    intact
+        What of it is no damage.
+    device
+        As for :func:`~.core.repair.repair_section`.
+    """
+
+    stack: Stack
+    staging: Path
+    z: int
+    method: str | None
+    mask: SparseMask | None
+    intact: Intact
+    device: str
+
+
+def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
+    """Repair a section again."""
+    progress(0.0, f"section {request.z}: repairing again")
+    damage: BoolImage | None = None
+    if request.mask is not None:
+        intact = {z: labels for z, labels in request.intact.items() if z == request.z}
+        damage = decided_mask(request.mask, intact).read(request.z)
+    return Staging(request.staging).redo(
+        request.stack,
+        request.z,
+        method=request.method,
+        mask=damage,
+        device=request.device,
+        progress=progress,
+    )
+
+
+# ---- writing
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """What has become of a stack and its mask.
+
+    Parameters
+    ----------
+    written
+        What is in the stack.
+    sections
+        Sections that were written or reverted.
+    tiles
+        What the mask becomes there.
+    mask
+        The frozen mask from which ``tiles`` were made; None without one.
+    staged
+        What is staged, the worst first.
+    error
+        Why not all was done; None where it was.
+    """
+
+    written: work.Written
+    sections: tuple[int, ...]
+    tiles: Mapping[int, SectionTiles]
+    mask: SparseMask | None
+    staged: tuple[StagedSection, ...]
+    error: FlowInpaintError | None = None
+
+
+def write(stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Progress) -> Changed:
+    """Write all accepted repairs into the stack; their pixels leave the mask.
+
+    Raises
+    ------
+    InputError
+        If none is accepted.
+    FlowInpaintError
+        If nothing could be written. Where something was, it is told in the answer.
+    """
+    found = Staging(staging)
+    todo = {section.z for section in found.sections if section.decision == ACCEPTED}
+    if not todo:
+        raise InputError("no repair is accepted; look at them and press Accept first")
+    error: FlowInpaintError | None = None
+    try:
+        commit(stack, found, progress=progress)
+    except FlowInpaintError as raised:
+        error = raised
+    done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
+    if error is not None and not done:
+        raise error
+    tiles = {} if mask is None else {z: _cleared(mask, found.repair(z)) for z in done}
+    return _changed(stack, staging, done, tiles, mask, error)
+
+
+def revert(
+    stack: Stack,
+    staging: Path,
+    sections: Iterable[int] | None,
+    mask: SparseMask | None,
+    labels: Mapping[int, int],
+    *,
+    progress: Progress,
+) -> Changed:
+    """Take back written repairs, all of them where ``sections`` is None.
+
+    Parameters
+    ----------
+    labels
+        By section the kind that the mask gets back, where no search knows it.
+    """
+    from .core import writeback
+
+    found = Staging(staging)
+    chosen = found.sections if sections is None else found.get(sorted(sections))
+    todo = {s.z: s.repair_id for s in chosen if s.decision == WRITTEN}
+    if not todo:
+        raise InputError("there is nothing to revert: none of these repairs was written")
+    done: list[int] = []
+    error: FlowInpaintError | None = None
+    for number, (z, repair_id) in enumerate(todo.items()):
+        try:
+            progress(number / len(todo), f"section {z}: reverting")
+            writeback.revert(stack, repair_id=repair_id)
+            found.undecide([z])
+        except FlowInpaintError as raised:
+            error = raised
+            break
+        done.append(z)
+    if error is not None and not done:
+        raise error
+    tiles = {}
+    if mask is not None:
+        tiles = {z: _brought_back(mask, found, z, labels.get(z, 1)) for z in done}
+    return _changed(stack, staging, done, tiles, mask, error)
+
+
+def _changed(
+    stack: Stack,
+    staging: Path,
+    done: list[int],
+    tiles: Mapping[int, SectionTiles],
+    mask: SparseMask | None,
+    error: FlowInpaintError | None,
+) -> Changed:
+    from dataclasses import replace
+
+    now = replace(work.written(stack), ids=tuple(done))  # not empty: the layer is read anew
+    return Changed(now, tuple(done), tiles, mask, staged(stack, staging), error)
+
+
+def _cleared(mask: SparseMask, repair: SectionRepair) -> SectionTiles:
+    """Return the tiles of a section without what was repaired."""
+    pixels = mask[(repair.z, *repair.box.slices)]
+    pixels[repair.mask] = 0
+    return mask.paste(repair.z, repair.box, pixels)
+
+
+def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> SectionTiles:
+    """Return the tiles of a section with what was repaired from."""
+    known = found.mask(z)
+    if known is None:
+        return {}
+    box, damage = known
+    pixels = mask[(z, *box.slices)]
+    kinds = np.full_like(pixels, label)
+    if mask.base is not None and mask.has_labels:
+        of_search = np.asarray(mask.base[(slice(z, z + 1), *box.slices)])[0]
+        kinds = np.where(of_search > 0, of_search, kinds)
+    return mask.paste(z, box, np.where(damage & (pixels == 0), kinds, pixels))
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """The accepted repairs, read one by one."""
+
+    staging: Staging
+    sections: tuple[int, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.sections)
+
+    def __iter__(self) -> Iterator[SectionRepair]:
+        return (self.staging.repair(z) for z in self.sections)
+
+
+def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) -> work.Loaded:
+    """Save a stack with its accepted repairs as OME-Zarr and open the result.
+
+    Raises
+    ------
+    InputError
+        If none is accepted, or it cannot be saved there.
+    """
+    from .core.export import save_ome_zarr
+
+    found = Staging(staging)
+    accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
+    if not accepted:
+        raise InputError("no repair is accepted; look at them and press Accept first")
+    save_ome_zarr(stack, path, repairs=_Accepted(found, accepted), progress=progress)
+    return work.load(str(path), progress=no_progress)  # too late to cancel

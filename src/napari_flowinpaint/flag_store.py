@@ -1,0 +1,256 @@
+"""Where the flagged sections of a stack and their masks are kept, so that they survive napari.
+
+Beside the stack, where that may be written to, else in the user's state folder::
+
+    stack.zarr.flagged/
+      README.txt             what this folder is
+      flagged.csv            the list, as 'flowinpaint detect --report' writes it
+      masks-0001.zarr        label image of a search, as 'flowinpaint detect --output' writes it
+      painted/z000017.npz    tiles of the mask that were painted
+
+What the last search of a section found shows where nothing is painted. No Qt; may be called from
+threads, one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .core import durable
+from .core.detection import read_detection
+from .core.detection.table import Flagged, read_table, write_table
+from .core.errors import InputError, StoreError
+from .core.layered_mask import LayeredMask
+from .core.sparse_mask import SectionTiles
+
+if TYPE_CHECKING:
+    from .core.stack import Stack
+
+_README = """\
+Sections of the stack of this name that are damaged or may be, what was decided about them, and
+their masks. Nothing here is part of the stack. Delete the folder to begin anew.
+"""
+_MASKS = re.compile(r"masks-(\d{4})\.zarr")
+_PAINTED = re.compile(r"z(\d+)\.npz")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What was kept for a stack.
+
+    Parameters
+    ----------
+    store
+        Where.
+    rows
+        The list.
+    base
+        What searches found; None where there was none.
+    tiles
+        What was painted, by section.
+    """
+
+    store: FlagStore
+    rows: tuple[Flagged, ...] = ()
+    base: LayeredMask | None = None
+    tiles: Mapping[int, SectionTiles] = field(default_factory=dict)
+
+
+class FlagStore:
+    """A folder of flagged sections.
+
+    Parameters
+    ----------
+    folder
+        It is made when something is kept.
+    staging
+        Where the repairs of a batch wait.
+    lasting
+        Whether anybody will find it again; a stack without a file has no name.
+    """
+
+    def __init__(self, folder: Path, staging: Path, lasting: bool = True) -> None:
+        self.folder, self.staging, self.lasting = folder, staging, lasting
+
+    @classmethod
+    def of(cls, stack: Stack) -> FlagStore:
+        """Return the folder of a stack."""
+        root = _root(stack)
+        if root is None:
+            folder = Path(tempfile.mkdtemp(prefix="flowinpaint-"))
+            return cls(folder / "flagged", folder / "staging", lasting=False)
+        name = root.name + _channel(stack)
+        if os.access(root.parent, os.W_OK | os.X_OK):
+            return cls(root.with_name(f"{name}.flagged"), root.with_name(f"{name}.staging"))
+        from platformdirs import user_state_path
+
+        digest = hashlib.sha256(str(root).encode()).hexdigest()[:10]
+        folder = user_state_path("napari-flowinpaint") / f"{name}-{digest}"
+        return cls(folder / "flagged", folder / "staging")
+
+    # ---- reading
+
+    def load(self, shape: tuple[int, int, int]) -> Kept:
+        """Return what is kept here.
+
+        Raises
+        ------
+        InputError, StoreError
+            If it cannot be read; the message names the file.
+        """
+        if not self.folder.is_dir():
+            return Kept(self)
+        path = self.folder / "flagged.csv"
+        rows = tuple(read_table(path)) if path.is_file() else ()
+        rows = tuple(row for row in rows if row.section < shape[0])
+        painted = self.folder / "painted"
+        tiles = {}
+        for file in sorted(painted.glob("z*.npz")):
+            match = _PAINTED.fullmatch(file.name)
+            if match and int(match[1]) < shape[0]:
+                tiles[int(match[1])] = _read_tiles(file)
+        return Kept(self, rows, self._base(shape), tiles)
+
+    def _base(self, shape: tuple[int, int, int]) -> LayeredMask | None:
+        base, begun = None, self.folder / "painted" / "begun"
+        last = int(begun.read_text()) if begun.is_file() else 0
+        for path in self._searches():
+            if _number(path) <= last:
+                continue
+            masks, sections = open_search(path)
+            if tuple(masks.shape) == shape:
+                base = (base or LayeredMask(shape)).with_layer(masks, sections)
+        return base
+
+    def _searches(self) -> list[Path]:
+        return sorted(p for p in self.folder.glob("masks-*.zarr") if _MASKS.fullmatch(p.name))
+
+    def next_search(self) -> Path:
+        """Return where the masks of the next search go; one that was interrupted goes on there."""
+        self._make()
+        return self.folder / f"masks-{self._last_search() + 1:04d}.zarr"
+
+    def _last_search(self) -> int:
+        return max(map(_number, self._searches()), default=0)
+
+    # ---- writing
+
+    def save_rows(self, rows: Iterable[Flagged]) -> None:
+        """Keep the list."""
+        self._make()
+        write_table(rows, self.folder / "flagged.csv")
+
+    def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
+        """Keep what was painted in sections."""
+        if not tiles:
+            return
+        self._make()
+        scratch = self._scratch()
+        for z, section in tiles.items():
+            path = self.folder / "painted" / f"z{z:06d}.npz"
+            if section:
+                durable.put_file(path, _pack(section), scratch)
+            else:
+                durable.remove(path)
+
+    def begin_mask(self, alone: bool) -> None:
+        """Remove what was painted: another mask was begun.
+
+        Parameters
+        ----------
+        alone
+            Whether what searches have found so far does not show in it.
+        """
+        self._make()
+        painted = self.folder / "painted"
+        durable.remove(painted)
+        if alone:
+            last = str(self._last_search()).encode()
+            durable.put_file(painted / "begun", last, self._scratch())
+
+    def _scratch(self) -> Path:
+        scratch = self.folder / "scratch"
+        durable.make_folder(scratch)
+        return scratch
+
+    def _make(self) -> None:
+        if self.folder.is_dir():
+            return
+        try:
+            self.folder.mkdir(parents=True)
+            (self.folder / "README.txt").write_text(_README, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                f"the flagged sections cannot be kept in {self.folder} ({error.strerror}); make "
+                "room or permit it, or save the list elsewhere."
+            ) from error
+
+
+def _number(search: Path) -> int:
+    return int(search.name[6:10])
+
+
+def open_search(path: Path) -> tuple[Any, frozenset[int]]:
+    """Return the masks of a search, lazily, and the sections that were searched.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read.
+    """
+    from .core.stack import open_mask
+
+    return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
+
+
+def _root(stack: Stack) -> Path | None:
+    """Return the file or folder of a stack; None where it has none on this machine."""
+    from .core._zarr_reader import is_zarr_node
+
+    root = stack.group_path
+    if root is None:
+        path = None if stack.path is None else Path(os.path.realpath(stack.path))
+        while path is not None and not path.exists() and path != path.parent:
+            path = path.parent  # file.h5:/dataset
+        return path if path is not None and path != path.parent else None
+    while is_zarr_node(root.parent):  # nothing foreign goes into a zarr group
+        root = root.parent
+    if root != stack.group_path:
+        return root.with_name(f"{root.name}.{stack.group_path.name}")  # type: ignore[union-attr]
+    return root
+
+
+def _channel(stack: Stack) -> str:
+    """Return what tells the channels of one file from each other."""
+    fixed = [index for _, index in stack.levels[0].axes.fixed]
+    return "." + "-".join(map(str, fixed)) if any(fixed) else ""
+
+
+def _pack(tiles: SectionTiles) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(
+        out,
+        allow_pickle=False,
+        keys=np.array(list(tiles), dtype=np.int32),
+        tiles=np.stack(list(tiles.values())),
+    )
+    return out.getvalue()
+
+
+def _read_tiles(path: Path) -> SectionTiles:
+    try:
+        with np.load(path) as content:
+            keys, tiles = content["keys"].tolist(), content["tiles"]
+        return {(row, column): tile for (row, column), tile in zip(keys, tiles, strict=True)}
+    except Exception as error:
+        raise InputError(f"{path} is no painted mask ({error}); delete it.") from error
