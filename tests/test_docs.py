@@ -117,6 +117,12 @@ def test_every_key_of_the_report_is_documented(readme_run):
     assert sorted(scores) == sorted(section["windows"][0]["scores"])
 
 
+def test_every_expected_score_is_documented():
+    told = napari_flowinpaint.Quality(20, 0.5, 18, 0.4, 1, 3, 1).scores()
+    rows = cells(DOCS / "quality.md", "## Scores")
+    assert sorted(key for row in rows for key in in_code_type(row[0])) == sorted(told)
+
+
 def test_every_key_of_the_journal_is_documented(readme_run):
     (entry,) = readme_run[0].glob("demo/before.zarr/0/.flowinpaint/entries/*-z4.committed")
     record = json.loads((entry / "entry.json").read_text())

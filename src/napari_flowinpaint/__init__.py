@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.damage.detect import detect_damage
     from .core.detection import detect_stack
+    from .core.quality import Quality, predict_quality
     from .core.repair import repair_section
     from .core.stack import Stack, open_stack
     from .core.types import RepairOptions, SectionRepair
@@ -25,6 +26,8 @@ _WHERE = {
     "detect_damage": "core.damage.detect",
     "detect_stack": "core.detection",
     "repair_section": "core.repair",
+    "predict_quality": "core.quality",
+    "Quality": "core.quality",
     "write_back": "core.writeback",
     "revert": "core.writeback",
     "history": "core.writeback",
@@ -33,6 +36,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Quality",
     "RepairOptions",
     "SectionRepair",
     "Stack",
@@ -41,6 +45,7 @@ __all__ = [
     "detect_stack",
     "history",
     "open_stack",
+    "predict_quality",
     "repair_section",
     "revert",
     "write_back",
