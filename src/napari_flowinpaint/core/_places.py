@@ -90,7 +90,7 @@ def places_of(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) ->
 def _moved(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) -> Iterator[Place]:
     """Yield the mask moved within its section: where it meets least damage, the nearest first."""
     masks = damage_of(job)
-    found = []
+    found: list[tuple[int, int, Box, BoolImage]] = []
     for box, moved in _moves(job, damage, hole):
         step = max(1, max(box.shape) // _LOOKS)
         thin = moved[::step, ::step]

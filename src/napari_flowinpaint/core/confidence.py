@@ -97,7 +97,7 @@ def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
     """
     half = (-(-known.shape[0] // 2), -(-known.shape[1] // 2))
     small = [shrink_to(image, half) for image in images]
-    mean = np.mean(small, axis=0, dtype=np.float32)
+    mean = np.asarray(np.mean(small, axis=0), dtype=np.float32)
     spread = np.zeros_like(mean)
     for image in small:
         spread += blur(image - mean, 1.0) ** 2
@@ -105,7 +105,7 @@ def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
     density = wide_blur(shrink_to(known.astype(np.float32), half), _REACH / 2)
     distance = 1 - np.minimum(2 * density, 1)
     rows, columns = np.gradient(blur(mean, 1.0))
-    steepness = blur(np.hypot(rows, columns), 1.0)
+    steepness = blur(np.asarray(np.hypot(rows, columns), dtype=np.float32), 1.0)
     small_fields = (spread, wide_blur(spread, _AROUND / 2), distance, steepness)
     fields = (enlarge_to(field, known.shape) for field in small_fields)
     return [np.ones(known.shape, dtype=np.float32), *fields]

@@ -122,13 +122,12 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     own = max(_fine(section, known), 1e-6)
     sharpness = min(_fine(guide.image, guide.valid) for guide in guides) / own
     aligned = together([partial(guide.align_to, section, seen) for guide in guides])
-    there, looked_at, unseen = (
-        np.ascontiguousarray(layer[part.slices]) for layer in (section, seen, holes)
-    )
+    there = np.ascontiguousarray(section[part.slices])
+    looked_at, unseen = seen[part.slices].copy(), holes[part.slices].copy()
     parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
     registered = together(parts)
     looked = [structure_correlation(image, there, looked_at) for image in registered]
-    average = np.mean(registered, axis=0, dtype=np.float32)
+    average = np.asarray(np.mean(registered, axis=0), dtype=np.float32)
     correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
     return Fit(correlation, sharpness, max(_shift(guide) for guide in aligned))
 

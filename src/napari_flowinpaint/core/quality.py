@@ -28,6 +28,7 @@ from .types import (
     AnyImage,
     BoolImage,
     Box,
+    FloatImage,
     Progress,
     RepairOptions,
     SectionRepair,
@@ -259,7 +260,7 @@ def predict_window(
     """
     hole = window.mask[damage.within(window.box)]
     before, after = window.previous, window.following
-    neighbours = (before and before.z, after and after.z)
+    neighbours = (None if before is None else before.z, None if after is None else after.z)
     trials: list[_Trial] = []
     for place in places_of(job, damage, hole, neighbours):
         if len(trials) >= places:
@@ -308,7 +309,7 @@ def _try(job: Job, place: Place, pixels: int, method: Method, progress: Progress
     truth = np.where(known, raw, filled)
     span = data_range(raw[known])
     own = score(np.where(hole, filled, truth), truth, hole, span)
-    mean = np.mean([n.image for n in neighbours_of(window)], axis=0, dtype=np.float32)
+    mean = _mean(window)
     plain = score(np.where(hole, mean, truth), truth, hole, span)
     return _Trial(
         min(own.structure_psnr, _HIGHEST),
@@ -370,7 +371,7 @@ def _from_rehearsal(job: Job, window: Window, scores: dict[str, float]) -> Quali
     span = data_range(raw[known])
     # the rehearsal is in working grey values, over 255 of them
     change = 20 * np.log10(span * Greys.of(window).gain / 255)
-    mean = np.mean([n.image for n in neighbours_of(window)], axis=0, dtype=np.float32)
+    mean = _mean(window)
     section = np.where(known, window.section, mean).astype(np.float32)
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)
     unknown = float("nan")
@@ -383,3 +384,9 @@ def _from_rehearsal(job: Job, window: Window, scores: dict[str, float]) -> Quali
         places=0,
         share=unknown,
     )
+
+
+def _mean(window: Window) -> FloatImage:
+    """Return the mean of the neighbours of a window."""
+    images = [neighbour.image for neighbour in neighbours_of(window)]
+    return np.asarray(np.mean(images, axis=0), dtype=np.float32)
