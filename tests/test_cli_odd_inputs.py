@@ -204,8 +204,9 @@ def test_weights_for_a_repair(data, capsys):
     command = ["repair", data / "stack.zarr", "--mask", data / "mask.tif", "--in-place"]
     paper = ["--method", "flowinpaint-paper"]
     for arguments, message in (
-        (["--weights", own], "--weights needs --method flowinpaint-paper"),
+        (["--weights", own], "--weights needs --method flowinpaint or"),
         ([*paper, "--weights", other], "holds a network 'discriminator', not 'paper'"),
+        (["--method", "flowinpaint", "--weights", own], "holds a network 'paper', not 'joint'"),
         ([*paper, "--weights", data / "nowhere.safetensors"], "cannot be read as weights"),
     ):
         assert flowinpaint(*command, *arguments) == 2

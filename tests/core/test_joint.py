@@ -193,6 +193,41 @@ def test_tiles_meet_without_seams():
     assert steps[-1] == 1
 
 
+def test_views_are_turned_back_and_averaged():
+    """All eight views of a turned window are those of the window: the average turns along."""
+    torch.manual_seed(4)
+    net = JointNet(JointConfig(channels=(8, 8, 8), radii=(2, 2), hidden=8, fusion=(8, 8))).eval()
+    torch.nn.init.normal_(net.fusion.head.weight, std=0.2)
+    rng = np.random.default_rng(0)
+    images = rng.normal(100, 20, (3, 48, 64)).astype(np.float32)
+    known = rng.random((48, 64)) < 0.7
+
+    def run(turn, alpha, views):
+        section, previous, following = (np.ascontiguousarray(turn(image)) for image in images)
+        shown = np.ones_like(turn(known))
+        found = register_jointly(
+            net,
+            section,
+            np.ascontiguousarray(turn(known)),
+            (previous, following),
+            (shown, shown),
+            alpha,
+            views=views,
+        )
+        return found.image
+
+    def same(image):
+        return image
+
+    def turned(image):
+        return np.rot90(image)[:, ::-1]
+
+    whole = run(same, 0.5, 8)
+    assert np.abs(turned(whole) - run(turned, 0.5, 8)).max() < 0.5
+    assert np.abs(turned(run(same, 0.5, 1)) - run(turned, 0.5, 1)).max() > 1
+    assert np.abs(whole - run(same, 0.5, 1)).max() > 1
+
+
 def test_padding_repeats_the_edge():
     image = torch.arange(6.0).view(1, 1, 2, 3)
     padded = pad_to(image, 4)

@@ -115,8 +115,12 @@ def repair(
     ] = 0,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="WEIGHTS.safetensors", help="Weights for flowinpaint-paper"),
+        typer.Option(metavar="WEIGHTS.safetensors", help="Trained weights for the method"),
     ] = None,
+    views: Annotated[
+        int,
+        typer.Option(min=1, max=8, help="Turned and mirrored copies the network looks at; slower"),
+    ] = 1,
     gate: Annotated[
         str, typer.Option(help="Neighbours that do not fit: refuse, flag (repair and tell) or off")
     ] = "refuse",
@@ -178,6 +182,7 @@ def repair(
             grain=grain,
             seed=seed,
             weights=str(weights) if weights else None,
+            views=views,
             gate=gate,
             quality=quality,
         ),

@@ -196,14 +196,17 @@ def _check_weights(command: RepairCommand) -> None:
     """Refuse weights that the method takes none of, or that are not of its network."""
     if command.options.weights is None:
         return
-    if command.method != "flowinpaint-paper":
-        raise InputError("--weights needs --method flowinpaint-paper.")
+    wanted = {"flowinpaint": "joint", "flowinpaint-paper": "paper"}.get(command.method)
+    if wanted is None:
+        raise InputError("--weights needs --method flowinpaint or flowinpaint-paper.")
     from ..core.networks.weights import read_info
 
     path = Path(command.options.weights)
     kind = read_info(path).architecture
-    if kind != "paper":
-        raise InputError(f"{path.name} holds a network '{kind}', not 'paper'; choose other weights")
+    if kind != wanted:
+        raise InputError(
+            f"{path.name} holds a network '{kind}', not '{wanted}'; choose other weights"
+        )
 
 
 def _check_places(command: RepairCommand, stack: Stack) -> None:

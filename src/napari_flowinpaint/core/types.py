@@ -130,8 +130,11 @@ class RepairOptions:
     seed
         Seed of the rehearsal; the same request gives the same pixels.
     weights
-        Weights file for the method "flowinpaint-paper" to run with instead of its own; other
-        methods take none.
+        Weights file for the methods "flowinpaint" and "flowinpaint-paper" to run with instead of
+        their own; other methods take none.
+    views
+        How many turned and mirrored copies of a window the network of "flowinpaint" looks at, 1
+        to 8; their average is taken. More is a little better and takes as many times as long.
     gate
         What happens where the neighbours cannot be registered to the section, or a repair is
         expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
@@ -146,6 +149,7 @@ class RepairOptions:
     grain: bool = True
     seed: int = 0
     weights: str | None = None
+    views: int = 1
     gate: str = "refuse"
     quality: bool = False
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from ..errors import InputError
 from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
-from ..networks.released import JOINT, load_released, released
+from ..networks.released import JOINT, load_any, load_released, released
 from ..references import (
     Guide,
     Hypothesis,
@@ -40,18 +41,26 @@ if TYPE_CHECKING:
 
 
 class FlowInpaintMethod:
-    """Learned repair from two neighbours."""
+    """Learned repair from two neighbours.
+
+    Parameters
+    ----------
+    weights
+        File of a joint network, with or without a card; None is the one that came with the
+        package.
+    """
 
     name = "flowinpaint"
     description = "Learned: a network registers both neighbours jointly; optical flow sharpens"
     neighbours = 2
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Path | None = None) -> None:
+        self.weights = weights
         self.weights_sha256: str | None = None
 
     def ready(self) -> bool:
-        """Return whether the weights are installed."""
-        return released() is not None
+        """Return whether the weights are there."""
+        return released() is not None if self.weights is None else self.weights.is_file()
 
     def halo(self, damage: Box) -> int:
         """Return the context around a damaged box: as for ``flow``."""
@@ -67,25 +76,32 @@ class FlowInpaintMethod:
         InputError
             Where the weights are missing or not what their card describes.
         """
-        from ..device import preload_torch, resolve_device, single_threaded
+        from ..device import resolve_device, single_threaded
 
-        path = released()
+        device = resolve_device(device)
+        chosen = Path(options.weights) if options.weights is not None else self.weights
+        net = self._network(chosen, device)
+        source_of = partial(_source_of, net, device, window.alpha, options.views)
+        threads = single_threaded() if runs_at_once(window) else nullcontext()
+        with threads:
+            return repair_by(source_of, window, options, progress, otherwise=flow_source)
+
+    def _network(self, weights: Path | None, device: str) -> JointNet:
+        """Return the network; its checksum is remembered for the record."""
+        path = weights or released()
         if path is None:
             raise InputError(
                 f"the weights {JOINT} are not installed; reinstall the package, or choose "
                 "method 'flow', which needs none"
             )
-        preload_torch()
-        device = resolve_device(device)
-        net, self.weights_sha256 = load_released(path, device)
-
-        source_of = partial(_source_of, net, device, window.alpha)
-        threads = single_threaded() if runs_at_once(window) else nullcontext()
-        with threads:
-            return repair_by(source_of, window, options, progress, otherwise=flow_source)
+        load = load_released if weights is None else load_any
+        net, self.weights_sha256 = load(path, device, "joint")
+        return net
 
 
-def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) -> Source:
+def _source_of(
+    net: JointNet, device: str, alpha: float, views: int, guides: list[Guide]
+) -> Source:
     """Return what makes hypotheses with a network from two aligned guides.
 
     The network's image; the interpolation between the neighbours, registered to the section's
@@ -107,6 +123,7 @@ def _source_of(net: JointNet, device: str, alpha: float, guides: list[Guide]) ->
             (first.shown, second.shown),
             alpha,
             device=device,
+            views=views,
             report=lambda share: report(0.7 * share),
         )
         damaged = [g.damaged(flow) for g, flow in zip((first, second), found.flows, strict=True)]

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 WHOLE = 1280
 #: Overlap of neighbouring tiles, pixels.
 OVERLAP = 512
+#: The ways a window can be turned (by quarters), mirrored, and its neighbours exchanged: the
+#: network was trained on all of them alike. The first 1, 2, 4 or 8 are used.
+_VIEWS = (
+    (0, False, False),
+    (2, True, True),
+    (1, False, True),
+    (3, True, False),
+    (2, False, False),
+    (0, True, True),
+    (3, False, True),
+    (1, True, False),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ def register_jointly(
     report: Callable[[float], None] | None = None,
     whole: int = WHOLE,
     overlap: int = OVERLAP,
+    views: int = 1,
 ) -> Registration:
     """Run a joint network on a window.
 
@@ -77,6 +90,9 @@ def register_jointly(
         Called with the share that is done.
     whole, overlap
         Largest side of a tile, and overlap of tiles, in pixels.
+    views
+        1 to 8: how many turned and mirrored copies of the window the image is averaged over. The
+        flows are those of the first.
     """
     mean, deviation = float(section[known].mean()), max(float(section[known].std()), 1e-3)
 
@@ -100,14 +116,14 @@ def register_jointly(
     rows, columns = (list(spans(n, whole, overlap)) for n in known.shape)
     tiles = [(y, x) for y in rows for x in columns]
     if len(tiles) == 1:
-        total = _run(net, layers(slice(None), slice(None)), alpha, device)
+        total = _look(net, layers(slice(None), slice(None)), alpha, device, views)
     else:
         total = np.zeros((5, height, width), dtype=np.float32)
         weight = np.zeros((height, width), dtype=np.float32)
         for number, (y, x) in enumerate(tiles):
             here = (slice(*y), slice(*x))
             fade = np.outer(ramp(y, height, overlap), ramp(x, width, overlap))
-            total[:, *here] += _run(net, layers(*here), alpha, device) * fade
+            total[:, *here] += _look(net, layers(*here), alpha, device, views) * fade
             weight[here] += fade
             if report is not None:
                 report((number + 1) / len(tiles))
@@ -148,6 +164,22 @@ def ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.flo
     if span[1] < length:
         weight = np.minimum(weight, rise(position[::-1]))
     return weight
+
+
+def _look(
+    net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: str, views: int
+) -> npt.NDArray[np.float32]:
+    """Return flows and image, (5, H, W), of one tile, its image averaged over several views."""
+    total: npt.NDArray[np.float32] = _run(net, layers, alpha, device)
+    for turns, mirrored, exchanged in _VIEWS[1:views]:
+        view = layers[[0, 1, 3, 2, 5, 4]] if exchanged else layers
+        view = view[..., ::-1] if mirrored else view
+        view = np.ascontiguousarray(np.rot90(view, turns, (1, 2)))
+        image = _run(net, view, 1 - alpha if exchanged else alpha, device)[4]
+        image = np.rot90(image, -turns)
+        total[4] += image[:, ::-1] if mirrored else image
+    total[4] /= views
+    return total
 
 
 def _run(net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: str) -> Any:
