@@ -21,6 +21,8 @@ Replace the damaged pixels of a stack, guided by the neighbouring sections.
 STACK is repaired in place (OME-Zarr and zarr on a local disk: journalled, marked in
 labels/synthetic, revertible) or written to a new OME-Zarr of the same shape and dtype.
 A section that has no usable neighbour is refused and said so; the others are repaired.
+Several sections are planned and repaired side by side into a staging folder first; after an
+interruption the same command goes on where it was.
 
 \b
 Examples:
@@ -29,11 +31,13 @@ Examples:
   flowinpaint repair stack.tif --mask damage.tif --output repaired.zarr --report report.json
   flowinpaint repair a.h5:/volumes/raw --mask a.h5:/volumes/damage --output repaired.zarr
   flowinpaint repair stack.zarr --sections 12 --mask section12.png --in-place
+  flowinpaint repair stack.zarr --mask damage.zarr --plan
+  flowinpaint repair stack.zarr --mask damage.zarr --staging repairs --workers 4
 
 \b
 Exit codes:
   0    all that was asked was done
-  1    some sections were refused or failed; all others were done
+  1    some sections were refused or failed, or stayed below --accept-above; all others were done
   2    the request or the data are wrong; nothing was written
   130  interrupted; sections written before that stay written
 """

@@ -1,0 +1,181 @@
+"""The command line with many sections: plan, staging folder, going on, what is accepted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+sys.path.insert(0, str(Path(__file__).parent / "core"))
+from batches import DAMAGED, image_files, masks, staged_files, write_scene
+
+from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.batch import load_staged
+from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.writeback import history
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    write_scene(tmp_path)
+    return tmp_path
+
+
+def repair(data: Path, *more: object, mask: str = "mask.tif") -> int:
+    arguments = ["repair", data / "stack.zarr", "--mask", data / mask, "--method", "flow", *more]
+    arguments += ["--gate", "off"]  # too small to tell neighbours from others
+    return run([str(argument) for argument in arguments])
+
+
+def repaired_ids(data: Path) -> dict[int, int]:
+    return {e.z: e.id for e in history(open_stack(data / "stack.zarr")) if e.state == "committed"}
+
+
+def test_the_plan_alone_writes_nothing_but_its_report(data, capsys):
+    before = sorted(data.rglob("*"))
+    report = data / "plan.json"
+    assert repair(data, "--plan", "--report", report) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].strip() for line in told[:-1]] == [f"section {z}" for z in DAMAGED]
+    assert "guided by 3 and 6 (alpha 0.33)" in told[1]
+    assert "4 sections, 4 windows" in told[-1]
+    plan = json.loads(report.read_text())
+    assert [section["windows"][0]["alpha"] for section in plan["sections"]] == [
+        *(0.5, pytest.approx(1 / 3), pytest.approx(2 / 3), 0.5),
+    ]
+    report.unlink()
+    assert sorted(data.rglob("*")) == before
+    assert repair(data, "--plan", "--max-gap", 1) == 0
+    assert "guided by 3 alone" in capsys.readouterr().out
+    assert repair(data, "--plan", "--max-gap", 1, "--method", "flowinpaint") == 1
+    output = capsys.readouterr()
+    assert "plan: section 4: refused: section 4 has only one usable neighbour" in output.out
+    assert output.err.startswith("flowinpaint: 2 of 4 sections would not be repaired: 4, 5 (")
+    assert output.err.count("\n") == 1
+    assert sorted(data.rglob("*")) == before
+
+
+def test_stage_review_and_write(data, capsys):
+    pixels = image_files(data / "stack.zarr")
+    staging = data / "repairs"
+    assert repair(data, "--staging", staging, "--workers", 2) == 0
+    assert image_files(data / "stack.zarr") == pixels
+    assert "waits to be accepted" in capsys.readouterr().out
+    staged = load_staged(staging)
+    staged.reject([4])
+    report = data / "report.json"
+    assert repair(data, "--staging", staging, "--resume", "--in-place", "--report", report) == 0
+    out = capsys.readouterr().out
+    assert out.count("staged before") == len(DAMAGED)
+    assert repaired_ids(data) == {2: 1, 5: 2, 8: 3}
+    told = json.loads(report.read_text())
+    assert told["staging"] == str(staging)
+    assert [s["decision"] for s in told["sections"]] == [
+        *("written", "rejected", "written", "written"),
+    ]
+    assert not any(section["computed"] for section in told["sections"])
+    decisions = {section.z: section.decision for section in load_staged(staging).sections}
+    assert decisions == {2: "written", 4: "rejected", 5: "written", 8: "written"}
+    assert repair(data, "--staging", staging, "--in-place") == 0
+    assert repaired_ids(data) == {2: 1, 5: 2, 8: 3}, "nothing is written twice"
+
+
+def test_in_place_and_output_agree_and_leave_no_staging(data):
+    output = data / "out.zarr"
+    assert repair(data, "--output", output, "--workers", 2) == 0
+    assert repair(data, "--in-place", "--workers", 1) == 0
+    assert not list(data.glob("*.staging"))
+    assert repaired_ids(data) == {2: 1, 4: 2, 5: 3, 8: 4}, "written in their order"
+    for z in range(10):
+        assert np.array_equal(open_stack(output).read(z), open_stack(data / "stack.zarr").read(z))
+
+
+def test_accept_above(data, capsys):
+    staging = data / "stack.zarr.staging"
+    assert repair(data, "--in-place", "--accept-above", 1000) == 1
+    error = capsys.readouterr().err
+    assert "section 2, 4, 5, 8 stayed below --accept-above" in error
+    assert error.count("\n") == 1
+    assert repaired_ids(data) == {}
+    quality = {section.z: section.quality for section in load_staged(staging).sections}
+    worst = min(quality, key=quality.__getitem__)
+    threshold = sorted(quality.values())[1]
+    assert repair(data, "--in-place", "--accept-above", threshold) == 1
+    assert set(repaired_ids(data)) == set(DAMAGED) - {worst}
+    assert staging.exists(), "one repair waits there"
+    assert repair(data, "--in-place") == 0
+    assert set(repaired_ids(data)) == set(DAMAGED)
+    assert not staging.exists()
+
+
+def test_going_on_after_an_interruption(data, capsys, monkeypatch):
+    """Interrupted in the third section: two are written, the same command does the others."""
+    from napari_flowinpaint.core import repair as module
+
+    real, calls = module.repair_section, []
+
+    def interrupted(stack: Any, z: int, *more: Any, **named: Any) -> Any:
+        calls.append(z)
+        if len(calls) == 3:
+            raise MemoryError
+        return real(stack, z, *more, **named)
+
+    monkeypatch.setattr(module, "repair_section", interrupted)
+    assert repair(data, "--in-place", "--workers", 1) == 1
+    told = capsys.readouterr()
+    assert "1 of 4 sections were not repaired: 5" in told.err
+    assert "section 5: failed: section 5 needs more memory than there is" in told.out
+    staging = data / "stack.zarr.staging"
+    assert not staging.exists(), "what is there was written"
+    assert repair(data, "--in-place", "--workers", 1, "--sections", 5) == 0
+    assert calls == [*DAMAGED, 5]
+
+
+def test_resume_and_its_opposite(data, capsys):
+    staging = data / "repairs"
+    assert repair(data, "--staging", staging, "--resume") == 2
+    assert "nothing to resume" in capsys.readouterr().err
+    assert repair(data, "--staging", staging) == 0
+    first = staged_files(staging)
+    load_staged(staging).reject(DAMAGED)
+    capsys.readouterr()
+    assert repair(data, "--staging", staging, "--no-resume") == 0
+    assert "staged before" not in capsys.readouterr().out
+    assert staged_files(staging) == first
+    assert {section.decision for section in load_staged(staging).sections} == {"undecided"}
+
+
+def test_staging_folders_that_cannot_be(data, capsys):
+    (data / "photos").mkdir()
+    (data / "photos" / "a.txt").write_text("mine")
+    for staging, words in (
+        (data / "photos", "no staging folder"),
+        (data / "no" / "st", "does not exist"),
+        (data / "stack.zarr" / "st", "another place"),
+        (data / "mask.tif", "another place"),
+        ("", "empty"),
+    ):
+        assert repair(data, "--staging", staging) == 2, staging
+        assert words in capsys.readouterr().err
+    assert (data / "photos" / "a.txt").read_text() == "mine"
+    pytest.importorskip("distributed")
+    assert repair(data, "--staging", data / "st", "--scheduler", "nonsense") == 2
+    error = capsys.readouterr().err
+    assert "no dask scheduler answers at nonsense" in error
+    assert error.count("\n") == 1
+
+
+def test_a_deep_mask_in_zarr(data):
+    """As detection writes it: labels of several kinds, in a group."""
+    from make_stacks import write_ngff
+
+    write_ngff(data / "damage.zarr", masks() * 3, chunks=(1, 32, 32))
+    assert repair(data, "--in-place", mask="damage.zarr") == 0
+    marks = zarr.open_array(str(data / "stack.zarr" / "labels" / "synthetic" / "0"), mode="r")
+    assert np.array_equal(marks[...] > 0, masks() > 0)
