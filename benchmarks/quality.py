@@ -39,6 +39,8 @@ from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.core.types import RepairOptions
 
 PLANTED = ("far section", "far place", "blur 2", "blur 4", "blur 8", "shift 200")
+#: Planted in place of the following section only; not counted with the others.
+ONE = ("one far place",)
 #: Pixels of one repair that count for the correlation over all pixels.
 SAMPLES = 2_000
 
@@ -132,7 +134,11 @@ def plant(source: Source, z: int, crop, how: str, rng: np.random.Generator) -> n
     far = [n for n in range(len(volume)) if abs(n - z) >= min(5, len(volume) // 4)]
     angle = rng.uniform(0, 2 * np.pi)
     shift = (round(200 * np.sin(angle)), round(200 * np.cos(angle)))
+    only = how.startswith("one ")
+    how = how.removeprefix("one ")
     for number, neighbour in enumerate((z - 1, z + 1)):
+        if only and neighbour < z:
+            continue
         plane = volume[neighbour]
         if how == "far section":
             plane = volume[far[int(rng.integers(len(far)))]]
@@ -154,7 +160,8 @@ def refused(volume, z, mask, method) -> str:
         repair_section(damaged(volume, z, mask), z, mask, method=method, options=options)
     except RepairRefused as error:
         words = {
-            "agree with": "fit",
+            "agree with its": "fit",
+            "agrees with its": "fit of one",
             "focus": "sharpness",
             "px off": "shift",
             "worse": "worse than mean",
@@ -253,7 +260,7 @@ def summary(name: str, rows: list[Row], pooled: list) -> list[str]:
     for how, whys in outcomes.items():
         reasons = ", ".join(f"{why} {whys.count(why)}" for why in sorted(set(whys) - {""}))
         lines.append(f"{how}: {np.mean([bool(w) for w in whys]):.1%} refused ({reasons})")
-    together = [bool(why) for whys in outcomes.values() for why in whys]
+    together = [bool(w) for how, whys in outcomes.items() if how not in ONE for w in whys]
     if together:
         lines.append(f"all planted: {np.mean(together):.1%} of {len(together)} refused")
     return lines
@@ -266,7 +273,7 @@ def main() -> None:
     parser.add_argument("stacks", nargs="+", metavar="STACK@SECTIONS[@EVERY]")
     parser.add_argument("--shapes", default="irregular,rectangular")
     parser.add_argument("--fractions", default="0.1,0.3")
-    parser.add_argument("--planted", default=",".join(PLANTED))
+    parser.add_argument("--planted", default=",".join(PLANTED + ONE))
     parser.add_argument("--method", default="auto")
     parser.add_argument("--crop", type=int, help="side of a random part that is used, pixels")
     parser.add_argument("--seed", type=int, default=0)

@@ -27,6 +27,9 @@ GATES = ("refuse", "flag", "off")
 #: series this was chosen on (serial sections and FIB-SEM, holes of 20 pixels to 30 % of a window)
 #: real neighbours reach 0.34 at least; of unrelated ones, 2 % do.
 LEAST_FIT = 0.34
+#: A single neighbour below this does, too: 1 % of real ones are, and 80 % of unrelated ones that
+#: stand beside a real one.
+LEAST_SINGLE_FIT = 0.22
 #: A neighbour with less of the section's fine structure than this is out of focus: real ones stay
 #: above 0.83, blurred by a Gaussian of 2 pixels they reach 0.58.
 LEAST_SHARPNESS = 0.65
@@ -38,42 +41,71 @@ _FINE = (1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourFit:
+    """How well one neighbour fits the section.
+
+    Parameters
+    ----------
+    z
+        Its section number.
+    correlation
+        -1..1: of the registered neighbour with the section after a 2 px low-pass, the mean of that
+        where the registration looked and that where it did not.
+    sharpness
+        Its fine structure over that of the section; 1 is alike.
+    shift
+        How far the coarse alignment moved it, pixels.
+    """
+
+    z: int
+    correlation: float
+    sharpness: float
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """How well the neighbours of a window fit its section.
 
     Parameters
     ----------
     correlation
-        -1..1: of the registered neighbours with the section after a 2 px low-pass, the mean of
-        that where the registration looked and that where it did not.
-    sharpness
-        Fine structure of the least sharp neighbour over that of the section; 1 is alike.
-    shift
-        How far the coarse alignment moved a neighbour, pixels; the larger one of two.
+        As for one neighbour, but of both together where the registration did not look.
+    neighbours
+        One or two.
     """
 
     correlation: float
-    sharpness: float
-    shift: float
+    neighbours: tuple[NeighbourFit, ...]
 
     @property
     def fault(self) -> str:
         """What is wrong with the neighbours; "" if nothing is."""
+        weakest = min(self.neighbours, key=lambda n: n.correlation)
         if self.correlation < LEAST_FIT:
+            names = " and ".join(str(n.z) for n in self.neighbours)
             return (
-                "cannot be registered to its neighbour(s) {neighbours}: afterwards they agree with "
-                f"its intact pixels by {self.correlation:.2f} only (at least {LEAST_FIT} is "
-                "needed); check the alignment of the stack, or mark the neighbours as damaged"
+                f"cannot be registered to its neighbour(s) {names}: afterwards they agree with its "
+                f"intact pixels by {self.correlation:.2f} only (at least {LEAST_FIT} is needed); "
+                "check the alignment of the stack, or mark the neighbours as damaged"
             )
-        if self.sharpness < LEAST_SHARPNESS:
+        if weakest.correlation < LEAST_SINGLE_FIT:
             return (
-                "has a neighbour ({neighbours}) that is out of focus: it has "
-                f"{self.sharpness:.0%} of the section's fine structure (at least "
+                f"cannot be registered to its neighbour {weakest.z}: afterwards that agrees with "
+                f"its intact pixels by {weakest.correlation:.2f} only (at least "
+                f"{LEAST_SINGLE_FIT} is needed); mark that neighbour as damaged"
+            )
+        dullest = min(self.neighbours, key=lambda n: n.sharpness)
+        if dullest.sharpness < LEAST_SHARPNESS:
+            return (
+                f"has a neighbour {dullest.z} that is out of focus: it has "
+                f"{dullest.sharpness:.0%} of the section's fine structure (at least "
                 f"{LEAST_SHARPNESS:.0%} is needed); mark that neighbour as damaged"
             )
-        if self.shift > MOST_SHIFT:
+        furthest = max(self.neighbours, key=lambda n: n.shift)
+        if furthest.shift > MOST_SHIFT:
             return (
-                f"lies {self.shift:.0f} px off its neighbour(s) {{neighbours}} (at most "
+                f"lies {furthest.shift:.0f} px off its neighbour {furthest.z} (at most "
                 f"{MOST_SHIFT:.0f} px is permitted); align the stack first"
             )
         return ""
@@ -82,8 +114,9 @@ class Fit:
         """Return the numbers by the names they have in a report."""
         return {
             "neighbour_fit": self.correlation,
-            "neighbour_sharpness": self.sharpness,
-            "neighbour_shift": self.shift,
+            "neighbour_least_fit": min(n.correlation for n in self.neighbours),
+            "neighbour_sharpness": min(n.sharpness for n in self.neighbours),
+            "neighbour_shift": max(n.shift for n in self.neighbours),
         }
 
 
@@ -119,17 +152,21 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     section[~known] = section[known].mean()
     seen = known & ~holes
     guides = unaligned_guides(window, greys)
-    own = max(_fine(section, known), 1e-6)
-    sharpness = min(_fine(guide.image, guide.valid) for guide in guides) / own
     aligned = together([partial(guide.align_to, section, seen) for guide in guides])
     there = np.ascontiguousarray(section[part.slices])
     looked_at, unseen = seen[part.slices].copy(), holes[part.slices].copy()
     parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
     registered = together(parts)
-    looked = [structure_correlation(image, there, looked_at) for image in registered]
+    own = max(_fine(section, known), 1e-6)
+    fits, looked = [], []
+    for neighbour, guide, image in zip(neighbours_of(window), aligned, registered, strict=True):
+        looked.append(structure_correlation(image, there, looked_at))
+        correlation = (looked[-1] + structure_correlation(image, there, unseen)) / 2
+        sharpness = _fine(guide.image, guide.valid) / own
+        fits.append(NeighbourFit(neighbour.z, correlation, sharpness, _shift(guide)))
     average = np.asarray(np.mean(registered, axis=0), dtype=np.float32)
-    correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
-    return Fit(correlation, sharpness, max(_shift(guide) for guide in aligned))
+    together_unseen = structure_correlation(average, there, unseen)
+    return Fit((float(np.mean(looked)) + together_unseen) / 2, tuple(fits))
 
 
 def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
@@ -140,7 +177,7 @@ def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
     window
         The window.
     fault
-        What is wrong, with ``{neighbours}`` where they are to be named; "" if nothing is.
+        What is wrong; "" if nothing is.
     gate
         ``"refuse"``, ``"flag"`` or ``"off"``.
 
@@ -151,8 +188,7 @@ def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
     """
     if not fault or gate == "off":
         return ()
-    names = " and ".join(str(n.z) for n in neighbours_of(window))
-    message = f"section {window.z} {fault.format(neighbours=names)}"
+    message = f"section {window.z} {fault}"
     if gate == "refuse":
         raise RepairRefused(message)
     return (message,)

@@ -104,7 +104,7 @@ class Quality:
             return ""
         return (
             f"is expected to be repaired worse ({self.structure:.1f} dB) than by the mean of its "
-            f"neighbours {{neighbours}} ({self.mean_structure:.1f} dB), measured on "
+            f"neighbours ({self.mean_structure:.1f} dB), measured on "
             f"{self.places} intact place(s); check the alignment of the stack, or choose another "
             "method"
         )
