@@ -9,12 +9,13 @@ and goes on where it was interrupted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
+from ..filters import shrink_to
 from ..types import BoolImage, Progress, no_progress
 from .detectors import Detector, default_detectors
 from .features import WORKING_SIDE
@@ -127,6 +128,9 @@ def detect_section(
             continue
         mask = np.zeros_like(taken)
         for finding in mine:
+            if sections.zoom > 1:
+                small = shrink_to(finding.mask.astype(np.float32), taken.shape) >= 0.5
+                finding = replace(finding, mask=small)
             mask |= refine(sections.stack, z, finding, sections.factor)
         mask &= ~taken
         if mask.any():
@@ -197,8 +201,6 @@ def estimate_parameters(
     DetectionOptions
         The same with ``scales`` set.
     """
-    from dataclasses import replace
-
     sections = Sections(stack, options.side)
     depth = stack.shape[0]
     chosen = np.unique(np.linspace(0, depth - 1, min(depth, _ESTIMATE_FROM)).round().astype(int))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512
-#: Pixels of the working level per pixel of the grid.
+#: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
 #: Side of the window of :attr:`Features.local_std`.
 FLAT_WINDOW = 9
@@ -41,6 +41,8 @@ class Features:
     ----------
     z
         Section number.
+    zoom
+        How many times the section is enlarged.
     grey
         (H, W) float32, grey values; those that are no numbers are replaced by the median.
     smooth
@@ -61,6 +63,7 @@ class Features:
     """
 
     z: int
+    zoom: int
     grey: FloatImage
     smooth: FloatImage
     wide: FloatImage
@@ -71,6 +74,11 @@ class Features:
     thumb: FloatImage
 
     @property
+    def step(self) -> int:
+        """Pixels of the working level per pixel of the grid."""
+        return GRID * self.zoom
+
+    @property
     def texture(self) -> float:
         """The 90th percentile of :attr:`local_std`: near 0 where there is no section at all."""
         return float(np.percentile(self.local_std[::4, ::4], 90))
@@ -79,6 +87,14 @@ class Features:
 def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
     """Return by what power of two, as in most pyramids, a section of ``shape`` is reduced."""
     return int(2 ** max(round(np.log2(max(shape) / side)), 0))
+
+
+def working_zoom(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
+    """Return how many times a small section is enlarged: up to 4, a power of two.
+
+    The widths that detectors work with suit sections of about ``side`` pixels.
+    """
+    return int(2 ** np.clip(round(np.log2(side / max(shape))), 0, 2))
 
 
 def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
@@ -118,31 +134,42 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
     return grey if grey.shape == target else shrink_to(grey, (target[0], target[1]))
 
 
-def make_features(z: int, grey: FloatImage) -> Features:
+def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
     """Compute the maps of a section.
 
     Parameters
     ----------
     z
         Section number.
-    grey
-        (H, W) float32 at the working level.
+    pixels
+        (H, W) float32 as :func:`read_working` returns it.
+    zoom
+        From :func:`working_zoom`. Maps are enlarged, but for the statistics on the grid: these are
+        of so many pixels as there are.
     """
-    grey = _numbers(grey)
-    smooth = blur(grey, 1.0)
-    wide = blur(smooth, 1.75)  # together a Gaussian of 2 pixels
-    wider = blur(wide, 3.5)  # ... of 4
+    pixels = _numbers(pixels)
+    fine = _bands(pixels)
+    grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
+    smooth, wide, _ = fine if zoom == 1 else _bands(grey)
     return Features(
         z=z,
+        zoom=zoom,
         grey=grey,
         smooth=smooth,
         wide=wide,
         local_std=_local_std(smooth),
-        mean=blur(_to_grid(grey), _GRID_SIGMA),
-        contrast=_log_energy(wide - _widest(wide)),
-        sharpness=_log_energy(smooth - wide) - _log_energy(wide - wider),
-        thumb=_thumbnail(wide),
+        mean=blur(_to_grid(pixels), _GRID_SIGMA),
+        contrast=_log_energy(fine[1] - _widest(fine[1])),
+        sharpness=_log_energy(fine[0] - fine[1]) - _log_energy(fine[1] - fine[2]),
+        thumb=_thumbnail(fine[1]),
     )
+
+
+def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage]:
+    """Return Gaussian low-passes of 1, 2 and 4 pixels."""
+    smooth = blur(image, 1.0)
+    wide = blur(smooth, 3**0.5)
+    return smooth, wide, blur(wide, 12**0.5)
 
 
 def _numbers(grey: FloatImage) -> FloatImage:

@@ -19,6 +19,8 @@ _CLAIMED = 0.6
 _AROUND = 5
 #: Least share of debris that is left when what lies at the border of other damage is gone.
 _LEFT = 0.2
+#: Kinds that may be without any texture in their middle.
+_WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
 #: Factor on the thresholds of other damage in a section with a fold.
@@ -57,6 +59,7 @@ def search(
             if own.sum() < (1 - _CLAIMED) * finding.mask.sum() or not own.any():
                 continue
             fresh |= own
+            own = _take_middles(findings, finding.kind, own)
             if finding.kind in ("dark", "bright"):
                 own = _give_fringes(findings, own)
             if own.sum() > _LEFT * finding.mask.sum():
@@ -67,6 +70,18 @@ def search(
         if fresh.any():
             seen = view.without(grow(claimed, _AROUND))
     return [f for f in findings if f.kind in kinds]
+
+
+def _take_middles(findings: list[Finding], kind: str, own: BoolImage) -> BoolImage:
+    """Add flat middles to the cloud, charging or blur around them: these are no holes."""
+    if kind not in _WITH_MIDDLES:
+        return own
+    for finding in [f for f in findings if f.kind == "hole"]:
+        ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
+        if ring.any() and own[ring].mean() > _CLAIMED:
+            findings.remove(finding)
+            own = own | grow(finding.mask, _AROUND)
+    return own
 
 
 def _give_fringes(findings: list[Finding], blobs: BoolImage) -> BoolImage:

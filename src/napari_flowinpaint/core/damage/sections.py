@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..errors import StoreError
-from .features import Features, make_features, read_working, working_factor
+from .features import Features, make_features, read_working, working_factor, working_zoom
 from .view import (
     BLANK,
     PER_SIDE,
@@ -79,6 +79,7 @@ class Sections:
     def __init__(self, stack: Stack, side: int = 512, workers: int = 1) -> None:
         self.stack = stack
         self.factor = working_factor(stack.shape[1:], side)
+        self.zoom = working_zoom(stack.shape[1:], side)
         kept = 2 * REACH + 1 + 2 * workers
         self._features = _Cache(kept)
         self._registrations = _Cache(4 * kept)
@@ -88,7 +89,7 @@ class Sections:
         """Return the maps of a section."""
 
         def make() -> Features:
-            return make_features(z, read_working(self.stack, z, self.factor))
+            return make_features(z, read_working(self.stack, z, self.factor), self.zoom)
 
         return self._features.get(z, make)
 
@@ -106,7 +107,7 @@ class Sections:
             for z in chosen.tolist():
                 with suppress(StoreError):
                     grey = read_working(self.stack, z, self.factor)
-                    values.append(make_features(z, grey).texture)
+                    values.append(make_features(z, grey, self.zoom).texture)
             visible = [v for v in values if v > 0.1 * max(values, default=0.0)]
             return float(np.median(visible)) if visible else 0.0
 
@@ -135,7 +136,7 @@ class Sections:
             texture=self.texture,
             strictness=strictness,
             between=self._between(previous, following),
-            factor=self.factor,
+            factor=self.factor / self.zoom,
             value_range=self.stack.value_range,
             voxel_size=self.stack.voxel_size,
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import GRID, Features, make_features, to_working
+from .features import Features, make_features, to_working
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2
@@ -162,7 +162,8 @@ class View:
         Correlation of two neighbours with each other, in place: the nearest of both sides, or the
         two of one side; NaN where there are no two.
     factor
-        Pixels of the full resolution per pixel of the working level.
+        Pixels of the full resolution per pixel of the working level; below 1 where small sections
+        are enlarged.
     value_range
         Smallest and largest value the stack's dtype can hold; infinite for float32.
     voxel_size
@@ -176,7 +177,7 @@ class View:
     texture: float
     strictness: float = 1.0
     between: float = float("nan")
-    factor: int = 1
+    factor: float = 1.0
     value_range: tuple[float, float] = (-np.inf, np.inf)
     voxel_size: VoxelSize | None = None
 
@@ -234,7 +235,10 @@ class View:
         filled = self.section.grey.copy()
         patches = [n.grey(n.features.grey)[mask] for n in previous[:1] + following[:1]]
         filled[mask] = np.mean(patches, axis=0)
-        section = make_features(self.section.z, filled)
+        zoom = self.section.zoom
+        if zoom > 1:
+            filled = shrink_to(filled, tuple(n // zoom for n in filled.shape))
+        section = make_features(self.section.z, filled, zoom)
         return replace(self, section=section, previous=previous, following=following)
 
     def _rematched(self, neighbour: NeighbourView, known: BoolImage) -> NeighbourView:
@@ -272,12 +276,12 @@ def match(
         Grid map of the tiles that may vote.
     """
     probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
-    ratio = section.contrast - probe.moved(neighbour.contrast, GRID)
+    ratio = section.contrast - probe.moved(neighbour.contrast, section.step)
     votes = section.contrast > np.percentile(section.contrast, 95) - _NO_STRUCTURE
     if known is not None and (votes & known).mean() > 0.05:
         votes &= known
     gain = float(np.exp(np.clip(np.median(ratio[votes]) / 2, -3, 3)))
-    offset = float(np.median((section.mean - gain * probe.moved(neighbour.mean, GRID))[votes]))
+    offset = float(np.median((section.mean - gain * probe.moved(neighbour.mean, section.step))[votes]))
     return gain, offset
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
-from ..features import GRID, lowest
+from ..features import lowest
 from ..view import View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -27,7 +27,7 @@ class BlurredSectionDetector:
         Least share of the section that is less sharp.
     """
 
-    loss: float = 0.5
+    loss: float = 0.3
     share: float = 0.85
 
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
@@ -55,7 +55,7 @@ class BlurredRegionDetector:
         Least area of a region, as a share of the section.
     """
 
-    loss: float = 0.7
+    loss: float = 0.5
     smallest: float = 0.015
 
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
@@ -76,5 +76,5 @@ class BlurredRegionDetector:
 def _least(view: View, radius: int) -> FloatImage:
     """Return the least sharpness of any neighbour within a radius, a grid map."""
     return view.over_neighbours(
-        np.minimum, lambda n: n.moved(lowest(n.features.sharpness, radius), GRID)
+        np.minimum, lambda n: n.moved(lowest(n.features.sharpness, radius), n.features.step)
     )

@@ -20,6 +20,8 @@ from .outliers import excess_over_neighbours
 
 #: Length of the stretches of a line of which course and width are measured, pixels.
 _BIN = 4.0
+#: Least ratio of length to mean width of a piece of a line.
+_ELONGATION = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) ->
 
 
 def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolImage:
-    """Return the connected pieces that go some way along the line."""
+    """Return the connected pieces that go some way along the line, and are no blobs."""
     from scipy.ndimage import label, maximum, minimum
 
     names, count = label(grow(core, 1))
@@ -155,7 +157,10 @@ def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolIma
     names = np.where(core, names, 0)
     numbers = np.arange(1, count + 1)
     reach = np.asarray(maximum(along, names, numbers)) - np.asarray(minimum(along, names, numbers))
-    return np.concatenate([[False], reach >= shortest])[names]
+    sizes = np.bincount(names.ravel(), minlength=count + 1)[1:]
+    # length times length over area: 1.3 for a disc
+    long = (reach >= shortest) & (reach * reach >= _ELONGATION * sizes)
+    return np.concatenate([[False], long])[names]
 
 
 def _ribbon(

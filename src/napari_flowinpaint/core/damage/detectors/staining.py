@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
-from ..features import GRID, grow, highest, lowest
+from ..features import grow, highest, lowest
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -33,7 +33,7 @@ class StainingDetector:
 
     contrast: float = 1.1
     mean: float = 1.1
-    section_contrast: float = 0.9
+    section_contrast: float = 0.7
     smallest: float = 0.008
 
     kinds: ClassVar[tuple[str, ...]] = ("staining",)
@@ -64,15 +64,15 @@ class StainingDetector:
         section = view.section
 
         def contrast(n: NeighbourView) -> FloatImage:
-            least = n.moved(lowest(n.features.contrast, radius), GRID)
+            least = n.moved(lowest(n.features.contrast, radius), n.features.step)
             return least + np.float32(2 * np.log(n.gain))
 
         weak = view.over_neighbours(np.minimum, contrast) - section.contrast
         dark = view.over_neighbours(
-            np.minimum, lambda n: n.grey(lowest(n.features.mean, radius), GRID)
+            np.minimum, lambda n: n.grey(lowest(n.features.mean, radius), n.features.step)
         )
         light = view.over_neighbours(
-            np.maximum, lambda n: n.grey(highest(n.features.mean, radius), GRID)
+            np.maximum, lambda n: n.grey(highest(n.features.mean, radius), n.features.step)
         )
         off = np.maximum(dark - section.mean, section.mean - light) / view.contrast
         return np.clip(weak, 0, None) / self.contrast + np.clip(off, 0, None) / self.mean
