@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 144
 #: A thumbnail of a section without a coarse level shows this many pixels of its middle, at most.
 _LARGEST = 4096
-_MARK = np.array([255, 77, 77])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,14 @@ class Unsaved:
 def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
     """Return what is kept of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
+    _import_pandas()
     return FlagStore.of(stack).load(stack.shape)
+
+
+def _import_pandas() -> None:
+    """Import what napari names kinds with, so that the viewer does not wait for it."""
+    with suppress(ImportError):
+        import pandas  # noqa: F401
 
 
 def save_flags(
@@ -244,7 +251,8 @@ def thumbnails(
         progress(len(pictures) / 3, "thumbnails")
         inside = 0 <= z < stack.shape[0]
         shown = mask if z == row.section else None
-        pictures.append((z, _thumbnail(stack, z, shown, limits)) if inside else None)
+        colour = KINDS[row.kind].colour[:3]
+        pictures.append((z, _thumbnail(stack, z, shown, colour, limits)) if inside else None)
     return Thumbnails(row.section, tuple(pictures))
 
 
@@ -257,7 +265,11 @@ def _guide(row: Flagged, side: int) -> int:
 
 
 def _thumbnail(
-    stack: Stack, z: int, mask: SparseMask | None, limits: tuple[float, float]
+    stack: Stack,
+    z: int,
+    mask: SparseMask | None,
+    colour: tuple[int, ...],
+    limits: tuple[float, float],
 ) -> npt.NDArray[np.uint8]:
     """Return a section, or the middle of a huge one, as a small picture."""
     import cv2
@@ -274,7 +286,7 @@ def _thumbnail(
     picture = np.repeat(grey.astype(np.uint8)[..., np.newaxis], 3, axis=2)
     if mask is not None:
         damage = _small_damage(mask, z, _at_full(box, level.scale, mask.shape), size)
-        picture[damage] = (0.55 * picture[damage] + 0.45 * _MARK).astype(np.uint8)
+        picture[damage] = (0.55 * picture[damage] + 0.45 * np.array(colour)).astype(np.uint8)
     return np.ascontiguousarray(picture)
 
 

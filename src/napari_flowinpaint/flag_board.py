@@ -120,6 +120,7 @@ class FlagBoard(napari_layers.OfViewer):
             for z, tiles in kept.tiles.items():
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
+            napari_layers.name_kinds(layer)
             layer.refresh()
         self.changed.emit()
         return flags
@@ -139,6 +140,7 @@ class FlagBoard(napari_layers.OfViewer):
         if not isinstance(base, LayeredMask):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
         mask.lay_on(base.with_layer(searched.masks, searched.sections), labels=True)
+        napari_layers.name_kinds(layer)
         self.masks.refresh(image)
 
     def decided(self, image: Image) -> tuple[SparseMask, dict[int, tuple[int, ...]]] | None:

@@ -7,6 +7,7 @@ when a layer is shown.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -261,15 +262,24 @@ def add_mask(viewer: ViewerModel, image: Image, mask: SparseMask, name: str) -> 
         opacity=0.5,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
-        features={
-            "index": [0, *(kind.label for kind in KINDS.values())],
-            "kind": ["intact", *(kind.words for kind in KINDS.values())],
-        },
         **placed_like(image),
     )
     layer.brush_size = max(10, min(image.data.shape[1:]) // 40)
     layer.mode = "paint"
     return layer
+
+
+def name_kinds(layer: Labels) -> None:
+    """Let the status bar name the kind of damage under the mouse.
+
+    napari needs pandas for that, which takes a second to import: only where a thread has done it.
+    """
+    if "pandas" in sys.modules:
+        kinds = KINDS.values()
+        layer.features = {
+            "index": [0, *(kind.label for kind in kinds)],
+            "kind": ["intact", *(kind.words for kind in kinds)],
+        }
 
 
 def show_stages(

@@ -66,11 +66,23 @@ class ReviewBoard(napari_layers.OfViewer):
                 return
         self.changed.emit()
 
-    def close(self) -> None:
-        """Forget the repair and remove its layers; nothing is written."""
+    def close(self, *, keep_layers: bool = False) -> None:
+        """Forget the repair and remove its layers; nothing is written.
+
+        Parameters
+        ----------
+        keep_layers
+            Hide the layers, for the next review, instead: napari collects garbage for each layer
+            that is removed, which holds up the viewer for a second.
+        """
         if self.current is None and not self.layers:
             return
-        self.current = self.image = None
+        self.current = None
+        if keep_layers:
+            self.show(None)
+            self.changed.emit()
+            return
+        self.image = None
         viewer, shown = self.viewer, list(self.layers.values())
         self.layers.clear()
         for layer in shown:

@@ -270,10 +270,10 @@ class Session(napari_layers.OfViewer):
         self.masks.hide(self.image)  # its red would lie over the result
         return self.review.open(self.require_image(), review)
 
-    def close_review(self) -> None:
+    def close_review(self, *, keep_layers: bool = False) -> None:
         """Discard the repair under review and show the mask again; nothing is written."""
         image = self.review.image
-        self.review.close()
+        self.review.close(keep_layers=keep_layers)
         self.masks.show(image)
 
     # ---- accepting
@@ -346,7 +346,7 @@ class Session(napari_layers.OfViewer):
             self.masks.set_sections(image, same)
         self.batch.set_staged(image, changed.staged)
         if self.review.image is image:
-            self.close_review()
+            self.close_review(keep_layers=True)
 
     def keep(self) -> SectionRepair:
         """Accept the repair of a stack that cannot be written to, until it is saved."""

@@ -47,7 +47,7 @@ class DamageDock(QWidget):
         self._calm.setSingleShot(True)
         self._calm.setInterval(_CALM)
         self._calm.timeout.connect(self._save)
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(376)
 
     def lay_out(self, *widgets: QWidget) -> None:
         """Put widgets between the target line and the progress."""
@@ -61,8 +61,8 @@ class DamageDock(QWidget):
     def begin(self) -> None:
         """Start to listen; the last step of a constructor."""
         self.session.target_changed.connect(self._open_flags)
-        self.session.flags.changed.connect(self._calm.start)
-        self.session.masks.changed.connect(self._calm.start)
+        self.session.flags.changed.connect(self._changed)
+        self.session.masks.changed.connect(self._changed)
         self._watch = WindowWatch(self, self.close_session)
         self._open_flags()
 
@@ -77,12 +77,17 @@ class DamageDock(QWidget):
         def done(kept: Kept) -> None:
             flags = self.session.flags.open(image, kept)
             rows = len(flags.list.rows)
-            if rows and self.session.image is image:
-                self.messages.say(f"{rows} flagged rows, kept in {kept.store.folder}")
+            told = f"{rows} flagged rows, kept in {kept.store.folder}" if rows else ""
+            if self.session.image is image:
+                self.messages.say(told)
 
         self.jobs.start(
             "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail
         )
+
+    def _changed(self) -> None:
+        """Wait until nothing changes any more."""
+        self._calm.start()
 
     def _save(self) -> None:
         """Keep what has changed, in a thread."""
@@ -127,5 +132,5 @@ class DamageDock(QWidget):
             self.messages.fail(error)
         self.target.disconnect_session()
         self.session.target_changed.disconnect(self._open_flags)
-        self.session.flags.changed.disconnect(self._calm.start)
-        self.session.masks.changed.disconnect(self._calm.start)
+        self.session.flags.changed.disconnect(self._changed)
+        self.session.masks.changed.disconnect(self._changed)

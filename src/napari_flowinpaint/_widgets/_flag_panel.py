@@ -33,21 +33,30 @@ if TYPE_CHECKING:
     from ..session import Session
 
 _TABLES = "Tables (*.csv *.json);;All files (*)"
+
+
+def _explain(row: Flagged) -> str:
+    words = f"{KINDS[row.kind].words}; usable neighbours {row.neighbours}"
+    return f"{words}; method {row.suggested_method or 'none fits'}"
+
+
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True),
+    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True, width=38),
     Column(
         "kind",
         "Kind of damage",
         lambda r: r.kind,
         colour=lambda r: KINDS[r.kind].colour[:3],
-        explain=lambda r: KINDS[r.kind].words,
+        explain=_explain,
+        width=102,
     ),
     Column(
         "score",
         "1 is just enough at a sensitivity of 0.5",
-        lambda r: f"{r.score:.2f}",
+        lambda r: f"{r.score:.1f}",
         lambda r: r.score,
         number=True,
+        explain=_explain,
     ),
     Column(
         "area %",
@@ -55,14 +64,10 @@ _COLUMNS = (
         lambda r: f"{r.area_percent:.2f}",
         lambda r: r.area_percent,
         number=True,
+        explain=_explain,
+        width=56,
     ),
-    Column(
-        "guides",
-        "Nearest sections that are intact where this one is damaged",
-        lambda r: r.neighbours,
-        explain=lambda r: f"neighbours {r.neighbours}; method {r.suggested_method or 'none'}",
-    ),
-    Column("decision", "What was decided", lambda r: words_of(r.decision)),
+    Column("decision", "What was decided", lambda r: words_of(r.decision), width=96),
 )
 
 
@@ -124,11 +129,11 @@ class FlagPanel(QWidget):
         top = QHBoxLayout()
         for widget in (self.kind_filter, self.decision_filter):
             top.addWidget(widget, stretch=1)
-        top.addWidget(self.count)
         grid = QGridLayout()
         rows = (
-            (self.damaged_button, self.intact_button, self.skip_button, self.undecide_button),
-            (self.edit_button, self.new_kind, self.add_button, self.remove_button),
+            (self.damaged_button, self.intact_button, self.skip_button),
+            (self.undecide_button, self.edit_button, self.remove_button),
+            (self.new_kind, self.add_button),
         )
         for row, widgets in enumerate(rows):
             for column, widget in enumerate(widgets):
@@ -137,6 +142,7 @@ class FlagPanel(QWidget):
         bottom = QHBoxLayout()
         bottom.addWidget(self.load_button)
         bottom.addWidget(self.save_button)
+        grid.addWidget(self.count, 2, 2)
         box = QVBoxLayout(self)
         box.addLayout(top)
         box.addWidget(self.table, stretch=1)

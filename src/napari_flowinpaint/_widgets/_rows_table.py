@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 Colour = tuple[int, int, int]
@@ -31,6 +31,8 @@ class Column:
         Returns the colour of the square before the text, or None.
     explain
         Returns the tool tip of a cell.
+    width
+        In pixels, of a table that is as wide as all its columns; others are in proportion.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Column:
     number: bool = False
     colour: Callable[[Any], Colour | None] | None = None
     explain: Callable[[Any], str] | None = None
+    width: int = 50
 
 
 class RowsModel(QAbstractTableModel):
@@ -151,12 +154,12 @@ class RowsTable(QTableView):
         self.setSelectionMode(modes.ExtendedSelection if several else modes.SingleSelection)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setAlternatingRowColors(True)
         self.setWordWrap(False)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(22)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
         header.setMinimumSectionSize(24)
         header.setHighlightSections(False)  # bold does not fit
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
@@ -164,6 +167,14 @@ class RowsTable(QTableView):
         self.rows.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
         self.clicked.connect(self._on_clicked)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the width among the columns."""
+        super().resizeEvent(event)
+        columns = self.rows.columns
+        share = self.viewport().width() / sum(column.width for column in columns)
+        for number, column in enumerate(columns[:-1]):  # the last has what is left
+            self.setColumnWidth(number, int(column.width * share))
 
     def show_rows(self, rows: Sequence[Any]) -> None:
         """Show rows; the current one stays current where it is still there."""

@@ -49,7 +49,7 @@ class SettingsForm(QFormLayout):
         self.device = _LazyCombo()
         self.max_gap = QSpinBox()
         self.grain = QCheckBox("match the grain of the section")
-        self.quality = QCheckBox("try it on intact places")
+        self.quality = QCheckBox("predict the quality on intact places")
         self._devices_known = False
         self._lay_out()
         self._show_settings()

@@ -51,11 +51,12 @@ def _number(value: float | None, digits: int) -> str:
 
 def _explain(row: StagedSection) -> str:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
-    return f"guided by {', '.join(map(str, row.neighbours)) or 'no other section'}; {scores}"
+    guides = ", ".join(map(str, row.neighbours)) or "no other section"
+    return f"{row.pixels:,} pixels, guided by {guides}; {scores}"
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, explain=_explain),
+    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=38),
     Column(
         "dB",
         "Expected structure PSNR inside the mask; the worst are the first",
@@ -80,9 +81,8 @@ _COLUMNS = (
         number=True,
         explain=_explain,
     ),
-    Column("method", "Method", lambda r: r.method, explain=_explain),
-    Column("pixels", "Replaced", lambda r: f"{r.pixels:,}", lambda r: r.pixels, number=True),
-    Column("decision", "What was decided", lambda r: r.decision),
+    Column("method", "Method", lambda r: r.method, explain=_explain, width=82),
+    Column("decision", "What was decided", lambda r: r.decision, explain=_explain, width=84),
 )
 
 
@@ -148,13 +148,16 @@ class StagedPanel(QWidget):
         grid = QGridLayout()
         rows: tuple[tuple[QWidget, ...], ...] = (
             (self.accept_button, self.reject_button, self.undecide_button),
-            (self.above_button, self.threshold, self.mask_button),
-            (self.method, self.new_mask, self.redo_button),
+            (self.above_button, self.threshold),
+            (self.mask_button, self.new_mask),
+            (self.method, self.redo_button),
         )
         for row, widgets in enumerate(rows):
-            for column, widget in enumerate(widgets):
-                grid.addWidget(widget, row, column)
-                grid.setColumnStretch(column, 1)
+            span = 6 // len(widgets)
+            for place, widget in enumerate(widgets):
+                grid.addWidget(widget, row, place * span, 1, span)
+        for column in range(6):
+            grid.setColumnStretch(column, 1)
         bottom = QGridLayout()
         for number, button in enumerate(
             (self.write_button, self.save_button, self.revert_button, self.revert_all_button)
@@ -330,8 +333,7 @@ class StagedPanel(QWidget):
         """Show the mask of the current section and take the brush."""
         row, image = self._current(), self.session.require_image()
         layer = self.session.masks.layer(image) or self.session.masks.new(image)
-        self.session.close_review()
-        self.session.masks.show(image)
+        self.session.close_review(keep_layers=True)
         self.session.viewer.layers.selection.active = layer
         layer.mode = "paint"
         self.new_mask.setChecked(True)

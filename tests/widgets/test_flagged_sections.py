@@ -1,0 +1,304 @@
+"""The docks Find damage and Flagged sections, mostly by calling their methods."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.detection import read_table
+from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
+
+DAMAGED_SECTIONS = (2, 5)
+
+
+@pytest.fixture(scope="module")
+def sections_of_tissue():
+    """Return synthetic sections with a blank region in two of them, 8 x 192 x 208."""
+    from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+
+    pixels = synthetic_stack(SampleConfig(shape=(8, 192, 208)))
+    for z in DAMAGED_SECTIONS:
+        pixels[z, 40:80, 50:100] = 0
+    return pixels
+
+
+@pytest.fixture
+def damaged_path(sections_of_tissue, tmp_path):
+    """Return the sections as an OME-Zarr stack that can be written to."""
+    from napari_flowinpaint.core.export import save_ome_zarr
+    from napari_flowinpaint.core.stack import Stack
+
+    stack = Stack.from_array(sections_of_tissue, voxel_size=(50, 4, 4), name="tissue")
+    return save_ome_zarr(stack, tmp_path / "tissue.zarr")
+
+
+@pytest.fixture
+def make_docks(make_napari_viewer, wait):
+    """Return a function that opens a viewer with both docks and a stack."""
+    from napari_flowinpaint import work
+    from napari_flowinpaint._widgets.find_damage import FindDamage
+    from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
+
+    def make(path):
+        viewer = make_napari_viewer()
+        find, flagged = FindDamage(viewer), FlaggedSections(viewer)
+        viewer.window.add_dock_widget(find, name="Find damage")
+        viewer.window.add_dock_widget(flagged, name="Flagged sections")
+        flagged.session.add_loaded(work.load(str(path), progress=lambda *_: None))
+        wait(lambda: flagged.session.flags.of(flagged.session.image) is not None)
+        wait(lambda: not find.jobs.is_running() and not flagged.jobs.is_running())
+        return viewer, find, flagged
+
+    return make
+
+
+def search(find, wait):
+    find.search()
+    wait(lambda: not find.jobs.is_running("search"))
+
+
+def close(viewer, *docks):
+    for dock in docks:
+        viewer.window.remove_dock_widget(dock)
+
+
+def sections(panel):
+    return [row.section for row in panel.table.rows.rows]
+
+
+def test_a_search_fills_the_list_and_the_mask(make_docks, wait, damaged_path):
+    _viewer, find, flagged = make_docks(damaged_path)
+    search(find, wait)
+    panel = flagged.flag_panel
+    assert set(DAMAGED_SECTIONS) <= set(sections(panel))
+    mask = flagged.session.mask
+    for z in DAMAGED_SECTIONS:
+        assert mask.read(z)[42:78, 52:98].mean() > 0.9
+    assert not mask.painted_sections, "nothing is copied into memory"
+    assert str(len(set(sections(panel)))) in find.messages.text()
+    row = panel.table.rows.rows[0]
+    assert panel.table.select((row.section, row.kind))
+    assert flagged.session.section == row.section
+    assert flagged.session.mask_layer.selected_label == KINDS[row.kind].label
+    wait(lambda: not panel.thumbnails.pictures[1].pixmap().isNull())
+    assert panel.thumbnails.captions[1].text() == f"this: {row.section}"
+
+
+def test_the_form_and_the_settings_follow_each_other(make_docks, damaged_path):
+    _, find, _ = make_docks(damaged_path)
+    settings = find.settings
+    assert (settings.first, settings.last) == (0, 7)
+    find.where.setCurrentText("a range")
+    find.first.setValue(2)
+    find.sensitivity.setValue(find.sensitivity.maximum())
+    find.kinds["blur"].setChecked(False)
+    assert settings.sections(None, 8) == (2, 3, 4, 5, 6, 7)
+    assert settings.options().sensitivity == 1
+    assert "blur" not in settings.options().kinds
+    settings.sensitivity = 0.25
+    settings.kinds = ("hole",)
+    assert find.sensitivity_text.text() == "0.25"
+    assert not find.kinds["dark"].isChecked()
+    settings.kinds = ()
+    find.search()
+    assert "no kind" in find.messages.text().lower()
+
+
+def test_an_estimate_is_kept_until_it_is_forgotten(make_docks, wait, damaged_path):
+    _, find, _ = make_docks(damaged_path)
+    find.estimate()
+    wait(lambda: not find.jobs.is_running("estimate"))
+    assert set(find.settings.scales) == set(KINDS)
+    find.defaults_button.click()
+    assert find.settings.scales == {}
+    assert "defaults" in find.scales_text.text()
+
+
+def test_a_cancelled_search_leaves_no_mask(make_docks, wait, damaged_path, monkeypatch):
+    from napari_flowinpaint import damage_work
+
+    started = []
+
+    def slow(*args, progress):
+        started.append(1)
+        while True:
+            progress(0.5, "searching")
+
+    monkeypatch.setattr(damage_work, "search", slow)
+    _, find, flagged = make_docks(damaged_path)
+    find.search()
+    wait(lambda: started)
+    find.cancel_button.click()
+    wait(lambda: not find.jobs.is_running("search"))
+    assert "cancelled" in find.messages.text().lower()
+    assert flagged.session.mask_layer is None
+    assert not sections(flagged.flag_panel)
+
+
+def test_decisions_are_made_filtered_and_kept(make_docks, wait, damaged_path, tmp_path):
+    viewer, _find, flagged = make_docks(damaged_path)
+    panel, flags = flagged.flag_panel, flagged.session.require_flags()
+    for z in (1, 2, 5):
+        viewer.dims.set_point(0, z * viewer.layers["tissue"].scale[0])
+        panel.new_kind.setCurrentText("dark")
+        panel.add_section()
+    assert [row.decision for row in flags.list.rows] == [DAMAGED] * 3
+    panel.table.select((1, "dark"))
+    panel.decide(INTACT)
+    assert panel.table.current.section == 2, "it goes on to the next row"
+    panel.decide(SKIP)
+    panel.undecide_button.click()
+    assert [row.decision for row in flags.list.rows] == [INTACT, SKIP, UNDECIDED]
+    panel.decision_filter.setCurrentIndex(panel.decision_filter.findData(SKIP))
+    assert sections(panel) == [2]
+    panel.decision_filter.setCurrentIndex(0)
+    panel.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    assert sections(panel) == [5, 2, 1]
+    panel.save(tmp_path / "list")
+    assert [row.decision for row in read_table(tmp_path / "list.csv")] == [INTACT, SKIP, UNDECIDED]
+    panel.table.select((2, "dark"))
+    panel.remove()
+    assert sections(panel) == [5, 1]
+    panel.load(tmp_path / "list.csv")
+    assert sections(panel) == [5, 2, 1]
+
+
+def test_list_and_mask_survive_napari(make_docks, wait, damaged_path):
+    viewer, find, flagged = make_docks(damaged_path)
+    search(find, wait)
+    flagged.flag_panel.table.select((2, flagged.flag_panel.table.rows.rows[0].kind))
+    flagged.flag_panel.edit_mask()
+    layer = flagged.session.mask_layer
+    assert layer.mode == "paint"
+    layer.brush_size = 8
+    layer.paint((0, 100, 20), KINDS["crack"].label)
+    flagged.flag_panel.decide(DAMAGED)
+    before = [layer.data[z] for z in range(8)]
+    rows = flagged.session.require_flags().list.rows
+    wait(lambda: flagged.session.flags.unsaved(flagged.session.image) is None)
+    close(viewer, find, flagged)
+
+    _, _, again = make_docks(damaged_path)
+    kept = again.session.require_flags().list.rows
+    assert [(r.section, r.kind, r.decision) for r in kept] == [
+        (r.section, r.kind, r.decision) for r in rows
+    ]
+    assert all(np.array_equal(again.session.mask[z], before[z]) for z in range(8))
+    assert again.session.mask[0, 100, 20] == KINDS["crack"].label
+
+
+def test_what_is_not_saved_yet_is_saved_on_closing(make_docks, damaged_path):
+    viewer, find, flagged = make_docks(damaged_path)
+    flagged.flag_panel.add_section()
+    store = flagged.session.require_flags().store
+    close(viewer, find, flagged)
+    assert len(read_table(store.folder / "flagged.csv")) == 1
+
+
+def batch(flagged, wait):
+    """Plan and run a batch."""
+    panel = flagged.batch_panel
+    panel.form.method.setCurrentText("flow")
+    panel.plan()
+    wait(lambda: not flagged.jobs.is_running("plan"))
+    panel.run()
+    wait(lambda: not flagged.jobs.is_running("batch", "staged"), 60)
+
+
+def flag(flagged, find, wait):
+    search(find, wait)
+    keys = [(r.section, r.kind) for r in flagged.session.require_flags().list.rows]
+    flags = flagged.session.require_flags()
+    flags.list.decide(keys, INTACT)
+    flags.list.decide([key for key in keys if key[0] in DAMAGED_SECTIONS], DAMAGED)
+
+
+def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
+    viewer, find, flagged = make_docks(damaged_path)
+    stack = open_stack(damaged_path)
+    before = stack.read(2).copy()
+    flagged.batch_panel.plan()
+    assert "no section is marked" in flagged.messages.text().lower()
+    flag(flagged, find, wait)
+    batch(flagged, wait)
+    assert [row.status for row in flagged.batch_panel.table.rows.rows] == ["repaired"] * 2
+    assert np.array_equal(stack.read(2), before), "the stack is not touched"
+
+    panel = flagged.staged_panel
+    assert sorted(row.z for row in panel.table.rows.rows) == list(DAMAGED_SECTIONS)
+    quality = [row.quality for row in panel.table.rows.rows]
+    assert quality == sorted(quality), "the worst first"
+    panel.table.select(2)
+    wait(lambda: flagged.session.review.current is not None and not panel.is_showing)
+    assert {"result", "confidence"} <= {layer.name for layer in viewer.layers}
+    panel.reject()
+    wait(lambda: flagged.session.batch.of(flagged.session.image).find(2).decision == "rejected")
+    panel.threshold.setValue(0)
+    panel.accept_above()
+    wait(lambda: not flagged.jobs.is_running())
+    assert flagged.session.batch.of(flagged.session.image).find(5).decision == "accepted"
+    panel.table.select(2)
+    panel.accept()
+    wait(lambda: not flagged.jobs.is_running())
+    panel.write()
+    next(b for b in panel.question.buttons() if b.text() == "Write").click()
+    wait(lambda: not flagged.jobs.is_running("write") and not panel.write_button.isEnabled())
+    assert not np.array_equal(stack.read(2), before)
+    assert not any(flagged.session.mask.read(z).any() for z in DAMAGED_SECTIONS)
+    panel.table.select(5)
+    panel.revert()
+    wait(lambda: not flagged.jobs.is_running("revert"))
+    assert flagged.session.mask.read(5)[42:78, 52:98].any()
+    assert not flagged.session.mask.read(2).any()
+    panel.revert_all()
+    wait(lambda: not flagged.jobs.is_running("revert"))
+    assert np.array_equal(stack.read(2), before)
+    assert not panel.revert_all_button.isEnabled()
+
+
+def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, damaged_path):
+    _viewer, find, flagged = make_docks(damaged_path)
+    flag(flagged, find, wait)
+    batch(flagged, wait)
+    panel = flagged.staged_panel
+    panel.table.select(5)
+    wait(lambda: flagged.session.review.current is not None and not panel.is_showing)
+    before = panel.table.current
+    panel.paint_mask()
+    layer = flagged.session.mask_layer
+    layer.brush_size = 12
+    layer.paint((5, 150, 150), 1)
+    panel.redo()
+    wait(lambda: not flagged.jobs.is_running("redo"), 60)
+    assert panel.table.current.pixels > before.pixels + 50
+    assert panel.table.current.decision == "undecided"
+
+
+def test_a_plan_is_not_carried_out_once_the_mask_has_changed(make_docks, wait, damaged_path):
+    _viewer, find, flagged = make_docks(damaged_path)
+    flag(flagged, find, wait)
+    flagged.batch_panel.plan()
+    wait(lambda: not flagged.jobs.is_running("plan"))
+    flagged.session.mask_layer.paint((5, 150, 150), 1)
+    flagged.batch_panel.run()
+    assert "press Plan again" in flagged.messages.text()
+
+
+def test_a_paused_batch_can_be_cancelled_and_gone_on_with(make_docks, wait, damaged_path):
+    _viewer, find, flagged = make_docks(damaged_path)
+    flag(flagged, find, wait)
+    panel = flagged.batch_panel
+    panel.form.method.setCurrentText("flow")
+    panel.plan()
+    wait(lambda: not flagged.jobs.is_running("plan"))
+    panel.run()
+    panel.pause_button.click()
+    wait(lambda: "paused" in flagged.messages.text())
+    flagged.cancel_button.click()
+    wait(lambda: not flagged.jobs.is_running("batch"))
+    assert "press Run to go on" in flagged.messages.text()
+    assert not panel.pause_button.isChecked()
+    panel.run()
+    wait(lambda: not flagged.jobs.is_running("batch", "staged"), 60)
+    assert len(flagged.staged_panel.table.rows.rows) == 2
