@@ -7,10 +7,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from batches import Quick
 from textures import texture
 
 from napari_flowinpaint.core._places import places_of
 from napari_flowinpaint.core._reading import make_job
+from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
 from napari_flowinpaint.core.gate import measure_fit
 from napari_flowinpaint.core.metrics import score
@@ -311,3 +313,19 @@ def test_a_window_with_nothing_intact_is_not_judged(volume):
     whole = np.ones((SIDE, SIDE), dtype=bool)
     assert measure_fit(window_of(volume[Z], volume[Z - 1], volume[Z + 1], whole)) is None
     assert repair_section(damaged(volume, whole), Z, whole, method="flow").flags == ()
+
+
+# ---- in a batch
+
+
+def test_a_batch_keeps_flags_and_counts_the_trials(volume, mask, tmp_path):
+    bad = volume.copy()
+    bad[Z - 1], bad[Z + 1] = planted(volume, "blurred", 0)
+    stack = damaged(bad, mask)
+    options = RepairOptions(gate="flag", halo=96)
+    plan = plan_batch(stack, {Z: mask}, method=Quick(), options=options)
+    run_batch(plan, tmp_path / "staging", workers=1)
+    repair = load_staged(tmp_path / "staging").repair(Z)
+    assert "out of focus" in repair.flags[0]
+    slow = plan_batch(stack, {Z: mask}, method=Quick(), options=replace(options, quality=True))
+    assert slow.seconds == pytest.approx(4 * plan.seconds)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RepairRefused, StoreError
 from ..methods import Method
+from ..quality import PLACES
 from ..repair import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
 from .damage import Damage
@@ -293,6 +294,8 @@ def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
     except StoreError as error:
         return SectionPlan(z, FAILED, reason=str(error))
     pixels = sum(window.pixels for window in windows)
+    if plan.options.quality:  # every window is repaired on other places as well
+        rate = rate.corrected(1 + PLACES)
     return SectionPlan(z, PLANNED, windows, pixels, rate.seconds(windows))
 
 
