@@ -96,7 +96,7 @@ class _Keeper:
     """Decides about outcomes as they come, writes what is accepted, and reports."""
 
     def __init__(self, plan: Plan, report: Report) -> None:
-        from ..core.batch.review import groups_of
+        from ..core.batch.writing import groups_of
 
         self._plan, self._report = plan, report
         self._groups = groups_of(plan.stack, plan.sections)

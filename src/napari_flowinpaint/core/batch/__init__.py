@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from .damage import Damage
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
-from .review import StagedSection, Staging, commit, load_staged
+from .review import StagedSection, Staging, load_staged
 from .run import BatchReport, run_batch
 from .task import SectionOutcome
 from .workers import Control
+from .writing import commit
 
 __all__ = [
     "BatchPlan",

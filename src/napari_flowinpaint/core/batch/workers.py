@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,8 @@ Events = Queue[tuple[int, float, str] | SectionOutcome | BaseException]
 _GRACE = 3.0
 #: Seconds until a scheduler has to answer.
 _TIMEOUT = 10
+#: Seconds between two looks at how many workers a cluster has.
+_RECOUNT = 2.0
 #: Sections sent to a cluster ahead of time, per thread of its workers.
 _AHEAD = 2
 
@@ -226,7 +229,7 @@ class Cluster:
     def __init__(self, scheduler: Any) -> None:
         self._own = isinstance(scheduler, str)
         self._client = _connect(scheduler) if self._own else scheduler
-        self.count = max(self._threads(), 1)
+        self.count, self._counted = max(self._threads(), 1), time.monotonic()
         self._waiting: list[Task] = []
         self._running: dict[str, Any] = {}
 
@@ -243,7 +246,8 @@ class Cluster:
         """Send sections, not all at once: what was not sent can be paused and cancelled."""
         if not self._waiting or self._control.paused or self._control.cancelled:
             return
-        self.count = max(self._threads(), 1)
+        if time.monotonic() - self._counted > _RECOUNT:
+            self.count, self._counted = max(self._threads(), 1), time.monotonic()
         while self._waiting and len(self._running) < _AHEAD * self.count:
             task = self._waiting.pop(0)
             key = f"flowinpaint-{task.token.name}-{task.section.z}"
