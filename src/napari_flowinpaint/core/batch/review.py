@@ -30,6 +30,7 @@ from .plan import FAILED, PLANNED, BatchPlan
 from .run import check_fits, log_line, make_task
 from .stage import REPAIRED, Record, Stage
 from .task import CANCELLED, SectionOutcome, run_task
+from .workers import threads_given_back
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -318,7 +319,9 @@ def _repair_one(plan: BatchPlan, z: int, stage: Stage, progress: Progress) -> Se
         return SectionOutcome(z, section.status, section.reason)
     token = stage.scratch / "redo"
     token.touch()
-    outcome = run_task(make_task(plan, section, edits, stage, token), progress)
+    with threads_given_back():
+        outcome = run_task(make_task(plan, section, edits, stage, token), progress)
+    token.unlink()
     if outcome.status == CANCELLED:
         raise Cancelled(f"cancelled; the repair of section {z} is as it was")
     if outcome.computed:

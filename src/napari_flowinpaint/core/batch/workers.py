@@ -8,10 +8,11 @@ themselves broke down.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from queue import Queue
 from typing import Any, Protocol
@@ -133,11 +134,12 @@ class Threads:
         for number in range(self.count):
             self._free.put(devices[number % len(devices)])
         self._thread: threading.Thread | None = None
-        self._restore: Callable[[], None] = lambda: None
+        self._afterwards = ExitStack()
 
     def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
         """Begin."""
-        self._restore = _remember_threads()
+        self.count = min(self.count, len(tasks))
+        self._afterwards.enter_context(threads_given_back())
         self._thread = threading.Thread(
             target=self._run, args=(tasks, events, control), name="flowinpaint batch", daemon=True
         )
@@ -193,25 +195,23 @@ class Threads:
         """Wait a moment for threads that were cancelled."""
         if self._thread is not None:
             self._thread.join(_GRACE)
-        self._restore()
+        self._afterwards.close()
 
 
-def _remember_threads() -> Callable[[], None]:
-    """Return what gives OpenCV and torch the threads back that they have now."""
-    import sys
-
+@contextmanager
+def threads_given_back() -> Iterator[None]:
+    """Give OpenCV and torch the threads back that they had before."""
     import cv2
 
     before = cv2.getNumThreads()
     torch: Any = sys.modules.get("torch")
     of_torch = torch.get_num_threads() if torch is not None else 0
-
-    def restore() -> None:
+    try:
+        yield
+    finally:
         cv2.setNumThreads(before)
         if of_torch:
             torch.set_num_threads(of_torch)
-
-    return restore
 
 
 class Cluster:
