@@ -15,6 +15,7 @@ from napari_flowinpaint.core._reading import make_job
 from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
 from napari_flowinpaint.core.gate import measure_fit
+from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.quality import Quality, combine, predict_quality
 from napari_flowinpaint.core.repair import repair_section
@@ -307,6 +308,22 @@ def test_a_repair_expected_worse_than_the_mean_is_refused(volume, mask):
         repair_section(stack, Z, mask, method=Bad(), options=RepairOptions(quality=True))
     options = RepairOptions(quality=True, gate="flag")
     assert len(repair_section(stack, Z, mask, method=Bad(), options=options).flags) == 1
+
+
+def test_a_speck_does_not_get_a_section_refused(volume, mask):
+    class BadOnSpecks(FlowMethod):
+        def repair(self, window, options, device, progress):
+            done = super().repair(window, options, device, progress)
+            grey = np.full_like(done.result, 255)
+            return replace(done, result=grey) if window.mask.sum() < 20 else done
+
+    with_speck = mask.copy()
+    with_speck[220:223, 220:223] = True
+    stack, options = damaged(volume, with_speck), RepairOptions(quality=True)
+    repair = repair_section(stack, Z, with_speck, method=BadOnSpecks(), options=options)
+    speck = Quality.from_scores(repair.patches[1].scores)
+    assert speck.structure < speck.mean_structure - 3
+    assert repair.flags == ()
 
 
 def test_a_window_with_nothing_intact_is_not_judged(volume):

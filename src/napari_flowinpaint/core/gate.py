@@ -169,13 +169,13 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     return Fit((float(np.mean(looked)) + together_unseen) / 2, tuple(fits))
 
 
-def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
-    """Refuse a window with a fault, or return what to flag it with.
+def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:
+    """Refuse a section with a fault, or return what to flag it with.
 
     Parameters
     ----------
-    window
-        The window.
+    z
+        Section number.
     fault
         What is wrong; "" if nothing is.
     gate
@@ -188,7 +188,7 @@ def judge(window: Window, fault: str, gate: str) -> tuple[str, ...]:
     """
     if not fault or gate == "off":
         return ()
-    message = f"section {window.z} {fault}"
+    message = f"section {z} {fault}"
     if gate == "refuse":
         raise RepairRefused(message)
     return (message,)

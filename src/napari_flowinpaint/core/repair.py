@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -121,6 +121,9 @@ def repair_section(
         patches.append(patch)
         if weights is not None:
             digests.add(weights)
+    quality = _quality(patches)
+    flags = judge(z, quality.fault if quality else "", job.options.gate)
+    patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
     progress(1.0, f"section {z}: repaired")
     return SectionRepair(
         z=z,
@@ -211,7 +214,7 @@ def _repair_window(
     window, raw, placed = read_window(job, damage, components, method, neighbours)
     gate = job.options.gate
     fit = measure_fit(window, job.options.seed) if gate != "off" else None
-    flags = judge(window, fit.fault if fit else "", gate)
+    flags = judge(job.z, fit.fault if fit else "", gate)
     places = PLACES if job.options.quality else 0
     share = 1 / (1 + places)
     repair = method.repair(window, job.options, job.device, partial(_part, progress, 0.0, share))
@@ -219,7 +222,6 @@ def _repair_window(
     report = partial(_part, progress, share, 1 - share)
     quality = predict_window(job, damage, window, method, scores, places, report)
     if quality is not None:
-        flags += judge(window, quality.fault, gate)
         scores |= quality.scores()
     patch = Patch(
         box=window.box,
@@ -253,6 +255,12 @@ def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
     return out
 
 
+def _quality(patches: list[Patch]) -> Quality | None:
+    """Return what all windows together are expected to score: of a few pixels nobody can tell."""
+    told = [(Quality.from_scores(patch.scores), int(patch.mask.sum())) for patch in patches]
+    return combine([(found, pixels) for found, pixels in told if found is not None])
+
+
 def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions) -> Provenance:
     """Return the record that goes with the pixels."""
     names = sorted({key for patch in patches for key in patch.scores})
@@ -260,8 +268,7 @@ def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions)
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
         for name in names
     }
-    told = [(Quality.from_scores(patch.scores), int(patch.mask.sum())) for patch in patches]
-    quality = combine([(found, pixels) for found, pixels in told if found is not None])
+    quality = _quality(patches)
     if quality is not None:
         scores |= quality.scores()
     return Provenance(
