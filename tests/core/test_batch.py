@@ -534,3 +534,40 @@ def test_a_killed_batch_goes_on_to_the_same_bytes(tmp_path):
     assert staged_files(tmp_path / "killed" / "st") == staged_files(tmp_path / "whole" / "st")
     whole, killed = (image_files(tmp_path / name / "stack.zarr") for name in ("whole", "killed"))
     assert whole == killed
+
+
+# ---- devices
+
+
+def test_one_worker_per_gpu_where_the_method_uses_one(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from napari_flowinpaint.core.batch import workers
+
+    monkeypatch.setattr(workers, "cores", lambda: 7)
+    assert workers.Threads(None, ["flow"], "auto").count == 7
+    assert workers.Threads(3, ["flow"], "auto").count == 3
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert workers.devices_for(["flow"], "auto") == ["cpu"]
+    assert workers.devices_for(["flow", "flowinpaint"], "auto") == ["cuda:0", "cuda:1"]
+    assert workers.devices_for(["flowinpaint"], "cuda:1") == ["cuda:1"]
+    assert workers.Threads(None, ["flowinpaint"], "cuda").count == 2
+    assert workers.Threads(None, ["flowinpaint"], "cpu").count == 7
+    with pytest.raises(InputError, match="at least 1"):
+        workers.Threads(0, ["flow"], "cpu")
+
+
+def test_every_task_is_told_its_device(stack, tmp_path, monkeypatch):
+    from napari_flowinpaint.core.batch import workers
+
+    used: list[str] = []
+    repair = Quick.repair
+
+    def noted(self: Quick, window: Any, options: Any, device: str, progress: Any) -> Any:
+        used.append(device)
+        return repair(self, window, options, device, progress)
+
+    monkeypatch.setattr(Quick, "repair", noted)
+    monkeypatch.setattr(workers, "devices_for", lambda methods, device: ["cuda:0", "cuda:1"])
+    run_batch(plan_of(stack, method=Quick(0.1)), tmp_path / "st")
+    assert sorted(used) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
+from ..device import preload_torch
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
 from ..methods import Method
 from ..neighbours import no_masks
@@ -205,6 +206,7 @@ def one_thread(methods: Iterable[str]) -> None:
 
     cv2.setNumThreads(1)
     if needs_torch(methods):
+        preload_torch()
         import torch
 
         torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from queue import Queue
 from typing import Any, Protocol
 
+from ..device import preload_torch, resolve_device
 from ..errors import Cancelled, InputError
 from .stage import FAILED
 from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
@@ -105,12 +106,13 @@ def devices_for(methods: Sequence[str], device: str) -> list[str]:
     """Return the devices to spread sections over: every CUDA device where any is wanted."""
     if not needs_torch(methods):
         return ["cpu"]
-    if device in ("auto", "cuda"):
+    preload_torch()
+    found = resolve_device(device)
+    if found.startswith("cuda") and device in ("auto", "cuda"):
         import torch
 
-        if torch.cuda.is_available():
-            return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    return [device]
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [found]
 
 
 class Threads:
@@ -128,8 +130,7 @@ class Threads:
         if workers is not None and workers < 1:
             raise InputError(f"{workers} workers cannot repair anything; use at least 1")
         devices = devices_for(methods, device)
-        on_gpu = devices[0].startswith("cuda")
-        self.count = workers or (len(devices) if on_gpu else cores())
+        self.count = workers or (cores() if devices == ["cpu"] else len(devices))
         self._free: Queue[str] = Queue()
         for number in range(self.count):
             self._free.put(devices[number % len(devices)])
