@@ -214,10 +214,10 @@ def review(s: Session) -> list[int]:
         QTest.qWait(100)
     s.idle()
     with watched("write"):
-        s.robot.click(panel.write_button)
-        s.robot.wait(lambda: panel.question is not None, 5)
+        s.robot.click(panel.writing.write_button)
+        s.robot.wait(lambda: panel.writing.question is not None, 5)
         s.robot.shoot("question")
-        buttons = panel.question.buttons()
+        buttons = panel.writing.question.buttons()
         s.robot.click(next(b for b in buttons if b.text() == "Write"))
         s.idle()
     s.robot.shoot("written")
@@ -262,13 +262,15 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, reopen: object = None) -
     s.idle()
     s.robot.shoot("reopened")
     with watched("revert all"):
-        s.robot.click(panel.revert_all_button)
+        s.robot.click(panel.writing.revert_all_button)
         s.idle()
     s.robot.shoot("reverted")
     assert digest(path) == before, "revert restores the bytes"
     for z in written:
         assert s.session.mask.read(z).any(), "the mask is back"
     print(f"  sections {written} written, reverted, bytes equal")
+    if callable(reopen):
+        s.viewer.close()
 
 
 def main() -> None:

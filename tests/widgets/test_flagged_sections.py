@@ -241,20 +241,22 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     panel.table.select(2)
     panel.accept()
     wait(lambda: not flagged.jobs.is_running())
-    panel.write()
-    next(b for b in panel.question.buttons() if b.text() == "Write").click()
-    wait(lambda: not flagged.jobs.is_running("write") and not panel.write_button.isEnabled())
+    panel.writing.write()
+    next(b for b in panel.writing.question.buttons() if b.text() == "Write").click()
+    wait(
+        lambda: not flagged.jobs.is_running("write") and not panel.writing.write_button.isEnabled()
+    )
     assert not np.array_equal(stack.read(2), before)
     assert not any(flagged.session.mask.read(z).any() for z in DAMAGED_SECTIONS)
     panel.table.select(5)
-    panel.revert()
+    panel.writing.revert()
     wait(lambda: not flagged.jobs.is_running("revert"))
     assert flagged.session.mask.read(5)[42:78, 52:98].any()
     assert not flagged.session.mask.read(2).any()
-    panel.revert_all()
+    panel.writing.revert_all()
     wait(lambda: not flagged.jobs.is_running("revert"))
     assert np.array_equal(stack.read(2), before)
-    assert not panel.revert_all_button.isEnabled()
+    assert not panel.writing.revert_all_button.isEnabled()
 
 
 def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, damaged_path):

@@ -1,4 +1,4 @@
-"""Look at staged repairs, the worst first; accept, reject, repair again; write, revert."""
+"""Look at staged repairs, the worst first; accept, reject, repair again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QGridLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -24,19 +22,17 @@ from qtpy.QtWidgets import (
 )
 
 from .. import batch_work
-from ..batch_work import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, Changed, RedoRequest
+from ..batch_work import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
 from ..core.batch import StagedSection
 from ..core.errors import InputError
 from ..core.methods import available_methods
-from ..flag_list import labels_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
-from ._questions import ask_to_write
 from ._rows_table import Column, RowsTable
 from ._stage_buttons import StageButtons
+from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
-    from .. import work
     from ..review import Review
     from ..session import Session
 
@@ -109,12 +105,8 @@ class StagedPanel(QWidget):
         self.new_mask = QCheckBox("mask as painted")
         self.mask_button = QPushButton("Paint mask")
         self.redo_button = QPushButton("Redo")
-        self.write_button = QPushButton("Write accepted")
-        self.save_button = QPushButton("Save copy…")
-        self.revert_button = QPushButton("Revert section")
-        self.revert_all_button = QPushButton("Revert all")
+        self.writing = WritePanel(session, jobs, messages, self._current)
         self.summary = QLabel()
-        self.question: QMessageBox | None = None
         self._steps: Iterator[None] | None = None
         self._loaded: Any = None
         self._lay_out()
@@ -137,10 +129,6 @@ class StagedPanel(QWidget):
             self.new_mask: "Redo repairs what is painted now, instead of the mask it had",
             self.mask_button: "Show the mask of the section and take the brush",
             self.redo_button: "Repair the section again; it has to be decided anew",
-            self.write_button: "Write all accepted repairs into the stack, journalled",
-            self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr",
-            self.revert_button: "Bring the original pixels of this section back",
-            self.revert_all_button: "Bring the original pixels of all written repairs back",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -158,18 +146,13 @@ class StagedPanel(QWidget):
                 grid.addWidget(widget, row, place * span, 1, span)
         for column in range(6):
             grid.setColumnStretch(column, 1)
-        bottom = QGridLayout()
-        for number, button in enumerate(
-            (self.write_button, self.save_button, self.revert_button, self.revert_all_button)
-        ):
-            bottom.addWidget(button, number // 2, number % 2)
         self.summary.setWordWrap(True)
         box = QVBoxLayout(self)
         box.addWidget(self.table, stretch=1)
         box.addWidget(self.stages)
         box.addLayout(grid)
         box.addWidget(self.summary)
-        box.addLayout(bottom)
+        box.addWidget(self.writing)
 
     def _connect(self) -> None:
         self.table.picked.connect(self._on_picked)
@@ -179,10 +162,6 @@ class StagedPanel(QWidget):
         self.above_button.clicked.connect(self.accept_above)
         self.mask_button.clicked.connect(self.paint_mask)
         self.redo_button.clicked.connect(self.redo)
-        self.write_button.clicked.connect(self.write)
-        self.save_button.clicked.connect(self._choose_target)
-        self.revert_button.clicked.connect(self.revert)
-        self.revert_all_button.clicked.connect(self.revert_all)
         self.jobs.changed.connect(self.refresh)
         self.session.batch.changed.connect(self.refresh)
         self.session.flags.changed.connect(self.load_once)
@@ -373,107 +352,6 @@ class StagedPanel(QWidget):
         self.messages.fail(error)
         self.load()  # a refused section is not among the repairs any more
 
-    # ---- writing
-
-    @guarded
-    def write(self) -> None:
-        """Write the accepted repairs, after asking once per stack."""
-        image, stack = self.session.require_image(), self.session.require_stack()
-        if not stack.writable:
-            raise InputError(f"{stack.why_not_writable}; press Save copy… instead")
-        if self.session.ledger.agreed(image):
-            self._write()
-            return
-
-        def answered(yes: bool) -> None:
-            self.question = None
-            if yes:
-                self.session.ledger.agree(image)
-                self._write()
-            else:
-                self.messages.say("nothing was written")
-
-        self.question = ask_to_write(self, stack, answered)
-
-    @guarded
-    def _write(self) -> None:
-        self._start("write", batch_work.write, "written, and marked as synthetic")
-
-    @guarded
-    def revert(self) -> None:
-        """Bring the original pixels of the current section back."""
-        self._revert([self._current().z])
-
-    @guarded
-    def revert_all(self) -> None:
-        """Bring the original pixels of all written repairs of the staging folder back."""
-        self._revert(None)
-
-    def _revert(self, sections: list[int] | None) -> None:
-        labels = labels_of(self.session.require_flags().list.rows)
-
-        def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
-            return batch_work.revert(stack, staging, sections, mask, labels, progress=progress)
-
-        self._start("revert", work, "reverted: the original pixels are back")
-
-    def _start(self, name: str, work: Any, words: str) -> None:
-        """Write or revert, in a thread, and show what has changed."""
-        image, stack = self.session.require_image(), self.session.require_stack()
-        decided = self.session.flags.decided(image)
-
-        def done(changed: Changed) -> None:
-            self.session.finish_batch(image, stack, changed)
-            count = len(changed.sections)
-            self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
-            if changed.error is not None:
-                self.messages.fail(changed.error)
-
-        mask = None if decided is None else decided[0]
-        self.jobs.start(
-            name,
-            work,
-            stack,
-            self._staging(),
-            mask,
-            done=done,
-            failed=self.messages.fail,
-            lasting=True,
-        )
-
-    @guarded
-    def _choose_target(self) -> None:
-        stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save copy", str(folder / f"{stack.name} repaired.zarr"), "OME-Zarr (*.zarr)"
-        )
-        if path:
-            self.save(Path(path))
-
-    def save(self, path: Path) -> None:
-        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
-        image, stack = self.session.require_image(), self.session.require_stack()
-        if path.suffix != ".zarr":
-            path = path.with_name(path.name + ".zarr")
-
-        def done(loaded: work.Loaded) -> None:
-            self.session.close_review()
-            self.session.add_loaded(loaded)
-            image.visible = False
-            self.messages.tell(f"saved {path}; it is opened, and can be written to from now on")
-
-        self.jobs.start(
-            "save",
-            batch_work.save_copy,
-            stack,
-            self._staging(),
-            path,
-            done=done,
-            failed=self.messages.fail,
-            lasting=True,
-        )
-
     # ---- state
 
     def refresh(self) -> None:
@@ -491,10 +369,6 @@ class StagedPanel(QWidget):
             self.redo_button,
         ):
             button.setEnabled(bool(decisions) and not busy)
-        for button in (self.write_button, self.save_button):
-            button.setEnabled(ACCEPTED in decisions and not busy)
-        for button in (self.revert_button, self.revert_all_button):
-            button.setEnabled(WRITTEN in decisions and not busy)
         if not decisions:
             self.summary.setText("Nothing is staged; plan and run a batch first.")
             return
@@ -508,8 +382,7 @@ class StagedPanel(QWidget):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._steps = None
-        if self.question is not None:
-            self.question.close()
+        self.writing.disconnect_session()
         self.stages.disconnect_session()
         self.session.batch.changed.disconnect(self.refresh)
         self.session.flags.changed.disconnect(self.load_once)

@@ -1,0 +1,197 @@
+"""Write accepted repairs into the stack, or into a copy; take them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
+
+from .. import batch_work
+from ..batch_work import ACCEPTED, WRITTEN, Changed
+from ..core.batch import StagedSection
+from ..core.errors import InputError
+from ..flag_list import labels_of
+from ._jobs import JobRunner
+from ._messages import Messages, guarded
+from ._questions import ask_to_write
+
+if TYPE_CHECKING:
+    from .. import work
+    from ..session import Session
+
+
+class WritePanel(QWidget):
+    """Four buttons.
+
+    Parameters
+    ----------
+    session, jobs, messages
+        State, threads and status line of the dock.
+    current
+        Returns the repair that is selected, or raises ``InputError``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        jobs: JobRunner,
+        messages: Messages,
+        current: Callable[[], StagedSection],
+    ) -> None:
+        super().__init__()
+        self.session, self.jobs, self.messages = session, jobs, messages
+        self._current = current
+        self.write_button = QPushButton("Write accepted")
+        self.save_button = QPushButton("Save copy…")
+        self.revert_button = QPushButton("Revert section")
+        self.revert_all_button = QPushButton("Revert all")
+        self.question: QMessageBox | None = None
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        tips = {
+            self.write_button: "Write all accepted repairs into the stack, journalled",
+            self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr",
+            self.revert_button: "Bring the original pixels of this section back",
+            self.revert_all_button: "Bring the original pixels of all written repairs back",
+        }
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for number, (button, tip) in enumerate(tips.items()):
+            button.setToolTip(tip)
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            grid.addWidget(button, number // 2, number % 2)
+
+    def _connect(self) -> None:
+        self.write_button.clicked.connect(self.write)
+        self.save_button.clicked.connect(self._choose_target)
+        self.revert_button.clicked.connect(self.revert)
+        self.revert_all_button.clicked.connect(self.revert_all)
+        self.jobs.changed.connect(self.refresh)
+        self.session.batch.changed.connect(self.refresh)
+        self.session.target_changed.connect(self.refresh)
+
+    def _staging(self) -> Path:
+        return self.session.require_flags().store.staging
+
+    @guarded
+    def write(self) -> None:
+        """Write the accepted repairs, after asking once per stack."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if not stack.writable:
+            raise InputError(f"{stack.why_not_writable}; press Save copy… instead")
+        if self.session.ledger.agreed(image):
+            self._write()
+            return
+
+        def answered(yes: bool) -> None:
+            self.question = None
+            if yes:
+                self.session.ledger.agree(image)
+                self._write()
+            else:
+                self.messages.say("nothing was written")
+
+        self.question = ask_to_write(self, stack, answered)
+
+    @guarded
+    def _write(self) -> None:
+        self._start("write", batch_work.write, "written, and marked as synthetic")
+
+    @guarded
+    def revert(self) -> None:
+        """Bring the original pixels of the current section back."""
+        self._revert([self._current().z])
+
+    @guarded
+    def revert_all(self) -> None:
+        """Bring the original pixels of all written repairs of the staging folder back."""
+        self._revert(None)
+
+    def _revert(self, sections: list[int] | None) -> None:
+        labels = labels_of(self.session.require_flags().list.rows)
+
+        def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
+            return batch_work.revert(stack, staging, sections, mask, labels, progress=progress)
+
+        self._start("revert", work, "reverted: the original pixels are back")
+
+    def _start(self, name: str, work: Any, words: str) -> None:
+        """Write or revert, in a thread, and show what has changed."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        decided = self.session.flags.decided(image)
+
+        def done(changed: Changed) -> None:
+            self.session.finish_batch(image, stack, changed)
+            count = len(changed.sections)
+            self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
+            if changed.error is not None:
+                self.messages.fail(changed.error)
+
+        mask = None if decided is None else decided[0]
+        self.jobs.start(
+            name,
+            work,
+            stack,
+            self._staging(),
+            mask,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    @guarded
+    def _choose_target(self) -> None:
+        stack = self.session.require_stack()
+        folder = stack.path.parent if stack.path is not None else Path.home()
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save copy", str(folder / f"{stack.name} repaired.zarr"), "OME-Zarr (*.zarr)"
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if path.suffix != ".zarr":
+            path = path.with_name(path.name + ".zarr")
+
+        def done(loaded: work.Loaded) -> None:
+            self.session.close_review()
+            self.session.add_loaded(loaded)
+            image.visible = False
+            self.messages.tell(f"saved {path}; it is opened, and can be written to from now on")
+
+        self.jobs.start(
+            "save",
+            batch_work.save_copy,
+            stack,
+            self._staging(),
+            path,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+        )
+
+    # ---- state
+
+    def refresh(self) -> None:
+        """Enable what can be done."""
+        staged = self.session.batch.of(self.session.image).staged
+        busy = self.jobs.is_running("batch", "redo", "write", "revert", "save")
+        decisions = {section.decision for section in staged}
+        for button in (self.write_button, self.save_button):
+            button.setEnabled(ACCEPTED in decisions and not busy)
+        for button in (self.revert_button, self.revert_all_button):
+            button.setEnabled(WRITTEN in decisions and not busy)
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+        if self.question is not None:
+            self.question.close()
+        self.session.batch.changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self.refresh)

@@ -1,0 +1,284 @@
+"""The flagged sections, their mask and what is kept of them; no window, no threads."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+from napari.components import ViewerModel
+
+from napari_flowinpaint import damage_work, work
+from napari_flowinpaint import layers as napari_layers
+from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.detection import Flagged
+from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.layered_mask import LayeredMask
+from napari_flowinpaint.core.sparse_mask import TILE, SparseMask
+from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.types import Box
+from napari_flowinpaint.damage_work import Searched
+from napari_flowinpaint.flag_list import (
+    DAMAGED,
+    INTACT,
+    SKIP,
+    UNDECIDED,
+    Filter,
+    FlagList,
+    intact_labels,
+    key_of,
+    labels_of,
+)
+from napari_flowinpaint.flag_store import FlagStore
+from napari_flowinpaint.search_settings import RANGE, SECTION, STACK, SearchSettings
+from napari_flowinpaint.session import session_of
+
+SHAPE = (5, TILE + 20, 300)
+DARK, HOLE = KINDS["dark"].label, KINDS["hole"].label
+
+
+def row(z, kind="dark", score=2.0, decision=UNDECIDED):
+    return Flagged(z, kind, score, 1.0, decision=decision)
+
+
+# ---- the list
+
+
+def test_a_new_search_keeps_decisions_and_drops_what_is_gone():
+    flags = FlagList([row(1), row(2), row(3, decision=DAMAGED), row(4, "hole"), row(9)])
+    flags.merge([row(1, score=3), row(3), row(5)], searched=range(6), kinds=("dark",))
+    assert [(r.section, r.kind, r.score, r.decision) for r in flags.rows] == [
+        (1, "dark", 3, UNDECIDED),
+        (3, "dark", 2, DAMAGED),
+        (4, "hole", 2, UNDECIDED),  # holes were not looked for
+        (5, "dark", 2, UNDECIDED),
+        (9, "dark", 2, UNDECIDED),  # nobody looked there
+    ]
+    flags.merge([], searched=range(6), kinds=("dark",))
+    assert [r.section for r in flags.rows] == [3, 4, 9], "what was decided stays"
+
+
+def test_rows_are_decided_counted_and_filtered():
+    flags = FlagList([row(2), row(1), row(1, "hole")])
+    told = []
+    flags.changed.connect(lambda: told.append(1))
+    flags.decide([(1, "dark"), (7, "dark")], INTACT)
+    assert len(told) == 1
+    assert [r.section for r in flags.shown(Filter(decision=INTACT))] == [1]
+    assert [r.section for r in flags.shown(Filter("dark", UNDECIDED))] == [2]
+    assert flags.count()[UNDECIDED] == 2
+    assert flags.sections([UNDECIDED]) == (1, 2)
+    assert flags.add(3, "blur").decision == DAMAGED
+    assert flags.add(2, "dark").score == 2
+    flags.remove([(3, "blur")])
+    flags.set_areas({1: {"hole": 7.5}})
+    assert [r.area_percent for r in flags.rows] == [7.5, 0.0, 1.0]
+    with pytest.raises(ValueError, match="maybe"):
+        flags.decide([(1, "dark")], "maybe")
+
+
+def test_a_list_of_another_stack_is_refused():
+    flags = FlagList([row(1)])
+    with pytest.raises(InputError, match="section 5"):
+        flags.take([row(0), row(5)], depth=5)
+    assert [key_of(r) for r in flags.rows] == [(1, "dark")]
+
+
+def test_what_is_no_damage_and_what_kind_a_section_has():
+    rows = [row(1, decision=INTACT), row(1, "hole", 1.0), row(2, "hole", 1), row(2, "dark", 5)]
+    assert intact_labels(rows) == {1: (DARK,)}
+    assert labels_of(rows) == {1: HOLE, 2: DARK}
+
+
+def test_where_to_search():
+    settings = SearchSettings(first=2, last=9)
+    assert settings.sections(3, 5) == (0, 1, 2, 3, 4)
+    settings.where = RANGE
+    assert settings.sections(None, 5) == (2, 3, 4)
+    settings.first = 7
+    with pytest.raises(InputError, match="from 7 to 9"):
+        settings.sections(None, 5)
+    settings.where = SECTION
+    assert settings.sections(3, 5) == (3,)
+    with pytest.raises(InputError, match="no section is shown"):
+        settings.sections(None, 5)
+    assert STACK != SECTION
+
+
+# ---- masks
+
+
+def labelled(*sections, label=HOLE):
+    volume = np.zeros(SHAPE, np.uint8)
+    for z in sections:
+        volume[z, 10:40, 250:280] = label
+    return volume
+
+
+def test_every_section_shows_the_last_search_of_it():
+    under = labelled(0, 1, 2) * 60
+    layered = LayeredMask(SHAPE, under).with_layer(labelled(1, 2), {1, 2})
+    layered = layered.with_layer(labelled(label=DARK), {2})
+    values = [int(layered[z : z + 1, 20:21, 260:261][0, 0, 0]) for z in range(4)]
+    assert values == [1, HOLE, 0, 0]
+    assert np.array_equal(layered[0:3, 5:15, 245:255], layered[:, :, :][0:3, 5:15, 245:255])
+
+
+def test_a_mask_keeps_kinds_through_painting_and_editing():
+    mask = SparseMask(SHAPE, labelled(1), labels=True)
+    assert mask[1, 20, 260] == HOLE
+    mask[1, 5:8, 5:8] = DARK
+    mask.commit()
+    assert (mask[1, 6, 6], mask[1, 20, 260]) == (DARK, HOLE)
+    grown = mask.frozen().edit(1, lambda damage: np.ones_like(damage), -1)
+    mask.set_section(1, grown)
+    assert (mask[1, 6, 6], mask[1, 100, 100]) == (DARK, HOLE), "new damage is of the common kind"
+    mask.undo()
+    assert mask.read(1).sum() == 900 + 9
+    mask.lay_on(labelled(3, label=DARK), labels=True)
+    assert mask[3, 20, 260] == DARK
+    assert mask[1, 6, 6] == DARK, "what is painted stays"
+
+
+def test_what_is_no_damage_is_left_out():
+    mask = SparseMask(SHAPE, labelled(1, 2), labels=True)
+    mask[1, 5:8, 5:8] = DARK
+    mask.commit()
+    decided = damage_work.decided_mask(mask.frozen(), {1: (HOLE,)})
+    assert decided.read(1).sum() == 9
+    assert decided.read(2).sum() == 900
+    assert mask.read(1).sum() == 909, "the mask itself is left alone"
+    assert damage_work.areas(mask, 1) == pytest.approx(
+        {"dark": 900 / SHAPE[1] / SHAPE[2], "hole": 90000 / SHAPE[1] / SHAPE[2]}, abs=1e-4
+    )
+
+
+def test_thumbnails_show_the_guides_and_the_damage():
+    stack = Stack.from_array(np.full((5, 600, 400), 100, np.uint8))
+    mask = SparseMask((5, 600, 400))
+    mask[2, 300:500, 100:200] = 1
+    flagged = Flagged(2, "dark", 1.0, 1.0, neighbours="- 4")
+    found = damage_work.thumbnails(stack, mask, flagged, (0, 200), progress=lambda *_: None)
+    assert [picture and picture[0] for picture in found.pictures] == [1, 2, 4]
+    middle = found.pictures[1][1]
+    assert max(middle.shape) == damage_work.THUMBNAIL
+    coloured = (middle != middle[0, 0]).any(axis=2)
+    assert Box.of_mask(coloured).y0 == pytest.approx(72, abs=1)
+    assert coloured.mean() == pytest.approx(1 / 12, rel=0.15)
+
+
+# ---- what is kept
+
+
+@pytest.fixture
+def path(tmp_path):
+    import zarr
+
+    zarr.create_array(tmp_path / "stack.zarr", data=np.full(SHAPE, 100, np.uint8))
+    return tmp_path / "stack.zarr"
+
+
+@pytest.fixture
+def open_session(path):
+    """Return a function that opens a new viewer on the stack, with what is kept."""
+    viewers = []
+
+    def make():
+        viewers.append(ViewerModel())
+        session = session_of(viewers[-1])
+        session.add_loaded(work.load(str(path), progress=lambda *_: None))
+        session.flags.open(session.image, damage_work.open_flags(session.stack))
+        return session
+
+    return make
+
+
+def save(session):
+    unsaved = session.flags.unsaved(session.image)
+    areas = damage_work.save_flags(unsaved)
+    session.flags.note_saved(session.image, unsaved)
+    return areas
+
+
+def found(sections, label=HOLE, searched=range(5)):
+    kind = next(k.name for k in KINDS.values() if k.label == label)
+    rows = tuple(row(z, kind) for z in sections)
+    volume = labelled(*sections, label=label)
+    return Searched(rows, frozenset(searched), tuple(KINDS), {}, volume)
+
+
+def test_nothing_is_kept_before_something_is_flagged(open_session):
+    session = open_session()
+    assert session.flags.unsaved(session.image) is None
+    assert not session.require_flags().store.folder.exists()
+
+
+def test_a_search_goes_into_list_and_mask_and_spares_what_was_painted(open_session):
+    session = open_session()
+    layer = session.masks.new(session.image)
+    layer.data[1, 100:110, 10:20] = DARK
+    layer.data.commit()
+    session.flags.adopt(session.image, found([1, 2]))
+    mask = session.mask
+    assert mask[1, 105, 15] == DARK
+    assert mask[2, 20, 260] == HOLE
+    assert mask[1, 20, 260] == HOLE, "beside the painted tile"
+    assert mask.painted_sections == (1,)
+    session.flags.adopt(session.image, found([3], DARK, searched=[2, 3]))
+    assert (mask[2, 20, 260], mask[3, 20, 260], mask[1, 20, 260]) == (0, DARK, HOLE)
+
+
+def test_painting_and_decisions_come_back(open_session):
+    session = open_session()
+    flags = session.require_flags()
+    flags.list.add(2, "dark")
+    flags.list.decide([(2, "dark")], SKIP)
+    layer = session.masks.new(session.image)
+    layer.data[2, 100:110, 10:20] = DARK
+    layer.data.commit()
+    assert save(session)[2]["dark"] == pytest.approx(100 * 100 / SHAPE[1] / SHAPE[2], abs=1e-3)
+    assert session.flags.unsaved(session.image) is None
+    layer.data[3, 5, 5] = 1
+    layer.data.commit()
+    assert set(session.flags.unsaved(session.image).sections) == {3}
+    save(session)
+    again = open_session()
+    assert [(r.section, r.decision) for r in again.require_flags().list.rows] == [(2, SKIP)]
+    assert np.array_equal(again.mask[...], layer.data[...])
+    assert again.flags.unsaved(again.image) is None
+
+
+def test_a_mask_that_was_begun_anew_replaces_the_one_that_was_kept(open_session):
+    session = open_session()
+    session.masks.new(session.image).data[2, 5, 5] = 1
+    session.mask.commit()
+    save(session)
+    session.masks.new(session.image).data[3, 5, 5] = 1
+    session.mask.commit()
+    save(session)
+    again = open_session()
+    assert again.mask.painted_sections == (3,)
+
+
+def test_a_folder_that_may_not_be_written_to_is_left_alone(path, monkeypatch, tmp_path):
+    import os
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, m: m == os.R_OK and real(p, m))
+    store = FlagStore.of(open_stack(path))
+    assert path.parent not in (store.folder.parent, store.staging.parent)
+    assert "stack.zarr" in str(store.folder)
+
+
+def test_a_stack_without_a_file_is_kept_for_now_only():
+    store = FlagStore.of(Stack.from_array(np.zeros((2, 8, 8), np.uint8)))
+    assert not store.lasting
+    store.save_rows([row(1)])
+    assert store.load((2, 8, 8)).rows == (row(1),)
+
+
+def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
+    session = open_session()
+    session.flags.adopt(session.image, found([4]))
+    session.flags.show(session.image, row(4, "hole"))
+    assert napari_layers.section_of(session.viewer, session.image) == 4
+    assert session.mask_layer.selected_label == HOLE
