@@ -19,7 +19,9 @@ _CLAIMED = 0.6
 _AROUND = 5
 #: Least share of debris that is left when what lies at the border of other damage is gone.
 _LEFT = 0.2
-#: Kinds that may be without any texture in their middle.
+#: Kinds that may be without any texture in their middle, and the share of its surroundings that
+#: they have to cover there.
+_SURROUNDED = 0.4
 _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
@@ -78,7 +80,7 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage) -> BoolIma
         return own
     for finding in [f for f in findings if f.kind == "hole"]:
         ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
-        if ring.any() and own[ring].mean() > _CLAIMED:
+        if ring.any() and own[ring].mean() > _SURROUNDED:
             findings.remove(finding)
             own = own | grow(finding.mask, _AROUND)
     return own

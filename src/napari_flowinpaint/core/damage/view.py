@@ -22,6 +22,8 @@ PER_SIDE = 2
 REACH = 5
 #: Least distance within which tissue is expected to move, pixels of the working level.
 _LEAST_RADIUS = 6
+#: How many times that is at the ends of a stack.
+_AT_THE_END = 2
 #: Neighbours that are further away tell little of what begins or ends here.
 _NEAR = 2
 #: A section with less than this share of the stack's usual texture is blank.
@@ -203,6 +205,12 @@ class View:
         """The shorter side."""
         return min(self.shape)
 
+    @property
+    def nearest(self) -> int:
+        """Distance, in sections, of the nearest neighbour; 0 without any."""
+        z = self.section.z
+        return min((abs(n.features.z - z) for n in self.neighbours), default=0)
+
     def radius(self, share: float) -> int:
         """Return how far around a pixel neighbours are looked at, since tissue moves.
 
@@ -213,7 +221,7 @@ class View:
             end of a stack cannot be told from what lies on it: there the radius is larger.
         """
         near = max(round(share * self.side), _LEAST_RADIUS)
-        return near if self.two_sided else 3 * near
+        return near if self.two_sided else _AT_THE_END * near
 
     @property
     def blank(self) -> bool:
@@ -281,7 +289,9 @@ def match(
     if known is not None and (votes & known).mean() > 0.05:
         votes &= known
     gain = float(np.exp(np.clip(np.median(ratio[votes]) / 2, -3, 3)))
-    offset = float(np.median((section.mean - gain * probe.moved(neighbour.mean, section.step))[votes]))
+    offset = float(
+        np.median((section.mean - gain * probe.moved(neighbour.mean, section.step))[votes])
+    )
     return gain, offset
 
 

@@ -12,7 +12,8 @@ from ..features import FLAT_WINDOW, grow, lowest
 from ..view import BLANK, View
 from .base import Finding
 
-#: Pixels with less than this share of the least texture nearby may belong to a flat region.
+#: Pixels with less than this share of the least texture nearby may belong to a flat region, or
+#: with less than a third of it of the usual texture in their place.
 _CANDIDATE = 0.6
 
 
@@ -68,7 +69,7 @@ class HoleDetector:
 
     texture: float = 0.3
     tolerance: float = 0.02
-    smallest: float = 0.005
+    smallest: float = 0.003
 
     kinds: ClassVar[tuple[str, ...]] = ("hole",)
 
@@ -88,15 +89,36 @@ def _flat_regions(
     Candidates are pixels around which every neighbour has clearly more texture; what decides is
     the texture of a whole region against that of the neighbours in the same place.
     """
+    return [
+        (score, whole)
+        for score, core, whole in _flat(view, texture, tolerance, smallest)
+        if _sharp(view, core, whole)
+    ]
+
+
+def fading_regions(view: View, smallest: float) -> BoolImage:
+    """Return flat regions into which tissue fades slowly: the middles of clouds."""
+    out = np.zeros(view.shape, dtype=bool)
+    hole = HoleDetector()
+    for _, core, whole in _flat(view, hole.texture, hole.tolerance, smallest):
+        if not _sharp(view, core, whole):
+            out |= whole
+    return out
+
+
+def _flat(
+    view: View, texture: float, tolerance: float, smallest: float
+) -> list[tuple[float, BoolImage, BoolImage]]:
+    """Return score, core and mask of all flat regions."""
     least, usual = _references(view, view.radius(tolerance))
+    own = view.section.local_std
+    candidates = (own < _CANDIDATE * least) | (own < _CANDIDATE / 3 * usual)
     found = []
-    for core in _regions(view.section.local_std < _CANDIDATE * least, smallest):
-        whole = grow(core, FLAT_WINDOW // 2)
-        inside = float(np.median(view.section.local_std[core]))
-        around = float(np.median(usual[core]))
+    for core in _regions(candidates, smallest):
+        inside, around = float(np.median(own[core])), float(np.median(usual[core]))
         score = min(texture * around / max(inside, 0.01 * around), 20.0)
-        if score >= view.strictness and _sharp(view, core, whole):
-            found.append((score, whole))
+        if score >= view.strictness:
+            found.append((score, core, grow(core, FLAT_WINDOW // 2)))
     return found
 
 
@@ -144,7 +166,8 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     In a ring close to the border, grey values are as far from those inside, and vary as much, as
     the tissue of a neighbour does there.
     """
-    ring = grow(whole, 6) & ~grow(whole, 4)
+    near = 2 + 2 * view.section.zoom  # borders of enlarged sections are less steep
+    ring = grow(whole, near + 2) & ~grow(whole, near)
     if ring.sum() < 16 or not view.neighbours:
         return True
     own, nearest = view.section.smooth, view.neighbours[0]
@@ -153,4 +176,4 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     step = float(np.median(np.abs(own[ring] - plateau)))
     usual = float(np.median(np.abs(tissue - plateau)))
     spread = float(own[ring].std() / max(float(tissue.std()), 1e-6))
-    return spread > 0.6 and step > 0.53 * usual
+    return spread > 0.75 and step > 0.53 * usual

@@ -7,13 +7,14 @@ the grey value itself but how far it is beyond the neighbours', so that membrane
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from ...types import BoolImage, FloatImage
-from ..features import grow, reached
+from ..features import Features, grow, reached
 from ..view import View
 from .base import Finding
 from .outliers import excess_over_neighbours
@@ -62,17 +63,22 @@ class LineDetector:
             return []
         findings = []
         for kind, sign in (("fold", -1), ("crack", 1)):
-            line = self._line(view, sign)
+            # thin lines are blurred away with the membranes: a second look, at finer grain
+            line = self._line(view, sign, lambda f: f.wide) or self._line(
+                view, sign, lambda f: f.smooth
+            )
             if line is not None:
                 score, mask = line
                 findings.append(Finding(kind, score, mask, sharp=True))
         # beside a line lies displaced tissue, which may look like another one
         return sorted(findings, key=lambda f: -f.score)[:1]
 
-    def _line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
+    def _line(
+        self, view: View, sign: int, image: Callable[[Features], FloatImage]
+    ) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
         radius = view.radius(self.tolerance)
-        excess = excess_over_neighbours(view, sign, radius, lambda f: f.wide)
+        excess = excess_over_neighbours(view, sign, radius, image)
         seen = reached(excess > 0.1, excess > self.excess * view.strictness)
         if seen.sum() < self.length * view.side or seen.mean() > 0.5:
             return None

@@ -17,7 +17,7 @@ from .base import Finding
 #: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
 _BEYOND_STEP = 0.2
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
-_AT_THE_END = 2.0
+_AT_THE_END = 1.4
 
 
 def excess_over_neighbours(
@@ -76,6 +76,8 @@ class OutlierDetector:
         """See :class:`~.base.Detector`."""
         if view.blank or not view.neighbours:
             return []
+        if not view.two_sided and view.nearest > 1:
+            return []  # what appears beyond a gap at the end of a stack may be anything
         findings = []
         for kind, sign in (("dark", -1), ("bright", 1)):
             found = self._blobs(view, sign)
@@ -99,8 +101,9 @@ class OutlierDetector:
         if not certain.any():
             return None
         _, masses = _masses(reached(edge, certain), excess)
-        large = masses[masses > self.total / 15]
-        score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total)
+        zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
+        large = masses[masses > zoom * self.total / 15]
+        score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total) / zoom
         if score < strictness:
             return None
         # beside damage that is beyond doubt smaller and weaker blobs are believed

@@ -12,6 +12,10 @@ from ..features import grow, highest, lowest
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
+from .flat import fading_regions
+
+#: Tissue begins and ends at the ends of a stack: thresholds are higher there.
+_AT_THE_END = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +53,17 @@ class StainingDetector:
             return [Finding("staining", loss / self.section_contrast, everything)]
         strict = self._deviation(view, 2)
         loose = self._deviation(view, 0)
-        found = large_regions(
-            enlarge(view, loose), enlarge(view, strict), view.strictness, self.smallest, 0.5
-        )
+        level = view.strictness * (1 if view.two_sided else _AT_THE_END)
+        core = enlarge(view, strict)
+        # where nothing is left of the tissue, and it fades in around: beyond doubt
+        core[fading_regions(view, self.smallest)] = 2 * level
+        found = large_regions(enlarge(view, loose), core, level, self.smallest, 0.5)
         if found is None:
             return []
         strength, mask = found
         # it fades out: what is left of it at the border is too weak to be seen
         fade = max(int(0.06 * np.sqrt(mask.sum())), 1)
-        return [Finding("staining", strength * view.strictness, grow(mask, fade))]
+        return [Finding("staining", strength * level, grow(mask, fade))]
 
     def _deviation(self, view: View, radius: int) -> FloatImage:
         """Return contrast and mean together, 1 where they are too far off."""
