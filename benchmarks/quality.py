@@ -147,8 +147,15 @@ def plant(source: Source, z: int, crop, how: str, rng: np.random.Generator) -> n
             plane = np.roll(turned, [n // 2 for n in turned.shape], (0, 1))
         elif how.startswith("blur"):
             plane = cv2.GaussianBlur(plane, (0, 0), float(how.split()[1]))
-        else:
-            plane = np.roll(plane, shift, (0, 1))
+        else:  # what comes in from outside is mirrored tissue
+            margins = [(max(-by, 0), max(by, 0)) for by in shift]
+            wide = np.pad(plane, margins, mode="reflect")
+            plane = wide[
+                tuple(
+                    slice(max(by, 0), max(by, 0) + n)
+                    for by, n in zip(shift, plane.shape, strict=True)
+                )
+            ]
         out[neighbour] = plane[crop]
     return out
 

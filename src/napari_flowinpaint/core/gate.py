@@ -23,13 +23,16 @@ from .rehearsal import structure_correlation
 from .types import BoolImage, FloatImage, RepairOptions, Window
 
 GATES = ("refuse", "flag", "off")
+#: What bending buys: a flow that changes by this much from pixel to pixel is worth so much
+#: correlation. Other tissue has to be bent more to agree as much.
+_BENDING = 2.0
 #: Registered neighbours that agree with the section less than this show something else. On the
 #: series this was chosen on (serial sections and FIB-SEM, holes of 20 pixels to 30 % of a window)
-#: real neighbours reach 0.34 at least; of unrelated ones, 2 % do.
-LEAST_FIT = 0.34
-#: A single neighbour below this does, too: 1 % of real ones are, and 80 % of unrelated ones that
+#: real neighbours reach 0.22 at least; of unrelated ones, 1 % reach 0.2.
+LEAST_FIT = 0.2
+#: A single neighbour below this does, too: 1 % of real ones are, and 87 % of unrelated ones that
 #: stand beside a real one.
-LEAST_SINGLE_FIT = 0.22
+LEAST_SINGLE_FIT = 0.06
 #: A neighbour with less of the section's fine structure than this is out of focus: real ones stay
 #: above 0.83, blurred by a Gaussian of 2 pixels they reach 0.58.
 LEAST_SHARPNESS = 0.65
@@ -48,9 +51,10 @@ class NeighbourFit:
     ----------
     z
         Its section number.
-    correlation
-        -1..1: of the registered neighbour with the section after a 2 px low-pass, the mean of that
-        where the registration looked and that where it did not.
+    agreement
+        Below 1: correlation of the registered neighbour with the section after a 2 px low-pass, the
+        mean of that where the registration looked and that where it did not, less twice how much
+        the flow bends (its mean change from pixel to pixel).
     sharpness
         Its fine structure over that of the section; 1 is alike.
     shift
@@ -58,7 +62,7 @@ class NeighbourFit:
     """
 
     z: int
-    correlation: float
+    agreement: float
     sharpness: float
     shift: float
 
@@ -69,30 +73,30 @@ class Fit:
 
     Parameters
     ----------
-    correlation
+    agreement
         As for one neighbour, but of both together where the registration did not look.
     neighbours
         One or two.
     """
 
-    correlation: float
+    agreement: float
     neighbours: tuple[NeighbourFit, ...]
 
     @property
     def fault(self) -> str:
         """What is wrong with the neighbours; "" if nothing is."""
-        weakest = min(self.neighbours, key=lambda n: n.correlation)
-        if self.correlation < LEAST_FIT:
+        weakest = min(self.neighbours, key=lambda n: n.agreement)
+        if self.agreement < LEAST_FIT:
             names = " and ".join(str(n.z) for n in self.neighbours)
             return (
                 f"cannot be registered to its neighbour(s) {names}: afterwards they agree with its "
-                f"intact pixels by {self.correlation:.2f} only (at least {LEAST_FIT} is needed); "
+                f"intact pixels by {self.agreement:.2f} only (at least {LEAST_FIT} is needed); "
                 "check the alignment of the stack, or mark the neighbours as damaged"
             )
-        if weakest.correlation < LEAST_SINGLE_FIT:
+        if weakest.agreement < LEAST_SINGLE_FIT:
             return (
                 f"cannot be registered to its neighbour {weakest.z}: afterwards that agrees with "
-                f"its intact pixels by {weakest.correlation:.2f} only (at least "
+                f"its intact pixels by {weakest.agreement:.2f} only (at least "
                 f"{LEAST_SINGLE_FIT} is needed); mark that neighbour as damaged"
             )
         dullest = min(self.neighbours, key=lambda n: n.sharpness)
@@ -113,8 +117,8 @@ class Fit:
     def scores(self) -> dict[str, float]:
         """Return the numbers by the names they have in a report."""
         return {
-            "neighbour_fit": self.correlation,
-            "neighbour_least_fit": min(n.correlation for n in self.neighbours),
+            "neighbour_fit": self.agreement,
+            "neighbour_least_fit": min(n.agreement for n in self.neighbours),
             "neighbour_sharpness": min(n.sharpness for n in self.neighbours),
             "neighbour_shift": max(n.shift for n in self.neighbours),
         }
@@ -157,16 +161,20 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     looked_at, unseen = seen[part.slices].copy(), holes[part.slices].copy()
     parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
     registered = together(parts)
+    images = [image for image, _ in registered]
     own = max(_fine(section, known), 1e-6)
     fits, looked = [], []
-    for neighbour, guide, image in zip(neighbours_of(window), aligned, registered, strict=True):
+    bending = [_BENDING * bent for _, bent in registered]
+    for neighbour, guide, image, bent in zip(
+        neighbours_of(window), aligned, images, bending, strict=True
+    ):
         looked.append(structure_correlation(image, there, looked_at))
         correlation = (looked[-1] + structure_correlation(image, there, unseen)) / 2
         sharpness = _fine(guide.image, guide.valid) / own
-        fits.append(NeighbourFit(neighbour.z, correlation, sharpness, _shift(guide)))
-    average = np.asarray(np.mean(registered, axis=0), dtype=np.float32)
-    together_unseen = structure_correlation(average, there, unseen)
-    return Fit((float(np.mean(looked)) + together_unseen) / 2, tuple(fits))
+        fits.append(NeighbourFit(neighbour.z, correlation - bent, sharpness, _shift(guide)))
+    average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
+    correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
+    return Fit(correlation - float(np.mean(bending)), tuple(fits))
 
 
 def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:
@@ -194,9 +202,14 @@ def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:
     return (message,)
 
 
-def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> FloatImage:
-    """Return an aligned neighbour registered to the pixels of a section that may be looked at."""
-    return guide.sample(register(section, seen & guide.shown, guide.aligned))
+def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> tuple[FloatImage, float]:
+    """Register an aligned neighbour to the pixels of a section that may be looked at.
+
+    Returns the neighbour, and how much the flow changes from pixel to pixel.
+    """
+    flow = register(section, seen & guide.shown, guide.aligned)
+    bent = sum(float(np.abs(np.diff(flow, axis=axis)).mean()) for axis in (1, 2))
+    return guide.sample(flow), bent
 
 
 def _shift(guide: Guide) -> float:
