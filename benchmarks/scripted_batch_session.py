@@ -56,20 +56,33 @@ def sample(folder: Path, config: SampleConfig) -> Path:
     return save_ome_zarr(stack, folder / "damaged.zarr")
 
 
-@contextmanager
-def watched(what: str) -> Iterator[None]:
-    """Print for how long the event loop was blocked while the block ran."""
-    watchdog = Watchdog()
-    watchdog.start()
-    yield
-    print(f"  {what}: event loop blocked {watchdog.stop()}")
+class Photographer(Robot):
+    """A robot whose screenshots do not count as time in which the viewer was blocked."""
+
+    watchdog: Watchdog | None = None
+
+    def shoot(self, name: str) -> None:
+        gaps = None if self.watchdog is None else list(self.watchdog.gaps)
+        super().shoot(name)
+        if self.watchdog is not None and gaps is not None:
+            self.watchdog.start()
+            self.watchdog.gaps = gaps
+
+    @contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Print for how long the event loop was blocked while the block ran."""
+        self.watchdog = watchdog = Watchdog()
+        watchdog.start()
+        yield
+        self.watchdog = None
+        print(f"  {what}: event loop blocked {watchdog.stop()}")
 
 
 class Session:
     """One viewer with the docks, and a robot that uses them."""
 
     def __init__(self, viewer: napari.Viewer, path: Path, shots: Path, count: int = 0) -> None:
-        self.viewer, self.robot = viewer, Robot(viewer, shots)
+        self.viewer, self.robot = viewer, Photographer(viewer, shots)
         self.robot.count = count
         load = self.robot.open_dock("Load stack", LoadStack)
         QTest.keyClicks(load.path, str(path))
@@ -119,11 +132,11 @@ def dock_of(widget: QWidget) -> QDockWidget:
 def search(s: Session) -> None:
     """Estimate, search, with screenshots."""
     s.show(s.find)
-    with watched("estimate"):
+    with s.robot.watched("estimate"):
         s.robot.click(s.find.estimate_button)
         s.idle()
     s.robot.click(s.find.defaults_button)
-    with watched("search"):
+    with s.robot.watched("search"):
         s.robot.click(s.find.find_button)
         s.robot.wait(lambda: s.find.progress_row.bar.value() > 300 or not s.find.jobs.is_running())
         s.robot.shoot("searching")
@@ -139,7 +152,7 @@ def decide(s: Session) -> None:
     s.click_row(panel.table, 0)
     s.idle()
     s.robot.shoot("first-row")
-    with watched("walking the table"):
+    with s.robot.watched("walking the table"):
         for _ in range(len(panel.table.rows.rows) - 1):
             QTest.keyClick(panel.table, Qt.Key.Key_Down)
             QTest.qWait(150)
@@ -147,7 +160,7 @@ def decide(s: Session) -> None:
     s.robot.shoot("last-row")
     s.click_row(panel.table, 0)
     rows = list(panel.table.rows.rows)
-    with watched("deciding"):
+    with s.robot.watched("deciding"):
         for number in range(len(rows)):
             if number % 2:
                 s.robot.click(panel.damaged_button)
@@ -173,11 +186,11 @@ def batch(s: Session) -> None:
     s.show(s.flagged, 1)
     panel = s.flagged.batch_panel
     panel.form.method.setCurrentText("flow")
-    with watched("plan"):
+    with s.robot.watched("plan"):
         s.robot.click(panel.plan_button)
         s.idle()
     s.robot.shoot("plan")
-    with watched("batch"):
+    with s.robot.watched("batch"):
         s.robot.click(panel.run_button)
         s.robot.wait(lambda: "left" in s.flagged.messages.text())
         s.robot.click(panel.pause_button)
@@ -195,7 +208,7 @@ def review(s: Session) -> list[int]:
     done: list[int] = []
     s.click_row(panel.table, 0)
     for number in range(3):
-        with watched(f"review {number + 1}"):
+        with s.robot.watched(f"review {number + 1}"):
             s.idle()
         z = panel.table.current.z
         s.robot.wait(lambda: s.session.review.current is not None, 10)
@@ -213,7 +226,7 @@ def review(s: Session) -> list[int]:
         done.append(z)
         QTest.qWait(100)
     s.idle()
-    with watched("write"):
+    with s.robot.watched("write"):
         s.robot.click(panel.writing.write_button)
         s.robot.wait(lambda: panel.writing.question is not None, 5)
         s.robot.shoot("question")
@@ -261,7 +274,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, reopen: object = None) -
     s.click_row(panel.table, 0)
     s.idle()
     s.robot.shoot("reopened")
-    with watched("revert all"):
+    with s.robot.watched("revert all"):
         s.robot.click(panel.writing.revert_all_button)
         s.idle()
     s.robot.shoot("reverted")

@@ -217,10 +217,11 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 
 def test_shortcuts_are_those_of_the_docks():
     bound = set()
-    for path in (SOURCE / "_widgets" / "repair_section.py", SOURCE / "mask_board.py"):
+    files = ("repair_section.py", "flagged_sections.py", "_flag_panel.py", "_keys.py")
+    for path in (*(SOURCE / "_widgets" / name for name in files), SOURCE / "mask_board.py"):
         text = path.read_text(encoding="utf-8")
         bound |= set(re.findall(r'\.bind(?:_key)?\(\s*"([^"]+)"', text))
-    assert len(bound) == 5
+    assert len(bound) == 12
     rows = cells(DOCS / "user-guide.md", "## Shortcuts")
     ours = {
         key.replace("+", "-")
@@ -235,7 +236,7 @@ def test_buttons_that_the_user_guide_names_exist():
     text = "\n".join(p.read_text(encoding="utf-8") for p in (SOURCE / "_widgets").glob("*.py"))
     guide = (DOCS / "user-guide.md").read_text(encoding="utf-8")
     buttons = [b for row in re.findall(r"^\| (\*\*.+?) \|", guide, re.M) for b in row.split(", ")]
-    assert len(buttons) == 7
+    assert len(buttons) == 25
     for button in buttons:
         assert f'QPushButton("{button.strip("*")}")' in text, button
 

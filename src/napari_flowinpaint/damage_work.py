@@ -89,14 +89,14 @@ class Unsaved:
 def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
     """Return what is kept of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
-    _import_pandas()
+    _import_for_labels()
     return FlagStore.of(stack).load(stack.shape)
 
 
-def _import_pandas() -> None:
-    """Import what napari names kinds with, so that the viewer does not wait for it."""
+def _import_for_labels() -> None:
+    """Import what napari needs for the first mask, so that the viewer does not wait for it."""
     with suppress(ImportError):
-        import pandas  # noqa: F401
+        import skimage.color  # noqa: F401
 
 
 def save_flags(

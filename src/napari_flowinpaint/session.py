@@ -330,12 +330,21 @@ class Session(napari_layers.OfViewer):
     def open_staged(self, image: Image, review: Review) -> Iterator[None]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
         napari_layers.go_to_section(self.viewer, image, review.z)
+        yield
         self.masks.hide(image)
-        return self.review.open(image, review)
+        yield
+        yield from self.review.open(image, review)
 
-    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> None:
-        """Take over what a batch has written or reverted: image, marks, mask and list show it."""
+    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> Iterator[None]:
+        """Take over what a batch has written or reverted: image, marks, mask and list show it.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
         self.ledger.record(image, stack, changed.written)
+        yield
         mask = self.masks.mask(image)
         if mask is not None and changed.mask is not None:
             same = {
@@ -344,6 +353,7 @@ class Session(napari_layers.OfViewer):
                 if mask.version(z) == changed.mask.version(z)  # else it was painted on meanwhile
             }
             self.masks.set_sections(image, same)
+            yield
         self.batch.set_staged(image, changed.staged)
         if self.review.image is image:
             self.close_review(keep_layers=True)

@@ -196,6 +196,11 @@ def test_what_is_not_saved_yet_is_saved_on_closing(make_docks, damaged_path):
     assert len(read_table(store.folder / "flagged.csv")) == 1
 
 
+def settled(flagged, wait):
+    """Wait until nothing runs and all is shown."""
+    wait(lambda: not flagged.jobs.is_running() and not flagged.staged_panel.is_showing, 60)
+
+
 def batch(flagged, wait):
     """Plan and run a batch."""
     panel = flagged.batch_panel
@@ -250,11 +255,11 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     assert not any(flagged.session.mask.read(z).any() for z in DAMAGED_SECTIONS)
     panel.table.select(5)
     panel.writing.revert()
-    wait(lambda: not flagged.jobs.is_running("revert"))
+    settled(flagged, wait)
     assert flagged.session.mask.read(5)[42:78, 52:98].any()
     assert not flagged.session.mask.read(2).any()
     panel.writing.revert_all()
-    wait(lambda: not flagged.jobs.is_running("revert"))
+    settled(flagged, wait)
     assert np.array_equal(stack.read(2), before)
     assert not panel.writing.revert_all_button.isEnabled()
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
 from .. import work
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._settings_form import SettingsForm
+from ._steps import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..review import Review
     from ..session import Session
-
-#: Milliseconds between adding two layers, for the event loop to paint and to react.
-_PAUSE = 20
 
 
 class RepairPanel(QGroupBox):
@@ -38,7 +33,7 @@ class RepairPanel(QGroupBox):
         self.method, self.device = self.form.method, self.form.device
         self.max_gap, self.grain = self.form.max_gap, self.form.grain
         self.repair_button = QPushButton("Repair")
-        self._steps: Iterator[None] | None = None
+        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -61,8 +56,7 @@ class RepairPanel(QGroupBox):
         job = self.session.request_repair()
 
         def done(review: Review) -> None:
-            self._steps = self.session.open_review(job, review)
-            QTimer.singleShot(_PAUSE, self._next_step)
+            self._steps.start(self.session.open_review(job, review))
             self.messages.say(
                 f"section {review.z} is repaired ({review.summary()}); compare the stages, "
                 "untick what is not good, then press Accept"
@@ -71,24 +65,10 @@ class RepairPanel(QGroupBox):
         self.messages.say("")
         self.jobs.start("repair", work.repair, job, done=done, failed=self.messages.fail)
 
-    def _next_step(self) -> None:
-        """Add one layer and let the event loop run before the next."""
-        if self._steps is None:
-            return
-        try:
-            next(self._steps)
-        except StopIteration:
-            self._steps = None
-        except Exception as error:
-            self._steps = None
-            self.messages.fail(error)
-        else:
-            QTimer.singleShot(_PAUSE, self._next_step)
-
     @property
     def is_showing(self) -> bool:
         """Whether layers of the last repair are still being added."""
-        return self._steps is not None
+        return self._steps.running
 
     def refresh(self) -> None:
         """Enable the button when there is something to repair and nothing is being written."""
@@ -99,7 +79,7 @@ class RepairPanel(QGroupBox):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._steps = None
+        self._steps.stop()
         self.form.disconnect_session()
         self.session.masks.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)

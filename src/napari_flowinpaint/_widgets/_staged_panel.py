@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -30,14 +28,13 @@ from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
 from ._stage_buttons import StageButtons
+from ._steps import Steps
 from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
     from ..review import Review
     from ..session import Session
 
-#: Milliseconds between adding two layers, for the event loop to paint and to react.
-_PAUSE = 20
 _SAME = "same method"
 
 
@@ -107,7 +104,7 @@ class StagedPanel(QWidget):
         self.redo_button = QPushButton("Redo")
         self.writing = WritePanel(session, jobs, messages, self._current)
         self.summary = QLabel()
-        self._steps: Iterator[None] | None = None
+        self._steps = Steps(messages.fail, self)
         self._loaded: Any = None
         self._lay_out()
         self._connect()
@@ -217,8 +214,7 @@ class StagedPanel(QWidget):
             current = self.table.current
             if current is None or current.z != review.z:
                 return
-            self._steps = self.session.open_staged(image, review)
-            QTimer.singleShot(_PAUSE, self._next_step)
+            self._steps.start(self.session.open_staged(image, review))
             self.messages.say(f"section {review.z}: {review.summary()}")
 
         self.jobs.start(
@@ -231,24 +227,10 @@ class StagedPanel(QWidget):
             failed=self.messages.fail,
         )
 
-    def _next_step(self) -> None:
-        """Add one layer and let the event loop run before the next."""
-        if self._steps is None:
-            return
-        try:
-            next(self._steps)
-        except StopIteration:
-            self._steps = None
-        except Exception as error:
-            self._steps = None
-            self.messages.fail(error)
-        else:
-            QTimer.singleShot(_PAUSE, self._next_step)
-
     @property
     def is_showing(self) -> bool:
-        """Whether layers of a repair are still being added."""
-        return self._steps is not None
+        """Whether layers of a repair are still being added, or what was written is shown."""
+        return self._steps.running or self.writing.is_showing
 
     # ---- deciding
 
@@ -381,7 +363,7 @@ class StagedPanel(QWidget):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._steps = None
+        self._steps.stop()
         self.writing.disconnect_session()
         self.stages.disconnect_session()
         self.session.batch.changed.disconnect(self.refresh)

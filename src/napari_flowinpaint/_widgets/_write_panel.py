@@ -16,6 +16,7 @@ from ..flag_list import labels_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_to_write
+from ._steps import Steps
 
 if TYPE_CHECKING:
     from .. import work
@@ -48,6 +49,7 @@ class WritePanel(QWidget):
         self.revert_button = QPushButton("Revert section")
         self.revert_all_button = QPushButton("Revert all")
         self.question: QMessageBox | None = None
+        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -126,7 +128,7 @@ class WritePanel(QWidget):
         decided = self.session.flags.decided(image)
 
         def done(changed: Changed) -> None:
-            self.session.finish_batch(image, stack, changed)
+            self._steps.start(self.session.finish_batch(image, stack, changed))
             count = len(changed.sections)
             self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
             if changed.error is not None:
@@ -179,6 +181,11 @@ class WritePanel(QWidget):
 
     # ---- state
 
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was written is still being shown."""
+        return self._steps.running
+
     def refresh(self) -> None:
         """Enable what can be done."""
         staged = self.session.batch.of(self.session.image).staged
@@ -193,5 +200,6 @@ class WritePanel(QWidget):
         """Stop listening; the dock is closing."""
         if self.question is not None:
             self.question.close()
+        self._steps.finish()
         self.session.batch.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)

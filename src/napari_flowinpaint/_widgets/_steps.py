@@ -1,0 +1,64 @@
+"""Do what takes long in the GUI thread step by step, so that the viewer goes on in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from qtpy.QtCore import QObject, QTimer
+
+#: Milliseconds between two steps, for the event loop to paint and to react.
+_PAUSE = 20
+
+
+class Steps(QObject):
+    """Exhausts an iterator, one step at a time; another one replaces it.
+
+    Parameters
+    ----------
+    failed
+        Called with what a step raises.
+    parent
+        Qt parent.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None], parent: QObject) -> None:
+        super().__init__(parent)
+        self._failed = failed
+        self._steps: Iterator[None] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE)
+        self._timer.timeout.connect(self._next)
+
+    def start(self, steps: Iterator[None]) -> None:
+        """Begin, soon."""
+        self._steps = steps
+        self._timer.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there are steps to do."""
+        return self._steps is not None
+
+    def stop(self) -> None:
+        """Do no more."""
+        self._steps = None
+        self._timer.stop()
+
+    def finish(self) -> None:
+        """Do the rest at once."""
+        while self.running:
+            self._next()
+
+    def _next(self) -> None:
+        if self._steps is None:
+            return
+        try:
+            next(self._steps)
+        except StopIteration:
+            self.stop()
+        except Exception as error:
+            self.stop()
+            self._failed(error)
+        else:
+            self._timer.start()
