@@ -25,6 +25,8 @@ _SURROUNDED = 0.4
 _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
+#: A misaligned section of this score shows other tissue: no line in it is to be believed.
+_ELSEWHERE = 1.8
 #: Factor on the thresholds of other damage in a section with a fold.
 _BESIDE_FOLD = 4.0
 
@@ -60,8 +62,10 @@ def search(
             own = finding.mask & ~claimed & ~fresh
             if own.sum() < (1 - _CLAIMED) * finding.mask.sum() or not own.any():
                 continue
+            if finding.kind == "misaligned" and finding.score > _ELSEWHERE:
+                findings = [f for f in findings if f.kind == "missing"]
             fresh |= own
-            own = _take_middles(findings, finding.kind, own)
+            own = _take_middles(findings, finding.kind, own, view)
             if finding.kind in ("dark", "bright"):
                 own = _give_fringes(findings, own)
             if own.sum() > _LEFT * finding.mask.sum():
@@ -74,15 +78,23 @@ def search(
     return [f for f in findings if f.kind in kinds]
 
 
-def _take_middles(findings: list[Finding], kind: str, own: BoolImage) -> BoolImage:
-    """Add flat middles to the cloud, charging or blur around them: these are no holes."""
+def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View) -> BoolImage:
+    """Add flat middles to the cloud, charging or blur around them: these are no holes.
+
+    Nor is the largest piece of much debris one that is as dark, or as bright.
+    """
     if kind not in _WITH_MIDDLES:
         return own
+    grey = view.section.smooth
+    usual = float(np.median(grey))
     for finding in [f for f in findings if f.kind == "hole"]:
         ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
-        if ring.any() and own[ring].mean() > _SURROUNDED:
+        middle = ring.any() and own[ring].mean() > _SURROUNDED
+        side = "dark" if float(np.median(grey[finding.mask])) < usual else "bright"
+        piece = kind == side and own.sum() > 2 * finding.mask.sum()
+        if middle or piece:
             findings.remove(finding)
-            own = own | grow(finding.mask, _AROUND)
+            own = own | (grow(finding.mask, _AROUND) if middle else finding.mask)
     return own
 
 

@@ -206,10 +206,10 @@ class View:
         return min(self.shape)
 
     @property
-    def nearest(self) -> int:
-        """Distance, in sections, of the nearest neighbour; 0 without any."""
-        z = self.section.z
-        return min((abs(n.features.z - z) for n in self.neighbours), default=0)
+    def gap(self) -> int:
+        """Distance, in sections, of the nearest neighbour on the side where it is further away."""
+        sides = (self.previous, self.following)
+        return max((abs(side[0].features.z - self.section.z) for side in sides if side), default=0)
 
     def radius(self, share: float) -> int:
         """Return how far around a pixel neighbours are looked at, since tissue moves.

@@ -35,7 +35,7 @@ class MissingDetector:
 
     texture: float = 0.3
     tolerance: float = 0.02
-    share: float = 0.3
+    share: float = 0.16
     rectangle: float = 0.03
 
     kinds: ClassVar[tuple[str, ...]] = ("missing",)
@@ -143,7 +143,7 @@ def _is_rectangle(mask: BoolImage) -> bool:
     height, width = (max(n // 8, 1) for n in box.shape)
     top, bottom = box[:height], box[-height:]
     corners = (top[:, :width], top[:, -width:], bottom[:, :width], bottom[:, -width:])
-    return bool(box.mean() > 0.85 and all(corner.mean() > 0.6 for corner in corners))
+    return bool(box.mean() > 0.85 and all(corner.mean() > 0.5 for corner in corners))
 
 
 def _regions(flat: BoolImage, smallest: float) -> list[BoolImage]:
@@ -166,7 +166,7 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     In a ring close to the border, grey values are as far from those inside, and vary as much, as
     the tissue of a neighbour does there.
     """
-    near = 2 + 2 * view.section.zoom  # borders of enlarged sections are less steep
+    near = 3 + view.section.zoom  # borders of enlarged sections are less steep
     ring = grow(whole, near + 2) & ~grow(whole, near)
     if ring.sum() < 16 or not view.neighbours:
         return True

@@ -16,6 +16,8 @@ from .base import Finding
 
 #: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
 _BEYOND_STEP = 0.2
+#: Tissue changes more from a section to the next but one.
+_ACROSS_A_GAP = 1.3
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.4
 
@@ -76,7 +78,7 @@ class OutlierDetector:
         """See :class:`~.base.Detector`."""
         if view.blank or not view.neighbours:
             return []
-        if not view.two_sided and view.nearest > 1:
+        if not view.two_sided and view.gap > 1:
             return []  # what appears beyond a gap at the end of a stack may be anything
         findings = []
         for kind, sign in (("dark", -1), ("bright", 1)):
@@ -96,6 +98,8 @@ class OutlierDetector:
         beyond = self._beyond(view, sign)
         edge = excess > self.excess / 3
         strictness = view.strictness * (1 if view.two_sided else _AT_THE_END)
+        if view.gap > 1:
+            strictness *= _ACROSS_A_GAP
         least = self.beyond + _BEYOND_STEP * (strictness - 1)
         certain = (excess > self.excess * strictness**0.5) & (beyond > least)
         if not certain.any():

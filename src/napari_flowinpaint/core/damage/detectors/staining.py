@@ -35,8 +35,8 @@ class StainingDetector:
         Least area of a region, as a share of the section.
     """
 
-    contrast: float = 1.1
-    mean: float = 1.1
+    contrast: float = 1.0
+    mean: float = 1.0
     section_contrast: float = 0.7
     smallest: float = 0.008
 
@@ -57,12 +57,12 @@ class StainingDetector:
         core = enlarge(view, strict)
         # where nothing is left of the tissue, and it fades in around: beyond doubt
         core[fading_regions(view, self.smallest)] = 2 * level
-        found = large_regions(enlarge(view, loose), core, level, self.smallest, 0.5)
+        found = large_regions(enlarge(view, loose), core, level, self.smallest, 0.4)
         if found is None:
             return []
         strength, mask = found
         # it fades out: what is left of it at the border is too weak to be seen
-        fade = max(int(0.06 * np.sqrt(mask.sum())), 1)
+        fade = max(int(0.12 * np.sqrt(mask.sum())), 1)
         return [Finding("staining", strength * level, grow(mask, fade))]
 
     def _deviation(self, view: View, radius: int) -> FloatImage:
