@@ -104,15 +104,34 @@ def test_the_table_compares_all_on_the_same_masks():
     assert again.rows[0].scores == rows["mean"].scores
 
 
+class Refusing(FlowMethod):
+    """Refuses whatever it is given."""
+
+    def repair(self, window, options, device, progress):
+        raise RepairRefused("not today")
+
+
 def test_refusals_are_counted_not_hidden():
+    pixels = synthetic_stack(SampleConfig(shape=(3, 192, 192)))
+    table = run_benchmark(
+        Stack.from_array(pixels),
+        fractions=(0.1,),
+        shapes=("rectangular",),
+        methods=(),
+        extra=[("never", Refusing())],
+    )
+    assert all(row.refused == 1 and row.sections == 0 for row in table.rows)
+    assert "(1 refused)" in table.to_text()
+
+
+def test_neighbours_that_the_gate_would_refuse_count():
     pixels = synthetic_stack(SampleConfig(shape=(3, 192, 192)))
     rng = np.random.default_rng(0)
     pixels[0], pixels[2] = rng.integers(0, 255, (2, 192, 192))
     table = run_benchmark(
         Stack.from_array(pixels), fractions=(0.1,), shapes=("rectangular",), methods=("flow",)
     )
-    assert all(row.refused == 1 and row.sections == 0 for row in table.rows)
-    assert "(1 refused)" in table.to_text()
+    assert all(row.refused == 0 and row.sections == 1 for row in table.rows)
 
 
 @pytest.mark.parametrize(
