@@ -39,6 +39,8 @@ LEAST_SHARPNESS = 0.65
 #: A neighbour that has to be moved further than this, in pixels, shows what lies under the hole at
 #: the edge of the window or not at all. Real ones stay below 75.
 MOST_SHIFT = 100.0
+#: Fewer intact pixels than this show too little structure to tell real neighbours from others.
+_FEWEST_INTACT = 25_000
 #: Fine structure lies between Gaussians of these widths, in pixels: coarser than grain.
 _FINE = (1.0, 2.0)
 
@@ -146,10 +148,12 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
         None where too little is intact to tell, or there is no neighbour.
     """
     known = window.intact
+    if not neighbours_of(window) or known.sum() < _FEWEST_INTACT:
+        return None
     part = rehearsal_part(window.mask, known)
     holes = np.zeros_like(known)
     holes[part.slices] = rehearsal_holes(window.mask[part.slices], known[part.slices], seed)
-    if not neighbours_of(window) or holes.sum() < FEWEST_SAMPLES:
+    if holes.sum() < FEWEST_SAMPLES:
         return None
     greys = Greys.of(window)
     section = greys.work(np.where(known, window.section, 0))
