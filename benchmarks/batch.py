@@ -159,7 +159,7 @@ def kills(folder: Path, args: argparse.Namespace) -> None:
             continue  # it was faster
         killed += 1
         sections = work / "st" / "sections"
-        staged = len(list(sections.glob("z*.npz"))) if sections.is_dir() else 0
+        staged = len(list(sections.glob("z*.npz")))
         entries = list((work / "stack.zarr" / "0").glob(".flowinpaint/entries/*"))
         moments.append(f"{staged}/{len(entries)}")
         subprocess.run(command(work, args.method), check=True, stdout=subprocess.DEVNULL)
@@ -171,7 +171,6 @@ def kills(folder: Path, args: argparse.Namespace) -> None:
             or len(list((work / "st/scratch").iterdir())) <= 1
         )
     print(f"{killed} kills, each resumed: {len(expected)} files the same, byte by byte")
-    print(f"  staged/written of 8 sections when killed: {', '.join(moments)}")
 
 
 # ---- cluster

@@ -32,7 +32,7 @@ PLANNED, REFUSED, FAILED = "planned", "refused", "failed"
 class Rate:
     """How long repairs take: so much per window, and so much per million pixels in it.
 
-    The default was measured with the method ``flow`` on one thread of a desktop processor. While a
+    The default was measured with the methods ``flow`` and ``flowinpaint`` on one thread. While a
     batch runs, the estimate is multiplied by what the finished sections took over what was
     expected of them.
 
@@ -44,8 +44,8 @@ class Rate:
         Seconds per million pixels of the windows, halos included.
     """
 
-    window: float = 0.5
-    megapixel: float = 16.0
+    window: float = 0.1
+    megapixel: float = 2.5
 
     def seconds(self, windows: Iterable[WindowPlan]) -> float:
         """Return the seconds that windows are going to take, on one worker."""
