@@ -91,6 +91,8 @@ class FlagBoard(napari_layers.OfViewer):
     ----------
     changed
         Signal: a list was opened, or a row of one came, went or changed.
+    saving
+        Who is keeping what has changed at the moment; None for nobody.
     """
 
     changed = Signal()
@@ -98,6 +100,7 @@ class FlagBoard(napari_layers.OfViewer):
     def __init__(self, viewer: ViewerModel, masks: MaskBoard) -> None:
         super().__init__(viewer)
         self.masks = masks
+        self.saving: object | None = None
         self._flags: WeakKeyDictionary[Image, Flags] = WeakKeyDictionary()
 
     def of(self, image: Image | None) -> Flags | None:
@@ -156,6 +159,14 @@ class FlagBoard(napari_layers.OfViewer):
         """Return what has to be kept of a stack."""
         flags = self.of(image)
         return None if flags is None else flags.unsaved(self.masks.mask(image))
+
+    def first_unsaved(self) -> tuple[Image, Unsaved] | None:
+        """Return a stack of which something has to be kept, and what; None if there is none."""
+        for image in list(self._flags):
+            unsaved = self.unsaved(image)
+            if unsaved is not None:
+                return image, unsaved
+        return None
 
     def note_saved(self, image: Image, unsaved: Unsaved) -> None:
         """Note that something was kept."""

@@ -90,36 +90,41 @@ class DamageDock(QWidget):
         self._calm.start()
 
     def _save(self) -> None:
-        """Keep what has changed, in a thread."""
-        image = self.session.image
-        unsaved = self.session.flags.unsaved(image)
-        if image is None or unsaved is None:
+        """Keep what has changed, in a thread; one dock at a time, one stack after the other."""
+        flags = self.session.flags
+        found = flags.first_unsaved()
+        if found is None:
             return
-        if self.jobs.is_running("keep"):
+        if flags.saving is not None:
             self._calm.start()
             return
+        image, unsaved = found
+        flags.saving = self
 
         def done(areas: dict[int, dict[str, float]]) -> None:
-            self.session.flags.note_saved(image, unsaved)
-            flags = self.session.flags.of(image)
-            if flags is not None and areas:
-                flags.list.set_areas(areas)
+            flags.saving = None
+            flags.note_saved(image, unsaved)
+            known = flags.of(image)
+            if known is not None and areas:
+                known.list.set_areas(areas)
+            self._calm.start()  # there may be more
+
+        def failed(error: Exception) -> None:
+            flags.saving = None
+            self.messages.fail(error)
 
         self.jobs.start(
-            "keep",
-            damage_work.save_flags,
-            unsaved,
-            done=done,
-            failed=self.messages.fail,
-            lasting=True,
+            "keep", damage_work.save_flags, unsaved, done=done, failed=failed, lasting=True
         )
 
     def _save_now(self) -> None:
         """Keep what has changed since; the dock is closing."""
-        unsaved = self.session.flags.unsaved(self.session.image)
-        if unsaved is not None and self.session.image is not None:
-            damage_work.save_flags(unsaved)
-            self.session.flags.note_saved(self.session.image, unsaved)
+        flags = self.session.flags
+        if flags.saving is self:  # it is done, and nobody was told
+            flags.saving = None
+        while flags.saving is None and (found := flags.first_unsaved()) is not None:
+            damage_work.save_flags(found[1])
+            flags.note_saved(*found)
 
     def close_session(self) -> None:
         """Stop and wait for the threads, keep what is left, stop listening."""
