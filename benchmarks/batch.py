@@ -5,9 +5,9 @@
 
 * ``speed``: the same batch with one worker and with two, each in a fresh process; the medians and
   their ratio.
-* ``kills``: ``flowinpaint repair --in-place`` in a process that is killed at a random moment, then
-  run again; the staging folder and the store (pixels, every level, marks) are compared, byte by
-  byte, with those of a run that was left alone.
+* ``kills``: ``flowinpaint repair --in-place`` in a process that is killed at a random moment after
+  the plan, then run again; the staging folder and the store (pixels, every level, marks) are
+  compared, byte by byte, with those of a run that was left alone.
 * ``cluster``: the batch on a local dask.distributed scheduler with two worker processes, one of
   which is killed as soon as a section is done; compared in the same way.
 
@@ -129,6 +129,15 @@ def command(folder: Path, method: str) -> list[str]:
     ]
 
 
+def begin(folder: Path, method: str) -> subprocess.Popen[str]:
+    """Start the command; return when it has planned, since importing takes longest."""
+    process = subprocess.Popen(command(folder, method), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("plan:"):
+        assert process.poll() is None
+    return process
+
+
 def outcome(folder: Path) -> dict[str, bytes]:
     """All that has to be the same, however often a batch was killed."""
     return staged_files(folder / "st") | image_files(folder / "stack.zarr")
@@ -145,17 +154,20 @@ def kills(folder: Path, args: argparse.Namespace) -> None:
     lasts = []
     for _ in range(2):
         fresh(pristine, work)
+        process = begin(work, args.method)
         started = time.perf_counter()
-        subprocess.run(command(work, args.method), check=True, stdout=subprocess.DEVNULL)
+        process.communicate()
+        assert process.returncode == 0
         lasts.append(time.perf_counter() - started)
     expected = outcome(work)
     rng, moments, killed = random.Random(args.seed), [], 0
     while killed < args.kills:
         fresh(pristine, work)
-        process = subprocess.Popen(command(work, args.method), stdout=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.3, 1.0) * min(lasts))
+        process = begin(work, args.method)
+        time.sleep(rng.uniform(0, min(lasts)))
         process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
+        process.communicate()
+        if process.returncode == 0:
             continue  # it was faster
         killed += 1
         sections = work / "st" / "sections"
