@@ -43,7 +43,8 @@ class Marked:
         if kind is None:
             return []
         mask = np.zeros(view.shape, bool)
-        mask[10:30, 20:60] = True
+        zoom = view.section.zoom
+        mask[10 * zoom : 30 * zoom, 20 * zoom : 60 * zoom] = True
         return [Finding(kind, 2.0 + view.section.z, mask)]
 
 

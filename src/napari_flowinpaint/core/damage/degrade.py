@@ -118,7 +118,8 @@ class Misaligned:
         height, width = section.shape
         direction = rng.uniform(0, 2 * np.pi)
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), self.angle, 1.0)
-        turn[:, 2] += self.shift * np.array([np.cos(direction), np.sin(direction)])
+        turn[0, 2] += self.shift * np.cos(direction)
+        turn[1, 2] += self.shift * np.sin(direction)
         moved = cv2.warpAffine(
             section.astype(np.float32),
             turn,

@@ -226,12 +226,13 @@ class _Search:
             for z in todo:
                 one(z)
             return
-        import dask
+        from dask.base import compute
+        from dask.delayed import delayed
 
         size = _BATCH * self._threads
         for start in range(0, len(todo), size):
-            tasks = [dask.delayed(one, pure=False)(z) for z in todo[start : start + size]]
-            dask.compute(*tasks, scheduler="threads", num_workers=self._threads)
+            tasks = [delayed(one, pure=False)(z) for z in todo[start : start + size]]
+            compute(*tasks, scheduler="threads", num_workers=self._threads)
 
     def _look(self, z: int) -> tuple[Labels | None, list[Found]]:
         damages = detect_section(self._sections, z, self._options, self._detectors)

@@ -184,7 +184,8 @@ class DetectionStore:
 
         masks = self.folder / "masks"
         group = zarr.open_group(str(masks), mode="r+")
-        ome = dict(group.attrs["ome"])
+        attributes: dict[str, Any] = dict(group.attrs)
+        ome = dict(attributes["ome"])
         ome["image-label"] = self._image_label()
         group.attrs.put({"ome": ome, _RECORD: dict(record)})
         move_into_place(masks, self.target, overwrite)
@@ -249,8 +250,8 @@ def read_detection(path: Path | str) -> dict[str, Any]:
     import zarr
 
     try:
-        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
-        return dict(attributes[_RECORD])  # type: ignore[call-overload]
+        attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
+        return dict(attributes[_RECORD])
     except Exception as error:
         raise InputError(
             f"{path} holds no masks that 'flowinpaint detect' wrote; choose another."

@@ -126,12 +126,13 @@ def _references(view: View, radius: int) -> tuple[FloatImage, FloatImage]:
     """Return the least texture around every pixel in any neighbour, and the usual one there."""
     if not view.neighbours:
         usual = np.full(view.shape, 0.5 * view.texture, dtype=np.float32)
-        return usual / 2, usual
+        return (usual / 2).astype(np.float32), usual
     least = view.over_neighbours(
         np.minimum, lambda n: n.gain * n.moved(lowest(n.features.local_std, radius))
     )
     total = view.over_neighbours(np.add, lambda n: n.gain * n.moved(n.features.local_std))
-    return np.minimum(least, view.texture), total / len(view.neighbours)
+    usual = (total / len(view.neighbours)).astype(np.float32)
+    return np.minimum(least, np.float32(view.texture)), usual
 
 
 def _is_rectangle(mask: BoolImage) -> bool:

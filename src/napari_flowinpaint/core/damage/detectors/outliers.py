@@ -138,7 +138,7 @@ class OutlierDetector:
         core = large[names]
         own = blur(view.section.grey, 3.0)
         usual = view.over_neighbours(np.add, lambda n: n.grey(n.features.grey))
-        usual = blur(usual / len(view.neighbours), 3.0)
+        usual = blur((usual / len(view.neighbours)).astype(np.float32), 3.0)
         beyond = sign * (own - usual) / view.contrast
         radius = max(int(0.35 * np.sqrt(core.sum())), 4)
         near = grow(core, radius)
