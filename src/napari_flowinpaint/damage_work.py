@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,8 +96,9 @@ def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
 
 def _import_for_labels() -> None:
     """Import what napari needs for the first mask, so that the viewer does not wait for it."""
-    with suppress(ImportError):
-        import skimage.color  # noqa: F401
+    for name in ("pandas", "scipy.linalg", "skimage.color.colorconv"):
+        with suppress(ImportError):
+            import_module(name)
 
 
 def save_flags(

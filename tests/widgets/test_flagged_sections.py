@@ -309,3 +309,29 @@ def test_a_paused_batch_can_be_cancelled_and_gone_on_with(make_docks, wait, dama
     panel.run()
     wait(lambda: not flagged.jobs.is_running("batch", "staged"), 60)
     assert len(flagged.staged_panel.table.rows.rows) == 2
+
+
+def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
+    make_docks, wait, sections_of_tissue, tmp_path
+):
+    import tifffile
+
+    path = tmp_path / "tissue.tif"
+    tifffile.imwrite(path, sections_of_tissue)
+    viewer, find, flagged = make_docks(path)
+    flag(flagged, find, wait)
+    assert (tmp_path / "tissue.tif.flagged").is_dir(), "beside the file"
+    batch(flagged, wait)
+    panel = flagged.staged_panel
+    panel.threshold.setValue(0)
+    panel.accept_above()
+    settled(flagged, wait)
+    panel.writing.write()
+    assert "Save copy" in flagged.messages.text()
+    panel.writing.save(tmp_path / "copy")
+    settled(flagged, wait)
+    copy = open_stack(tmp_path / "copy.zarr")
+    assert np.array_equal(copy.read(0), sections_of_tissue[0])
+    assert not np.array_equal(copy.read(5), sections_of_tissue[5])
+    assert flagged.session.stack.path == copy.path, "the copy is worked on now"
+    assert viewer.layers.selection.active.name == "copy"
