@@ -161,6 +161,12 @@ def pad_to(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, padding, mode="replicate") if any(padding) else image
 
 
+def as_computed(image: Tensor) -> Tensor:
+    """Round to what a convolution under autocast would round to, before moving it about."""
+    kind = image.device.type
+    return image.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else image
+
+
 def enlarge(image: Tensor, factor: int) -> Tensor:
     """Enlarge bilinearly."""
     return F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
@@ -169,7 +175,7 @@ def enlarge(image: Tensor, factor: int) -> Tensor:
 def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
-        nn.LeakyReLU(0.1),
+        nn.LeakyReLU(0.1, inplace=True),
     )
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ._config import Config
-from ._layers import conv, correlate, enlarge, gaussian, same_length, warp
+from ._layers import as_computed, conv, correlate, enlarge, gaussian, same_length, warp
 
 #: Width, in pixels, of the low-pass the fusion may choose.
 LOW_PASS = 2.0
@@ -237,7 +237,7 @@ class Fusion(nn.Module):
         """
         candidates = torch.cat([*warped, *(gaussian(image, LOW_PASS) for image in warped)], dim=1)
         seen = torch.cat([section * known, known, candidates, *valid], dim=1)
-        half = self.enter(F.pixel_unshuffle(seen, 2))
+        half = self.enter(F.pixel_unshuffle(as_computed(seen), 2))
         quarter = self.bottom(torch.cat([self.down(half), state], dim=1))
         half = self.up(torch.cat([enlarge(quarter, 2), half], dim=1))
         mixing = F.pixel_shuffle(self.head(half), 2).float()
