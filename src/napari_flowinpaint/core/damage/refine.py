@@ -24,7 +24,8 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
     """Return the mask of a finding at full resolution, (Y, X) bool.
 
     A sharp border is put where the grey value is half-way between the damage and what surrounds
-    it, at most :data:`_MARGIN` working pixels from where it was; others are only enlarged.
+    it, at most :data:`_MARGIN` working pixels from where it was, and one pixel further out; others are
+    only enlarged.
     """
     shape = stack.shape[1:]
     coarse = finding.mask
@@ -37,7 +38,8 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
             continue
         mask = _enlarged(coarse, place, box, factor)
         if finding.sharp:
-            mask = _to_border(stack.read(z, box), mask, factor)
+            # the microscope mixes damage and tissue over a pixel: a repair must not trust that one
+            mask = grow(_to_border(stack.read(z, box), mask, factor), 1)
         target = _inner(box, factor, shape)
         out[target.slices] |= mask[target.within(box)]
     return out

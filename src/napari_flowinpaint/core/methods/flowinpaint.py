@@ -99,9 +99,7 @@ class FlowInpaintMethod:
         return net
 
 
-def _source_of(
-    net: JointNet, device: str, alpha: float, views: int, guides: list[Guide]
-) -> Source:
+def _source_of(net: JointNet, device: str, alpha: float, views: int, guides: list[Guide]) -> Source:
     """Return what makes hypotheses with a network from two aligned guides.
 
     The network's image; the interpolation between the neighbours, registered to the section's
