@@ -24,8 +24,8 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
     """Return the mask of a finding at full resolution, (Y, X) bool.
 
     A sharp border is put where the grey value is half-way between the damage and what surrounds
-    it, at most :data:`_MARGIN` working pixels from where it was, and one pixel further out; others are
-    only enlarged.
+    it, at most :data:`_MARGIN` working pixels from where it was, and one pixel further out; others
+    are only enlarged.
     """
     shape = stack.shape[1:]
     coarse = finding.mask
