@@ -282,7 +282,7 @@ def test_a_report_tells_that_nothing_was_saved(data, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(export, "_move", full)
+    monkeypatch.setattr(export, "move_into_place", full)
     report = data / "report.json"
     assert repair(data, "--output", data / "out.zarr", "--report", report) == 2
     assert "no space left" in json.loads(report.read_text())["error"]
