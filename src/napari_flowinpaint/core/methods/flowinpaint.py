@@ -15,15 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
 from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
-from ..networks.released import JOINT, load_any, load_released, released
+from ..networks.released import JOINT
 from ..references import (
     Guide,
     Hypothesis,
@@ -34,37 +32,20 @@ from ..references import (
     register,
 )
 from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FlowMethod, repair_by, runs_at_once
+from ._learned import LearnedMethod
+from .flow import repair_by, runs_at_once
 
 if TYPE_CHECKING:
     from ..networks.joint import JointNet
 
 
-class FlowInpaintMethod:
-    """Learned repair from two neighbours.
-
-    Parameters
-    ----------
-    weights
-        File of a joint network, with or without a card; None is the one that came with the
-        package.
-    """
+class FlowInpaintMethod(LearnedMethod):
+    """Learned repair from two neighbours; see the module's description."""
 
     name = "flowinpaint"
     description = "Learned: a network registers both neighbours jointly; optical flow sharpens"
-    neighbours = 2
-
-    def __init__(self, weights: Path | None = None) -> None:
-        self.weights = weights
-        self.weights_sha256: str | None = None
-
-    def ready(self) -> bool:
-        """Return whether the weights are there."""
-        return released() is not None if self.weights is None else self.weights.is_file()
-
-    def halo(self, damage: Box) -> int:
-        """Return the context around a damaged box: as for ``flow``."""
-        return FlowMethod().halo(damage)
+    architecture = "joint"
+    shipped = JOINT
 
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
@@ -79,24 +60,11 @@ class FlowInpaintMethod:
         from ..device import resolve_device, single_threaded
 
         device = resolve_device(device)
-        chosen = Path(options.weights) if options.weights is not None else self.weights
-        net = self._network(chosen, device)
+        net: JointNet = self.network(options, device)
         source_of = partial(_source_of, net, device, window.alpha, options.views)
         threads = single_threaded() if runs_at_once(window) else nullcontext()
         with threads:
             return repair_by(source_of, window, options, progress, otherwise=flow_source)
-
-    def _network(self, weights: Path | None, device: str) -> JointNet:
-        """Return the network; its checksum is remembered for the record."""
-        path = weights or released()
-        if path is None:
-            raise InputError(
-                f"the weights {JOINT} are not installed; reinstall the package, or choose "
-                "method 'flow', which needs none"
-            )
-        load = load_released if weights is None else load_any
-        net, self.weights_sha256 = load(path, device, "joint")
-        return net
 
 
 def _source_of(net: JointNet, device: str, alpha: float, views: int, guides: list[Guide]) -> Source:

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..confidence import ErrorModel
-from ..errors import InputError
 from ..filters import blur
 from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, rehearsal_holes
 from ..grain import add_grain
 from ..metrics import psnr
 from ..networks.guided import Guided, inpaint_guided
-from ..networks.released import PAPER, load_any, load_released, released
+from ..networks.released import PAPER
 from ..references import Greys, Guide, flows_between, interpolate, unaligned_guides
 from ..rehearsal import structure_correlation
-from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
+from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
+from ._learned import LearnedMethod
 from .base import Method
-from .flow import FEWEST_INTACT, FlowMethod, check_registration, fall_back
+from .flow import FEWEST_INTACT, check_registration, fall_back
 
 if TYPE_CHECKING:
     from ..networks.inpainting import PaperNetwork
@@ -42,31 +42,13 @@ if TYPE_CHECKING:
 _Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], Guided]
 
 
-class PaperMethod:
-    """Learned repair from two neighbours, by the paper's networks.
-
-    Parameters
-    ----------
-    weights
-        File of a paper's network, with or without a card; None is the one that came with the
-        package.
-    """
+class PaperMethod(LearnedMethod):
+    """Learned repair by the paper's networks; see the module's description."""
 
     name = "flowinpaint-paper"
     description = "Learned: the paper's refined reference and guided inpainting networks"
-    neighbours = 2
-
-    def __init__(self, weights: Path | None = None) -> None:
-        self.weights = weights
-        self.weights_sha256: str | None = None
-
-    def ready(self) -> bool:
-        """Return whether the weights are there."""
-        return released(PAPER) is not None if self.weights is None else self.weights.is_file()
-
-    def halo(self, damage: Box) -> int:
-        """Return the context around a damaged box: as for ``flow``."""
-        return FlowMethod().halo(damage)
+    architecture = "paper"
+    shipped = PAPER
 
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
@@ -81,8 +63,7 @@ class PaperMethod:
         from ..device import resolve_device
 
         device = resolve_device(device)
-        chosen = Path(options.weights) if options.weights is not None else self.weights
-        net = self._network(chosen, device)
+        net: PaperNetwork = self.network(options, device)
         greys = Greys.of(window)
         progress(0.02, f"section {window.z}: interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
@@ -101,18 +82,6 @@ class PaperMethod:
 
         lender = samples[0 if window.alpha <= 0.5 else 1]
         return _repair(fill, window, greys, section, initial, lender, options, progress)
-
-    def _network(self, weights: Path | None, device: str) -> PaperNetwork:
-        """Return the network; its checksum is remembered for the record."""
-        path = weights or released(PAPER)
-        if path is None:
-            raise InputError(
-                f"the weights {PAPER} are not installed; reinstall the package, or choose "
-                "method 'flow', which needs none"
-            )
-        load = load_released if weights is None else load_any
-        net, self.weights_sha256 = load(path, device, "paper")
-        return net
 
 
 def paper_method(path: Path) -> Method:

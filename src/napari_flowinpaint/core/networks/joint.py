@@ -25,7 +25,16 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ._config import Config
-from ._layers import as_computed, conv, correlate, enlarge, gaussian, same_length, warp
+from ._layers import (
+    Pyramid,
+    as_computed,
+    conv,
+    correlate,
+    enlarge,
+    gaussian,
+    same_length,
+    warp,
+)
 
 #: Width, in pixels, of the low-pass the fusion may choose.
 LOW_PASS = 2.0
@@ -96,27 +105,6 @@ class JointOutput:
     shown: tuple[Tensor, Tensor]
     image: Tensor
     pyramid: tuple[tuple[Tensor, Tensor], ...]
-
-
-class Pyramid(nn.Module):
-    """Features of image and validity at 1/2, 1/4, ... of the resolution, shared by all three."""
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        steps = zip((2, *channels[:-1]), channels, strict=True)
-        self.levels = nn.ModuleList(
-            nn.Sequential(conv(inputs, outputs, stride=2), conv(outputs, outputs))
-            for inputs, outputs in steps
-        )
-
-    def forward(self, image: Tensor, known: Tensor) -> list[Tensor]:
-        """Return the feature maps, finest first; ``image`` is looked at where ``known`` only."""
-        features = torch.cat([image * known, known], dim=1)
-        out = []
-        for level in self.levels:
-            features = level(features)
-            out.append(features)
-        return out
 
 
 class Estimator(nn.Module):
@@ -258,7 +246,8 @@ class JointNet(nn.Module):
         super().__init__()
         self.config = config or JointConfig()
         channels = self.config.channels
-        self.pyramid = Pyramid(channels)
+        # of image and validity, at 1/2, 1/4, ... of the resolution; shared by all three images
+        self.pyramid = Pyramid(2, channels, first=2)
         self.estimators = nn.ModuleList(
             Estimator(width, radius, self.config.hidden, coarser=level < len(channels) - 2)
             for level, (width, radius) in enumerate(
@@ -292,8 +281,8 @@ class JointNet(nn.Module):
         """
         batch = section.shape[0]
         neighbours = (neighbours[0] * valid[0], neighbours[1] * valid[1])
-        images, seen = torch.cat([section, *neighbours]), torch.cat([known, *valid])
-        pyramid = [level.split(batch) for level in self.pyramid(images, seen)]
+        images, seen = torch.cat([section * known, *neighbours]), torch.cat([known, *valid])
+        pyramid = [level.split(batch) for level in self.pyramid(torch.cat([images, seen], dim=1))]
         position = alpha.view(-1, 1, 1, 1)
         flows: Tensor | None = None
         state: Tensor | None = None
