@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from ..filters import blur, enlarge_to, shrink_to
 from ..types import AnyImage, BoolImage, FloatImage
+from ._lazy import lazy
+from .tiles import Tiles, make_tiles
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -30,12 +32,16 @@ FLAT_WINDOW = 9
 _THUMB_SIDE = 128
 #: Width of the window of the grid maps, in pixels of the grid.
 _GRID_SIGMA = 3.0
+#: Tiles whose log-variance is so far below that of the strongest have no structure.
+_NO_STRUCTURE = 4.0
 _TINY = 1e-6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Features:
     """One section at the working level and its maps.
+
+    What is a number, and what few sections need, is computed when it is asked for first.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ class Features:
         Grid map of the logarithm of the variance of fine against middle structures.
     thumb
         Small image without shading, mean 0, for registration.
+    tiles
+        Extremes of ``smooth``, ``wide`` and ``local_std`` over tiles, for bounds.
     """
 
     z: int
@@ -72,16 +80,34 @@ class Features:
     contrast: FloatImage
     sharpness: FloatImage
     thumb: FloatImage
+    tiles: Tiles
 
     @property
     def step(self) -> int:
         """Pixels of the working level per pixel of the grid."""
         return GRID * self.zoom
 
-    @property
+    @lazy
     def texture(self) -> float:
-        """The 90th percentile of :attr:`local_std`: near 0 where there is no section at all."""
-        return float(np.percentile(self.local_std[::4, ::4], 90))
+        """Return the 90th percentile of :attr:`local_std`: near 0 where there is no section."""
+        return quantiles(self.local_std[::4, ::4], 90)[0]
+
+    @lazy
+    def spread(self) -> float:
+        """Return a robust standard deviation of :attr:`smooth`."""
+        low, high = quantiles(self.smooth[::4, ::4], 10, 90)
+        return (high - low) / 2.563
+
+    @lazy
+    def limits(self) -> tuple[float, float]:
+        """Return the 0.1th and 99.9th percentile of :attr:`smooth`: nearly all lies in between."""
+        low, high = quantiles(self.smooth[::2, ::2], 0.1, 99.9)
+        return low, high
+
+    @lazy
+    def structured(self) -> BoolImage:
+        """Return a grid map of where there is structure, against the strongest in the section."""
+        return np.asarray(self.contrast > quantiles(self.contrast, 95)[0] - _NO_STRUCTURE)
 
 
 def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
@@ -151,18 +177,27 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
     fine = _bands(pixels)
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
     smooth, wide, _ = fine if zoom == 1 else _bands(grey)
+    local_std = _local_std(smooth)
     return Features(
         z=z,
         zoom=zoom,
         grey=grey,
         smooth=smooth,
         wide=wide,
-        local_std=_local_std(smooth),
+        local_std=local_std,
         mean=blur(_to_grid(pixels), _GRID_SIGMA),
         contrast=_log_energy(fine[1] - _widest(fine[1])),
         sharpness=_log_energy(fine[0] - fine[1]) - _log_energy(fine[1] - fine[2]),
         thumb=_thumbnail(fine[1]),
+        tiles=make_tiles(smooth, wide, local_std),
     )
+
+
+def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:
+    """Return percentiles of an image; sorting it is faster than what NumPy does."""
+    values = np.sort(image, axis=None)
+    places = np.arange(values.size)
+    return tuple(np.interp(np.array(percent) / 100 * (values.size - 1), places, values).tolist())
 
 
 def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage]:

@@ -126,8 +126,8 @@ class Sections:
         section = self.features(z)
         previous = self._side(z, -1)
         following = self._side(z, +1)
-        spreads = [n.gain * _spread(n.features) for n in previous + following]
-        contrast = float(np.median(spreads)) if spreads else _spread(section)
+        spreads = [n.gain * n.features.spread for n in previous + following]
+        contrast = float(np.median(spreads)) if spreads else section.spread
         view = View(
             section=section,
             previous=previous,
@@ -169,9 +169,3 @@ class Sections:
         if len(pair) < 2:
             return float("nan")
         return self.registration(pair[0].features.z, pair[1].features.z).before
-
-
-def _spread(features: Features) -> float:
-    """Return a robust standard deviation of the smooth grey values."""
-    low, high = np.percentile(features.smooth[::4, ::4], (10, 90))
-    return float(high - low) / 2.563

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,8 +31,8 @@ _NEAR = 2
 BLANK = 0.12
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
-#: Tiles whose log-variance is so far below that of the strongest have no structure.
-_NO_STRUCTURE = 4.0
+#: Grey values are matched by this many pixels of the grid per side, about.
+_VOTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def register(section: Features, neighbour: Features) -> Registration:
     return Registration((round(dy * scale), round(dx * scale)), before, after)
 
 
+@lru_cache(maxsize=4)
 def _window(shape: tuple[int, int]) -> FloatImage:
     """Fade out towards the border, so that it does not count as structure."""
     return np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in shape)).astype(np.float32)
@@ -284,14 +286,16 @@ def match(
         Grid map of the tiles that may vote.
     """
     probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
-    ratio = section.contrast - probe.moved(neighbour.contrast, section.step)
-    votes = section.contrast > np.percentile(section.contrast, 95) - _NO_STRUCTURE
-    if known is not None and (votes & known).mean() > 0.05:
-        votes &= known
-    gain = float(np.exp(np.clip(np.median(ratio[votes]) / 2, -3, 3)))
-    offset = float(
-        np.median((section.mean - gain * probe.moved(neighbour.mean, section.step))[votes])
-    )
+    thin = max(min(section.mean.shape) // _VOTES, 1)  # the maps are smooth
+    some = (slice(None, None, thin),) * 2
+    votes = section.structured[some]
+    if known is not None and (votes & known[some]).mean() > 0.05:
+        votes = votes & known[some]
+    maps = (neighbour.contrast, neighbour.mean)
+    theirs, mean = (probe.moved(m, section.step)[some] for m in maps)
+    ratio = (section.contrast[some] - theirs)[votes]
+    gain = float(np.exp(np.clip(np.median(ratio) / 2, -3, 3)))
+    offset = float(np.median((section.mean[some] - gain * mean)[votes]))
     return gain, offset
 
 

@@ -117,11 +117,7 @@ class OutlierDetector:
 
     def _beyond(self, view: View, sign: int) -> FloatImage:
         """Return how far the section is beyond all grey values of its neighbours."""
-        rank = 99.9 if sign > 0 else 0.1
-        ranks = [
-            n.gain * float(np.percentile(n.features.smooth[::2, ::2], rank)) + n.offset
-            for n in view.neighbours
-        ]
+        ranks = [n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours]
         limit = np.float32(np.median(ranks))
         return sign * (view.section.smooth - limit) / view.contrast
 
