@@ -263,6 +263,15 @@ def test_what_is_done_is_not_done_again(stack, store, tmp_path):
     assert run_batch(plan_of(open_stack(store)), staging).computed == ()
 
 
+def test_a_repair_with_a_predicted_quality_serves_those_who_ask_for_none(stack, tmp_path):
+    staging = tmp_path / "staging"
+    asked = plan_of(stack, options=replace(options(), quality=True))
+    assert run_batch(plan_of(stack), staging).computed == DAMAGED
+    assert run_batch(asked, staging).computed == DAMAGED
+    assert run_batch(plan_of(stack), staging).computed == ()
+    assert run_batch(asked, staging).computed == ()
+
+
 def test_damaged_files_of_the_staging_are_made_again(stack, tmp_path):
     staging, plan = tmp_path / "st", plan_of(stack)
     run_batch(plan, staging)

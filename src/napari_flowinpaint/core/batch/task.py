@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from ..parallel import alone
 from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
-from .stage import FAILED, REFUSED, REPAIRED, Stage
+from .stage import FAILED, REFUSED, REPAIRED, Record, Stage
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -145,10 +145,10 @@ def _repair(
     stage, z = Stage(task.staging), task.section.z
     masks = StagedMasks(task.staging, task.stack.shape)
     progress(0.0, f"section {z}: looking whether it is done")
-    key = input_key(task, masks)
+    key, *as_good = input_keys(task, masks)
     record = stage.get_record(z)
-    if record is not None and record.key == key:
-        return outcome(record.status, record.message, key=key)
+    if record is not None and (record.key == key or _repaired_with(record, as_good)):
+        return outcome(record.status, record.message, key=record.key)
     try:
         repair = repair_section(
             task.stack,
@@ -248,17 +248,34 @@ class StagedMasks:
         return self(z, Box.whole(self._shape[1:]))
 
 
-def input_key(task: Task, masks: StagedMasks) -> str:
-    """Return a digest of all that a repair is made from.
+def _repaired_with(record: Record, keys: list[str]) -> bool:
+    return record.status == REPAIRED and record.key in keys
 
-    That is the request, the version of this package and its weights, and of every window the
-    mask, the section's intact pixels and the neighbours'. Damaged pixels are left out: they do
-    not enter a repair, and change when it is written.
+
+def input_keys(task: Task, masks: StagedMasks) -> list[str]:
+    """Return a digest of all that a repair is made from, then those of repairs that are as good.
+
+    It is made of the request, the version of this package and its weights, and of every window
+    the mask, the section's intact pixels and the neighbours'. Damaged pixels are left out: they
+    do not enter a repair, and change when it is written. As good is a repair whose quality was
+    predicted though nobody asks for that any more: its pixels are the same.
     """
+    pixels = _pixel_digest(task, masks)
+    asked = [task.options]
+    if not task.options.quality:
+        asked.append(replace(task.options, quality=True))
+    requests = (_request(replace(task, options=options)) for options in asked)
+    return [
+        hashlib.sha256(json.dumps([request, pixels], sort_keys=True).encode()).hexdigest()
+        for request in requests
+    ]
+
+
+def _pixel_digest(task: Task, masks: StagedMasks) -> str:
+    """Return a digest of the masks and of the pixels that may be looked at."""
     stack, section = task.stack, task.section
     marks = marks_of(stack) or no_masks
     digest = hashlib.sha256()
-    digest.update(json.dumps(_request(task), sort_keys=True).encode())
     for window in section.windows:
         digest.update(masks(section.z, window.box).tobytes())
         for z in (section.z, *window.neighbours):
