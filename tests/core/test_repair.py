@@ -246,6 +246,18 @@ def test_nan_outside_the_mask_is_refused_and_inside_is_repaired(sample, mask):
         repair_section(Stack.from_array(pixels), Z, mask)
 
 
+@pytest.mark.parametrize("method", ["flow", "flowinpaint"])
+def test_grey_values_too_small_for_single_precision(method):
+    tiny = np.random.default_rng(0).random((3, 96, 96)).astype(np.float32) * np.float32(1e-40)
+    hole = np.zeros((96, 96), bool)
+    hole[40:60, 40:60] = True
+    options = RepairOptions(gate="off")
+    repair = repair_section(Stack.from_array(tiny), 1, hole, method=method, options=options)
+    (patch,) = repair.patches
+    assert np.isfinite(patch.result).all()
+    assert np.abs(patch.result[patch.mask]).max() < 1
+
+
 def test_bad_requests_say_what_to_do(sample, mask):
     stack = Stack.from_array(sample)
     cases = [

@@ -28,6 +28,8 @@ from .parallel import together
 from .types import BoolImage, Box, FloatImage, Neighbour, Window
 
 _LOW, _HIGH = 16.0, 239.0
+#: Smaller differences of grey values are none: float32 cannot bring them to working ones.
+_SMALLEST = 1e-30
 #: Registering a neighbour to a section with a hole is repeated, each time with the hole filled
 #: by what the last flow says; more than twice gains nothing.
 _ROUNDS = 2
@@ -59,8 +61,8 @@ class Greys:
             own if own.size else np.concatenate([n.image[n.valid] for n in neighbours_of(window)])
         )
         low, high = (float(v) for v in np.percentile(shown, (0.5, 99.5)))
-        gain = (_HIGH - _LOW) / (high - low) if high > low else 1.0
-        if own.size == 0 or float(own.std()) == 0:
+        gain = (_HIGH - _LOW) / (high - low) if high - low > _SMALLEST else 1.0
+        if own.size == 0 or float(own.std()) <= _SMALLEST:
             return cls(gain, _LOW - low * gain, None, None)
         return cls(gain, _LOW - low * gain, float(own.mean()), float(own.std()))
 
@@ -71,7 +73,7 @@ class Greys:
     def match(self, neighbour: Neighbour) -> FloatImage:
         """Bring a neighbour to the section's mean and contrast, in working grey values."""
         shown = neighbour.image[neighbour.valid]
-        if self.mean is None or self.deviation is None or float(shown.std()) == 0:
+        if self.mean is None or self.deviation is None or float(shown.std()) <= _SMALLEST:
             return self.work(neighbour.image)
         scale = self.deviation / float(shown.std())
         return self.work((neighbour.image - float(shown.mean())) * scale + self.mean)
