@@ -10,7 +10,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.flow import warp as warp_numpy
-from napari_flowinpaint.core.networks._layers import correlate, gaussian, pad_to, warp
+from napari_flowinpaint.core.networks._layers import correlate, gaussian, join, pad_to, warp
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network
@@ -82,6 +82,21 @@ def test_low_pass_is_that_of_the_metrics():
     image = texture((40, 50), sigma=1)
     ours = gaussian(torch.from_numpy(image)[None, None], 2.0)[0, 0].numpy()
     assert np.abs(ours - blur(image, 2.0)).max() < 1e-2
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (64, 32), (7, 90)])
+def test_low_pass_without_backward_is_that_of_training(shape):
+    image = torch.randn(2, 3, *shape)
+    with torch.inference_mode():
+        fast = gaussian(image, 2.0)
+    assert torch.allclose(fast, gaussian(image, 2.0), atol=1e-6)
+
+
+def test_joined_maps_are_concatenated_channels():
+    one, two = torch.randn(2, 3, 4, 5), torch.randn(2, 2, 4, 5)
+    out = join(one.contiguous(memory_format=torch.channels_last), two)
+    assert torch.equal(out, torch.cat([one, two], dim=1))
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_hidden_pixels_are_never_looked_at():

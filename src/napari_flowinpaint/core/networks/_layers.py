@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 #: Cost volumes are computed from products of blocks of this many pixels of a row.
 _BLOCK = 32
-#: Images with sides up to this many pixels are low-passed by matrices.
+#: Images with sides up to this many pixels are low-passed by whole matrices in training.
 _MOST_DENSE = 640
+#: Otherwise by the part of them that is not zero, for blocks of this many pixels.
+_DENSE_BLOCK = 32
 
 
 def warp(source: Tensor, flow: Tensor) -> Tensor:
@@ -74,7 +76,10 @@ def correlate(target: Tensor, source: Tensor, radius: int) -> Tensor:
     theirs = F.pad(source, (radius, radius + extra, radius, radius)).permute(2, 0, 3, 1)
     theirs = theirs.unfold(2, block + 2 * radius, block).flatten(1, 2)
     with torch.autocast(target.device.type, enabled=False):
-        volume: Tensor = _BandedProducts.apply(ours, theirs.to(ours.dtype))
+        # made contiguous once, or every product would do it again
+        volume: Tensor = _BandedProducts.apply(
+            ours.contiguous(), theirs.to(ours.dtype).contiguous()
+        )
     volume = volume.view(height, batch, blocks * block, side * side)[:, :, :width] / channels
     return volume.permute(1, 3, 0, 2)
 
@@ -122,26 +127,39 @@ class _BandedProducts(torch.autograd.Function):
 def gaussian(image: Tensor, sigma: float) -> Tensor:
     """Gaussian low-pass of each channel, edges reflected (as :func:`..filters.blur` does).
 
-    Crops are multiplied by a matrix from either side: the backward of a convolution with one
-    channel and a long kernel is very slow on CPUs, and took a third of a training step. Larger
-    images are convolved, where the matrices would cost more.
+    Multiplied by a matrix from either side: the backward of a convolution with one channel and a
+    long kernel is very slow on CPUs, and took a third of a training step. Most of that matrix is
+    zero; where no backward is wanted, the image is cut into blocks that overlap by what the
+    kernel reaches, and only the part that is not zero is multiplied.
     """
     with torch.autocast(image.device.type, enabled=False):
-        if max(image.shape[-2:]) <= _MOST_DENSE:
+        if torch.is_grad_enabled() and max(image.shape[-2:]) <= _MOST_DENSE:
             down, across = (_gaussian_matrix(n, sigma).to(image) for n in image.shape[-2:])
             return down @ image @ across.T
-        radius = min(round(4 * sigma), min(image.shape[-2:]) - 1)
-        kernel = _gaussian_kernel(radius, sigma).to(image)
-        channels = image.shape[1]
+        height, width = image.shape[-2:]
+        radius = min(round(4 * sigma), min(height, width) - 1)
+        band = _gaussian_band(radius, sigma).to(image)
         out = F.pad(image, (radius,) * 4, mode="reflect")
-        out = F.conv2d(out, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
-        return F.conv2d(out, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+        out = F.pad(out, (0, -width % _DENSE_BLOCK, 0, -height % _DENSE_BLOCK))
+        rows = out.unfold(-1, len(band), _DENSE_BLOCK).contiguous()
+        out = (rows @ band).flatten(-2)
+        out = (band.T @ out.unfold(-2, len(band), _DENSE_BLOCK).transpose(-1, -2)).flatten(-3, -2)
+        return out[..., :height, :width]
 
 
 def _gaussian_kernel(radius: int, sigma: float) -> Tensor:
     position = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (position / sigma) ** 2)
     return kernel / kernel.sum()
+
+
+@lru_cache(maxsize=32)
+def _gaussian_band(radius: int, sigma: float) -> Tensor:
+    """Return what makes a low-passed block of ``_DENSE_BLOCK + 2 * radius`` pixels."""
+    with torch.inference_mode(False):
+        kernel = _gaussian_kernel(radius, sigma)
+        last = _DENSE_BLOCK - 1
+        return torch.stack([F.pad(kernel, (i, last - i)) for i in range(_DENSE_BLOCK)], dim=1)
 
 
 @lru_cache(maxsize=32)
@@ -165,6 +183,16 @@ def as_computed(image: Tensor) -> Tensor:
     """Round to what a convolution under autocast would round to, before moving it about."""
     kind = image.device.type
     return image.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else image
+
+
+def join(*features: Tensor) -> Tensor:
+    """Concatenate feature maps along their channels, channels last in memory.
+
+    Convolutions want them so, and maps of one type laid out alike are joined many times faster.
+    """
+    height, width = features[0].shape[-2:]
+    flat = [part.permute(0, 2, 3, 1).flatten(1, 2).contiguous() for part in features]
+    return torch.cat(flat, dim=-1).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 def enlarge(image: Tensor, factor: int) -> Tensor:

@@ -32,6 +32,7 @@ from ._layers import (
     correlate,
     enlarge,
     gaussian,
+    join,
     same_length,
     warp,
 )
@@ -157,25 +158,16 @@ class Estimator(nn.Module):
         section = same_length(section)
         previous = same_length(warp(previous, flows[:, :2]))
         following = same_length(warp(following, flows[:, 2:]))
-        heard = (known > 0.5).to(section.dtype)
-        costs = torch.cat(
-            [
-                correlate(section, previous, self.radius) * heard,
-                correlate(section, following, self.radius) * heard,
-                correlate(previous, following, self.radius),
-            ],
-            dim=1,
+        heard = section * (known > 0.5).to(section.dtype)
+        costs = join(
+            correlate(heard, previous, self.radius),
+            correlate(heard, following, self.radius),
+            correlate(previous, following, self.radius),
         )
-        inputs = [
-            self.squeeze(costs),
-            features[0],
-            flows.to(section.dtype) / 8,
-            known.to(section.dtype),
-            alpha.to(section.dtype).expand_as(known),
-        ]
-        if state is not None:
-            inputs.append(state)
-        state = self.body(torch.cat(inputs, dim=1))
+        few = [flows / 8, known, alpha.expand_as(known)]
+        place = torch.cat([part.to(section.dtype) for part in few], dim=1)
+        inputs = [self.squeeze(costs), features[0], place]
+        state = self.body(join(*inputs, state) if state is not None else join(*inputs))
         return flows + self.flow(state).float(), state
 
 
@@ -225,9 +217,10 @@ class Fusion(nn.Module):
         """
         candidates = torch.cat([*warped, *(gaussian(image, LOW_PASS) for image in warped)], dim=1)
         seen = torch.cat([section * known, known, candidates, *valid], dim=1)
-        half = self.enter(F.pixel_unshuffle(as_computed(seen), 2))
-        quarter = self.bottom(torch.cat([self.down(half), state], dim=1))
-        half = self.up(torch.cat([enlarge(quarter, 2), half], dim=1))
+        seen = as_computed(seen).contiguous(memory_format=torch.channels_last)
+        half = self.enter(F.pixel_unshuffle(seen, 2))
+        quarter = self.bottom(join(self.down(half), state))
+        half = self.up(join(enlarge(quarter, 2), half))
         mixing = F.pixel_shuffle(self.head(half), 2).float()
         weights = torch.softmax(mixing[:, :4], dim=1)
         return (weights * candidates.float()).sum(dim=1, keepdim=True) + mixing[:, 4:]
