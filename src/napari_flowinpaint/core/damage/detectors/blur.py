@@ -36,7 +36,7 @@ class BlurredSectionDetector:
         """See :class:`~.base.Detector`."""
         if view.blank or not view.neighbours:
             return []
-        drop = _least(view, 0) - view.section.sharpness
+        drop = least_sharpness(view, 0) - view.section.sharpness
         whole = float(np.median(drop))
         if whole < self.loss * view.strictness or np.mean(drop > 0.3 * self.loss) < self.share:
             return []
@@ -65,7 +65,7 @@ class BlurredRegionDetector:
         if view.blank or not view.neighbours:
             return []
         own = view.section.sharpness
-        edge, core = (enlarge(view, _least(view, radius) - own) for radius in (0, 2))
+        edge, core = (enlarge(view, least_sharpness(view, radius) - own) for radius in (0, 2))
         found = large_regions(edge, core, self.loss * view.strictness, self.smallest)
         if found is None:
             return []
@@ -73,7 +73,7 @@ class BlurredRegionDetector:
         return [Finding("blur", strength * view.strictness, mask)]
 
 
-def _least(view: View, radius: int) -> FloatImage:
+def least_sharpness(view: View, radius: int) -> FloatImage:
     """Return the least sharpness of any neighbour within a radius, a grid map."""
     return view.over_neighbours(
         np.minimum, lambda n: n.moved(lowest(n.features.sharpness, radius), n.features.step)

@@ -9,12 +9,21 @@ import numpy as np
 
 from ...types import BoolImage, FloatImage
 from ..features import FLAT_WINDOW, grow, lowest
-from ..view import BLANK, View
+from ..view import BLANK, View, enlarge
 from .base import Finding
+from .blur import least_sharpness
 
 #: Pixels with less than this share of the least texture nearby may belong to a flat region, or
 #: with less than a third of it of the usual texture in their place.
 _CANDIDATE = 0.6
+#: Share of the way to the grey value inside that tissue close to a hole lies, at most.
+_DRAWN = 0.28
+#: Standard deviation of what is flat and as grey as tissue, at most, in units of contrast.
+_SHADED = 0.06
+#: The ring, in pixels from a flat region, in which sharpness is looked at; and the loss there of
+#: the logarithm of fine against middle structures that tells that the region is just blurred.
+_AROUND = (8, 24)
+_LOST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ def _flat_regions(
     return [
         (score, whole)
         for score, core, whole in _flat(view, texture, tolerance, smallest)
-        if _sharp(view, core, whole)
+        if _sharp(view, core, whole) and not _blurred(view, core, whole)
     ]
 
 
@@ -165,16 +174,43 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     """Tell a hole from the middle of a cloud or of charging, where tissue fades in slowly.
 
     In a ring close to the border, grey values are as far from those inside, and vary as much, as
-    the tissue of a neighbour does there.
+    the tissue of a neighbour does there. Charging saturates beyond all tissue: what fades in
+    around it is, on the mean, brighter than the neighbours.
     """
     near = 3 + view.section.zoom  # borders of enlarged sections are less steep
     ring = grow(whole, near + 2) & ~grow(whole, near)
     if ring.sum() < 16 or not view.neighbours:
         return True
-    own, nearest = view.section.smooth, view.neighbours[0]
-    tissue = nearest.grey(nearest.features.smooth)[ring]
+    own = view.section.smooth
+    tissue = [n.grey(n.features.smooth)[ring] for n in view.neighbours]
     plateau = float(np.median(own[core]))
     step = float(np.median(np.abs(own[ring] - plateau)))
-    usual = float(np.median(np.abs(tissue - plateau)))
-    spread = float(own[ring].std() / max(float(tissue.std()), 1e-6))
-    return spread > 0.75 and step > 0.53 * usual
+    usual = float(np.median(np.abs(tissue[0] - plateau)))
+    if step < 0.53 * usual:
+        return False
+    if _beyond_tissue(view, plateau):
+        there = float(np.mean(tissue))
+        return (float(own[ring].mean()) - there) / (plateau - there) < _DRAWN
+    return float(own[ring].std() / max(float(tissue[0].std()), 1e-6)) > 0.75
+
+
+def _beyond_tissue(view: View, grey: float) -> bool:
+    """Tell whether hardly anything in the neighbours is as dark, or as bright."""
+    shown = [n.gain * n.features.smooth[::4, ::4] + n.offset for n in view.neighbours]
+    low, high = np.percentile(shown, (1, 99))
+    return not low < grey < high
+
+
+def _blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
+    """Tell the flat middle of a blurred region, around which fine detail is gone as well."""
+    if not view.neighbours:
+        return False
+    own = view.section.smooth[core]
+    if float(own.std()) > _SHADED * view.contrast and not _beyond_tissue(
+        view, float(np.median(own))
+    ):
+        return True
+    ring = grow(whole, _AROUND[1]) & ~grow(whole, _AROUND[0])
+    # what the border of a hole adds to fine detail is far from enough to hide that
+    lost = least_sharpness(view, 0) - view.section.sharpness
+    return bool(ring.any()) and float(np.median(enlarge(view, lost)[ring])) > _LOST
