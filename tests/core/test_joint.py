@@ -84,7 +84,7 @@ def test_low_pass_is_that_of_the_metrics():
     assert np.abs(ours - blur(image, 2.0)).max() < 1e-2
 
 
-@pytest.mark.parametrize("shape", [(40, 50), (64, 32), (7, 90)])
+@pytest.mark.parametrize("shape", [(40, 50), (64, 32), (9, 90)])
 def test_low_pass_without_backward_is_that_of_training(shape):
     image = torch.randn(2, 3, *shape)
     with torch.inference_mode():
