@@ -115,10 +115,6 @@ class Review:
         """Return the repair reduced to the accepted components."""
         return self.repair.select(set(self.accepted))
 
-    def accepted_masks(self) -> list[tuple[Box, BoolImage]]:
-        """Return the pixels of the accepted components, window by window."""
-        return [(patch.box, patch.mask) for patch in self.selected().patches]
-
     def summary(self) -> str:
         """Return in one line what made the repair."""
         sections = self.repair.provenance.neighbours

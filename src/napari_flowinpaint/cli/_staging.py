@@ -82,6 +82,6 @@ def tidy(stage: Stage, own: bool, done: bool) -> None:
     """
     if stage.path.is_dir() and (not stage.sections or (own and done)):
         known = {"README.txt", "plan.json", "masks", "sections", "scratch", "log.jsonl", "lock"}
-        known |= {"decisions.json", "expected.json"}
+        known |= {"decisions.json"}
         if {path.name for path in stage.path.iterdir()} <= known:
             shutil.rmtree(stage.path, ignore_errors=True)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..stack import Stack
 
 UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
-_DECISIONS, _EXPECTED = "decisions.json", "expected.json"
+_DECISIONS = "decisions.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,9 @@ class Staging:
 
     def get(self, sections: Iterable[int]) -> tuple[StagedSection, ...]:
         """Return those of ``sections`` that are staged."""
-        decisions, expected = (self._stage.get_json(f) for f in (_DECISIONS, _EXPECTED))
+        decisions = self._stage.get_json(_DECISIONS)
         records = (self._stage.get_record(z) for z in sections)
-        return tuple(_told(record, decisions, expected) for record in records if record)
+        return tuple(_told(record, decisions) for record in records if record)
 
     def worst_first(self) -> tuple[StagedSection, ...]:
         """Return the repaired sections sorted by quality, the worst first."""
@@ -177,24 +177,6 @@ class Staging:
         )
         self.accept(chosen)
         return tuple(sorted(chosen))
-
-    def set_expected(
-        self, z: int, *, structure: float | None = None, ssim: float | None = None
-    ) -> None:
-        """Keep the predicted quality of a repair; it is forgotten when that is made again.
-
-        Parameters
-        ----------
-        z
-            Section number.
-        structure
-            Structure PSNR, dB.
-        ssim
-            SSIM.
-        """
-        record = self._record(z)
-        told = {"key": record.key, "structure": structure, "ssim": ssim}
-        self._change(_EXPECTED, {z: told})
 
     def note_written(self, numbers: Mapping[int, int]) -> None:
         """Keep that sections were written, with their numbers in the journal."""
@@ -329,16 +311,11 @@ def _repair_one(plan: BatchPlan, z: int, stage: Stage, progress: Progress) -> Se
     return outcome
 
 
-def _told(
-    record: Record, decisions: Mapping[str, Any], expected: Mapping[str, Any]
-) -> StagedSection:
-    """Return what is known of a section; what belongs to another repair of it does not count."""
-
-    def of(content: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = content.get(str(record.z), {})
-        return found if found.get("key") == record.key else {}
-
-    decided, predicted = of(decisions), of(expected)
+def _told(record: Record, decisions: Mapping[str, Any]) -> StagedSection:
+    """Return what is known of a section; a decision about another repair of it does not count."""
+    decided = decisions.get(str(record.z), {})
+    if decided.get("key") != record.key:
+        decided = {}
     provenance = {} if record.repair is None else record.repair["provenance"]
     patches = [] if record.repair is None else record.repair["patches"]
     scores = provenance.get("scores", {})
@@ -353,7 +330,7 @@ def _told(
         pixels=provenance.get("mask_pixels", 0),
         scores=scores,
         flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch["flags"])),
-        expected_structure=predicted.get("structure", scores.get("expected_structure")),
-        expected_ssim=predicted.get("ssim", scores.get("expected_ssim")),
+        expected_structure=scores.get("expected_structure"),
+        expected_ssim=scores.get("expected_ssim"),
         key=record.key,
     )

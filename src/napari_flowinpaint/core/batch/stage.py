@@ -9,7 +9,6 @@ It looks like this::
       sections/z000017.npz  what became of a section: its repair, or why it was refused
       edits/z000017.npz     a mask or a method that somebody chose for this section alone
       decisions.json        what was accepted, rejected, written
-      expected.json         predicted quality
       log.jsonl             when, where and in how many seconds
       scratch/              unfinished files
 

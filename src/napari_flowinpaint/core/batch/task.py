@@ -323,10 +323,9 @@ def _weights_of(task: Task) -> list[str | None]:
 
 def weights_digests(chosen: str | None) -> list[str]:
     """Return the SHA-256 of all weights that a method may take: the package's and the chosen."""
-    from ..networks.weights import weights_directory
+    from ..networks.weights import list_weights
 
-    folder = weights_directory()
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    files = list(list_weights())
     if chosen is not None:
         files.append(Path(chosen))
     return [_digest(file, file.stat().st_mtime_ns) for file in files if file.is_file()]

@@ -16,7 +16,6 @@ pixels, order ``(dy, dx)``: ``target(x) = source(x + flow(x))``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -300,8 +299,3 @@ class JointNet(nn.Module):
         warped, shown = (previous[0], following[0]), (previous[1], following[1])
         image = self.fusion(section, known, warped, shown, state)
         return JointOutput(both, warped, shown, image, tuple(levels))
-
-
-def search_reach(config: JointConfig) -> int:
-    """Return how far, in pixels, the cost volumes of all levels together can see."""
-    return math.ceil(sum(r * 2 ** (level + 2) for level, r in enumerate(config.radii)))

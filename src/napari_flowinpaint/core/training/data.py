@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..networks._layers import gaussian, warp
-from ..types import AnyImage, BoolImage
+from ..types import AnyImage
 from .masks import training_mask
 
 #: Batches made ahead by the loading thread.
@@ -340,8 +340,3 @@ def _degrade(image: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if rng.random() < 0.7:  # else nobody has noticed
             valid = (~gone).float()
     return image, valid
-
-
-def as_mask(known: Tensor) -> BoolImage:
-    """Return (H, W) bool, True = damaged, of a (1, 1, H, W) tensor of known pixels."""
-    return known[0, 0].numpy() < 0.5
