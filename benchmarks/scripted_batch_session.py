@@ -74,6 +74,7 @@ class Photographer(Robot):
         self.watchdog = watchdog = Watchdog()
         watchdog.start()
         yield
+        QTest.qWait(50)  # what the last step has left to be drawn
         self.watchdog = None
         print(f"  {what}: event loop blocked {watchdog.stop()}")
 
@@ -84,17 +85,20 @@ class Session:
     def __init__(self, viewer: napari.Viewer, path: Path, shots: Path, count: int = 0) -> None:
         self.viewer, self.robot = viewer, Photographer(viewer, shots)
         self.robot.count = count
-        load = self.robot.open_dock("Load stack", LoadStack)
-        QTest.keyClicks(load.path, str(path))
-        QTest.keyClick(load.path, Qt.Key.Key_Return)
-        self.robot.wait(lambda: len(viewer.layers) > 0)
+        with self.robot.watched("opening a dock"):
+            load = self.robot.open_dock("Load stack", LoadStack)
+        with self.robot.watched("loading"):
+            QTest.keyClicks(load.path, str(path))
+            QTest.keyClick(load.path, Qt.Key.Key_Return)
+            self.robot.wait(lambda: len(viewer.layers) > 0)
         dock_of(load).close()
-        self.find = self.robot.open_dock("Find damage", FindDamage)
-        self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
-        self.robot.window.tabifyDockWidget(dock_of(self.find), dock_of(self.flagged))
-        self.session = self.flagged.session
-        self.robot.wait(lambda: self.session.flags.of(self.session.image) is not None)
-        self.idle()
+        with self.robot.watched("opening docks"):
+            self.find = self.robot.open_dock("Find damage", FindDamage)
+            self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
+            self.robot.window.tabifyDockWidget(dock_of(self.find), dock_of(self.flagged))
+            self.session = self.flagged.session
+            self.robot.wait(lambda: self.session.flags.of(self.session.image) is not None)
+            self.idle()
 
     def idle(self) -> None:
         """Wait until nothing runs."""
@@ -102,6 +106,7 @@ class Session:
             lambda: (
                 not self.find.jobs.is_running()
                 and not self.flagged.jobs.is_running()
+                and not self.find.is_showing
                 and not self.flagged.staged_panel.is_showing
             ),
             600,

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import napari
 import numpy as np
@@ -33,32 +36,77 @@ from napari_flowinpaint.core.stack import Stack, open_stack
 LEFT = Qt.MouseButton.LeftButton
 
 
+class Gap(NamedTuple):
+    """Time between two ticks, in seconds.
+
+    ``cpu`` is what the thread of the window computed meanwhile, ``queued`` how long it, and
+    ``drawing`` how long the slower of the threads that draw without a graphics card, waited for a
+    processor that others had (0 where the system does not tell). The rest is waiting for the
+    drawing itself, or for Python's lock.
+    """
+
+    wall: float
+    cpu: float
+    queued: float
+    drawing: float
+
+    @property
+    def own(self) -> float:
+        """About what would be left on a machine with nothing else to do."""
+        return max(self.wall - self.queued - self.drawing, self.cpu)
+
+    def __str__(self) -> str:
+        ms = [round(1000 * seconds) for seconds in self]
+        return f"{ms[0]} ms (computing {ms[1]}, queued {ms[2]} + {ms[3]})"
+
+
+def queued(thread: int) -> float:
+    """Return for how long a thread of this process has waited for a processor, seconds."""
+    try:
+        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:  # not Linux
+        return 0.0
+
+
+def drawing_threads() -> list[int]:
+    """Return the threads of Mesa that draw where there is no graphics card."""
+    tasks = Path("/proc/self/task").glob("*/comm")
+    return [int(path.parent.name) for path in tasks if "llvmpipe" in path.read_text()]
+
+
 class Watchdog:
     """Measures the longest time between two ticks of a 5 ms timer."""
 
     def __init__(self) -> None:
-        self.gaps: list[float] = []
+        self.gaps: list[Gap] = []
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(5)
         self._timer.timeout.connect(self._tick)
-        self._last = 0.0
+        self._threads: list[int] = []
+        self._last: tuple[float, ...] = ()
+
+    def _now(self) -> tuple[float, ...]:
+        """Return the clocks of this thread, and how long each that draws was queued."""
+        return (time.perf_counter(), time.thread_time(), *map(queued, self._threads))
 
     def start(self) -> None:
-        self.gaps, self._last = [], time.perf_counter()
+        self.gaps, self._threads = [], [threading.get_native_id(), *drawing_threads()]
+        self._last = self._now()
         self._timer.start()
 
     def stop(self) -> str:
         self._timer.stop()
-        gaps = np.sort(self.gaps) * 1000
+        gaps = sorted(self.gaps, key=lambda gap: gap.own, reverse=True)
         return (
-            f"longest {gaps[-1]:.0f} ms, then {', '.join(f'{g:.0f}' for g in gaps[-5:-1][::-1])}; "
-            f"median {np.median(gaps):.1f} ms of {len(gaps)} ticks"
+            f"longest {', then '.join(map(str, gaps[:3]))}; "
+            f"median {1000 * statistics.median(g.wall for g in gaps):.1f} ms of {len(gaps)} ticks"
         )
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append(now - self._last)
+        now = self._now()
+        wall, cpu, window, *drawing = (a - b for a, b in zip(now, self._last, strict=True))
+        self.gaps.append(Gap(wall, cpu, window, max(drawing, default=0.0)))
         self._last = now
 
 

@@ -123,6 +123,25 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
     assert len(viewer.layers) == 6
 
 
+def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
+    from napari_flowinpaint.core.stack import Stack
+
+    viewer = ViewerModel()
+    data = np.full((5, 60, 80), 50, np.uint8)
+    image = viewer.add_image(data, name="stack")
+    napari_layers.add_mask(viewer, image, SparseMask((5, 60, 80)), "damage", paint=False)
+    assert viewer.layers.selection.active is image, "nobody asked for the brush"
+    stack = Stack.from_array(data)
+    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    shown = {}
+    list(napari_layers.show_stages(viewer, image, make_review(), shown))
+    names = ["stack", "synthetic pixels", *STAGES, "damage"]
+    assert [layer.name for layer in viewer.layers] == names
+    napari_layers.show_synthetic(viewer, image, stack, ())
+    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    assert [layer.name for layer in viewer.layers] == names
+
+
 def test_the_section_is_that_of_the_slider_in_any_unit():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 60, 80), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)

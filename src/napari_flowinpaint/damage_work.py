@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from .core.detection.table import Flagged
 from .core.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
+from .warm_up import warm_up
 
 if TYPE_CHECKING:
     from .core.stack import Stack
@@ -90,15 +89,8 @@ class Unsaved:
 def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
     """Return what is kept of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
-    _import_for_labels()
+    warm_up()
     return FlagStore.of(stack).load(stack.shape)
-
-
-def _import_for_labels() -> None:
-    """Import what napari needs for the first mask, so that the viewer does not wait for it."""
-    for name in ("pandas", "scipy.linalg", "skimage.color.colorconv"):
-        with suppress(ImportError):
-            import_module(name)
 
 
 def save_flags(

@@ -5,6 +5,7 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -115,8 +116,7 @@ class FlagBoard(napari_layers.OfViewer):
         flags = self._flags[image] = Flags(kept)
         flags.list.changed.connect(self._on_changed)
         if self.masks.mask(image) is None and (kept.base is not None or kept.tiles):
-            layer = self.masks.new(image)
-            layer.mode = "pan_zoom"
+            layer = self.masks.new(image, paint=False)
             mask: SparseMask = layer.data
             if kept.base is not None:
                 mask.lay_on(kept.base, labels=True)
@@ -128,16 +128,22 @@ class FlagBoard(napari_layers.OfViewer):
         self.changed.emit()
         return flags
 
-    def adopt(self, image: Image, searched: Searched) -> None:
+    def adopt(self, image: Image, searched: Searched) -> Iterator[None]:
         """Take over what a search found, into the list and into the mask.
 
         What was painted stays; elsewhere the mask shows the last search of every section.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
         """
-        flags = self._flags[image]
-        flags.list.merge(searched.rows, searched.sections, searched.kinds)
+        self._flags[image].list.merge(searched.rows, searched.sections, searched.kinds)
+        yield
         layer = self.masks.layer(image)
         if layer is None:
-            layer = self.masks.new(image)
+            layer = self.masks.new(image, paint=False)
+            yield
         mask: SparseMask = layer.data
         base = mask.base
         if not isinstance(base, LayeredMask):

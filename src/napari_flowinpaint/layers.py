@@ -18,6 +18,7 @@ import numpy as np
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, Box, VoxelSize
 from .review import STAGES, Review
+from .warm_up import counted_as_old
 from .work import LayerSource, Loaded
 
 if TYPE_CHECKING:
@@ -251,11 +252,24 @@ def stack_layer(loaded: Loaded) -> Image:
     )
 
 
-def add_mask(viewer: ViewerModel, image: Image, mask: SparseMask, name: str) -> Labels:
-    """Show a mask as a labels layer that napari's own tools paint on, ready to be painted."""
+def add_mask(
+    viewer: ViewerModel, image: Image, mask: SparseMask, name: str, paint: bool = True
+) -> Labels:
+    """Show a mask as a labels layer that napari's own tools paint on.
+
+    Parameters
+    ----------
+    viewer, image
+        Where, and over which layer.
+    mask, name
+        What, and what it is called.
+    paint
+        Whether it is selected, with the brush in hand.
+    """
+    from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
 
-    layer = viewer.add_labels(
+    layer = LabelsLayer(
         mask,
         multiscale=False,
         name=name,
@@ -264,8 +278,13 @@ def add_mask(viewer: ViewerModel, image: Image, mask: SparseMask, name: str) -> 
         metadata={ROLE: "mask"},
         **placed_like(image),
     )
-    layer.brush_size = max(10, min(image.data.shape[1:]) // 40)
-    layer.mode = "paint"
+    layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
+    if paint:
+        with counted_as_old():
+            viewer.add_layer(layer)
+        layer.mode = "paint"
+    else:
+        _add_quietly(viewer, len(viewer.layers), layer)
     return layer
 
 
@@ -346,8 +365,9 @@ def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords:
     from napari.layers import Image as ImageLayer
 
     layer = ImageLayer(data, name=name, metadata={ROLE: "stage"}, multiscale=False, **keywords)
-    above = [i for i, other in enumerate(viewer.layers) if role_of(other) in ("stage", "kept")]
-    _add_quietly(viewer, max([viewer.layers.index(image), *above]) + 1, layer)
+    roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
+    below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
+    _add_quietly(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
     return layer
 
 
@@ -359,7 +379,7 @@ def _add_quietly(viewer: ViewerModel, position: int, layer: Layer) -> None:
     """
     selection = viewer.layers.selection
     selected = set(selection)
-    with selection.events.blocker_all():
+    with counted_as_old(), selection.events.blocker_all():
         viewer.layers.insert(position, layer)
         selection.intersection_update(selected)
         selection.update(selected)
@@ -402,7 +422,8 @@ def show_synthetic(
         **placed_like(image),
     )
     layer.editable = False
-    _add_quietly(viewer, len(viewer.layers), layer)
+    # below the stages of a repair, whose grey it would tint
+    _add_quietly(viewer, viewer.layers.index(image) + 1, layer)
     return layer
 
 

@@ -5,6 +5,7 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -71,9 +72,20 @@ class Ledger(napari_layers.OfViewer):
         """Return the repairs accepted but not saved, oldest first."""
         return [] if image is None else list(self._kept.get(image, []))
 
+    def knows(self, image: Image) -> bool:
+        """Return whether it is known what was written to the stack behind a layer."""
+        return image in self._written
+
     def record(
         self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
     ) -> None:
+        """Do at once what :meth:`recording` does."""
+        for _ in self.recording(image, stack, written, repair):
+            pass
+
+    def recording(
+        self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
+    ) -> Iterator[None]:
         """Take over what is in the stack now, and show it.
 
         Parameters
@@ -84,6 +96,11 @@ class Ledger(napari_layers.OfViewer):
             What is in it now.
         repair
             What was written just now, where something was.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
         """
         self._written[image] = written.history
         if repair is not None:
@@ -91,6 +108,7 @@ class Ledger(napari_layers.OfViewer):
             accepted.update(dict.fromkeys(written.ids, repair))
         if written.ids:
             napari_layers.refresh_stack(image, stack)
+            yield
         napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
         self.changed.emit()
 

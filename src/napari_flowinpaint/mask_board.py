@@ -58,8 +58,10 @@ class MaskBoard(napari_layers.OfViewer):
         """Return the image layer that a layer is the mask of, or None."""
         return next((image for image, mask in self._layers.items() if mask is layer), None)
 
-    def new(self, image: Image, base: Any = None, name: str = "damage mask") -> Labels:
-        """Make a mask, on top of ``base``, show it ready to be painted on, drop the old one.
+    def new(
+        self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
+    ) -> Labels:
+        """Make a mask, on top of ``base``, show it, drop the old one.
 
         Parameters
         ----------
@@ -70,6 +72,8 @@ class MaskBoard(napari_layers.OfViewer):
             is read where and when needed and never written to.
         name
             Of the layer.
+        paint
+            Whether it is selected, with the brush in hand.
 
         Raises
         ------
@@ -87,7 +91,7 @@ class MaskBoard(napari_layers.OfViewer):
         if old is not None and old in viewer.layers:
             viewer.layers.remove(old)
         mask = SparseMask((shape[0], shape[1], shape[2]), base)
-        layer = napari_layers.add_mask(viewer, image, mask, name)
+        layer = napari_layers.add_mask(viewer, image, mask, name, paint)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
@@ -102,11 +106,19 @@ class MaskBoard(napari_layers.OfViewer):
             del self._layers[image]
             self.changed.emit()
 
-    def hide(self, image: Image | None) -> None:
-        """Hide a mask, remembering the tool in use (napari drops it with the visibility)."""
+    def hide(self, image: Image | None, *, put_down: bool = False) -> None:
+        """Hide a mask, remembering the tool in use (napari drops it with the visibility).
+
+        Parameters
+        ----------
+        image
+            The layer of the stack.
+        put_down
+            Whether the mouse moves the canvas when the mask is shown again, instead.
+        """
         layer = self.layer(image)
         if layer is not None and layer.visible:
-            self._tools[layer] = str(layer.mode)
+            self._tools[layer] = "pan_zoom" if put_down else str(layer.mode)
             layer.visible = False
 
     def show(self, image: Image | None) -> None:

@@ -331,7 +331,7 @@ class Session(napari_layers.OfViewer):
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
         napari_layers.go_to_section(self.viewer, image, review.z)
         yield
-        self.masks.hide(image)
+        self.masks.hide(image, put_down=True)  # one looks at many sections and paints none
         yield
         yield from self.review.open(image, review)
 
@@ -343,7 +343,7 @@ class Session(napari_layers.OfViewer):
         iterator
             Steps to exhaust; in between the event loop may run.
         """
-        self.ledger.record(image, stack, changed.written)
+        yield from self.ledger.recording(image, stack, changed.written)
         yield
         mask = self.masks.mask(image)
         if mask is not None and changed.mask is not None:
@@ -355,7 +355,8 @@ class Session(napari_layers.OfViewer):
             self.masks.set_sections(image, same)
             yield
         self.batch.set_staged(image, changed.staged)
-        if self.review.image is image:
+        shown = self.review.current
+        if self.review.image is image and shown is not None and shown.z in changed.sections:
             self.close_review(keep_layers=True)
 
     def keep(self) -> SectionRepair:

@@ -55,7 +55,7 @@ def make_docks(make_napari_viewer, wait):
 
 def search(find, wait):
     find.search()
-    wait(lambda: not find.jobs.is_running("search"))
+    wait(lambda: not find.jobs.is_running("search") and not find.is_showing)
 
 
 def close(viewer, *docks):
@@ -253,6 +253,9 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     )
     assert not np.array_equal(stack.read(2), before)
     assert not any(flagged.session.mask.read(z).any() for z in DAMAGED_SECTIONS)
+    other, *docks = make_docks(damaged_path)
+    wait(lambda: "synthetic pixels" in other.layers)
+    close(other, *docks)
     panel.table.select(5)
     panel.writing.revert()
     settled(flagged, wait)

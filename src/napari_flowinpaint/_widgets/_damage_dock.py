@@ -56,6 +56,7 @@ class DamageDock(QWidget):
         for widget in widgets:
             box.addWidget(widget)
         box.addWidget(self.progress_row)
+        self.messages.keep_room()
         box.addWidget(self.messages)
 
     def begin(self) -> None:

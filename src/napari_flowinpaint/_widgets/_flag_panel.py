@@ -87,6 +87,7 @@ class FlagPanel(QWidget):
         self.count = QLabel()
         self.table = RowsTable(_COLUMNS, key_of, several=True)
         self.thumbnails = ThumbnailRow()
+        self._pictured: Flagged | None = None
         self.damaged_button = QPushButton("Damaged")
         self.intact_button = QPushButton("Not damaged")
         self.skip_button = QPushButton("Skip")
@@ -202,15 +203,24 @@ class FlagPanel(QWidget):
         ):
             button.setEnabled(some)
         self.save_button.setEnabled(flags is not None and bool(flags.list.rows))
+        row, before = self.table.current, self._pictured
+        if row is None or before is None or key_of(row) != key_of(before):
+            return
+        if row.area_percent != before.area_percent:  # its mask was painted on
+            self._picture(row)
 
     def _on_picked(self, row: Flagged) -> None:
         """Show a section, with its mask and thumbnails."""
         try:
-            image, stack = self.session.require_image(), self.session.require_stack()
-            self.session.flags.show(image, row)
+            self.session.flags.show(self.session.require_image(), row)
+            self._picture(row)
         except Exception as error:
             self.messages.fail(error)
-            return
+
+    def _picture(self, row: Flagged) -> None:
+        """Make the thumbnails of a section, in a thread."""
+        image, stack = self.session.require_image(), self.session.require_stack()
+        self._pictured = row
         mask = self.session.masks.mask(image)
         self.jobs.start(
             "thumbnails",

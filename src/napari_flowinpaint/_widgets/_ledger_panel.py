@@ -46,7 +46,7 @@ class LedgerPanel(QGroupBox):
         self._rows: list[tuple[str, object]] | None = None
         self._lay_out()
         self._connect()
-        self._on_target()  # the stack may have been opened before this dock
+        self.refresh()
 
     def _lay_out(self) -> None:
         self.list.setSizeAdjustPolicy(
@@ -68,18 +68,7 @@ class LedgerPanel(QGroupBox):
         self.save_button.clicked.connect(self._choose_target)
         self.jobs.changed.connect(self.refresh)
         self.session.ledger.changed.connect(self.refresh)
-        self.session.target_changed.connect(self._on_target)
-
-    def _on_target(self) -> None:
-        """Read the journal of a stack that was just opened."""
-        image, stack = self.session.image, self.session.stack
-        if image is not None and stack is not None:
-
-            def done(written: work.Written) -> None:
-                self.session.ledger.record(image, stack, written)
-
-            self.jobs.start("history", work.written, stack, done=done, failed=self.messages.fail)
-        self.refresh()
+        self.session.target_changed.connect(self.refresh)
 
     @guarded
     def revert(self) -> None:
@@ -177,7 +166,7 @@ class LedgerPanel(QGroupBox):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self.session.ledger.changed.disconnect(self.refresh)
-        self.session.target_changed.disconnect(self._on_target)
+        self.session.target_changed.disconnect(self.refresh)
 
 
 def _when(time: str) -> str:

@@ -26,6 +26,11 @@ class Messages(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setMinimumWidth(1)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+
+    def keep_room(self) -> None:
+        """Have room for two lines at once, so that buttons above stay under the mouse."""
+        self.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 4)
 
     def say(self, text: str) -> None:
         """Show a line in the dock only."""

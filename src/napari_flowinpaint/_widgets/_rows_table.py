@@ -161,6 +161,7 @@ class RowsTable(QTableView):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         header.setMinimumSectionSize(24)
+        header.setDefaultSectionSize(24)  # else the last column is never narrower than 100
         header.setHighlightSections(False)  # bold does not fit
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)

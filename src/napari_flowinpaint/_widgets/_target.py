@@ -13,6 +13,8 @@ from ._jobs import JobRunner
 from ._messages import Messages
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ..core.stack import Stack
     from ..session import Session
 
@@ -36,16 +38,18 @@ class TargetLine(QLabel):
         self._on_target()
 
     def _on_target(self) -> None:
-        """Open the stack behind a layer that was selected, if nobody did yet."""
-        image = self.session.image
-        if image is not None and self.session.stack is None:
+        """Open the stack behind a layer that was selected, and its journal, if nobody did yet."""
+        image, stack = self.session.image, self.session.stack
+        if image is not None and stack is not None and not self.session.ledger.knows(image):
+            self._read_history(image, stack)
+        if image is not None and stack is None:
 
-            def done(stack: Stack) -> None:
+            def done(opened: Stack) -> None:
                 if self.session.image is image and self.session.stack is not None:
                     return  # another dock was faster
-                self.session.set_stack(image, stack)
-                if stack.messages:
-                    self.messages.tell(" ".join(stack.messages))
+                self.session.set_stack(image, opened)
+                if opened.messages:
+                    self.messages.tell(" ".join(opened.messages))
                 else:
                     self.messages.say("")
 
@@ -57,6 +61,15 @@ class TargetLine(QLabel):
                 failed=self.messages.fail,
             )
         self._show()
+
+    def _read_history(self, image: Image, stack: Stack) -> None:
+        """Show what was written to a stack, and where it is synthetic."""
+
+        def done(written: work.Written) -> None:
+            if not self.session.ledger.knows(image):  # no other dock was faster
+                self.session.ledger.record(image, stack, written)
+
+        self.jobs.start("history", work.written, stack, done=done, failed=self.messages.fail)
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section

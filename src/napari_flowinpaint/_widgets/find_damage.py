@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from ..damage_work import Searched
 from ..search_settings import RANGE, WHERE
 from ._damage_dock import DamageDock
 from ._messages import guarded
+from ._steps import Steps
 
 
 class FindDamage(DamageDock):
@@ -45,6 +47,7 @@ class FindDamage(DamageDock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, ("search", "estimate"))
         self.settings = self.session.search
+        self._steps = Steps(self.messages.fail, self)
         self.where = QComboBox()
         self.first, self.last = QSpinBox(), QSpinBox()
         self.kinds = {name: QCheckBox(name) for name in KINDS}
@@ -216,7 +219,11 @@ class FindDamage(DamageDock):
         )
 
     def _adopt(self, image: Any, searched: Searched) -> None:
-        self.session.flags.adopt(image, searched)
+        self._steps.start(self._adopting(image, searched))
+
+    def _adopting(self, image: Any, searched: Searched) -> Iterator[None]:
+        """Show what was found, step by step."""
+        yield from self.session.flags.adopt(image, searched)
         flagged = len({row.section for row in searched.rows})
         text = f"{flagged} of {len(searched.sections)} sections are flagged"
         if searched.failed:
@@ -226,8 +233,14 @@ class FindDamage(DamageDock):
             text += "; the dock Flagged sections has the list"
         self.messages.tell(text)
 
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was found is still being shown."""
+        return self._steps.running
+
     def close_session(self) -> None:
         """Stop and wait for the threads, keep what is left, stop listening."""
+        self._steps.finish()
         super().close_session()
         self.settings.events.disconnect(self._show_settings)
         self.session.target_changed.disconnect(self.refresh)

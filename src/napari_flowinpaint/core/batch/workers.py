@@ -152,6 +152,7 @@ class Threads:
 
         from dask.base import compute
         from dask.delayed import delayed
+        from dask.threaded import get  # by its name dask would import distributed, to ask there
 
         # dask begins in an order of its own; the sections are to come in theirs, since they are
         # written in it.
@@ -166,7 +167,7 @@ class Threads:
         # a program that was interrupted.
         pool = ThreadPool(self.count)
         try:
-            compute(*jobs, scheduler="threads", pool=pool, optimize_graph=False)
+            compute(*jobs, scheduler=get, pool=pool, optimize_graph=False)
         except BaseException as error:  # dask itself: tasks do not raise
             events.put(error)
         finally:
