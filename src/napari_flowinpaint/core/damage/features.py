@@ -289,11 +289,12 @@ def highest(image: FloatImage, radius: int) -> FloatImage:
 
 def reached(low: BoolImage, high: BoolImage) -> BoolImage:
     """Return the connected pieces of ``low`` that hold a pixel of ``high`` (hysteresis)."""
-    from scipy.ndimage import label
+    import cv2
 
     if not high.any():
         return np.zeros_like(high)
-    names, count = label(low | high, np.ones((3, 3), bool))
-    kept = np.zeros(count + 1, dtype=bool)
-    kept[np.unique(names[high])] = True
+    count, names = cv2.connectedComponents((low | high).astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, dtype=bool)
+    kept[names[high]] = True
+    kept[0] = False
     return kept[names]

@@ -10,6 +10,7 @@ import numpy as np
 from ..types import BoolImage
 from .detectors import Detector, Finding
 from .features import grow, reached
+from .glance import Glance
 from .kinds import KINDS
 from .view import View
 
@@ -54,8 +55,10 @@ def search(
     """
     findings: list[Finding] = []
     claimed = np.zeros(view.shape, dtype=bool)
-    seen = view
+    seen, glance = view, Glance(view)
     for detector in detectors:
+        if not glance.worth_looking(detector):
+            continue
         found = [f for f in detector.look(seen) if _enough(f, findings, view, scales)]
         fresh = np.zeros_like(claimed)
         for finding in sorted(found, key=lambda f: list(KINDS).index(f.kind)):
@@ -75,6 +78,7 @@ def search(
             break
         if fresh.any():
             seen = view.without(grow(claimed, _AROUND))
+            glance = Glance(seen)
     return [f for f in findings if f.kind in kinds]
 
 

@@ -1,25 +1,63 @@
-"""Extremes over small tiles: sixteen times fewer pixels that bound what all of them can show."""
+"""Extremes over small tiles: far fewer pixels that bound what all of them can show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..types import FloatImage
 
-#: Side of a tile in pixels of the working level.
-TILE = 4
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Extremes:
-    """Smallest and largest value of a map in tiles, (ceil(H / 4), ceil(W / 4)) float32."""
+class Tiled:
+    """The extremes of a map over square tiles.
 
+    Parameters
+    ----------
+    side
+        Pixels per side of a tile.
+    low, high
+        (ceil(H / side), ceil(W / side)) float32: the smallest and the largest value in each.
+    finer
+        The same in tiles of half the side; None for the finest.
+    """
+
+    side: int
     low: FloatImage
     high: FloatImage
+    finer: Tiled | None = None
+    _nearby: dict[tuple[int, int], FloatImage] = field(default_factory=dict)
+
+    def at(self, sign: int) -> FloatImage:
+        """Return the largest values where ``sign`` is positive, else the smallest."""
+        return self.high if sign > 0 else self.low
+
+    def nearby(self, sign: int, radius: int) -> FloatImage:
+        """Return what every pixel of a tile has within a radius, at least.
+
+        That is a bound from below of the local maximum where ``sign`` is positive, and one from
+        above of the local minimum where it is negative.
+
+        Parameters
+        ----------
+        sign
+            +1 or -1.
+        radius
+            Half the side of the square around a pixel, in pixels.
+        """
+        found = self._nearby.get((sign, radius))
+        if found is None:
+            if self.finer is not None:
+                found = _halved(
+                    self.finer.nearby(sign, radius), np.minimum if sign > 0 else np.maximum
+                )
+            else:
+                # all tiles that lie within the radius of every pixel of one
+                found = _spread(self.at(sign), sign, max((radius + 1 - self.side) // self.side, 0))
+            self._nearby[sign, radius] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,33 +70,42 @@ class Tiles:
         Of the maps of this name of :class:`~.features.Features`.
     """
 
-    smooth: Extremes
-    wide: Extremes
-    local_std: Extremes
+    smooth: Tiled
+    wide: Tiled
+    local_std: Tiled
 
 
 def make_tiles(smooth: FloatImage, wide: FloatImage, local_std: FloatImage) -> Tiles:
     """Return the extremes of three maps of one shape."""
-    return Tiles(extremes(smooth), extremes(wide), extremes(local_std))
+    return Tiles(tiled(smooth), tiled(wide), tiled(local_std))
 
 
-def extremes(image: FloatImage) -> Extremes:
-    """Return the smallest and the largest value of every tile."""
+def tiled(image: FloatImage) -> Tiled:
+    """Return the extremes of a map, (H, W) float32, over tiles of 4 pixels, and of 2."""
     import cv2
 
-    rest = [-n % TILE for n in image.shape]
+    rest = [-n % 4 for n in image.shape]
     if any(rest):
         # the last tiles hold what there is of them
         image = np.asarray(
             cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE),
             dtype=np.float32,
         )
-    return Extremes(_pooled(image, np.minimum), _pooled(image, np.maximum))
+    finer = Tiled(2, _halved(image, np.minimum), _halved(image, np.maximum))
+    return Tiled(4, _halved(finer.low, np.minimum), _halved(finer.high, np.maximum), finer)
 
 
-def _pooled(image: FloatImage, extreme: Callable[..., Any]) -> FloatImage:
-    """Reduce 4 x 4 pixels to one; rows first, which lie together in memory."""
-    image = extreme(image[0::2], image[1::2])
-    image = extreme(image[0::2], image[1::2])
-    image = extreme(image[:, 0::2], image[:, 1::2])
-    return np.asarray(extreme(image[:, 0::2], image[:, 1::2]), dtype=np.float32)
+def _halved(image: FloatImage, extreme: Callable[..., FloatImage]) -> FloatImage:
+    """Reduce 2 x 2 pixels to one; rows first, which lie together in memory."""
+    rows = extreme(image[0::2], image[1::2])
+    return extreme(rows[:, 0::2], rows[:, 1::2])
+
+
+def _spread(image: FloatImage, sign: int, reach: int) -> FloatImage:
+    """Return the extreme over the tiles around each."""
+    import cv2
+
+    if reach == 0:
+        return image
+    spread = cv2.dilate if sign > 0 else cv2.erode
+    return np.asarray(spread(image, np.ones((2 * reach + 1,) * 2, np.uint8)), dtype=np.float32)

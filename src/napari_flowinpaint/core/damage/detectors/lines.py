@@ -126,17 +126,12 @@ class LineDetector:
 
 def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
     """Return the strongest straight lines as normal (y, x) and distance from the origin."""
-    import cv2
-
     shrink = 2
-    small = seen[::shrink, ::shrink].astype(np.uint8) * 255
-    found = cv2.HoughLines(small, 2.0, np.pi / 90, max(int(0.15 * min(small.shape)), 8))
-    if found is None:
-        return []
+    small = seen[::shrink, ::shrink]
     # OpenCV sorts by votes; neighbouring cells are the same line
     lines: list[tuple[FloatImage, float]] = []
     taken: list[tuple[float, float]] = []
-    for rho, theta in np.asarray(found).reshape(-1, 2)[:200].tolist():
+    for rho, theta in straight_lines(small)[:200].tolist():
         if any(_same(rho, theta, *other, limit=0.08 * min(small.shape)) for other in taken):
             continue
         taken.append((rho, theta))
@@ -144,6 +139,15 @@ def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
         if len(lines) == 3:
             break
     return lines
+
+
+def straight_lines(small: BoolImage) -> FloatImage:
+    """Return distance and angle of straight lines with enough votes, (n, 2), most votes first."""
+    import cv2
+
+    least = max(int(0.15 * min(small.shape)), 8)
+    found = cv2.HoughLines(small.astype(np.uint8) * 255, 2.0, np.pi / 90, least)
+    return np.empty((0, 2), np.float32) if found is None else np.asarray(found).reshape(-1, 2)
 
 
 def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) -> bool:

@@ -51,8 +51,8 @@ class StainingDetector:
         if loss > self.section_contrast * view.strictness:
             everything = np.ones(view.shape, dtype=bool)
             return [Finding("staining", loss / self.section_contrast, everything)]
-        strict = self._deviation(view, 2)
-        loose = self._deviation(view, 0)
+        strict = self.deviation(view, 2)
+        loose = self.deviation(view, 0)
         level = view.strictness * (1 if view.two_sided else _AT_THE_END)
         core = enlarge(view, strict)
         # where nothing is left of the tissue, and it fades in around: beyond doubt
@@ -65,7 +65,7 @@ class StainingDetector:
         fade = max(int(0.12 * np.sqrt(mask.sum())), 1)
         return [Finding("staining", strength * level, grow(mask, fade))]
 
-    def _deviation(self, view: View, radius: int) -> FloatImage:
+    def deviation(self, view: View, radius: int) -> FloatImage:
         """Return contrast and mean together, 1 where they are too far off."""
         section = view.section
 
