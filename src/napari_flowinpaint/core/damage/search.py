@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..types import BoolImage
+from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
 from .features import grow, reached
 from .glance import Glance
@@ -26,6 +26,11 @@ _SURROUNDED = 0.4
 _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
+#: Kinds that come in pieces; how large the smaller ones are together, at most, as a share of the
+#: largest; and how far their grey values are apart, in standard deviations of the section.
+_IN_PIECES = ("missing", "hole")
+_PIECE = 0.5
+_ALIKE = 0.5
 #: A misaligned section of this score shows other tissue: no line in it is to be believed.
 _ELSEWHERE = 1.8
 #: Factor on the thresholds of other damage in a section with a fold.
@@ -70,7 +75,7 @@ def search(
             fresh |= own
             own = _take_middles(findings, finding.kind, own, view)
             if finding.kind in ("dark", "bright"):
-                own = _give_fringes(findings, own)
+                own = _give_fringes(findings, own, view.section.smooth)
             if own.sum() > _LEFT * finding.mask.sum():
                 findings.append(Finding(finding.kind, finding.score, own, finding.sharp))
         claimed |= fresh
@@ -102,14 +107,31 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
     return own
 
 
-def _give_fringes(findings: list[Finding], blobs: BoolImage) -> BoolImage:
-    """Add blobs at the border of holes and lines to these; return the others."""
+def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -> BoolImage:
+    """Add blobs at the border of holes and lines to these; return the others.
+
+    So with small blobs that are as dark, or as bright, as a hole not far away.
+    """
     for n, finding in enumerate(findings):
         if finding.kind in _WITH_FRINGES:
             fringe = reached(blobs, blobs & grow(finding.mask, 2 * _AROUND))
+            if finding.kind in _IN_PIECES:
+                fringe |= _pieces(finding.mask, blobs & ~fringe, grey)
             blobs = blobs & ~fringe
             findings[n] = replace(finding, mask=finding.mask | fringe)
     return blobs
+
+
+def _pieces(hole: BoolImage, blobs: BoolImage, grey: FloatImage) -> BoolImage:
+    """Return blobs that are pieces of a hole: of its grey value, near, and smaller."""
+    size = float(hole.sum())
+    near = reached(blobs, blobs & grow(hole, max(round(np.sqrt(size)), 1)))
+    if not near.any() or near.sum() > _PIECE * size:
+        return np.zeros_like(hole)
+    low, high = np.percentile(grey[hole], (5, 95))
+    middle = float(np.median(grey[near]))
+    slack = _ALIKE * float(grey.std())
+    return near if low - slack < middle < high + slack else np.zeros_like(hole)
 
 
 def _enough(

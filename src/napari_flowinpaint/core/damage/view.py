@@ -15,7 +15,7 @@ import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, make_features, to_working
+from .features import Features, make_features, quantiles, to_working
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2
@@ -32,7 +32,7 @@ BLANK = 0.12
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
 #: Grey values are matched by this many pixels of the grid per side, about.
-_VOTES = 64
+_VOTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +237,8 @@ class View:
         """
         if not mask.any() or not self.neighbours:
             return self
-        known = shrink_to((~mask).astype(np.float32), self.section.mean.shape) > 0.99
-        previous, following = (
-            tuple(self._rematched(n, known) for n in side)
-            for side in (self.previous, self.following)
-        )
+        matched = self.rematched(mask)
+        previous, following = matched.previous, matched.following
         filled = self.section.grey.copy()
         patches = [n.grey(n.features.grey)[mask] for n in previous[:1] + following[:1]]
         filled[mask] = np.mean(patches, axis=0)
@@ -251,7 +248,15 @@ class View:
         section = make_features(self.section.z, filled, zoom)
         return replace(self, section=section, previous=previous, following=following)
 
-    def _rematched(self, neighbour: NeighbourView, known: BoolImage) -> NeighbourView:
+    def rematched(self, mask: BoolImage) -> View:
+        """Return the view with the neighbours matched to what is left of the section."""
+        known = shrink_to((~mask).astype(np.float32), self.section.mean.shape) > 0.99
+        previous, following = (
+            tuple(self._matched(n, known) for n in side) for side in (self.previous, self.following)
+        )
+        return replace(self, previous=previous, following=following)
+
+    def _matched(self, neighbour: NeighbourView, known: BoolImage) -> NeighbourView:
         shift = neighbour.registration.shift
         gain, offset = match(self.section, neighbour.features, shift, known)
         return replace(neighbour, gain=gain, offset=offset)
@@ -294,8 +299,8 @@ def match(
     maps = (neighbour.contrast, neighbour.mean)
     theirs, mean = (probe.moved(m, section.step)[some] for m in maps)
     ratio = (section.contrast[some] - theirs)[votes]
-    gain = float(np.exp(np.clip(np.median(ratio) / 2, -3, 3)))
-    offset = float(np.median((section.mean[some] - gain * mean)[votes]))
+    gain = float(np.exp(np.clip(quantiles(ratio, 50)[0] / 2, -3, 3)))
+    offset = quantiles((section.mean[some] - gain * mean)[votes], 50)[0]
     return gain, offset
 
 

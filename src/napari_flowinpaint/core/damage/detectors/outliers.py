@@ -81,15 +81,27 @@ class OutlierDetector:
         if not view.two_sided and view.gap > 1:
             return []  # what appears beyond a gap at the end of a stack may be anything
         findings = []
-        for kind, sign in (("dark", -1), ("bright", 1)):
-            found = self._blobs(view, sign)
-            if found is not None:
-                score, blobs = found
-                soft = self._soft(view, blobs, sign)
-                findings.append(Finding(kind, score, blobs & ~soft, sharp=True))
-                if soft.any():
-                    findings.append(Finding(kind, score, soft))
+        for kind, sign, score, blobs in self._confirmed(view):
+            soft = soft_regions(view, blobs, sign)
+            findings.append(Finding(kind, score, blobs & ~soft, sharp=True))
+            if soft.any():
+                findings.append(Finding(kind, score, soft))
         return findings
+
+    def _confirmed(self, view: View) -> list[tuple[str, int, float, BoolImage]]:
+        """Return kind, sign, score and mask of blobs that are there on a second look as well.
+
+        Much debris raises the contrast to which the neighbours are matched, and what is strong
+        on one side moves the brightness: so they are matched anew to what it leaves.
+        """
+        signs = {"dark": -1, "bright": 1}
+        first = {kind: self._blobs(view, sign) for kind, sign in signs.items()}
+        masks = [found[1] for found in first.values() if found is not None]
+        if not masks:
+            return []
+        again = view.rematched(grow(np.logical_or.reduce(masks), 3))
+        seconds = ((k, s, self._blobs(again, s)) for k, s in signs.items() if first[k] is not None)
+        return [(kind, sign, *found) for kind, sign, found in seconds if found is not None]
 
     def _blobs(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return score and mask of all blobs, if one is large or several together are."""
@@ -121,25 +133,26 @@ class OutlierDetector:
         limit = np.float32(np.median(ranks))
         return sign * (view.section.smooth - limit) / view.contrast
 
-    def _soft(self, view: View, blobs: BoolImage, sign: int) -> BoolImage:
-        """Return large blobs grown into the tissue that they fade into; nothing for others."""
-        from scipy.ndimage import label
 
-        names, _ = label(blobs, np.ones((3, 3), bool))
-        sizes = np.bincount(names.ravel())
-        sizes[0] = 0
-        large = sizes > 0.004 * blobs.size
-        if not large.any():
-            return np.zeros_like(blobs)
-        core = large[names]
-        own = blur(view.section.grey, 3.0)
-        usual = view.over_neighbours(np.add, lambda n: n.grey(n.features.grey))
-        usual = blur((usual / len(view.neighbours)).astype(np.float32), 3.0)
-        beyond = sign * (own - usual) / view.contrast
-        radius = max(int(0.35 * np.sqrt(core.sum())), 4)
-        near = grow(core, radius)
-        grown = reached(grow(grow((beyond > 0.7) & near, -2), 2) | core, core)
-        return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
+def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
+    """Return large blobs grown into the tissue that they fade into; nothing for others."""
+    from scipy.ndimage import label
+
+    names, _ = label(blobs, np.ones((3, 3), bool))
+    sizes = np.bincount(names.ravel())
+    sizes[0] = 0
+    large = sizes > 0.004 * blobs.size
+    if not large.any():
+        return np.zeros_like(blobs)
+    core = large[names]
+    own = blur(view.section.grey, 3.0)
+    usual = view.over_neighbours(np.add, lambda n: n.grey(n.features.grey))
+    usual = blur((usual / len(view.neighbours)).astype(np.float32), 3.0)
+    beyond = sign * (own - usual) / view.contrast
+    radius = max(int(0.35 * np.sqrt(core.sum())), 4)
+    near = grow(core, radius)
+    grown = reached(grow(grow((beyond > 0.7) & near, -2), 2) | core, core)
+    return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
 
 
 def _masses(blobs: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]:

@@ -7,15 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...types import FloatImage
+from ...types import BoolImage, FloatImage
 from ..features import grow, highest, lowest
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
 from .flat import fading_regions
+from .outliers import soft_regions
 
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.3
+#: Share of a region that is brighter than nearly all tissue if it is charging.
+_SATURATED = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class StainingDetector:
     section_contrast: float = 0.7
     smallest: float = 0.008
 
-    kinds: ClassVar[tuple[str, ...]] = ("staining",)
+    kinds: ClassVar[tuple[str, ...]] = ("staining", "bright")
 
     def look(self, view: View) -> list[Finding]:
         """See :class:`~.base.Detector`."""
@@ -61,9 +64,21 @@ class StainingDetector:
         if found is None:
             return []
         strength, mask = found
+        bright = self._charging(view, (core > level) & mask)
+        if bright is not None:
+            return [Finding("bright", strength * level, bright)]
         # it fades out: what is left of it at the border is too weak to be seen
         fade = max(int(0.12 * np.sqrt(mask.sum())), 1)
         return [Finding("staining", strength * level, grow(mask, fade))]
+
+    def _charging(self, view: View, core: BoolImage) -> BoolImage | None:
+        """Return a region of which much is brighter than tissue is: charging, not a cloud."""
+        shown = [n.gain * n.features.smooth[::4, ::4] + n.offset for n in view.neighbours]
+        saturated = core & (view.section.smooth > np.percentile(shown, 99))
+        if saturated.sum() < _SATURATED * core.sum():
+            return None
+        grown = soft_regions(view, grow(grow(saturated, 4), -4), 1)
+        return grown if grown.any() else core
 
     def deviation(self, view: View, radius: int) -> FloatImage:
         """Return contrast and mean together, 1 where they are too far off."""
