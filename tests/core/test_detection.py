@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -183,6 +186,57 @@ def test_an_interrupted_search_goes_on(stack, tmp_path, after, workers):
     name = b"masks", b"whole"
     assert {k: v.replace(*name) for k, v in found.items()} == expected
     assert not list(tmp_path.glob(".*"))
+
+
+#: Searches a stack in a process that kills itself, the hard way, when this share is done.
+KILLED = """
+import os, signal, sys
+from napari_flowinpaint.core.detection import detect_stack
+from napari_flowinpaint.core.detection.run import DetectionStore
+from napari_flowinpaint.core.stack import open_stack
+stack, out, when = sys.argv[1:]
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+def progress(fraction, message):
+    if when != "at the end" and fraction >= float(when):
+        kill()
+if when == "at the end":
+    DetectionStore.discard = lambda self: kill()
+detect_stack(open_stack(stack), out, report=out + ".csv", workers=2, progress=progress)
+"""
+
+
+def test_a_search_that_was_killed_goes_on(tmp_path):
+    volume = np.random.default_rng(3).integers(60, 200, SHAPE, dtype=np.uint8)
+    volume[4, 20:60, 30:80] = 255
+    path = save_ome_zarr(Stack.from_array(volume), tmp_path / "stack.zarr")
+    stack, whole, out = open_stack(path), tmp_path / "whole.zarr", tmp_path / "masks.zarr"
+    table, report = tmp_path / "whole.csv", tmp_path / "masks.zarr.csv"
+    rows = detect_stack(stack, whole, report=table, workers=1).flagged
+    assert 4 in {row.section for row in rows}
+    for when in ("0.7", "at the end"):
+        command = [sys.executable, "-c", KILLED, str(path), str(out), when]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert out.exists() == (when == "at the end")
+        # as if a chunk had been on its way to disk
+        for masks in tmp_path.glob(".masks.zarr.detecting/masks/0"):
+            (masks / "0.0123456789abcdef.partial").write_bytes(b"")
+    assert detect_stack(stack, out, report=report).flagged == rows
+    renamed = {k: v.replace(b"masks", b"whole") for k, v in files(out).items()}
+    assert renamed == files(whole)
+    assert report.read_bytes() == table.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(InputError, match="exists"):
+        detect_stack(stack, out)
+
+
+def test_what_is_there_is_not_taken_for_another_search(stack, tmp_path):
+    out = tmp_path / "masks.zarr"
+    search(stack, out)
+    (tmp_path / ".masks.zarr.detecting").mkdir()
+    with pytest.raises(InputError, match="exists"):
+        search(stack, out, sections=[1])
+    assert search(stack, out).flagged == search(stack, None).flagged
 
 
 def test_a_line_that_was_cut_short_is_searched_again(stack, tmp_path):

@@ -45,8 +45,7 @@ def detect_damaged(command: DetectCommand) -> int:
     """Search, write masks and table, say what was found; return the exit code."""
     from ..core.damage.detect import DetectionOptions, estimate_parameters
     from ..core.damage.kinds import KINDS
-    from ..core.detection import detect_stack
-    from ..core.export import check_target
+    from ..core.detection import check_output, detect_stack
     from ..core.stack import open_stack
 
     options = DetectionOptions(
@@ -57,7 +56,7 @@ def detect_damaged(command: DetectCommand) -> int:
     chosen = None
     if command.sections is not None:
         chosen = parse_sections(command.sections, stack.shape[0])
-    check_target(stack, command.output, overwrite=command.overwrite)
+    check_output(stack, command.output, command.overwrite)
     if command.report is not None:
         check_file(command.report, "--report")
         check_apart(command.report, "--report", command.stack, command.output)

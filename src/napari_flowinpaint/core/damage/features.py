@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..filters import blur, enlarge_to, shrink_to
+from ..filters import blur, enlarge_to, shrink_to, wide_blur
 from ..types import AnyImage, BoolImage, FloatImage
 from ._lazy import lazy
 from .tiles import Tiles, make_tiles
@@ -55,9 +55,9 @@ class Features:
         ``grey`` without its finest grain (Gaussian of 1 pixel).
     wide
         ``grey`` without membranes, for the most part (Gaussian of more than 2 pixels).
-    local_std
-        (H, W) standard deviation of ``smooth`` within windows of :data:`FLAT_WINDOW` pixels: of
-        structure, since grain of single pixels is no longer in it.
+    local_variance
+        (H, W) variance of ``smooth`` within windows of :data:`FLAT_WINDOW` pixels: of structure,
+        since grain of single pixels is no longer in it.
     mean
         Grid map of the local mean.
     contrast
@@ -67,7 +67,7 @@ class Features:
     thumb
         Small image without shading, mean 0, for registration.
     tiles
-        Extremes of ``smooth``, ``wide`` and ``local_std`` over tiles, for bounds.
+        Extremes of ``smooth``, ``wide`` and ``local_variance`` over tiles, for bounds.
     """
 
     z: int
@@ -75,7 +75,7 @@ class Features:
     grey: FloatImage
     smooth: FloatImage
     wide: FloatImage
-    local_std: FloatImage
+    local_variance: FloatImage
     mean: FloatImage
     contrast: FloatImage
     sharpness: FloatImage
@@ -88,9 +88,14 @@ class Features:
         return GRID * self.zoom
 
     @lazy
+    def local_std(self) -> FloatImage:
+        """Return the root of :attr:`local_variance`."""
+        return np.sqrt(self.local_variance)
+
+    @lazy
     def texture(self) -> float:
         """Return the 90th percentile of :attr:`local_std`: near 0 where there is no section."""
-        return quantiles(self.local_std[::4, ::4], 90)[0]
+        return float(np.sqrt(quantiles(self.local_variance[::4, ::4], 90)[0]))
 
     @lazy
     def spread(self) -> float:
@@ -148,16 +153,21 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
         and level.scale[0] == 1
         and all(round(s) <= factor and factor % round(s) == 0 for s in level.scale[1:])
     ]
-    level = max(usable, key=lambda item: item.scale[1], default=None)
+    level = max(usable, key=lambda item: item.scale[1], default=stack.levels[0])
     pixels: AnyImage | None = None
-    if level is not None:
+    if level is not stack.levels[0]:
         with suppress(Exception):  # a damaged pyramid: the full resolution decides
             pixels = level.read(z)
     if pixels is None:
-        pixels = stack.read(z)
-    grey = pixels.astype(np.float32)
-    target = tuple(-(-n // factor) for n in shape[1:])
-    return grey if grey.shape == target else shrink_to(grey, (target[0], target[1]))
+        level, pixels = stack.levels[0], stack.read(z)
+    steps = [round(np.log2(factor / s)) for s in level.scale[1:]]
+    if steps[0] == steps[1]:
+        for _ in range(steps[0]):
+            # single precision from the first reduction on
+            pixels = _half(pixels).astype(np.float32)
+    grey = pixels.astype(np.float32, copy=False)
+    target = (-(-shape[1] // factor), -(-shape[2] // factor))
+    return grey if grey.shape == target else shrink_to(grey, target)
 
 
 def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
@@ -174,80 +184,103 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
         of so many pixels as there are.
     """
     pixels = _numbers(pixels)
-    fine = _bands(pixels)
+    bands = _bands(pixels)
+    # what is wider than 2 pixels loses nothing by being reduced
+    half = _half(bands[1])
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
-    smooth, wide, _ = fine if zoom == 1 else _bands(grey)
-    local_std = _local_std(smooth)
+    smooth, wide = bands if zoom == 1 else _bands(grey)
+    local_variance = _local_variance(smooth)
     return Features(
         z=z,
         zoom=zoom,
         grey=grey,
         smooth=smooth,
         wide=wide,
-        local_std=local_std,
-        mean=blur(_to_grid(pixels), _GRID_SIGMA),
-        contrast=_log_energy(fine[1] - _widest(fine[1])),
-        sharpness=_log_energy(fine[0] - fine[1]) - _log_energy(fine[1] - fine[2]),
-        thumb=_thumbnail(fine[1]),
-        tiles=make_tiles(smooth, wide, local_std),
+        local_variance=local_variance,
+        mean=blur(_half(_half(pixels)), _GRID_SIGMA),
+        contrast=_log_energy(half - enlarge_to(blur(_half(half), 4.0), half.shape), 1),
+        sharpness=_log_energy(bands[0] - bands[1], 2) - _log_energy(half - blur(half, 3**0.5), 1),
+        thumb=_thumbnail(half),
+        tiles=make_tiles(smooth, wide, local_variance),
     )
 
 
 def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:
     """Return percentiles of an image; sorting it is faster than what NumPy does."""
     values = np.sort(image, axis=None)
-    places = np.arange(values.size)
-    return tuple(np.interp(np.array(percent) / 100 * (values.size - 1), places, values).tolist())
+    found = []
+    for share in percent:
+        place = share / 100 * (values.size - 1)
+        low = int(place)
+        a, b = float(values[low]), float(values[min(low + 1, values.size - 1)])
+        found.append(a + (place - low) * (b - a))
+    return tuple(found)
 
 
-def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage]:
-    """Return Gaussian low-passes of 1, 2 and 4 pixels."""
-    smooth = blur(image, 1.0)
-    wide = blur(smooth, 3**0.5)
-    return smooth, wide, blur(wide, 12**0.5)
+def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """Return Gaussian low-passes of 1 and 2 pixels."""
+    smooth = _low_pass(image, 1.0)
+    return smooth, _low_pass(smooth, 3**0.5)
+
+
+def _low_pass(image: FloatImage, sigma: float) -> FloatImage:
+    """Gaussian low-pass that is cut off at three times its width."""
+    import cv2
+
+    size = 2 * round(3 * sigma) + 1
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma), dtype=np.float32)
 
 
 def _numbers(grey: FloatImage) -> FloatImage:
     """Replace NaN and infinite pixels by the median."""
-    good = np.isfinite(grey)
-    if good.all():
+    import cv2
+
+    if np.isfinite(cv2.sumElems(grey)[0]):
         return grey
+    good = np.isfinite(grey)
     return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
 
 
-def _local_std(smooth: FloatImage) -> FloatImage:
+def _local_variance(smooth: FloatImage) -> FloatImage:
     import cv2
 
-    # about the middle grey value, so that the difference of squares keeps its digits
-    centred = smooth - np.float32(np.median(smooth[::4, ::4]))
+    # about the mean grey value, so that the difference of squares keeps its digits
+    centred = smooth - np.float32(cv2.mean(smooth)[0])
     size = (FLAT_WINDOW, FLAT_WINDOW)
     mean = cv2.boxFilter(centred, -1, size, borderType=cv2.BORDER_REFLECT)
     square = cv2.sqrBoxFilter(centred, cv2.CV_32F, size, borderType=cv2.BORDER_REFLECT)
-    return np.sqrt(np.maximum(square - mean * mean, 0)).astype(np.float32)
+    np.multiply(mean, mean, out=mean)
+    return np.maximum(np.subtract(square, mean, out=square), np.float32(0), out=square)
 
 
-def _to_grid(image: FloatImage) -> FloatImage:
-    return shrink_to(image, (-(-image.shape[0] // GRID), -(-image.shape[1] // GRID)))
+def _half(image: npt.NDArray) -> npt.NDArray:
+    """Average blocks of 2 x 2 pixels; of what there is of them at the far border."""
+    import cv2
+
+    rest = [n % 2 for n in image.shape]
+    if any(rest):
+        # OpenCV is slow where blocks do not fit
+        image = cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
+    size = (image.shape[1] // 2, image.shape[0] // 2)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _widest(wide: FloatImage) -> FloatImage:
-    """Low-pass of 16 pixels, made on the grid."""
-    return enlarge_to(blur(_to_grid(wide), 4.0), wide.shape)
-
-
-def _log_energy(band: FloatImage) -> FloatImage:
-    """Grid map of the logarithm of the local mean square."""
-    energy = blur(_to_grid(band * band), _GRID_SIGMA)
+def _log_energy(band: FloatImage, halvings: int) -> FloatImage:
+    """Grid map of the logarithm of the local mean square, of a band that is halved so often."""
+    energy = band * band
+    for _ in range(halvings):
+        energy = _half(energy)
+    energy = blur(energy, _GRID_SIGMA)
     floor = max(float(energy.max()), _TINY) * 1e-6
     return np.log(np.maximum(energy, floor)).astype(np.float32)
 
 
-def _thumbnail(wide: FloatImage) -> FloatImage:
+def _thumbnail(half: FloatImage) -> FloatImage:
     """Return a small image without shading and with outliers cut: one blob must not decide."""
-    shrink = max(1, -(-max(wide.shape) // _THUMB_SIDE))
-    small = shrink_to(wide, (wide.shape[0] // shrink, wide.shape[1] // shrink))
-    small = small - blur(small, 12.0)
-    spread = 2.5 * float(np.median(np.abs(small))) * 1.4826 + _TINY
+    shrink = max(1, -(-max(half.shape) // _THUMB_SIDE))
+    small = shrink_to(half, (half.shape[0] // shrink, half.shape[1] // shrink))
+    small = small - wide_blur(small, 12.0)
+    spread = 2.5 * quantiles(np.abs(small[::2, ::2]), 50)[0] * 1.4826 + _TINY
     return np.clip(small, -spread, spread).astype(np.float32)
 
 

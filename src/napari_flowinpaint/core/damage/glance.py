@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..types import BoolImage, FloatImage
+from ..types import BoolImage, FloatImage, IntImage
 from .detectors import (
     BlurredRegionDetector,
     Detector,
@@ -45,16 +45,18 @@ class Glance:
     def __init__(self, view: View) -> None:
         self.view = view
         self._excess: dict[tuple[int, Band, int, tuple[int, ...]], FloatImage] = {}
+        self._flat: dict[int, BoolImage] = {}
 
     def worth_looking(self, detector: Detector) -> bool:
-        """Return False where ``detector.look(view)`` would certainly return nothing.
-
-        A detector that nothing is known about always looks.
-        """
-        if self.view.blank or not self.view.neighbours:
+        """Return False where ``detector.look(view)`` would certainly return nothing."""
+        if self.view.blank or not self.view.neighbours or self.always(detector):
             return True
-        glance = _GLANCES.get(type(detector))
-        return glance is None or glance(self, detector)
+        return _GLANCES[type(detector)](self, detector)
+
+    @staticmethod
+    def always(detector: Detector) -> bool:
+        """Return whether a detector always looks: it costs little, or nothing is known of it."""
+        return type(detector) not in _GLANCES
 
     def excess(self, sign: int, radius: int, band: Band, side: int) -> FloatImage:
         """Return a bound of :func:`~.detectors.outliers.excess_over_neighbours`.
@@ -92,6 +94,8 @@ class Glance:
         """Return the tiles that may hold a candidate of :func:`~.detectors.flat._flat`."""
         view = self.view
         radius = view.radius(tolerance)
+        if radius in self._flat:
+            return self._flat[radius]
         own = view.section.tiles.local_std
         least = np.full_like(own.low, view.texture)
         total = np.zeros_like(own.low)
@@ -102,7 +106,8 @@ class Glance:
             least = np.minimum(least, neighbour.gain * neighbour.moved(low, own.side))
             total += neighbour.gain * neighbour.moved(high, own.side)
         usual = total / (3 * len(view.neighbours))
-        return np.asarray(own.low < CANDIDATE * np.maximum(least, usual))
+        found = self._flat[radius] = np.asarray(own.low < CANDIDATE * np.maximum(least, usual))
+        return found
 
 
 def _tiles(known: Tiled, side: int) -> Tiled:
@@ -116,28 +121,31 @@ def _residual(neighbour: NeighbourView, side: int) -> int:
     return max(abs(s - side * round(s / side)) for s in neighbour.registration.shift)
 
 
-def _pieces(mask: BoolImage) -> Any:
-    """Return left, top, width, height and area of the connected pieces."""
+def _pieces(mask: BoolImage) -> tuple[IntImage, IntImage]:
+    """Return the numbers of the connected pieces, 0 is none, and the areas, that of none is 0."""
     import cv2
 
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return stats[1:]
+    count, names = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    areas = np.bincount(names.ravel(), minlength=count)
+    areas[0] = 0
+    return np.asarray(names), areas
 
 
-def _largest(mask: BoolImage) -> float:
-    """Return the area of the largest connected piece, as a share of the whole."""
-    return float(_pieces(mask)[:, 4].max()) / mask.size if mask.any() else 0.0
+def _has_piece(mask: BoolImage, least: float) -> bool:
+    """Tell whether a connected piece has at least this share of the area."""
+    least *= mask.size
+    return np.count_nonzero(mask) >= max(least, 1) and bool(_pieces(mask)[1].max() >= least)
 
 
 # ---- the bounds of the detectors
 
 
 def _missing(glance: Glance, detector: MissingDetector) -> bool:
-    return _largest(glance.flat(detector.tolerance)) >= detector.rectangle
+    return _has_piece(glance.flat(detector.tolerance), detector.rectangle)
 
 
 def _hole(glance: Glance, detector: HoleDetector) -> bool:
-    return _largest(glance.flat(detector.tolerance)) >= detector.smallest
+    return _has_piece(glance.flat(detector.tolerance), detector.smallest)
 
 
 def _line(glance: Glance, detector: LineDetector) -> bool:
@@ -158,14 +166,24 @@ def _may_be_line(glance: Glance, detector: LineDetector, sign: int, band: Band, 
     if not certain.any():
         return False
     seen = reached(excess > 0.1, certain)
-    pieces = _pieces(seen)
-    reach = side * np.hypot(pieces[:, 2], pieces[:, 3])
-    covered = float((reach[reach >= 0.06 * view.side] + 8).sum())
-    if covered < min(0.5, 1.6 * detector.length) * detector.coverage * view.side:
+    least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
+    if _length(seen, side, 0.06 * view.side) < least:
         return False
     # every second pixel of what is seen lies in a tile of 2 pixels of its own
     height, width = (-(-n // 2) for n in view.shape)
     return side != 2 or straight_lines(seen[:height, :width]).size > 0
+
+
+def _length(seen: BoolImage, side: int, shortest: float) -> float:
+    """Return how many pixels of a straight line long pieces may cover, all together."""
+    names, areas = _pieces(seen)
+    total = 0.0
+    # a piece is longest where its tiles lie corner to corner
+    for name in np.flatnonzero(areas * (side * 2**0.5) >= shortest):
+        y, x = np.nonzero(names == name)
+        reach = side * float(np.hypot(np.ptp(y) + 1, np.ptp(x) + 1))
+        total += reach + 8 if reach >= shortest else 0.0
+    return total
 
 
 def _outlier(glance: Glance, detector: OutlierDetector) -> bool:
@@ -176,8 +194,6 @@ def _outlier(glance: Glance, detector: OutlierDetector) -> bool:
 
 def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: int) -> bool:
     """Tell whether blobs may have the least mass."""
-    from scipy.ndimage import label
-
     view = glance.view
     excess = glance.excess(sign, view.radius(detector.tolerance), "smooth", side)
     certain = excess > detector.excess * view.strictness**0.5
@@ -189,7 +205,7 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
     certain &= sign * (own - np.float32(limit)) / view.contrast > least
     if not certain.any():
         return False
-    names, _ = label(reached(excess > detector.excess / 3, certain), np.ones((3, 3), bool))
+    names, _ = _pieces(reached(excess > detector.excess / 3, certain))
     masses = np.bincount(names.ravel(), weights=side**2 * excess.ravel())[1:]
     zoom = view.section.zoom
     large = masses[masses > zoom * detector.total / 15]
@@ -199,8 +215,10 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
 
 def _blur(glance: Glance, detector: BlurredRegionDetector) -> bool:
     view = glance.view
-    loss = least_sharpness(view, 2) - view.section.sharpness
-    return _inner(loss > detector.loss * view.strictness) >= 0.15 * detector.smallest
+    level, least = detector.loss * view.strictness, 0.15 * detector.smallest
+    own = view.section.sharpness
+    # a radius can only take away, and costs more
+    return all(_inner(least_sharpness(view, n) - own > level) >= least for n in (0, 2))
 
 
 def _staining(glance: Glance, detector: StainingDetector) -> bool:
@@ -208,10 +226,10 @@ def _staining(glance: Glance, detector: StainingDetector) -> bool:
     loss = -2 * float(np.log(max(n.gain for n in view.neighbours)))
     if loss > detector.section_contrast * view.strictness:
         return True
-    if _largest(glance.flat(HoleDetector().tolerance)) >= detector.smallest:
+    if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
         return True
-    core = detector.deviation(view, 2) > view.strictness
-    return _inner(core) >= 0.15 * detector.smallest
+    least = 0.15 * detector.smallest
+    return all(_inner(detector.deviation(view, n) > view.strictness) >= least for n in (0, 2))
 
 
 def _inner(core: BoolImage) -> float:

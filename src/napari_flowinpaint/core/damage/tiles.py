@@ -66,8 +66,10 @@ class Tiles:
 
     Parameters
     ----------
-    smooth, wide, local_std
+    smooth, wide
         Of the maps of this name of :class:`~.features.Features`.
+    local_std
+        Of the root of its local variance.
     """
 
     smooth: Tiled
@@ -75,9 +77,14 @@ class Tiles:
     local_std: Tiled
 
 
-def make_tiles(smooth: FloatImage, wide: FloatImage, local_std: FloatImage) -> Tiles:
+def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage) -> Tiles:
     """Return the extremes of three maps of one shape."""
-    return Tiles(tiled(smooth), tiled(wide), tiled(local_std))
+    variance = tiled(local_variance)
+    assert variance.finer is not None
+    # the root of fewer numbers costs less
+    finer = Tiled(2, np.sqrt(variance.finer.low), np.sqrt(variance.finer.high))
+    local_std = Tiled(4, np.sqrt(variance.low), np.sqrt(variance.high), finer)
+    return Tiles(tiled(smooth), tiled(wide), local_std)
 
 
 def tiled(image: FloatImage) -> Tiled:

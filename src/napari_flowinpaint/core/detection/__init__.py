@@ -7,7 +7,15 @@ of flagged sections. What damage is, is known to :mod:`..damage` alone.
 from __future__ import annotations
 
 from .run import Detection, detect_stack
-from .store import read_detection
+from .store import check_output, read_detection
 from .table import Flagged, read_table, write_table
 
-__all__ = ["Detection", "Flagged", "detect_stack", "read_detection", "read_table", "write_table"]
+__all__ = [
+    "Detection",
+    "Flagged",
+    "check_output",
+    "detect_stack",
+    "read_detection",
+    "read_table",
+    "write_table",
+]

@@ -19,7 +19,7 @@ from ..errors import InputError, StoreError
 from ..export import check_target
 from ..methods import available_methods
 from ..types import Progress, no_progress
-from .store import DetectionStore, Found, Labels, tiles_of
+from .store import DetectionStore, Found, Labels, read_detection, tiles_of
 from .table import Flagged, write_table
 
 if TYPE_CHECKING:
@@ -123,9 +123,12 @@ def detect_stack(
             write_table(rows, report)
         return Detection(tuple(rows), chosen, failed, None)
     target = Path(os.path.realpath(Path(output).expanduser()))
-    check_target(stack, target, overwrite=overwrite)
     request = _request(stack, chosen, options, detectors)
     store = DetectionStore(stack, target, request)
+    if store.is_complete():
+        store.discard()
+        return _earlier(target, report)
+    check_target(stack, target, overwrite=overwrite)
     with store.working():
         failed = search.run(chosen, store.finished, store.finish, progress)
         rows = _rows(stack, search.found, max_gap)
@@ -141,6 +144,16 @@ def detect_stack(
         store.complete(record, overwrite=overwrite)
     store.discard()
     return Detection(tuple(rows), chosen, failed, target)
+
+
+def _earlier(target: Path, report: Path | str | None) -> Detection:
+    """Return what is in the masks of a run that was killed when all was done."""
+    record = read_detection(target)
+    rows = tuple(Flagged(**row) for row in record["flagged"])
+    if report is not None:
+        write_table(rows, report)
+    failed = {int(z): why for z, why in record["failed"].items()}
+    return Detection(rows, tuple(record["request"]["sections"]), failed, target)
 
 
 def _check(stack: Stack, sections: Sequence[int] | None, workers: int | None) -> tuple[int, ...]:
@@ -222,6 +235,17 @@ class _Search:
         return dict(sorted(self._failed.items()))
 
     def _each(self, one: Callable[[int], None], todo: list[int]) -> None:
+        import cv2
+
+        before = cv2.getNumThreads()
+        # images are small here: threads within threads cost more than they bring
+        cv2.setNumThreads(1)
+        try:
+            self._each_section(one, todo)
+        finally:
+            cv2.setNumThreads(before)
+
+    def _each_section(self, one: Callable[[int], None], todo: list[int]) -> None:
         if self._threads == 1:
             for z in todo:
                 one(z)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from .. import durable
 from ..damage.kinds import KINDS
 from ..errors import InputError, StoreError
-from ..export import create_image, move_into_place
+from ..export import check_target, create_image, move_into_place
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -35,6 +36,9 @@ Labels = npt.NDArray[np.uint8]
 #: The grid on which it is noted where a section is damaged: this many tiles a side.
 TILES = 32
 _RECORD = "flowinpaint-detection"
+#: Seconds between two times that the list of finished sections is forced to disk. A process that
+#: is killed loses nothing by it; a machine that fails, so much work.
+_SYNC_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,26 @@ def tiles_of(mask: npt.NDArray[np.bool_]) -> str:
     return np.packbits(some).tobytes().hex()
 
 
+def check_output(stack: Stack, output: Path, overwrite: bool) -> None:
+    """Refuse masks that must not be written there, as :func:`~..export.check_target` does.
+
+    What a run left that was killed when its masks had got their name is no reason.
+    """
+    target = Path(os.path.realpath(output.expanduser()))
+    if not (target.exists() and _is_left_over(target)):
+        check_target(stack, target, overwrite=overwrite)
+
+
+def _folder(target: Path) -> Path:
+    return target.with_name(f".{target.name}.detecting")
+
+
+def _is_left_over(target: Path) -> bool:
+    """Return whether a run left its folder without masks: it has finished, or just begun."""
+    folder = _folder(target)
+    return folder.is_dir() and not (folder / "masks").exists()
+
+
 class DetectionStore:
     """A detection in the making.
 
@@ -80,8 +104,9 @@ class DetectionStore:
 
     def __init__(self, stack: Stack, target: Path, request: Mapping[str, Any]) -> None:
         self.target = target
-        self.folder = target.with_name(f".{target.name}.detecting")
+        self.folder = _folder(target)
         self._request = json.dumps(dict(request), sort_keys=True)
+        self._synced = 0.0
         self._stack = stack
         self._lock = Lock()
         self._arrays: list[Any] = []
@@ -109,7 +134,8 @@ class DetectionStore:
 
         request = self.folder / "request.json"
         masks = self.folder / "masks"
-        if not (request.is_file() and request.read_text(encoding="utf-8") == self._request):
+        same = request.is_file() and request.read_text(encoding="utf-8") == self._request
+        if not (same and (masks / "zarr.json").is_file()):
             for old in (request, masks, self.folder / "sections.jsonl"):
                 durable.remove(old)
             self._arrays = create_image(
@@ -121,6 +147,8 @@ class DetectionStore:
             )
             durable.put_file(request, self._request.encode(), self.folder)
         else:
+            for part in masks.rglob("*.partial"):  # zarr was killed while it wrote a chunk
+                part.unlink()
             group = zarr.open_group(str(masks), mode="r+")
             names = sorted((name for name, _ in group.arrays()), key=int)
             self._arrays = [group[name] for name in names]
@@ -167,16 +195,19 @@ class DetectionStore:
             with (self.folder / "sections.jsonl").open("ab") as file:
                 file.write(line)
                 file.flush()
-                os.fsync(file.fileno())
+                if time.monotonic() > self._synced + _SYNC_SECONDS:
+                    os.fsync(file.fileno())
+                    self._synced = time.monotonic()
             self.finished[z] = found
 
     def complete(self, record: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Add metadata, give the label image its name, and remove the folder.
+        """Add metadata and give the label image its name.
 
         Parameters
         ----------
         record
-            Kept in the attributes of the label image, for :func:`read_detection`.
+            Kept in the attributes of the label image, for :func:`read_detection`; with the
+            request, by which :meth:`is_complete` knows it.
         overwrite
             Whether an existing store of this name is replaced.
         """
@@ -187,8 +218,18 @@ class DetectionStore:
         attributes: dict[str, Any] = dict(group.attrs)
         ome = dict(attributes["ome"])
         ome["image-label"] = self._image_label()
-        group.attrs.put({"ome": ome, _RECORD: dict(record)})
+        kept = {**record, "request": json.loads(self._request)}
+        group.attrs.put({"ome": ome, _RECORD: kept})
         move_into_place(masks, self.target, overwrite)
+
+    def is_complete(self) -> bool:
+        """Return whether all is done but for the folder: a kill came after :meth:`complete`."""
+        if not _is_left_over(self.target):
+            return False
+        try:
+            return bool(read_detection(self.target)["request"] == json.loads(self._request))
+        except (InputError, KeyError):
+            return False
 
     def discard(self) -> None:
         """Remove the folder; call it when nobody is :meth:`working` any more."""

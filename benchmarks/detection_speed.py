@@ -1,0 +1,229 @@
+"""How fast damage is searched, against a plain pass over the same zarr; and in how much memory.
+
+    python benchmarks/detection_speed.py STACK[@SECTIONS[@EVERY]]... [--side 2048] [--depth 60]
+        [--damaged 0.03] [--passes 5] [--workers 1,2] [--flat] [--memory] [--folder FOLDER]
+
+Of every stack a zarr is made as we write them: its sections are mirrored until they have SIDE
+pixels a side, and gone through forwards and backwards until there are DEPTH of them; a share of
+them is damaged on purpose. ``--flat`` leaves the pyramid out. EVERY takes every n-th plane of an
+isotropic stack.
+
+The plain pass reads every section of the full resolution, in as many threads of dask, and does
+nothing with it; detection is what ``flowinpaint detect`` does, masks and all. Both are run in turn,
+PASSES times each. Printed are the medians of processor time and wall clock per section and their
+ratios, and the share of sections in which a detector had to look closely. ``--memory`` prints the
+peak memory of fresh processes that search 100 and 1000 sections (SIDE / 2 pixels a side; the zarr
+repeats its sections by links).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zarr
+from dask.base import compute
+from dask.delayed import delayed
+
+from napari_flowinpaint.cli._parse import parse_sections
+from napari_flowinpaint.core.damage.draw import draw_damage, simulate
+from napari_flowinpaint.core.damage.glance import Glance
+from napari_flowinpaint.core.damage.kinds import KINDS
+from napari_flowinpaint.core.detection import detect_stack
+from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.stack import Stack, open_stack
+
+#: Run in a fresh process, so that its peak memory is its own.
+SEARCH = """
+import resource, sys, time
+from napari_flowinpaint.core.detection import detect_stack
+from napari_flowinpaint.core.stack import open_stack
+found = detect_stack(open_stack(sys.argv[1]), sys.argv[2], workers=int(sys.argv[3]))
+assert not found.failed
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{peak:.0f} MB, {len(found.searched)} sections, {len(found.flagged)} rows")
+"""
+
+
+def mirrored(section: np.ndarray, side: int) -> np.ndarray:
+    while min(section.shape) < side:
+        section = np.block([[section, section[:, ::-1]], [section[::-1], section[::-1, ::-1]]])
+    return section[:side, :side]
+
+
+def read(spec: str, side: int, depth: int) -> tuple[str, np.ndarray]:
+    path, _, rest = spec.partition("@")
+    chosen, _, every = rest.partition("@")
+    stack = open_stack(path)
+    numbers = list(range(0, stack.shape[0], int(every or 1)))
+    if chosen:
+        numbers = [numbers[n] for n in parse_sections(chosen)]
+    there_and_back = numbers + numbers[-2:0:-1]
+    order = [there_and_back[n % len(there_and_back)] for n in range(depth)]
+    return Path(path).stem, np.stack([mirrored(stack.read(z), side) for z in order])
+
+
+def damage(volume: np.ndarray, share: float) -> int:
+    rng = np.random.default_rng(0)
+    count = round(share * len(volume))
+    places = np.linspace(2, len(volume) - 3, count).astype(int)
+    for z in places:
+        kind = str(rng.choice(list(KINDS)))
+        volume[z] = simulate(volume[z], draw_damage(kind, rng, volume.shape[1:]), seed=z).image
+    return count
+
+
+def write(volume: np.ndarray, path: Path, flat: bool) -> Stack:
+    """Write a zarr as we do; without a pyramid as an array of the same chunks and compressor."""
+    written = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), path)
+    if not flat:
+        return open_stack(written)
+    level = zarr.open_group(str(written), mode="r")["0"]
+    bare = path.with_name(f"{path.stem}_flat.zarr")
+    array = zarr.create_array(
+        str(bare),
+        shape=level.shape,
+        chunks=level.chunks,
+        dtype=level.dtype,
+        compressors=level.compressors,
+    )
+    for z in range(len(volume)):
+        array[z] = volume[z]
+    return open_stack(bare)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return processor time and wall clock of a call, seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def plain_pass(stack: Stack, workers: int) -> None:
+    def one(z: int) -> None:
+        stack.read(z)
+
+    tasks = [delayed(one, pure=False)(z) for z in range(stack.shape[0])]
+    compute(*tasks, scheduler="threads", num_workers=workers)
+
+
+def closely(stack: Stack, workers: int) -> tuple[int, int]:
+    """Return in how many sections a detector looked closely, and how many have damage."""
+    seen = set()
+    worth_looking = Glance.worth_looking
+
+    def counted(glance: Glance, detector: object) -> bool:
+        found = worth_looking(glance, detector)
+        if found and not glance.always(detector):
+            seen.add(glance.view.section.z)
+        return found
+
+    Glance.worth_looking = counted
+    try:
+        rows = detect_stack(stack, workers=workers).flagged
+    finally:
+        Glance.worth_looking = worth_looking
+    return len(seen), len({row.section for row in rows})
+
+
+def speed(stack: Stack, folder: Path, workers: int, passes: int) -> None:
+    depth = stack.shape[0]
+    jobs = {
+        "plain pass": lambda: plain_pass(stack, workers),
+        "detection": lambda: detect_stack(
+            stack, folder / "masks.zarr", workers=workers, overwrite=True
+        ),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+    for number in range(passes + 1):
+        for name, job in jobs.items():
+            spent = timed(job)
+            if number:  # the first one imports
+                times[name].append(spent)
+    medians = {name: 1000 * np.median(t, axis=0) / depth for name, t in times.items()}
+    for name, (cpu, wall) in medians.items():
+        print(f"  {workers} workers, {name:10s} {cpu:6.2f} ms processor, {wall:6.2f} ms wall clock")
+    cpu, wall = medians["detection"] / medians["plain pass"]
+    pairs = zip(times["detection"], times["plain pass"], strict=True)
+    ratios = sorted(a[0] / b[0] for a, b in pairs)
+    print(
+        f"  {workers} workers, ratio      {cpu:6.2f} of processor time "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f} in single passes), {wall:.2f} of wall clock"
+    )
+
+
+def memory(volume: np.ndarray, folder: Path, workers: int, depth: int) -> None:
+    """Search a zarr that is as deep as asked for, made of links to the chunks of a small one."""
+    small = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), folder / "small.zarr")
+    deep = folder / f"deep{depth}.zarr"
+    group = zarr.open_group(str(small), mode="r")
+    made = zarr.create_group(str(deep), attributes=dict(group.attrs))
+    for name, array in group.arrays():
+        made.create_array(
+            name,
+            shape=(depth, *array.shape[1:]),
+            chunks=array.chunks,
+            dtype=array.dtype,
+            compressors=array.compressors,
+            dimension_names=array.metadata.dimension_names,
+        )
+        for z in range(depth):
+            os.symlink(small / name / "c" / str(z % len(volume)), _made(deep / name / "c") / str(z))
+    command = [sys.executable, "-c", SEARCH, deep, folder / f"m{depth}.zarr", workers]
+    done = subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, text=True)
+    side = volume.shape[1]
+    print(f"  {depth} sections of {side} x {side}, {workers} workers: peak {done.stdout.strip()}")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("stacks", nargs="+", metavar="STACK[@SECTIONS[@EVERY]]")
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--depth", type=int, default=60)
+    parser.add_argument("--damaged", type=float, default=0.03)
+    parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--flat", action="store_true", help="without a pyramid")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    parser.add_argument("--folder", type=Path)
+    args = parser.parse_args()
+    for spec in args.stacks:
+        side = args.side // 2 if args.memory else args.side
+        name, volume = read(spec, side, args.depth)
+        count = damage(volume, args.damaged)
+        with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
+            folder = Path(scratch)
+            if args.memory:
+                print(f"{name}:")
+                for depth in (100, 1000):
+                    inner = folder / str(depth)
+                    memory(volume, _made(inner), int(args.workers.split(",")[-1]), depth)
+                continue
+            stack = write(volume, folder / f"{name}.zarr", args.flat)
+            level = stack.array
+            share = level.nbytes_stored() / level.nbytes
+            levels = ", ".join(str(item.shape[1]) for item in stack.levels)
+            print(
+                f"{name}: {stack.shape}, levels of {levels} pixels; chunks {level.chunks}, "
+                f"{level.compressors}, {share:.0%} of the size; {count} sections damaged"
+            )
+            for workers in map(int, args.workers.split(",")):
+                speed(stack, folder, workers, args.passes)
+            looked, flagged = closely(stack, 1)
+            print(f"  looked at closely: {looked} of {stack.shape[0]} sections; flagged: {flagged}")
+
+
+if __name__ == "__main__":
+    main()
