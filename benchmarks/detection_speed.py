@@ -19,7 +19,6 @@ repeats its sections by links).
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -175,7 +174,8 @@ def memory(volume: np.ndarray, folder: Path, workers: int, depth: int) -> None:
             dimension_names=array.metadata.dimension_names,
         )
         for z in range(depth):
-            os.symlink(small / name / "c" / str(z % len(volume)), _made(deep / name / "c") / str(z))
+            chunks = small / name / "c" / str(z % len(volume))
+            (_made(deep / name / "c") / str(z)).symlink_to(chunks)
     command = [sys.executable, "-c", SEARCH, deep, folder / f"m{depth}.zarr", workers]
     done = subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, text=True)
     side = volume.shape[1]
