@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..filters import blur, enlarge_to, shrink_to, wide_blur
-from ..types import AnyImage, BoolImage, FloatImage
+from ..types import AnyImage, BoolImage, Box, FloatImage
 from ._lazy import lazy
 from .tiles import Tiles, make_tiles
 
@@ -28,6 +29,9 @@ WORKING_SIDE = 512
 GRID = 4
 #: Side of the window of :attr:`Features.local_std`.
 FLAT_WINDOW = 9
+#: Half the length of the straight pieces of which :attr:`Features.dark_lines` are made, pixels.
+LINE_REACH = 16
+_LINE_DIRECTIONS = 12
 #: Longest side of the thumbnails that are registered.
 _THUMB_SIDE = 128
 #: Width of the window of the grid maps, in pixels of the grid.
@@ -108,6 +112,21 @@ class Features:
         """Return the 0.1th and 99.9th percentile of :attr:`smooth`: nearly all lies in between."""
         low, high = quantiles(self.smooth[::2, ::2], 0.1, 99.9)
         return low, high
+
+    @lazy
+    def dark_lines(self) -> FloatImage:
+        """Return how dark straight lines are, (H // 2, W // 2): all else is as bright as can be.
+
+        That is the lowest grey value that is nowhere exceeded along a straight piece of
+        2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction.
+        """
+        low, high = self.limits
+        return -_along_lines(-self.smooth, -high, -low)
+
+    @lazy
+    def bright_lines(self) -> FloatImage:
+        """Return how bright straight lines are; see :attr:`dark_lines`."""
+        return _along_lines(self.smooth, *self.limits)
 
     @lazy
     def structured(self) -> BoolImage:
@@ -217,6 +236,37 @@ def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:
     return tuple(found)
 
 
+def _along_lines(image: FloatImage, low: float, high: float) -> FloatImage:
+    """Return the highest value, over directions, of the least along a straight piece.
+
+    Values are cut to ``low``..``high``.
+    """
+    import cv2
+
+    small = shrink_to(image, (image.shape[0] // 2, image.shape[1] // 2))
+    scale = max(high - low, _TINY) / 255
+    # 8 bits tell enough, and are much faster
+    steps = np.clip((small - low) / scale, 0, 255).astype(np.uint8)
+    found = np.zeros_like(steps)
+    for piece in _straight_pieces():
+        np.maximum(found, cv2.erode(steps, piece), out=found)
+    return found.astype(np.float32) * np.float32(scale) + np.float32(low)
+
+
+@lru_cache(maxsize=1)
+def _straight_pieces() -> tuple[npt.NDArray[np.uint8], ...]:
+    """Return every second pixel of straight pieces in :data:`_LINE_DIRECTIONS` directions."""
+    reach = LINE_REACH // 2
+    pieces = []
+    for angle in np.pi / _LINE_DIRECTIONS * np.arange(_LINE_DIRECTIONS):
+        piece = np.zeros((2 * reach + 1,) * 2, np.uint8)
+        along = np.arange(-reach, reach + 1, 2)
+        rows, columns = (np.rint(reach + along * f(angle)).astype(int) for f in (np.sin, np.cos))
+        piece[rows, columns] = 1
+        pieces.append(piece)
+    return tuple(pieces)
+
+
 def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Return Gaussian low-passes of 1 and 2 pixels."""
     smooth = _low_pass(image, 1.0)
@@ -293,17 +343,21 @@ def grow(mask: BoolImage, radius: int) -> BoolImage:
     """Return a mask grown by ``radius`` pixels, round; shrunk where it is negative."""
     import cv2
 
-    if radius == 0:
+    found = Box.of_mask(mask)
+    if radius == 0 or found is None:
         return mask
     size = 2 * abs(radius) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     change = cv2.dilate if radius > 0 else cv2.erode
     # outside of the section there is nothing that would shrink a mask
     border = 0 if radius > 0 else 1
+    near = found.expand(abs(radius), (mask.shape[0], mask.shape[1])).slices
     done = change(
-        mask.astype(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=float(border)
+        mask[near].astype(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=float(border)
     )
-    return np.asarray(done > 0)
+    out = np.zeros_like(mask)
+    out[near] = done > 0
+    return out
 
 
 def lowest(image: FloatImage, radius: int) -> FloatImage:

@@ -150,18 +150,23 @@ def _hole(glance: Glance, detector: HoleDetector) -> bool:
 
 def _line(glance: Glance, detector: LineDetector) -> bool:
     """Tell whether a line may be seen; with large tiles first, which cost less."""
+    view = glance.view
     bands: tuple[Band, ...] = ("wide", "smooth")
-    return any(
-        all(_may_be_line(glance, detector, sign, band, side) for side in (4, 2))
-        for sign in (-1, 1)
-        for band in bands
+    radius = view.radius(detector.tolerance)
+
+    def seen(sign: int, band: Band) -> bool:
+        return all(
+            _may_be_line(view, detector, glance.excess(sign, radius, band, side), side)
+            for side in (4, 2)
+        )
+
+    return any(seen(sign, band) for sign in (-1, 1) for band in bands) or any(
+        _may_be_line(view, detector, detector.straight_excess(view, sign), 2) for sign in (-1, 1)
     )
 
 
-def _may_be_line(glance: Glance, detector: LineDetector, sign: int, band: Band, side: int) -> bool:
+def _may_be_line(view: View, detector: LineDetector, excess: FloatImage, side: int) -> bool:
     """Tell whether long pieces cover as much of a straight line as has to be seen."""
-    view = glance.view
-    excess = glance.excess(sign, view.radius(detector.tolerance), band, side)
     certain = excess > detector.excess * view.strictness
     if not certain.any():
         return False

@@ -25,6 +25,11 @@ _SHADED = 0.06
 _AROUND = (8, 24)
 _LOST = 0.2
 
+#: Least length of a flat region that is a line, as a share of the section's side, and in units of
+#: its mean width.
+_LONG = 0.4
+_SLENDER = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class MissingDetector:
@@ -65,7 +70,7 @@ class MissingDetector:
 
 @dataclass(frozen=True, slots=True)
 class HoleDetector:
-    """Regions without texture: holes, and where the detector was saturated.
+    """Regions without texture: holes, and where the detector was saturated; wide lines as well.
 
     Parameters
     ----------
@@ -80,14 +85,27 @@ class HoleDetector:
     tolerance: float = 0.02
     smallest: float = 0.003
 
-    kinds: ClassVar[tuple[str, ...]] = ("hole",)
+    kinds: ClassVar[tuple[str, ...]] = ("hole", "fold", "crack")
 
     def look(self, view: View) -> list[Finding]:
         """See :class:`~.base.Detector`."""
         if view.blank:
             return []
         regions = _flat_regions(view, self.texture, self.tolerance, self.smallest)
-        return [Finding("hole", score, mask, sharp=True) for score, mask in regions]
+        return [Finding(_shape(view, mask), score, mask, sharp=True) for score, mask in regions]
+
+
+def _shape(view: View, mask: BoolImage) -> str:
+    """Tell a hole from a wide line: one that is straight and much longer than wide."""
+    import cv2
+
+    rows, columns = np.nonzero(mask)
+    points = np.stack([columns, rows], axis=1).astype(np.float32)
+    length = max(cv2.minAreaRect(points)[1])
+    if length < _LONG * view.side or length < _SLENDER * points.shape[0] / length:
+        return "hole"
+    inside = float(np.median(view.section.smooth[mask]))
+    return "crack" if inside > float(np.median(view.section.smooth)) else "fold"
 
 
 def _flat_regions(
@@ -158,15 +176,15 @@ def _is_rectangle(mask: BoolImage) -> bool:
 
 def _regions(flat: BoolImage, smallest: float) -> list[BoolImage]:
     """Return the connected pieces that are large enough, largest first, at most 32."""
-    from scipy.ndimage import label
+    import cv2
 
-    names, count = label(flat)
-    if count == 0:
+    least = max(smallest * flat.size, 6)
+    if np.count_nonzero(flat) < least:
         return []
+    _, names = cv2.connectedComponents(flat.astype(np.uint8), connectivity=4)
     sizes = np.bincount(names.ravel())
     sizes[0] = 0
     order = np.argsort(-sizes, kind="stable")[:32]
-    least = max(smallest * flat.size, 6)
     return [names == name for name in order if sizes[name] >= least]
 
 
