@@ -51,12 +51,14 @@ def _pieces(coarse: BoolImage, factor: int, shape: tuple[int, int]) -> list[Box]
     found = Box.of_mask(coarse)
     if found is None:
         return []
-    y0, x0 = (n * factor for n in (found.y0, found.x0))
-    y1, x1 = min(found.y1 * factor, shape[0]), min(found.x1 * factor, shape[1])
+    border = _MARGIN * factor
+    y0, x0 = (max(n * factor - border, 0) for n in (found.y0, found.x0))
+    y1 = min(found.y1 * factor + border, shape[0])
+    x1 = min(found.x1 * factor + border, shape[1])
     return [
-        Box(y, x, min(y + _PIECE, shape[0]), min(x + _PIECE, shape[1])).expand(margin, shape)
-        for y in range(max(y0 - _MARGIN * factor, 0), min(y1 + _MARGIN * factor, shape[0]), _PIECE)
-        for x in range(max(x0 - _MARGIN * factor, 0), min(x1 + _MARGIN * factor, shape[1]), _PIECE)
+        Box(y, x, min(y + _PIECE, y1), min(x + _PIECE, x1)).expand(margin, shape)
+        for y in range(y0, y1, _PIECE)
+        for x in range(x0, x1, _PIECE)
     ]
 
 
@@ -97,13 +99,14 @@ def _enlarged(coarse: BoolImage, place: Box, box: Box, factor: int) -> BoolImage
 
 def _to_border(pixels: AnyImage, mask: BoolImage, factor: int) -> BoolImage:
     """Move the border of a mask to where the grey value changes, piece by connected piece."""
-    from scipy.ndimage import find_objects, label
+    import cv2
+    from scipy.ndimage import find_objects
 
-    image = blur(np.nan_to_num(pixels.astype(np.float32)), 0.8)
+    image = pixels.astype(np.float32)
+    image = blur(image if pixels.dtype.kind in "iu" else np.nan_to_num(image), 0.8)
     out = np.zeros_like(mask)
-    names, _ = label(mask, np.ones((3, 3), bool))
-    for number, where in enumerate(find_objects(names), start=1):
-        rows, columns = where
+    _, names = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    for number, (rows, columns) in enumerate(find_objects(names), start=1):
         box = Box(rows.start, columns.start, rows.stop, columns.stop)
         box = box.expand(_halo(factor), mask.shape)
         own = names[box.slices] == number

@@ -266,7 +266,7 @@ class _Search:
         found = []
         for damage in damages:
             labels[damage.mask] = KINDS[damage.kind].label
-            pixels = int(damage.mask.sum())
+            pixels = int(np.count_nonzero(damage.mask))
             found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
         return labels, found
 

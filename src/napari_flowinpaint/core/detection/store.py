@@ -64,7 +64,10 @@ class Found:
 def tiles_of(mask: npt.NDArray[np.bool_]) -> str:
     """Return which tiles of the grid a mask touches."""
     rows, columns = (np.linspace(0, n, TILES + 1).astype(int)[:-1] for n in mask.shape)
-    some = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
+    ends = [*rows[1:], mask.shape[0]]
+    # a tile of a small section may have no row of its own: it takes the next one
+    lines = [mask[a : max(b, a + 1)].any(axis=0) for a, b in zip(rows, ends, strict=True)]
+    some = np.logical_or.reduceat(lines, columns, axis=1)
     return np.packbits(some).tobytes().hex()
 
 
@@ -265,9 +268,12 @@ def _plain(found: Found) -> dict[str, Any]:
 def _halve(labels: Labels) -> Labels:
     """Return the largest label of every block of 2 x 2 pixels."""
     height, width = (n + n % 2 for n in labels.shape)
-    even = np.zeros((height, width), np.uint8)
-    even[: labels.shape[0], : labels.shape[1]] = labels
-    return even.reshape(height // 2, 2, width // 2, 2).max(axis=(1, 3))
+    even = labels
+    if even.shape != (height, width):
+        even = np.zeros((height, width), np.uint8)
+        even[: labels.shape[0], : labels.shape[1]] = labels
+    rows = np.maximum(even[0::2], even[1::2])
+    return np.maximum(rows[:, 0::2], rows[:, 1::2])
 
 
 def read_detection(path: Path | str) -> dict[str, Any]:
