@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget, QWidget
 
@@ -92,8 +92,9 @@ class Session:
             QTest.keyClick(load.path, Qt.Key.Key_Return)
             self.robot.wait(lambda: len(viewer.layers) > 0)
         dock_of(load).close()
-        with self.robot.watched("opening docks"):
+        with self.robot.watched("opening Find damage"):
             self.find = self.robot.open_dock("Find damage", FindDamage)
+        with self.robot.watched("opening Flagged sections"):
             self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
             self.robot.window.tabifyDockWidget(dock_of(self.find), dock_of(self.flagged))
             self.session = self.flagged.session
@@ -150,6 +151,31 @@ def search(s: Session) -> None:
     assert s.session.require_flags().list.rows, "something is flagged"
 
 
+def sort_and_filter(s: Session) -> None:
+    """Sort by a click on a column, filter by kind, and step with the keys while painting."""
+    panel = s.flagged.flag_panel
+    rows = panel.table.rows
+    header = panel.table.horizontalHeader()
+    score = QPoint(header.sectionViewportPosition(2) + 5, header.height() // 2)
+    given = [row.section for row in rows.rows]
+    for _ in range(2):  # ascending, then descending
+        QTest.mouseClick(header.viewport(), LEFT, pos=score)
+        QTest.qWait(50)
+    assert [row.score for row in rows.rows] == sorted((r.score for r in rows.rows), reverse=True)
+    panel.kind_filter.setCurrentText("hole")
+    assert {row.kind for row in rows.rows} == {"hole"}
+    s.robot.shoot("sorted-filtered")
+    s.click_row(panel.table, 0)
+    s.robot.key(Qt.Key.Key_Right, SHIFT)
+    assert panel.table.current == rows.rows[1]
+    s.idle()
+    assert panel.thumbnails.captions[1].text() == f"this: {rows.rows[1].section}"
+    assert s.session.section == rows.rows[1].section
+    panel.kind_filter.setCurrentIndex(0)
+    QTest.mouseClick(header.viewport(), LEFT, pos=QPoint(5, score.y()))  # by section
+    assert [row.section for row in rows.rows] == sorted(given)
+
+
 def decide(s: Session) -> None:
     """Walk the table with the arrow keys, decide with keys and buttons, fix one mask."""
     s.show(s.flagged, 0)
@@ -163,6 +189,7 @@ def decide(s: Session) -> None:
             QTest.qWait(150)
         s.idle()
     s.robot.shoot("last-row")
+    sort_and_filter(s)
     s.click_row(panel.table, 0)
     rows = list(panel.table.rows.rows)
     with s.robot.watched("deciding"):

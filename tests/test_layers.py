@@ -132,13 +132,13 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     napari_layers.add_mask(viewer, image, SparseMask((5, 60, 80)), "damage", paint=False)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
-    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    list(napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)]))
     shown = {}
     list(napari_layers.show_stages(viewer, image, make_review(), shown))
     names = ["stack", "synthetic pixels", *STAGES, "damage"]
     assert [layer.name for layer in viewer.layers] == names
-    napari_layers.show_synthetic(viewer, image, stack, ())
-    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    list(napari_layers.show_synthetic(viewer, image, stack, ()))
+    list(napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)]))
     assert [layer.name for layer in viewer.layers] == names
 
 

@@ -31,6 +31,7 @@ from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
 from .damage_work import decided_mask
 from .review import Review, find_components
+from .warm_up import set_aside
 
 if TYPE_CHECKING:
     from .core.stack import Stack
@@ -123,6 +124,7 @@ def run(
     from .core.batch.workers import cores, devices_for
 
     progress(0.0, "starting")
+    set_aside()
     methods = sorted({name for section in plan.planned for name in section.methods})
     on_gpu = devices_for(methods, plan.device)[0].startswith("cuda")
     workers = None if on_gpu else max(cores() - 1, 1)  # one core is left to the viewer

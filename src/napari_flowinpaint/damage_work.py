@@ -19,7 +19,7 @@ from .core.detection.table import Flagged
 from .core.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
-from .warm_up import warm_up
+from .warm_up import set_aside, warm_up
 
 if TYPE_CHECKING:
     from .core.stack import Stack
@@ -138,6 +138,7 @@ def search(
     from .core.detection import detect_stack
     from .core.detection.run import default_workers
 
+    set_aside()
     target = store.next_search()
     found = detect_stack(
         stack,

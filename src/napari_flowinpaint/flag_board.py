@@ -109,10 +109,21 @@ class FlagBoard(napari_layers.OfViewer):
         return None if image is None else self._flags.get(image)
 
     def open(self, image: Image, kept: Kept) -> Flags:
-        """Show what was kept for the stack of an image layer; once."""
-        known = self._flags.get(image)
-        if known is not None:
-            return known
+        """Do at once what :meth:`opening` does; return the list."""
+        for _ in self.opening(image, kept):
+            pass
+        return self._flags[image]
+
+    def opening(self, image: Image, kept: Kept) -> Iterator[None]:
+        """Show what was kept for the stack of an image layer; once.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
+        if image in self._flags:
+            return
         flags = self._flags[image] = Flags(kept)
         flags.list.changed.connect(self._on_changed)
         if self.masks.mask(image) is None and (kept.base is not None or kept.tiles):
@@ -124,9 +135,9 @@ class FlagBoard(napari_layers.OfViewer):
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
             napari_layers.name_kinds(layer)
-            layer.refresh()
+            yield
+            self.masks.show(image)
         self.changed.emit()
-        return flags
 
     def adopt(self, image: Image, searched: Searched) -> Iterator[None]:
         """Take over what a search found, into the list and into the mask.
@@ -150,6 +161,7 @@ class FlagBoard(napari_layers.OfViewer):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
         mask.lay_on(base.with_layer(searched.masks, searched.sections), labels=True)
         napari_layers.name_kinds(layer)
+        self.masks.show(image)
         self.masks.refresh(image)
 
     def decided(self, image: Image) -> tuple[SparseMask, dict[int, tuple[int, ...]]] | None:

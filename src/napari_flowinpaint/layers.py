@@ -18,7 +18,6 @@ import numpy as np
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, Box, VoxelSize
 from .review import STAGES, Review
-from .warm_up import counted_as_old
 from .work import LayerSource, Loaded
 
 if TYPE_CHECKING:
@@ -264,7 +263,7 @@ def add_mask(
     mask, name
         What, and what it is called.
     paint
-        Whether it is selected, with the brush in hand.
+        Whether it is selected, with the brush in hand; else it is still hidden.
     """
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
@@ -274,17 +273,17 @@ def add_mask(
         multiscale=False,
         name=name,
         opacity=0.5,
+        visible=paint,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
         **placed_like(image),
     )
     layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
     if paint:
-        with counted_as_old():
-            viewer.add_layer(layer)
+        viewer.add_layer(layer)
         layer.mode = "paint"
     else:
-        _add_quietly(viewer, len(viewer.layers), layer)
+        add_hidden(viewer, len(viewer.layers), layer)
     return layer
 
 
@@ -336,9 +335,10 @@ def show_stages(
                 "colormap": "viridis" if is_confidence else image.colormap,
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
-            layers[stage] = _insert(
-                viewer, image, stage, data, visible=stage == "result", **look, **place
-            )
+            layers[stage] = _insert(viewer, image, stage, data, **look, **place)
+            if stage == "result":
+                yield layers[stage]
+                layers[stage].visible = True
         yield layers[stage]
 
 
@@ -357,29 +357,34 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         **placed_like(image, (review.z, box.y0, box.x0)),
     )
     layer.metadata[ROLE] = "kept"
+    layer.visible = True
     return layer
 
 
 def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords: Any) -> Image:
-    """Add an image layer right above the stack and below what is drawn on it."""
+    """Add an image layer, hidden, right above the stack and below what is drawn on it."""
     from napari.layers import Image as ImageLayer
 
-    layer = ImageLayer(data, name=name, metadata={ROLE: "stage"}, multiscale=False, **keywords)
+    layer = ImageLayer(
+        data, name=name, metadata={ROLE: "stage"}, multiscale=False, visible=False, **keywords
+    )
     roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
     below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
-    _add_quietly(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
+    add_hidden(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
     return layer
 
 
-def _add_quietly(viewer: ViewerModel, position: int, layer: Layer) -> None:
-    """Insert a layer without selecting it, so that the user goes on with the brush in hand.
+def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
+    """Insert a layer, hidden and without selecting it.
 
-    napari selects what is inserted; swapping the layer controls there and back takes longer
-    than adding the layer, hence nobody is told.
+    The user goes on with the brush in hand: napari selects what is inserted, and swapping the
+    layer controls there and back takes longer than adding the layer, hence nobody is told. What
+    is hidden is added faster; it is shown in a step of its own.
     """
+    layer.visible = False
     selection = viewer.layers.selection
     selected = set(selection)
-    with counted_as_old(), selection.events.blocker_all():
+    with selection.events.blocker_all():
         viewer.layers.insert(position, layer)
         selection.intersection_update(selected)
         selection.update(selected)
@@ -387,8 +392,8 @@ def _add_quietly(viewer: ViewerModel, position: int, layer: Layer) -> None:
 
 def show_synthetic(
     viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]
-) -> Labels | None:
-    """Show or update the layer that marks synthetic pixels; None where there are none.
+) -> Iterator[None]:
+    """Show or update the layer that marks synthetic pixels, or remove it; step by step.
 
     Parameters
     ----------
@@ -405,10 +410,10 @@ def show_synthetic(
     if not levels:
         if old is not None:
             viewer.layers.remove(old)
-        return None
+        return
     if old is not None:
         old.data = list(levels) if old.multiscale else levels[0]
-        return old
+        return
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
 
@@ -417,14 +422,16 @@ def show_synthetic(
         multiscale=len(levels) > 1,
         name="synthetic pixels",
         opacity=0.35,
+        visible=False,
         colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
         metadata={ROLE: f"synthetic {stack.path}"},
         **placed_like(image),
     )
     layer.editable = False
     # below the stages of a repair, whose grey it would tint
-    _add_quietly(viewer, viewer.layers.index(image) + 1, layer)
-    return layer
+    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
+    yield
+    layer.visible = True
 
 
 def refresh_stack(image: Image, stack: Stack) -> None:

@@ -109,7 +109,7 @@ class Ledger(napari_layers.OfViewer):
         if written.ids:
             napari_layers.refresh_stack(image, stack)
             yield
-        napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
+        yield from napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:

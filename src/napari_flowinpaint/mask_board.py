@@ -73,7 +73,7 @@ class MaskBoard(napari_layers.OfViewer):
         name
             Of the layer.
         paint
-            Whether it is selected, with the brush in hand.
+            Whether it is selected, with the brush in hand; else it is hidden until :meth:`show`.
 
         Raises
         ------

@@ -27,6 +27,7 @@ from .mask_board import MaskBoard
 from .review import Review
 from .review_board import ReviewBoard
 from .search_settings import SearchSettings
+from .warm_up import bring_back
 from .work import Loaded, RepairJob, Written
 
 if TYPE_CHECKING:
@@ -154,12 +155,26 @@ class Session(napari_layers.OfViewer):
         return self.masks.mask(self.image)
 
     def add_loaded(self, loaded: Loaded) -> Image:
-        """Show a stack that was opened; it is meant from now on."""
+        """Do at once what :meth:`adding_loaded` does; return the layer."""
+        for _ in self.adding_loaded(loaded):
+            pass
+        return self.require_image()
+
+    def adding_loaded(self, loaded: Loaded) -> Iterator[None]:
+        """Show a stack that was opened; it is meant from then on.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
         image = napari_layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
-        self.viewer.add_layer(image)
+        napari_layers.add_hidden(self.viewer, len(self.viewer.layers), image)
+        yield
+        image.visible = True
+        yield
         self.viewer.layers.selection.active = image
-        return image
 
     def set_stack(self, image: Image, stack: Stack) -> None:
         """Remember the stack behind an image layer that another reader opened."""
@@ -179,6 +194,7 @@ class Session(napari_layers.OfViewer):
     def _on_removed(self, event: Any) -> None:
         self.masks.forget(event.value)
         self.review.forget(event.value)
+        bring_back()
         if event.value is self.image:
             self._fall_back()
 

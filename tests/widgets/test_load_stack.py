@@ -37,7 +37,7 @@ def test_a_stack_is_shown_lazily_and_described(dock, wait, qtbot, stack_path):
     assert not isinstance(layer.data[0] if layer.multiscale else layer.data, np.ndarray)
     for fact in ("7 sections of 128 × 144", "uint8", "50 × 4 × 4 nm", "membranes", "in place"):
         assert fact in dock.facts.text()
-    assert dock.session.image is layer
+    wait(lambda: dock.session.image is layer)
     assert dock.session.stack.writable
 
 

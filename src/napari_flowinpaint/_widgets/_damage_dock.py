@@ -9,11 +9,13 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from .. import damage_work
 from ..session import session_of
+from ..warm_up import bring_back
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._keys import Keys
 from ._messages import Messages
 from ._progress import ProgressRow
+from ._steps import Steps
 from ._target import TargetLine
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class DamageDock(QWidget):
         self.target = TargetLine(self.session, self.jobs, self.messages)
         self.progress_row = ProgressRow(self.jobs, self.messages, ("open", "flags", *shown))
         self.cancel_button = self.progress_row.cancel_button
+        self._opening = Steps(self.messages.fail, self)
         self._calm = QTimer(self)
         self._calm.setSingleShot(True)
         self._calm.setInterval(_CALM)
@@ -76,8 +79,8 @@ class DamageDock(QWidget):
             return
 
         def done(kept: Kept) -> None:
-            flags = self.session.flags.open(image, kept)
-            rows = len(flags.list.rows)
+            self._opening.start(self.session.flags.opening(image, kept))
+            rows = len(kept.rows)
             told = f"{rows} flagged rows, kept in {kept.store.folder}" if rows else ""
             if self.session.image is image:
                 self.messages.say(told)
@@ -130,12 +133,14 @@ class DamageDock(QWidget):
     def close_session(self) -> None:
         """Stop and wait for the threads, keep what is left, stop listening."""
         self._calm.stop()
+        self._opening.finish()
         self.jobs.stop()
         self.keys.release()
         try:
             self._save_now()
         except Exception as error:
             self.messages.fail(error)
+        bring_back()
         self.target.disconnect_session()
         self.session.target_changed.disconnect(self._open_flags)
         self.session.flags.changed.disconnect(self._changed)

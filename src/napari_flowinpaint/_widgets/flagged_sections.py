@@ -62,8 +62,8 @@ class FlaggedSections(DamageDock):
         bind_keys(self.flag_panel, self.keys)
         self.keys.bind("Shift+A", accept)
         self.keys.bind("Shift+X", reject)
-        self.keys.bind("Shift+Down", next_row)
-        self.keys.bind("Shift+Up", previous_row)
+        self.keys.bind("Shift+Right", next_row)
+        self.keys.bind("Shift+Left", previous_row)
         bind_review_keys(self.keys, self.session.review)
 
     def close_session(self) -> None:

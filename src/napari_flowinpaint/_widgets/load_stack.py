@@ -24,6 +24,7 @@ from ..session import session_of
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._steps import Steps
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
 _CHOICES = ("dataset", "channel", "time")
@@ -43,6 +44,7 @@ class LoadStack(QWidget):
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
         self.messages = Messages()
+        self._steps = Steps(self.messages.fail, self)
         self.path = QLineEdit()
         self.file_button = QPushButton("File…")
         self.folder_button = QPushButton("Folder…")
@@ -123,7 +125,7 @@ class LoadStack(QWidget):
         )
 
     def _show(self, loaded: work.Loaded) -> None:
-        self.session.add_loaded(loaded)
+        self._steps.start(self.session.adding_loaded(loaded))
         self.facts.setText(describe(loaded))
         messages = " ".join(loaded.stack.messages)
         if messages:
@@ -161,6 +163,7 @@ class LoadStack(QWidget):
 
     def close_session(self) -> None:
         """Stop and wait for the threads."""
+        self._steps.finish()
         self.jobs.stop()
 
 

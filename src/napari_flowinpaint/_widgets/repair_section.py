@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import session_of
+from ..warm_up import bring_back
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._keys import Keys, bind_review_keys
@@ -90,6 +91,7 @@ class RepairSection(QWidget):
     def close_session(self) -> None:
         """Stop and wait for the threads, unbind the keys, stop listening."""
         self.jobs.stop()
+        bring_back()
         self.keys.release()
         parts = (self.mask_panel, self.repair_panel, self.review_panel, self.ledger_panel)
         for part in (self.target, *parts):
