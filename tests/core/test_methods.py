@@ -82,8 +82,8 @@ def test_fusion_gives_up_scales_that_nobody_predicts():
 
 
 def test_ridge_draws_twins_to_equal_weights():
-    x = np.random.default_rng(0).standard_normal((500, 1)).repeat(2, axis=1)
-    assert ridge(x, x[:, 0]) == pytest.approx([0.5, 0.5], abs=0.01)
+    x = np.random.default_rng(0).standard_normal((1, 500)).repeat(2, axis=0)
+    assert ridge(x, x[0]) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_a_leader_counts_as_much_as_all_others_together():

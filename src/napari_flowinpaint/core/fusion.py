@@ -10,7 +10,7 @@ would only add errors); where it is good, they are kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,6 +60,8 @@ def rehearsal_part(mask: BoolImage, intact: BoolImage) -> Box:
     intact
         (H, W) bool, the pixels that may be cut.
     """
+    if max(mask.shape) <= _LEAST_PART:
+        return Box.whole(mask.shape)
     side = int(np.clip(_PART * _depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
     height, width = (min(side, n) for n in mask.shape)
     starts = [
@@ -116,12 +118,12 @@ class Bands:
     ----------
     truth
         Per band, (samples,).
-    columns
-        Per band, (samples, hypotheses).
+    rows
+        Per band, (hypotheses, samples).
     """
 
     truth: tuple[npt.NDArray[np.float32], ...]
-    columns: tuple[npt.NDArray[np.float32], ...]
+    rows: tuple[npt.NDArray[np.float32], ...]
 
     @classmethod
     def of(cls, hypotheses: Sequence[FloatImage], truth: FloatImage, where: BoolImage) -> Bands:
@@ -137,17 +139,17 @@ class Bands:
             (H, W) bool, the rehearsal holes.
         """
         picked = sample(where[::2, ::2])
-        y, *columns = together([partial(_band_values, i, picked) for i in (truth, *hypotheses)])
-        return cls(tuple(y), tuple(np.stack(band, axis=1) for band in zip(*columns, strict=True)))
+        y, *rows = together([partial(_band_values, i, picked) for i in (truth, *hypotheses)])
+        return cls(tuple(y), tuple(np.stack(band) for band in zip(*rows, strict=True)))
 
     def only(self, chosen: Sequence[int]) -> Bands:
         """Return the samples of some of the hypotheses."""
-        return Bands(self.truth, tuple(band[:, list(chosen)] for band in self.columns))
+        return Bands(self.truth, tuple(band[list(chosen)] for band in self.rows))
 
     def error(self, fusion: Fusion) -> float:
         """Return the mean squared error of a fusion of the hypotheses, without the fine bands."""
-        rows = zip(self.truth, self.columns, fusion.weights, fusion.offsets, strict=True)
-        off = [y - x @ weight - offset for y, x, weight, offset in rows]
+        bands = zip(self.truth, self.rows, fusion.weights, fusion.offsets, strict=True)
+        off = [y - weight @ x - offset for y, x, weight, offset in bands]
         return float(np.mean(np.sum(off[_STRUCTURE:], axis=0) ** 2))
 
 
@@ -197,12 +199,12 @@ class Fusion:
             one; None if all are peers.
         """
         weights, offsets = [], []
-        for y, x in zip(bands.truth, bands.columns, strict=True):
-            means = x.mean(axis=0)
-            weight = ridge(x - means, y - y.mean())
+        for y, x in zip(bands.truth, bands.rows, strict=True):
+            means = x.mean(axis=1)
+            about, wanted = x - means[:, None], y - y.mean()
+            weight = ridge(about, wanted)
             if leader is not None:
-                both = np.stack([(x - means) @ weight, x[:, leader] - means[leader]], axis=1)
-                share = ridge(both, y - y.mean(), _LEADER_RIDGE)
+                share = ridge(np.stack([weight @ about, about[leader]]), wanted, _LEADER_RIDGE)
                 weight = share[0] * weight
                 weight[leader] += share[1]
             weights.append(weight)
@@ -216,29 +218,29 @@ class Fusion:
         once: what is weighed alike in a band and in the next coarser one is not split at all.
         """
         steps = np.diff(self.weights, axis=0, prepend=0).astype(np.float32)
-        total = np.zeros_like(hypotheses[0])
+        total, part = np.zeros_like(hypotheses[0]), np.empty_like(hypotheses[0])
         for step, sigma in zip(steps[::-1], (*BANDS[::-1], None), strict=True):
             for weight, image in zip(step, hypotheses, strict=True):
-                total += weight * image
+                total += np.multiply(weight, image, out=part)
             if sigma is not None:
                 total = blur(total, sigma)
         return total + np.float32(self.offsets.sum())
 
 
 def ridge(x: npt.NDArray, y: npt.NDArray, strength: float = _RIDGE) -> npt.NDArray[np.float64]:
-    """Solve least squares ``x @ w = y``, drawn towards equal weights.
+    """Solve least squares ``w @ x = y`` of rows ``x``, drawn towards equal weights.
 
-    First one gain for the mean of all columns, then the columns' deviations from it, which the
-    ridge holds down: columns are much alike, and a few thousand pixels of one place of the
+    First one gain for the mean of all rows, then the rows' deviations from it, which the
+    ridge holds down: rows are much alike, and a few thousand pixels of one place of the
     section do not tell which of them is better elsewhere unless the difference is plain.
     """
-    columns = x.shape[1]
-    mean = x.mean(axis=1)
+    count = len(x)
+    mean = x.mean(axis=0)
     gain = float(mean @ y) / max(float(mean @ mean), 1e-12)
-    gram = (x.T @ x).astype(np.float64)
-    gram += strength * max(np.trace(gram) / columns, 1e-12) * np.eye(columns)
-    deviations = np.linalg.solve(gram, (x.T @ (y - gain * mean)).astype(np.float64))
-    return gain / columns + deviations
+    gram = (x @ x.T).astype(np.float64)
+    gram += strength * max(np.trace(gram) / count, 1e-12) * np.eye(count)
+    deviations = np.linalg.solve(gram, (x @ (y - gain * mean)).astype(np.float64))
+    return gain / count + deviations
 
 
 def sample(where: BoolImage, most: int = _MOST_SAMPLES) -> tuple[npt.NDArray[np.intp], ...]:
@@ -248,35 +250,36 @@ def sample(where: BoolImage, most: int = _MOST_SAMPLES) -> tuple[npt.NDArray[np.
     return tuple(index[::step] for index in indices)
 
 
-def ring_features(residual: FloatImage, known: BoolImage) -> list[FloatImage]:
+def ring_features(residual: FloatImage, known: BoolImage) -> Iterator[FloatImage]:
     """Carry the residual of the known pixels into the unknown, at several widths.
 
-    Each is a Gaussian average over known pixels that fades to zero out of their reach.
+    Each is a Gaussian average over known pixels that fades to zero out of their reach. They come
+    one at a time, to save memory.
     """
-    return together([partial(_carry, residual, known, sigma) for sigma in _RING])
+    shown = known.astype(np.float32)
+    left = np.where(known, residual, 0).astype(np.float32, copy=False)
+    for sigma in _RING:
+        density = wide_blur(shown, sigma)
+        carried = wide_blur(left, sigma)
+        carried /= density + np.float32(0.05)
+        carried *= np.minimum(2 * density, 1)
+        yield carried
 
 
-def _carry(residual: FloatImage, known: BoolImage, sigma: float) -> FloatImage:
-    density = wide_blur(known.astype(np.float32), sigma)
-    carried = wide_blur(np.where(known, residual, 0).astype(np.float32), sigma)
-    return carried / (density + np.float32(0.05)) * np.minimum(2 * density, 1)
-
-
-def learn_ring(residual: FloatImage, known: BoolImage, where: BoolImage) -> npt.NDArray[np.float64]:
+def learn_ring(
+    features: Iterable[FloatImage], residual: FloatImage, where: BoolImage
+) -> npt.NDArray[np.float64]:
     """Fit how far the residual at the rim of a hole says something about its inside."""
     picked = sample(where)
-    x = np.stack([feature[picked] for feature in ring_features(residual, known)], axis=1)
-    return ridge(x, residual[picked])
+    return ridge(np.stack([feature[picked] for feature in features]), residual[picked])
 
 
 def apply_ring(
-    residual: FloatImage, known: BoolImage, weights: npt.NDArray[np.float64]
-) -> FloatImage:
+    features: Iterable[FloatImage], weights: npt.NDArray[np.float64]
+) -> FloatImage | float:
     """Return the correction to add inside the hole, (H, W) float32."""
-    total = np.zeros_like(residual)
-    for weight, sigma in zip(weights, _RING, strict=True):
-        total += np.float32(weight) * _carry(residual, known, sigma)
-    return total
+    pairs = zip(weights, features, strict=True)
+    return sum(np.float32(weight) * feature for weight, feature in pairs)
 
 
 def close_seam(image: FloatImage, section: FloatImage, known: BoolImage) -> FloatImage:

@@ -30,9 +30,6 @@ from .types import BoolImage, Box, FloatImage, Neighbour, Window
 _LOW, _HIGH = 16.0, 239.0
 #: Smaller differences of grey values are none: float32 cannot bring them to working ones.
 _SMALLEST = 1e-30
-#: Registering a neighbour to a section with a hole is repeated, each time with the hole filled
-#: by what the last flow says; more than twice gains nothing.
-_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,8 @@ class Guide:
     def align_to(self, section: FloatImage, known: BoolImage) -> Guide:
         """Return the guide coarsely aligned to the known pixels of a section."""
         affine = align(section, self.image, known)
+        if np.array_equal(affine, self.affine):
+            return self
         shown = self.valid
         if not shown.all():
             shown = warp_affine(shown.astype(np.float32), affine) > 0.99
@@ -185,14 +184,25 @@ def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
     return np.asarray(mixed, dtype=np.float32)
 
 
-def register(target: FloatImage, known: BoolImage, source: FloatImage) -> Flow:
+def register(target: FloatImage, known: BoolImage, source: FloatImage, rounds: int = 2) -> Flow:
     """Register a source to the known pixels of a target; the flow is continued into the rest.
 
     The hidden pixels are filled with the source itself, so they pull nowhere, and the flow
     found there is thrown away: what lies under the mask never leaks into the estimate.
+
+    Parameters
+    ----------
+    target, source
+        (H, W) float32, working grey values.
+    known
+        (H, W) bool, the pixels of the target that are looked at.
+    rounds
+        How often it is done, each time with the hole filled by what the last flow says. A
+        neighbour gains from the second round, nothing from a third; what is nearly in place
+        already, as the interpolation between aligned neighbours is, gains nothing from either.
     """
     flow: Flow | None = None
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         stand_in = source if flow is None else warp(source, flow)
         found = estimate_flow(np.where(known, target, stand_in), source, flow)
         flow = extrapolate(found, known)
@@ -228,9 +238,16 @@ class Hypothesis:
 Source = Callable[[FloatImage, BoolImage, Box, Callable[[float], None]], list[Hypothesis]]
 
 
-def flow_source(guides: list[Guide]) -> Source:
-    """Return what makes hypotheses by optical flow alone, from one or two aligned guides."""
-    between = flows_between(guides)
+def flow_source(guides: list[Guide], between: list[Flow]) -> Source:
+    """Return what makes hypotheses by optical flow alone.
+
+    Parameters
+    ----------
+    guides
+        One or two, aligned.
+    between
+        See :func:`flows_between`.
+    """
 
     def source(
         section: FloatImage, known: BoolImage, part: Box, report: Callable[[float], None]

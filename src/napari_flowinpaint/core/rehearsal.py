@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .confidence import ErrorModel
 from .filters import blur
-from .fusion import FEWEST_SAMPLES, Bands, Fusion, apply_ring, learn_ring
+from .fusion import FEWEST_SAMPLES, Bands, Fusion, apply_ring, learn_ring, ring_features
 from .metrics import psnr
 from .references import Hypothesis
 from .types import BoolImage, FloatImage
@@ -93,8 +93,9 @@ class Lesson:
         fusion = Fusion.learn(bands, leaders[0] if leads else None)
         fused = fusion.apply(images)
         residual = truth - fused
-        ring = learn_ring(residual, seen, where)
-        filled = fused + apply_ring(residual, seen, ring)
+        features = list(ring_features(residual, seen))
+        ring = learn_ring(features, residual, where)
+        filled = fused + apply_ring(features, ring)
         filled = np.where(seen, truth, filled).astype(np.float32)
         errors = ErrorModel.learn(images, filled, truth, seen, where)
         sampled = [h.image for h in hypotheses if not h.leader] or images
@@ -116,8 +117,7 @@ class Lesson:
         """Return the fused image with the residual at the rim carried into the hole."""
         if self.ring is None:
             return fused
-        residual = np.where(known, section - fused, 0).astype(np.float32)
-        return fused + apply_ring(residual, known, self.ring)
+        return fused + apply_ring(ring_features(section - fused, known), self.ring)
 
 
 def _better(bands: Bands, some: list[int], others: list[int]) -> bool:

@@ -16,15 +16,17 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import RepairRefused
+from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
 from ..grain import add_grain
-from ..parallel import Report, reporting, together
+from ..parallel import Report, alone, reporting, together
 from ..references import (
     Greys,
     Guide,
@@ -48,6 +50,10 @@ _LEAST_CORRELATION = 0.25
 #: Windows up to this many pixels are rehearsed and filled at once; larger ones one after the
 #: other, which takes half the memory.
 _MOST_AT_ONCE = 1024 * 1024
+
+
+#: Makes a source of hypotheses from aligned guides and the flows between them.
+SourceOf = Callable[[list[Guide], list[Flow]], Source]
 
 
 class FlowMethod:
@@ -74,18 +80,18 @@ class FlowMethod:
 
 
 def repair_by(
-    source_of: Callable[[list[Guide]], Source],
+    source_of: SourceOf,
     window: Window,
     options: RepairOptions,
     progress: Progress,
-    otherwise: Callable[[list[Guide]], Source] | None = None,
+    otherwise: SourceOf | None = None,
 ) -> WindowRepair:
     """Repair one window with hypotheses from any source; all other steps are the same.
 
     Parameters
     ----------
     source_of
-        Returns, for aligned guides, what makes the hypotheses, as
+        Returns, for aligned guides and the flows between them, what makes the hypotheses, as
         :func:`~napari_flowinpaint.core.references.flow_source` does.
     window, options, progress
         See :class:`~napari_flowinpaint.core.methods.base.Method`.
@@ -94,25 +100,46 @@ def repair_by(
         sections.
     """
     greys = Greys.of(window)
-    progress(0.02, f"section {window.z}: interpolating between the neighbours")
-    guides = unaligned_guides(window, greys)
-    initial = interpolate(guides, flows_between(guides))
-    if window.intact.sum() < FEWEST_INTACT:
-        return fall_back(window, greys.back(initial))
-    progress(0.12, f"section {window.z}: aligning the neighbours")
-    section = greys.work(np.where(window.intact, window.section, 0))
-    aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
-    progress(0.16, f"section {window.z}: registering the neighbours")
     report = partial(_told, progress, window.z)
-    lesson, hypotheses = _rehearse_and_fill(source_of(aligned), window, section, options, report)
-    if not lesson.trusted and otherwise is not None:
-        source = otherwise(aligned)
-        later = lambda _, message: report(0.82, message)  # noqa: E731
-        lesson, hypotheses = _rehearse_and_fill(source, window, section, options, later)
+    if window.intact.sum() < FEWEST_INTACT:
+        report(0.02, "interpolating between the neighbours")
+        guides = unaligned_guides(window, greys)
+        return fall_back(window, greys.back(interpolate(guides, flows_between(guides))))
+    section = greys.work(np.where(window.intact, window.section, 0))
+    taught, initial = _register(source_of, otherwise, window, greys, section, options, report)
     if options.gate == "refuse":
-        check_registration(window, lesson.scores.get("registration_correlation", 1.0))
-    del guides, aligned  # large
-    return _finish(lesson, hypotheses, window, greys, section, initial, options, report)
+        check_registration(window, taught[0].scores.get("registration_correlation", 1.0))
+    return _finish(*taught, window, greys, section, initial, options, report)
+
+
+def _register(
+    source_of: SourceOf,
+    otherwise: SourceOf | None,
+    window: Window,
+    greys: Greys,
+    section: FloatImage,
+    options: RepairOptions,
+    report: Callable[[float, str], None],
+) -> tuple[tuple[Lesson, list[Hypothesis]], FloatImage]:
+    """Return what the rehearsal taught, the hypotheses, and the initial reference."""
+    guides = unaligned_guides(window, greys)
+    report(0.02, "aligning the neighbours")
+    aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
+    report(0.08, "interpolating between the neighbours")
+    between = flows_between(aligned)
+    moved = any(a is not b for a, b in zip(aligned, guides, strict=True))
+    report(0.16, "registering the neighbours")
+
+    def initially() -> FloatImage:
+        return interpolate(guides, flows_between(guides) if moved else between)
+
+    source = source_of(aligned, between)
+    taught, initial = _rehearse_and_fill(source, window, section, options, report, initially)
+    if not taught[0].trusted and otherwise is not None:
+        source = otherwise(aligned, between)
+        later = lambda _, message: report(0.82, message)  # noqa: E731
+        taught, _ = _rehearse_and_fill(source, window, section, options, later, lambda: initial)
+    return taught, initial
 
 
 def _told(progress: Progress, z: int, fraction: float, message: str) -> None:
@@ -139,13 +166,16 @@ def _finish(
     known = window.intact
     report(0.85, "fusing")
     images = [hypothesis.image for hypothesis in hypotheses]
-    fused = lesson.fuse(images)
-    result = lesson.correct(fused, section, known)
-    result = close_seam(result, section, known)
-    if options.grain:
-        report(0.95, "matching the grain")
-        result = add_grain(result, _lender(window, hypotheses), section, window.mask, known)
-    confidence = lesson.errors.confidence(images, known)
+
+    def filled() -> tuple[FloatImage, FloatImage]:
+        fused = lesson.fuse(images)
+        result = close_seam(lesson.correct(fused, section, known), section, known)
+        if options.grain:
+            result = add_grain(result, _lender(window, hypotheses), section, window.mask, known)
+        return fused, result
+
+    jobs: list[Callable[[], Any]] = [filled, partial(lesson.errors.confidence, images, known)]
+    (fused, result), confidence = together(jobs, 2 if runs_at_once(window) else 1)
     return WindowRepair(
         initial_reference=greys.back(initial),
         refined_reference=greys.back(fused),
@@ -166,10 +196,12 @@ def _rehearse_and_fill(
     section: FloatImage,
     options: RepairOptions,
     report: Callable[[float, str], None],
-) -> tuple[Lesson, list[Hypothesis]]:
+    initially: Callable[[], FloatImage],
+) -> tuple[tuple[Lesson, list[Hypothesis]], FloatImage]:
     """Learn from filling holes whose content is known, and make the hypotheses for the real ones.
 
-    Both at once where the window is small: they do not depend on each other.
+    Both at once where the window is small: they do not depend on each other. Filling is done
+    before learning is; the initial reference is made in the meantime.
     """
     small = runs_at_once(window)
     part = rehearsal_part(window.mask, window.intact)
@@ -184,15 +216,17 @@ def _rehearse_and_fill(
         rehearsed = source(there, known & ~holes, part, note)
         return Lesson.learn(rehearsed, there, known, holes)
 
-    def fill(note: Report) -> list[Hypothesis]:
-        return source(section, window.intact, Box(0, 0, *section.shape), note)
+    def fill(note: Report) -> tuple[list[Hypothesis], FloatImage]:
+        hypotheses = source(section, window.intact, Box(0, 0, *section.shape), note)
+        with alone() if small else nullcontext():
+            return hypotheses, initially()
 
     def told(share: float) -> None:
         report(0.2 + 0.6 * share, "registering" if small or share > 0.5 else "rehearsing")
 
     jobs: list[Callable[[Report], Any]] = [learn, fill]
-    lesson, hypotheses = reporting(jobs, told, at_once=small)
-    return lesson, hypotheses
+    lesson, (hypotheses, initial) = reporting(jobs, told, at_once=small)
+    return (lesson, hypotheses), initial
 
 
 def check_registration(window: Window, correlation: float) -> None:

@@ -27,7 +27,6 @@ from ..references import (
     Hypothesis,
     Source,
     flow_source,
-    flows_between,
     interpolate,
     register,
 )
@@ -67,14 +66,15 @@ class FlowInpaintMethod(LearnedMethod):
             return repair_by(source_of, window, options, progress, otherwise=flow_source)
 
 
-def _source_of(net: JointNet, device: str, alpha: float, views: int, guides: list[Guide]) -> Source:
-    """Return what makes hypotheses with a network from two aligned guides.
+def _source_of(
+    net: JointNet, device: str, alpha: float, views: int, guides: list[Guide], between: list[Flow]
+) -> Source:
+    """Return what makes hypotheses with a network from two aligned guides, and the flows between.
 
     The network's image; the interpolation between the neighbours, registered to the section's
     known pixels, as two samples; and each neighbour registered to the section with its hole
     filled by the network's image, starting from the network's flow.
     """
-    between = flows_between(guides)
     middle = interpolate(guides, between)
 
     def source(
@@ -94,7 +94,7 @@ def _source_of(net: JointNet, device: str, alpha: float, views: int, guides: lis
         )
         damaged = [g.damaged(flow) for g, flow in zip((first, second), found.flows, strict=True)]
         hypotheses = [Hypothesis(found.image, np.logical_and(*damaged), leader=True)]
-        onto = register(section, known, np.ascontiguousarray(middle[part.slices]))
+        onto = register(section, known, np.ascontiguousarray(middle[part.slices]), rounds=1)
         report(0.8)
         for guide, flow in zip((first, second), between, strict=True):
             hypotheses.append(_sampled(guide, compose(onto, flow[:, *part.slices])))
