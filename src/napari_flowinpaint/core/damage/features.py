@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..filters import blur, enlarge_to, shrink_to, wide_blur
 from ..types import AnyImage, BoolImage, Box, FloatImage
 from ._lazy import lazy
-from .tiles import Tiles, make_tiles
+from .tiles import Tiled, Tiles, make_tiles, tiled_twice
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -28,7 +28,7 @@ WORKING_SIDE = 512
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
 #: Side of the window of :attr:`Features.local_std`.
-FLAT_WINDOW = 9
+FLAT_WINDOW = 10
 #: Half the length of the straight pieces of which :attr:`Features.dark_lines` are made, pixels.
 LINE_REACH = 16
 _LINE_DIRECTIONS = 12
@@ -60,8 +60,8 @@ class Features:
     wide
         ``grey`` without membranes, for the most part (Gaussian of more than 2 pixels).
     local_variance
-        (H, W) variance of ``smooth`` within windows of :data:`FLAT_WINDOW` pixels: of structure,
-        since grain of single pixels is no longer in it.
+        (ceil(H / 2), ceil(W / 2)) variance of ``smooth`` within windows of :data:`FLAT_WINDOW`
+        pixels: of structure, since grain of single pixels is no longer in it.
     mean
         Grid map of the local mean.
     contrast
@@ -71,7 +71,7 @@ class Features:
     thumb
         Small image without shading, mean 0, for registration.
     tiles
-        Extremes of ``smooth``, ``wide`` and ``local_variance`` over tiles, for bounds.
+        Extremes of ``smooth``, ``wide`` and ``local_std`` over tiles, for bounds.
     """
 
     z: int
@@ -93,13 +93,13 @@ class Features:
 
     @lazy
     def local_std(self) -> FloatImage:
-        """Return the root of :attr:`local_variance`."""
-        return np.sqrt(self.local_variance)
+        """Return the root of :attr:`local_variance`, (H, W)."""
+        return enlarge_to(np.sqrt(self.local_variance), self.grey.shape)
 
     @lazy
     def texture(self) -> float:
         """Return the 90th percentile of :attr:`local_std`: near 0 where there is no section."""
-        return float(np.sqrt(quantiles(self.local_variance[::4, ::4], 90)[0]))
+        return float(np.sqrt(quantiles(self.local_variance[::2, ::2], 90)[0]))
 
     @lazy
     def spread(self) -> float:
@@ -127,6 +127,16 @@ class Features:
     def bright_lines(self) -> FloatImage:
         """Return how bright straight lines are; see :attr:`dark_lines`."""
         return _along_lines(self.smooth, *self.limits)
+
+    @lazy
+    def dark_line_tiles(self) -> Tiled:
+        """Return the extremes of :attr:`dark_lines` over tiles."""
+        return tiled_twice(self.dark_lines, self.dark_lines)
+
+    @lazy
+    def bright_line_tiles(self) -> Tiled:
+        """Return the extremes of :attr:`bright_lines` over tiles."""
+        return tiled_twice(self.bright_lines, self.bright_lines)
 
     @lazy
     def structured(self) -> BoolImage:
@@ -292,15 +302,16 @@ def _numbers(grey: FloatImage) -> FloatImage:
 
 
 def _local_variance(smooth: FloatImage) -> FloatImage:
+    """Return the variance within windows, at every second pixel."""
     import cv2
 
     # about the mean grey value, so that the difference of squares keeps its digits
     centred = smooth - np.float32(cv2.mean(smooth)[0])
-    size = (FLAT_WINDOW, FLAT_WINDOW)
-    mean = cv2.boxFilter(centred, -1, size, borderType=cv2.BORDER_REFLECT)
-    square = cv2.sqrBoxFilter(centred, cv2.CV_32F, size, borderType=cv2.BORDER_REFLECT)
-    np.multiply(mean, mean, out=mean)
-    return np.maximum(np.subtract(square, mean, out=square), np.float32(0), out=square)
+    size = (FLAT_WINDOW // 2, FLAT_WINDOW // 2)
+    mean = cv2.boxFilter(_half(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    np.multiply(centred, centred, out=centred)
+    square = cv2.boxFilter(_half(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(np.maximum(square - mean * mean, 0), dtype=np.float32)
 
 
 def _half(image: npt.NDArray) -> npt.NDArray:
@@ -364,6 +375,8 @@ def lowest(image: FloatImage, radius: int) -> FloatImage:
     """Return the smallest value within a square of ``radius`` pixels."""
     import cv2
 
+    if radius == 0:
+        return image
     return np.asarray(cv2.erode(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
 
 
@@ -371,6 +384,8 @@ def highest(image: FloatImage, radius: int) -> FloatImage:
     """Return the largest value within a square of ``radius`` pixels."""
     import cv2
 
+    if radius == 0:
+        return image
     return np.asarray(cv2.dilate(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
 
 

@@ -26,11 +26,11 @@ from .detectors import (
 from .detectors.blur import least_sharpness
 from .detectors.flat import CANDIDATE
 from .detectors.lines import straight_lines
-from .features import highest, reached
+from .features import Features, highest, reached
 from .tiles import Tiled
 from .view import NeighbourView, View
 
-Band = Literal["smooth", "wide"]
+Band = Literal["smooth", "wide", "lines"]
 
 
 class Glance:
@@ -59,14 +59,17 @@ class Glance:
         return type(detector) not in _GLANCES
 
     def excess(self, sign: int, radius: int, band: Band, side: int) -> FloatImage:
-        """Return a bound of :func:`~.detectors.outliers.excess_over_neighbours`.
+        """Return a bound of how far a section is beyond its neighbours, in units of contrast.
+
+        That is of :func:`~.detectors.outliers.excess_over_neighbours`, or of
+        :meth:`.LineDetector.straight_excess` where lines are compared.
 
         Parameters
         ----------
         sign, radius
-            As there.
+            As there; the radius in pixels.
         band
-            Which grey values are compared.
+            What is compared.
         side
             Side of a tile, 4 or 2 pixels.
 
@@ -82,10 +85,10 @@ class Glance:
             reduce = np.maximum if sign > 0 else np.minimum
             limit: FloatImage | None = None
             for neighbour, near in zip(view.neighbours, radii, strict=True):
-                known = _tiles(getattr(neighbour.features.tiles, band), side).nearby(sign, near)
+                known = _tiles(neighbour.features, band, sign, side).nearby(sign, near)
                 their = neighbour.grey(known, side)
                 limit = their if limit is None else reduce(limit, their)
-            own = _tiles(getattr(view.section.tiles, band), side).at(sign)
+            own = _tiles(view.section, band, sign, side).at(sign)
             found = np.asarray((sign / view.contrast) * (own - limit), dtype=np.float32)
             self._excess[sign, band, side, radii] = found
         return found
@@ -110,10 +113,13 @@ class Glance:
         return found
 
 
-def _tiles(known: Tiled, side: int) -> Tiled:
-    while known.side > side and known.finer is not None:
-        known = known.finer
-    return known
+def _tiles(features: Features, band: Band, sign: int, side: int) -> Tiled:
+    known: Tiled
+    if band == "lines":
+        known = features.bright_line_tiles if sign > 0 else features.dark_line_tiles
+    else:
+        known = getattr(features.tiles, band)
+    return known if known.side == side or known.finer is None else known.finer
 
 
 def _residual(neighbour: NeighbourView, side: int) -> int:
@@ -151,17 +157,15 @@ def _hole(glance: Glance, detector: HoleDetector) -> bool:
 def _line(glance: Glance, detector: LineDetector) -> bool:
     """Tell whether a line may be seen; with large tiles first, which cost less."""
     view = glance.view
-    bands: tuple[Band, ...] = ("wide", "smooth")
     radius = view.radius(detector.tolerance)
-
-    def seen(sign: int, band: Band) -> bool:
-        return all(
+    bands: tuple[Band, ...] = ("wide", "smooth", "lines")
+    return any(
+        all(
             _may_be_line(view, detector, glance.excess(sign, radius, band, side), side)
             for side in (4, 2)
         )
-
-    return any(seen(sign, band) for sign in (-1, 1) for band in bands) or any(
-        _may_be_line(view, detector, detector.straight_excess(view, sign), 2) for sign in (-1, 1)
+        for sign in (-1, 1)
+        for band in bands
     )
 
 
@@ -204,7 +208,7 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
     certain = excess > detector.excess * view.strictness**0.5
     if not certain.any():
         return False
-    own = _tiles(view.section.tiles.smooth, side).at(sign)
+    own = _tiles(view.section, "smooth", sign, side).at(sign)
     limit = np.median([n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours])
     least = detector.beyond + 0.2 * (view.strictness - 1)
     certain &= sign * (own - np.float32(limit)) / view.contrast > least
@@ -233,8 +237,7 @@ def _staining(glance: Glance, detector: StainingDetector) -> bool:
         return True
     if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
         return True
-    least = 0.15 * detector.smallest
-    return all(_inner(detector.deviation(view, n) > view.strictness) >= least for n in (0, 2))
+    return _inner(detector.suspicion(view) > view.strictness) >= 0.75 * detector.smallest
 
 
 def _inner(core: BoolImage) -> float:

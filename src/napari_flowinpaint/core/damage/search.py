@@ -70,8 +70,13 @@ def search(
             own = finding.mask & ~claimed & ~fresh
             if own.sum() < (1 - _CLAIMED) * finding.mask.sum() or not own.any():
                 continue
-            if finding.kind == "misaligned" and finding.score > _ELSEWHERE:
-                findings = [f for f in findings if f.kind == "missing"]
+            if finding.kind == "misaligned":
+                findings = [
+                    f for f in findings if f.kind == "missing" or not _elsewhere(finding, f)
+                ]
+                own = finding.mask & ~np.logical_or.reduce(
+                    [np.zeros_like(claimed), *(f.mask for f in findings)]
+                )
             fresh |= own
             own = _take_middles(findings, finding.kind, own, view)
             if finding.kind in ("dark", "bright"):
@@ -134,6 +139,13 @@ def _pieces(hole: BoolImage, blobs: BoolImage, grey: FloatImage) -> BoolImage:
     return near if low - slack < middle < high + slack else np.zeros_like(hole)
 
 
+def _elsewhere(misaligned: Finding, other: Finding) -> bool:
+    """Tell whether other damage is just what a section that lies elsewhere looks like."""
+    return misaligned.score > _ELSEWHERE or (
+        other.kind in ("fold", "crack") and other.score < misaligned.score
+    )
+
+
 def _enough(
     finding: Finding, before: Sequence[Finding], view: View, scales: Mapping[str, float]
 ) -> bool:
@@ -141,6 +153,6 @@ def _enough(
     if any(f.kind == "fold" for f in before):
         # a fold draws in the tissue on its sides: it lies elsewhere, and is not to be blamed
         if finding.kind == "misaligned":
-            return False
+            return any(_elsewhere(finding, f) for f in before if f.kind == "fold")
         least *= _BESIDE_FOLD
     return finding.score >= least

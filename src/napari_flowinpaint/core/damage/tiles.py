@@ -78,13 +78,24 @@ class Tiles:
 
 
 def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage) -> Tiles:
-    """Return the extremes of three maps of one shape."""
-    variance = tiled(local_variance)
-    assert variance.finer is not None
-    # the root of fewer numbers costs less
-    finer = Tiled(2, np.sqrt(variance.finer.low), np.sqrt(variance.finer.high))
-    local_std = Tiled(4, np.sqrt(variance.low), np.sqrt(variance.high), finer)
+    """Return the extremes of three maps; the variance is known at every second pixel."""
+    std = np.sqrt(local_variance)
+    # between every second pixel it is interpolated, and no more than at the pixels around
+    local_std = tiled_twice(_spread(std, -1, 1), _spread(std, 1, 1))
     return Tiles(tiled(smooth), tiled(wide), local_std)
+
+
+def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
+    """Return the extremes over tiles of 4 pixels of what is known over tiles of 2."""
+    import cv2
+
+    rest = [n % 2 for n in low.shape]
+    if any(rest):
+        low, high = (
+            np.asarray(cv2.copyMakeBorder(n, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE))
+            for n in (low, high)
+        )
+    return Tiled(4, _halved(low, np.minimum), _halved(high, np.maximum), Tiled(2, low, high))
 
 
 def tiled(image: FloatImage) -> Tiled:
@@ -98,8 +109,7 @@ def tiled(image: FloatImage) -> Tiled:
             cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE),
             dtype=np.float32,
         )
-    finer = Tiled(2, _halved(image, np.minimum), _halved(image, np.maximum))
-    return Tiled(4, _halved(finer.low, np.minimum), _halved(finer.high, np.maximum), finer)
+    return tiled_twice(_halved(image, np.minimum), _halved(image, np.maximum))
 
 
 def _halved(image: FloatImage, extreme: Callable[..., FloatImage]) -> FloatImage:

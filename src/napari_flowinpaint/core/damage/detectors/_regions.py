@@ -9,7 +9,12 @@ from ..features import reached
 
 
 def large_regions(
-    edge: FloatImage, core: FloatImage, level: float, smallest: float, border: float = 0.5
+    edge: FloatImage,
+    core: FloatImage,
+    level: float,
+    smallest: float,
+    border: float = 0.5,
+    inner_share: float = 0.15,
 ) -> tuple[float, BoolImage] | None:
     """Return the connected regions that are high and large enough.
 
@@ -25,6 +30,8 @@ def large_regions(
         Least area, as a share of the section.
     border
         Share of ``level`` that ``edge`` has at the border.
+    inner_share
+        Least area where ``core`` is high, in units of the least area of the region.
 
     Returns
     -------
@@ -39,7 +46,7 @@ def large_regions(
         return None
     sizes = np.bincount(names.ravel())
     inner = np.bincount(names[core > level], minlength=sizes.size)
-    kept = (sizes >= smallest * mask.size) & (inner >= 0.15 * smallest * mask.size)
+    kept = (sizes >= smallest * mask.size) & (inner >= inner_share * smallest * mask.size)
     kept[0] = False
     if not kept.any():
         return None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import BoolImage, FloatImage
-from ..features import FLAT_WINDOW, grow, lowest
+from ..features import FLAT_WINDOW, grow, lowest, reached
 from ..view import BLANK, View, enlarge
 from .base import Finding
 from .blur import least_sharpness
@@ -20,6 +20,10 @@ CANDIDATE = 0.6
 _DRAWN = 0.28
 #: Standard deviation of what is flat and as grey as tissue, at most, in units of contrast.
 _SHADED = 0.06
+#: How far the grey value of a flat region may be from its median, in units of contrast, and how far
+#: around it more of it is looked for, in pixels.
+_ALIKE = 0.2
+_REACH = 8
 #: The ring, in pixels from a flat region, in which sharpness is looked at; and the loss there of
 #: the logarithm of fine against middle structures that tells that the region is just blurred.
 _AROUND = (8, 24)
@@ -195,18 +199,24 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     the tissue of a neighbour does there. Charging saturates beyond all tissue: what fades in
     around it is, on the mean, brighter than the neighbours.
     """
-    near = 3 + view.section.zoom  # borders of enlarged sections are less steep
-    ring = grow(whole, near + 2) & ~grow(whole, near)
-    if ring.sum() < 16 or not view.neighbours:
+    if not view.neighbours:
         return True
     own = view.section.smooth
-    tissue = [n.grey(n.features.smooth)[ring] for n in view.neighbours]
     plateau = float(np.median(own[core]))
+    beyond = _beyond_tissue(view, plateau)
+    if beyond:  # its noise may hide some of it, but no tissue is like that
+        alike = np.abs(own - plateau) < _ALIKE * view.contrast
+        whole = reached(alike & grow(whole, _REACH * view.section.zoom), whole)
+    near = 3 + view.section.zoom  # borders of enlarged sections are less steep
+    ring = grow(whole, near + 2) & ~grow(whole, near)
+    if ring.sum() < 16:
+        return True
+    tissue = [n.grey(n.features.smooth)[ring] for n in view.neighbours]
     step = float(np.median(np.abs(own[ring] - plateau)))
     usual = float(np.median(np.abs(tissue[0] - plateau)))
     if step < 0.53 * usual:
         return False
-    if _beyond_tissue(view, plateau):
+    if beyond:
         there = float(np.mean(tissue))
         return (float(own[ring].mean()) - there) / (plateau - there) < _DRAWN
     return float(own[ring].std() / max(float(tissue[0].std()), 1e-6)) > 0.75

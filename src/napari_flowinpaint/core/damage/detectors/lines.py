@@ -27,6 +27,8 @@ _ELONGATION = 2.2
 
 #: By how much nearly all of a straight line is darker than its surroundings, units of contrast.
 _EVEN = 0.2
+#: How close to the border of the section a line may run, as a share of its side.
+_BORDER = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,10 @@ class LineDetector:
         if not pieces.any():
             return None
         step = 8.0
-        chord = np.unique((along[np.abs(away) <= 1] // step).astype(int))
+        straight = np.abs(away) <= 1
+        if _along_border(straight, round(_BORDER * view.side)):
+            return None
+        chord = np.unique((along[straight] // step).astype(int))
         places = np.unique((along[pieces] // step).astype(int))
         length, covered = chord.size * step, places.size / max(chord.size, 1)
         # a blob that is cut by the band is no line: most of what it touches lies outside
@@ -213,6 +218,12 @@ def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) ->
     if turn > np.pi / 2:
         turn, rho2 = np.pi - turn, -rho2
     return turn < np.pi / 12 and abs(rho - rho2) < limit
+
+
+def _along_border(straight: BoolImage, margin: int) -> bool:
+    """Tell whether most of a line lies so close to the section's border that it has one side."""
+    inner = straight[margin:-margin, margin:-margin]
+    return 2 * np.count_nonzero(inner) < np.count_nonzero(straight)
 
 
 def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolImage:

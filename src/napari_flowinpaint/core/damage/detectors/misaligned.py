@@ -20,18 +20,31 @@ class MisalignedDetector:
     similarity
         A section lies elsewhere if its correlation with its neighbours, in place, is below this
         share of the correlation that they have with each other, although they are further apart.
+    shift
+        Shift against both neighbours, as a share of the section's side, that is damage ...
+    match
+        ... where it makes the correlation larger than this, and more than twice what it was.
+    displaced
+        Its score.
     least
         Neighbours that correlate less than this with each other tell nothing.
     """
 
     similarity: float = 0.55
+    shift: float = 0.045
+    match: float = 0.18
+    displaced: float = 2.0
     least: float = 0.1
 
     kinds: ClassVar[tuple[str, ...]] = ("misaligned",)
 
     def look(self, view: View) -> list[Finding]:
         """See :class:`~.base.Detector`."""
-        if view.blank or not np.isfinite(view.between) or view.between < self.least:
+        if view.blank or not view.neighbours:
+            return []
+        if self._displaced(view):
+            return [Finding("misaligned", self.displaced, np.ones(view.shape, dtype=bool))]
+        if not np.isfinite(view.between) or view.between < self.least:
             return []
         nearest = (view.previous[:1] + view.following[:1]) if view.two_sided else view.neighbours
         own = max(n.registration.before for n in nearest)
@@ -40,3 +53,19 @@ class MisalignedDetector:
             return []
         score = 1 + (limit - own) / limit
         return [Finding("misaligned", score, np.ones(view.shape, dtype=bool))]
+
+    def _displaced(self, view: View) -> bool:
+        """Tell whether a section matches both neighbours by the same shift, and not in place.
+
+        So much is certain also where the neighbours hardly match each other.
+        """
+        if not view.two_sided:
+            return False
+        both = [side[0].registration for side in (view.previous, view.following)]
+        one, other = (np.array(r.shift, dtype=float) for r in both)
+        length = float(np.hypot(*(one + other))) / 2
+        return bool(
+            length > self.shift * view.side * view.strictness**0.5
+            and np.hypot(*(one - other)) < 0.25 * length
+            and all(r.after > self.match and r.before < 0.5 * r.after for r in both)
+        )

@@ -18,8 +18,6 @@ from .base import Finding
 _BEYOND_STEP = 0.2
 #: Tissue changes more from a section to the next but one.
 _ACROSS_A_GAP = 1.3
-#: Tissue begins and ends at the ends of a stack: thresholds are higher there.
-_AT_THE_END = 1.4
 
 
 def excess_over_neighbours(
@@ -109,7 +107,7 @@ class OutlierDetector:
         excess = excess_over_neighbours(view, sign, radius, lambda f: f.smooth)
         beyond = self._beyond(view, sign)
         edge = excess > self.excess / 3
-        strictness = view.strictness * (1 if view.two_sided else _AT_THE_END)
+        strictness = view.strictness
         if view.gap > 1:
             strictness *= _ACROSS_A_GAP
         least = self.beyond + _BEYOND_STEP * (strictness - 1)

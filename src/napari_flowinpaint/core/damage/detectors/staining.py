@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
 from ..features import grow, highest, lowest
 from ..view import NeighbourView, View, enlarge
@@ -17,6 +18,16 @@ from .outliers import soft_regions
 
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.3
+#: Deviation that is damage whatever is usual in the stack.
+_ALONE = 2.0
+#: Deviation times unusualness below which nothing else is looked at.
+_SUSPECT = 4.0
+#: Least share of a region, in units of the smallest region, that is damage without doubt.
+_CORE = 0.75
+#: Windows, in pixels of half the working level, of the range of grey values: of neighbours, and by
+#: how much larger that of the section is, since tissue moves.
+_RANGE = 6
+_MOVES = 2
 #: Share of a region that is brighter than nearly all tissue if it is charging.
 _SATURATED = 0.25
 
@@ -32,6 +43,9 @@ class StainingDetector:
     mean
         Deviation of the local mean, in units of contrast, that is damage by itself; half of
         either is enough together.
+    odds
+        Deviation times how many times the usual difference of contrast it comes with, that is
+        damage.
     section_contrast
         Loss of log-variance of a whole section (median).
     smallest
@@ -40,6 +54,7 @@ class StainingDetector:
 
     contrast: float = 1.0
     mean: float = 1.0
+    odds: float = 15.0
     section_contrast: float = 0.7
     smallest: float = 0.008
 
@@ -54,13 +69,12 @@ class StainingDetector:
         if loss > self.section_contrast * view.strictness:
             everything = np.ones(view.shape, dtype=bool)
             return [Finding("staining", loss / self.section_contrast, everything)]
-        strict = self.deviation(view, 2)
-        loose = self.deviation(view, 0)
         level = view.strictness * (1 if view.two_sided else _AT_THE_END)
-        core = enlarge(view, strict)
+        core = enlarge(view, self.evidence(view))
         # where nothing is left of the tissue, and it fades in around: beyond doubt
         core[fading_regions(view, self.smallest)] = 2 * level
-        found = large_regions(enlarge(view, loose), core, level, self.smallest, 0.4)
+        loose = enlarge(view, self.deviation(view, 0))
+        found = large_regions(loose, core, level, self.smallest, 0.4, _CORE)
         if found is None:
             return []
         strength, mask = found
@@ -80,6 +94,25 @@ class StainingDetector:
         grown = soft_regions(view, grow(grow(saturated, 4), -4), 1)
         return grown if grown.any() else core
 
+    def suspicion(self, view: View) -> FloatImage:
+        """Return a bound of :meth:`evidence` that costs little, a grid map."""
+        alone = self.deviation(view, 2) / _ALONE
+        odds = self.deviation(view, 1) * _unusual(view)
+        return np.where(odds > _SUSPECT, np.float32(np.inf), alone)
+
+    def evidence(self, view: View) -> FloatImage:
+        """Return how much speaks for a cloud, a grid map: 1 where it is enough.
+
+        That is a deviation of contrast and mean, with the range of grey values that is missing,
+        where contrast is unusually low for this stack; or a deviation that is large enough alone.
+        """
+        alone = self.deviation(view, 2) / _ALONE
+        odds = self.deviation(view, 1) * _unusual(view)
+        if not (odds > _SUSPECT).any():
+            return alone
+        both = odds + 2 * _missing_range(view) * _unusual(view)
+        return np.maximum(alone, np.where(odds > _SUSPECT, both / self.odds, 0))
+
     def deviation(self, view: View, radius: int) -> FloatImage:
         """Return contrast and mean together, 1 where they are too far off."""
         section = view.section
@@ -97,3 +130,39 @@ class StainingDetector:
         )
         off = np.maximum(dark - section.mean, section.mean - light) / view.contrast
         return np.clip(weak, 0, None) / self.contrast + np.clip(off, 0, None) / self.mean
+
+
+def _unusual(view: View) -> FloatImage:
+    """Return the loss of contrast against the nearest neighbours in units of what is usual.
+
+    A grid map; usual is the median deviation over the section, which a cloud does not change much.
+    """
+    nearest = sorted(view.neighbours, key=lambda n: abs(n.features.z - view.section.z))[:2]
+    theirs = [
+        n.moved(n.features.contrast, n.features.step) + np.float32(2 * np.log(n.gain))
+        for n in nearest
+    ]
+    loss = np.mean(theirs, axis=0) - view.section.contrast
+    loss = loss - np.median(loss)
+    usual = 1.4826 * float(np.median(np.abs(loss)))
+    return np.asarray(np.clip(loss / max(usual, 1e-3), 0, None), dtype=np.float32)
+
+
+def _missing_range(view: View) -> FloatImage:
+    """Return by how much less dark and less bright a section gets than every neighbour nearby.
+
+    A grid map, in units of contrast: within a window somewhat larger than that of the neighbours,
+    its darkest is not as dark as theirs, and its brightest not as bright.
+    """
+    height, width = view.shape
+    half = (height // 2, width // 2)
+    own, near = shrink_to(view.section.smooth, half), _RANGE + _MOVES
+    least = view.over_neighbours(
+        np.minimum, lambda n: n.grey(highest(shrink_to(n.features.smooth, half), _RANGE), 2)
+    )
+    most = view.over_neighbours(
+        np.maximum, lambda n: n.grey(lowest(shrink_to(n.features.smooth, half), _RANGE), 2)
+    )
+    missing = np.clip(least - highest(own, near), 0, None)
+    missing += np.clip(lowest(own, near) - most, 0, None)
+    return shrink_to(blur(missing, 2.0), view.section.mean.shape) / np.float32(view.contrast)
