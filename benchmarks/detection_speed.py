@@ -1,19 +1,19 @@
 """How fast damage is searched, against a plain pass over the same zarr; and in how much memory.
 
-    python benchmarks/detection_speed.py STACK[@SECTIONS[@EVERY]]... [--side 2048] [--depth 60]
-        [--damaged 0.03] [--passes 5] [--workers 1,2] [--flat] [--memory] [--folder FOLDER]
+    python benchmarks/detection_speed.py STACK[@SECTIONS[@EVERY]]... [--side 2048]
+        [--cycles 3] [--depth 300] [--damaged 0.03] [--passes 5] [--workers 1,2] [--flat] [--memory]
+        [--folder FOLDER]
 
 Of every stack a zarr is made as we write them: its sections are mirrored until they have SIDE
-pixels a side, and gone through forwards and backwards until there are DEPTH of them; a share of
-them is damaged on purpose. ``--flat`` leaves the pyramid out. EVERY takes every n-th plane of an
-isotropic stack.
+pixels a side, and gone through forwards and backwards CYCLES times; a share of these is damaged on
+purpose. Links to their chunks make a zarr of DEPTH sections. ``--flat`` leaves the pyramid out.
+EVERY takes every n-th plane of an isotropic stack.
 
 The plain pass reads every section of the full resolution, in as many threads of dask, and does
 nothing with it; detection is what ``flowinpaint detect`` does, masks and all. Both are run in turn,
 PASSES times each. Printed are the medians of processor time and wall clock per section and their
 ratios, and the share of sections in which a detector had to look closely. ``--memory`` prints the
-peak memory of fresh processes that search 100 and 1000 sections (SIDE / 2 pixels a side; the zarr
-repeats its sections by links).
+peak memory of fresh processes that search 100 and 1000 sections of SIDE / 2 pixels a side.
 """
 
 from __future__ import annotations
@@ -57,15 +57,14 @@ def mirrored(section: np.ndarray, side: int) -> np.ndarray:
     return section[:side, :side]
 
 
-def read(spec: str, side: int, depth: int) -> tuple[str, np.ndarray]:
+def read(spec: str, side: int, cycles: int) -> tuple[str, np.ndarray]:
     path, _, rest = spec.partition("@")
     chosen, _, every = rest.partition("@")
     stack = open_stack(path)
     numbers = list(range(0, stack.shape[0], int(every or 1)))
     if chosen:
         numbers = [numbers[n] for n in parse_sections(chosen)]
-    there_and_back = numbers + numbers[-2:0:-1]
-    order = [there_and_back[n % len(there_and_back)] for n in range(depth)]
+    order = cycles * (numbers + numbers[-2:0:-1])
     return Path(path).stem, np.stack([mirrored(stack.read(z), side) for z in order])
 
 
@@ -79,23 +78,29 @@ def damage(volume: np.ndarray, share: float) -> int:
     return count
 
 
-def write(volume: np.ndarray, path: Path, flat: bool) -> Stack:
-    """Write a zarr as we do; without a pyramid as an array of the same chunks and compressor."""
-    written = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), path)
+def write(volume: np.ndarray, folder: Path, depth: int, flat: bool) -> Stack:
+    """Write a zarr as we do, made deeper by links to its chunks; ``flat``: without a pyramid."""
+    small = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), folder / "small.zarr")
+    group = zarr.open_group(str(small), mode="r")
+    deep = folder / f"deep{depth}.zarr"
     if not flat:
-        return open_stack(written)
-    level = zarr.open_group(str(written), mode="r")["0"]
-    bare = path.with_name(f"{path.stem}_flat.zarr")
-    array = zarr.create_array(
-        str(bare),
-        shape=level.shape,
-        chunks=level.chunks,
-        dtype=level.dtype,
-        compressors=level.compressors,
-    )
-    for z in range(len(volume)):
-        array[z] = volume[z]
-    return open_stack(bare)
+        zarr.create_group(str(deep), attributes=dict(group.attrs))
+    for name, array in group.arrays():
+        if flat and name != "0":
+            continue
+        path = deep if flat else deep / name
+        zarr.create_array(
+            str(path),
+            shape=(depth, *array.shape[1:]),
+            chunks=array.chunks,
+            dtype=array.dtype,
+            compressors=array.compressors,
+            dimension_names=array.metadata.dimension_names,
+        )
+        (path / "c").mkdir()
+        for z in range(depth):
+            (path / "c" / str(z)).symlink_to(small / name / "c" / str(z % len(volume)))
+    return open_stack(deep)
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -113,7 +118,7 @@ def plain_pass(stack: Stack, workers: int) -> None:
     compute(*tasks, scheduler="threads", num_workers=workers)
 
 
-def closely(stack: Stack, workers: int) -> tuple[int, int]:
+def closely(stack: Stack) -> tuple[int, int]:
     """Return in how many sections a detector looked closely, and how many have damage."""
     seen = set()
     worth_looking = Glance.worth_looking
@@ -126,10 +131,21 @@ def closely(stack: Stack, workers: int) -> tuple[int, int]:
 
     Glance.worth_looking = counted
     try:
-        rows = detect_stack(stack, workers=workers).flagged
+        rows = detect_stack(stack, workers=1).flagged
     finally:
         Glance.worth_looking = worth_looking
     return len(seen), len({row.section for row in rows})
+
+
+def describe(name: str, stack: Stack, folder: Path, share: float) -> None:
+    full = stack.array
+    stored = zarr.open_group(str(folder / "small.zarr"), mode="r")["0"]
+    size = stored.nbytes_stored() / stored.nbytes
+    levels = ", ".join(str(level.shape[1]) for level in stack.levels)
+    print(
+        f"{name}: {stack.shape}, levels of {levels} pixels; chunks {full.chunks}, "
+        f"{full.compressors}, {size:.0%} of the size; {share:.1%} of the sections damaged"
+    )
 
 
 def speed(stack: Stack, folder: Path, workers: int, passes: int) -> None:
@@ -158,40 +174,20 @@ def speed(stack: Stack, folder: Path, workers: int, passes: int) -> None:
     )
 
 
-def memory(volume: np.ndarray, folder: Path, workers: int, depth: int) -> None:
-    """Search a zarr that is as deep as asked for, made of links to the chunks of a small one."""
-    small = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), folder / "small.zarr")
-    deep = folder / f"deep{depth}.zarr"
-    group = zarr.open_group(str(small), mode="r")
-    made = zarr.create_group(str(deep), attributes=dict(group.attrs))
-    for name, array in group.arrays():
-        made.create_array(
-            name,
-            shape=(depth, *array.shape[1:]),
-            chunks=array.chunks,
-            dtype=array.dtype,
-            compressors=array.compressors,
-            dimension_names=array.metadata.dimension_names,
-        )
-        for z in range(depth):
-            chunks = small / name / "c" / str(z % len(volume))
-            (_made(deep / name / "c") / str(z)).symlink_to(chunks)
-    command = [sys.executable, "-c", SEARCH, deep, folder / f"m{depth}.zarr", workers]
-    done = subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, text=True)
-    side = volume.shape[1]
+def memory(stack: Stack, folder: Path, workers: int) -> None:
+    depth, side = stack.shape[:2]
+    command = [sys.executable, "-c", SEARCH, stack.path, folder / f"masks{depth}.zarr", workers]
+    words = [str(word) for word in command]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     print(f"  {depth} sections of {side} x {side}, {workers} workers: peak {done.stdout.strip()}")
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stacks", nargs="+", metavar="STACK[@SECTIONS[@EVERY]]")
     parser.add_argument("--side", type=int, default=2048)
-    parser.add_argument("--depth", type=int, default=60)
+    parser.add_argument("--cycles", type=int, default=3, help="times there and back")
+    parser.add_argument("--depth", type=int, default=300, help="sections in all")
     parser.add_argument("--damaged", type=float, default=0.03)
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--workers", default="1,2")
@@ -199,9 +195,10 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
+    workers = [int(n) for n in args.workers.split(",")]
     for spec in args.stacks:
         side = args.side // 2 if args.memory else args.side
-        name, volume = read(spec, side, args.depth)
+        name, volume = read(spec, side, args.cycles)
         count = damage(volume, args.damaged)
         with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
             folder = Path(scratch)
@@ -209,19 +206,15 @@ def main() -> None:
                 print(f"{name}:")
                 for depth in (100, 1000):
                     inner = folder / str(depth)
-                    memory(volume, _made(inner), int(args.workers.split(",")[-1]), depth)
+                    inner.mkdir()
+                    memory(write(volume, inner, depth, args.flat), inner, workers[-1])
                 continue
-            stack = write(volume, folder / f"{name}.zarr", args.flat)
-            level = stack.array
-            share = level.nbytes_stored() / level.nbytes
-            levels = ", ".join(str(item.shape[1]) for item in stack.levels)
-            print(
-                f"{name}: {stack.shape}, levels of {levels} pixels; chunks {level.chunks}, "
-                f"{level.compressors}, {share:.0%} of the size; {count} sections damaged"
-            )
-            for workers in map(int, args.workers.split(",")):
-                speed(stack, folder, workers, args.passes)
-            looked, flagged = closely(stack, 1)
+            stack = write(volume, folder, args.depth, args.flat)
+            share = count / len(volume)
+            describe(name, stack, folder, share)
+            for number in workers:
+                speed(stack, folder, number, args.passes)
+            looked, flagged = closely(stack)
             print(f"  looked at closely: {looked} of {stack.shape[0]} sections; flagged: {flagged}")
 
 

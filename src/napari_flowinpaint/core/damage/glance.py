@@ -26,7 +26,7 @@ from .detectors import (
 from .detectors.blur import least_sharpness
 from .detectors.flat import CANDIDATE
 from .detectors.lines import straight_lines
-from .features import Features, highest, reached
+from .features import Features, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
 
@@ -79,17 +79,23 @@ class Glance:
             For every tile a value that no pixel in it exceeds.
         """
         view = self.view
+        if side == 4:  # a smaller radius is a bound as well, and the detectors share it
+            radius -= radius % 4
         radii = tuple(max(radius - _residual(n, side), 0) for n in view.neighbours)
         found = self._excess.get((sign, band, side, radii))
         if found is None:
-            reduce = np.maximum if sign > 0 else np.minimum
             limit: FloatImage | None = None
             for neighbour, near in zip(view.neighbours, radii, strict=True):
                 known = _tiles(neighbour.features, band, sign, side).nearby(sign, near)
                 their = neighbour.grey(known, side)
-                limit = their if limit is None else reduce(limit, their)
+                if limit is None:
+                    limit = their
+                else:
+                    (np.maximum if sign > 0 else np.minimum)(limit, their, out=limit)
+            assert limit is not None
             own = _tiles(view.section, band, sign, side).at(sign)
-            found = np.asarray((sign / view.contrast) * (own - limit), dtype=np.float32)
+            found = np.subtract(own, limit, out=limit)
+            found *= np.float32(sign / view.contrast)
             self._excess[sign, band, side, radii] = found
         return found
 
@@ -127,13 +133,20 @@ def _residual(neighbour: NeighbourView, side: int) -> int:
     return max(abs(s - side * round(s / side)) for s in neighbour.registration.shift)
 
 
-def _pieces(mask: BoolImage) -> tuple[IntImage, IntImage]:
-    """Return the numbers of the connected pieces, 0 is none, and the areas, that of none is 0."""
+def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage, IntImage]:
+    """Return the numbers of the connected pieces, 0 is none, and their areas.
+
+    The areas of none, and of pieces without a tile that is ``certain``, are 0.
+    """
     import cv2
 
-    count, names = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     areas = np.bincount(names.ravel(), minlength=count)
     areas[0] = 0
+    if certain is not None:
+        kept = np.zeros(count, dtype=bool)
+        kept[names[certain]] = True
+        areas[~kept] = 0
     return np.asarray(names), areas
 
 
@@ -174,25 +187,36 @@ def _may_be_line(view: View, detector: LineDetector, excess: FloatImage, side: i
     certain = excess > detector.excess * view.strictness
     if not certain.any():
         return False
-    seen = reached(excess > 0.1, certain)
+    names, areas = _pieces(excess > 0.1, certain)
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
-    if _length(seen, side, 0.06 * view.side) < least:
+    if not _may_be_long(names, areas, side, 0.06 * view.side, least):
         return False
+    if side != 2:
+        return True
     # every second pixel of what is seen lies in a tile of 2 pixels of its own
     height, width = (-(-n // 2) for n in view.shape)
-    return side != 2 or straight_lines(seen[:height, :width]).size > 0
+    return straight_lines((areas > 0)[names[:height, :width]]).size > 0
 
 
-def _length(seen: BoolImage, side: int, shortest: float) -> float:
-    """Return how many pixels of a straight line long pieces may cover, all together."""
-    names, areas = _pieces(seen)
-    total = 0.0
+def _may_be_long(
+    names: IntImage, areas: IntImage, side: int, shortest: float, least: float
+) -> bool:
+    """Tell whether long pieces may cover so many pixels of a straight line, all together."""
     # a piece is longest where its tiles lie corner to corner
-    for name in np.flatnonzero(areas * (side * 2**0.5) >= shortest):
-        y, x = np.nonzero(names == name)
-        reach = side * float(np.hypot(np.ptp(y) + 1, np.ptp(x) + 1))
-        total += reach + 8 if reach >= shortest else 0.0
-    return total
+    longest = areas * (side * 2**0.5)
+    long = longest >= shortest
+    if (longest[long] + 8).sum() < least:
+        return False
+    y, x = np.nonzero(long[names])
+    owners = names[y, x]
+    order = np.argsort(owners, kind="stable")
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    height, width = (
+        np.maximum.reduceat(n[order], starts) - np.minimum.reduceat(n[order], starts) + 1
+        for n in (y, x)
+    )
+    reach = side * np.hypot(height, width)
+    return bool((reach[reach >= shortest] + 8).sum() >= least)
 
 
 def _outlier(glance: Glance, detector: OutlierDetector) -> bool:
@@ -214,8 +238,8 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
     certain &= sign * (own - np.float32(limit)) / view.contrast > least
     if not certain.any():
         return False
-    names, _ = _pieces(reached(excess > detector.excess / 3, certain))
-    masses = np.bincount(names.ravel(), weights=side**2 * excess.ravel())[1:]
+    names, areas = _pieces(excess > detector.excess / 3, certain)
+    masses = np.bincount(names.ravel(), weights=side**2 * excess.ravel())[areas > 0]
     zoom = view.section.zoom
     large = masses[masses > zoom * detector.total / 15]
     score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
@@ -237,7 +261,10 @@ def _staining(glance: Glance, detector: StainingDetector) -> bool:
         return True
     if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
         return True
-    return _inner(detector.suspicion(view) > view.strictness) >= 0.75 * detector.smallest
+    return all(
+        _inner(detector.suspicion(view, follow) > view.strictness) >= 0.75 * detector.smallest
+        for follow in (False, True)
+    )
 
 
 def _inner(core: BoolImage) -> float:

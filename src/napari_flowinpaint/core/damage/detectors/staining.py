@@ -9,7 +9,7 @@ import numpy as np
 
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
-from ..features import grow, highest, lowest
+from ..features import grow, highest, lowest, quantiles
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -94,11 +94,19 @@ class StainingDetector:
         grown = soft_regions(view, grow(grow(saturated, 4), -4), 1)
         return grown if grown.any() else core
 
-    def suspicion(self, view: View) -> FloatImage:
-        """Return a bound of :meth:`evidence` that costs little, a grid map."""
-        alone = self.deviation(view, 2) / _ALONE
-        odds = self.deviation(view, 1) * _unusual(view)
-        return np.where(odds > _SUSPECT, np.float32(np.inf), alone)
+    def suspicion(self, view: View, follow: bool = True) -> FloatImage:
+        """Return a bound of :meth:`evidence` that costs little, a grid map.
+
+        Parameters
+        ----------
+        view
+            The section; must have neighbours.
+        follow
+            False for a bound that costs still less: tissue is taken not to move.
+        """
+        odds, alone = (self.deviation(view, radius if follow else 0) for radius in (1, 2))
+        suspect = odds * _unusual(view) > _SUSPECT
+        return np.where(suspect, np.float32(np.inf), alone / _ALONE)
 
     def evidence(self, view: View) -> FloatImage:
         """Return how much speaks for a cloud, a grid map: 1 where it is enough.
@@ -143,8 +151,8 @@ def _unusual(view: View) -> FloatImage:
         for n in nearest
     ]
     loss = np.mean(theirs, axis=0) - view.section.contrast
-    loss = loss - np.median(loss)
-    usual = 1.4826 * float(np.median(np.abs(loss)))
+    loss = loss - np.float32(quantiles(loss, 50)[0])
+    usual = 1.4826 * quantiles(np.abs(loss), 50)[0]
     return np.asarray(np.clip(loss / max(usual, 1e-3), 0, None), dtype=np.float32)
 
 
