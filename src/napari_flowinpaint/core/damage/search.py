@@ -62,9 +62,10 @@ def search(
     claimed = np.zeros(view.shape, dtype=bool)
     seen, glance = view, Glance(view)
     for detector in detectors:
-        if not glance.worth_looking(detector):
+        asked = glance.asked(detector)
+        if asked is None:
             continue
-        found = [f for f in detector.look(seen) if _enough(f, findings, view, scales)]
+        found = [f for f in asked.look(seen) if _enough(f, findings, view, scales)]
         fresh = np.zeros_like(claimed)
         for finding in sorted(found, key=lambda f: list(KINDS).index(f.kind)):
             own = finding.mask & ~claimed & ~fresh

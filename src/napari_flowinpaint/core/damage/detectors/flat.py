@@ -17,7 +17,7 @@ from .blur import least_sharpness
 #: with less than a third of it of the usual texture in their place.
 CANDIDATE = 0.6
 #: Share of the way to the grey value inside that tissue close to a hole lies, at most.
-_DRAWN = 0.28
+_DRAWN = 0.35
 #: Standard deviation of what is flat and as grey as tissue, at most, in units of contrast.
 _SHADED = 0.06
 #: How far the grey value of a flat region may be from its median, in units of contrast, and how far
@@ -199,27 +199,38 @@ def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     the tissue of a neighbour does there. Charging saturates beyond all tissue: what fades in
     around it is, on the mean, brighter than the neighbours.
     """
-    if not view.neighbours:
-        return True
     own = view.section.smooth
     plateau = float(np.median(own[core]))
-    beyond = _beyond_tissue(view, plateau)
-    if beyond:  # its noise may hide some of it, but no tissue is like that
-        alike = np.abs(own - plateau) < _ALIKE * view.contrast
-        whole = reached(alike & grow(whole, _REACH * view.section.zoom), whole)
+    if not view.neighbours:
+        return True
+    if _beyond_tissue(view, plateau):
+        return _drawn(view, plateau, whole) < _DRAWN
     near = 3 + view.section.zoom  # borders of enlarged sections are less steep
     ring = grow(whole, near + 2) & ~grow(whole, near)
     if ring.sum() < 16:
         return True
-    tissue = [n.grey(n.features.smooth)[ring] for n in view.neighbours]
+    tissue = view.neighbours[0].grey(view.neighbours[0].features.smooth)[ring]
     step = float(np.median(np.abs(own[ring] - plateau)))
-    usual = float(np.median(np.abs(tissue[0] - plateau)))
-    if step < 0.53 * usual:
-        return False
-    if beyond:
-        there = float(np.mean(tissue))
-        return (float(own[ring].mean()) - there) / (plateau - there) < _DRAWN
-    return float(own[ring].std() / max(float(tissue[0].std()), 1e-6)) > 0.75
+    usual = float(np.median(np.abs(tissue - plateau)))
+    spread = float(own[ring].std() / max(float(tissue.std()), 1e-6))
+    return spread > 0.75 and step > 0.53 * usual
+
+
+def _drawn(view: View, plateau: float, whole: BoolImage) -> float:
+    """Return how far tissue at the border of a flat region is on the way to its grey value.
+
+    That is 0 if on the mean it is as bright as in the neighbours, and 1 if as the region, of which
+    no tissue is as bright (or dark).
+    """
+    own = view.section.smooth
+    # noise may have hidden some of it
+    alike = np.abs(own - plateau) < _ALIKE * view.contrast
+    whole = reached(alike & grow(whole, _REACH * view.section.zoom), whole)
+    ring = grow(whole, 4) & ~grow(whole, 2)
+    if ring.sum() < 16:
+        return 0.0
+    there = float(np.mean([n.grey(n.features.smooth)[ring] for n in view.neighbours]))
+    return (float(own[ring].mean()) - there) / (plateau - there)
 
 
 def _beyond_tissue(view: View, grey: float) -> bool:

@@ -7,6 +7,7 @@ the grey value itself but how far it is beyond the neighbours', so that membrane
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
-from ..features import grow, highest, lowest, reached
+from ..features import Features, grow, highest, lowest, reached
 from ..view import NeighbourView, View
 from .base import Finding
 from .outliers import excess_over_neighbours
@@ -25,10 +26,24 @@ _BIN = 4.0
 _ELONGATION = 2.2
 
 
-#: By how much nearly all of a straight line is darker than its surroundings, units of contrast.
-_EVEN = 0.2
+#: By how much a line is darker than what lies beside it in a window of so many pixels, in units of
+#: contrast; the share of the line that has to be, and that of a line of a higher score.
+_STEP = 0.2
+_STRETCH = 61
+_APART = 0.8
+_CERTAIN = 1.5
+_APART_CERTAIN = 0.6
 #: How close to the border of the section a line may run, as a share of its side.
 _BORDER = 0.04
+
+
+#: The grey values that are compared, the coarser first.
+_GREY: dict[str, Callable[[Features], FloatImage]] = {
+    "wide": lambda f: f.wide,
+    "smooth": lambda f: f.smooth,
+}
+#: All that is looked for: dark (-1) and bright (+1), by grey values or by straight lines.
+WAYS = tuple((sign, what) for sign in (-1, 1) for what in (*_GREY, "lines"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,8 @@ class LineDetector:
         Largest mean width, as a share of the section's side.
     tolerance
         How far around a pixel the neighbours are looked at, as a share of the section's side.
+    ways
+        What is looked for, of :data:`WAYS`.
     """
 
     excess: float = 0.25
@@ -60,6 +77,7 @@ class LineDetector:
     wander: float = 0.08
     width: float = 0.08
     tolerance: float = 0.015
+    ways: tuple[tuple[int, str], ...] = WAYS
 
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
 
@@ -104,31 +122,23 @@ class LineDetector:
         """Return a line of which much is beyond all that the neighbours show nearby."""
         radius = view.radius(self.tolerance)
         # thin lines are blurred away with the membranes: a second look, at finer grain
-        for image in (lambda f: f.wide, lambda f: f.smooth):
-            found = self._line(view, excess_over_neighbours(view, sign, radius, image))
-            if found is not None:
-                return found
+        for what, image in _GREY.items():
+            if (sign, what) in self.ways:
+                found = self._line(view, sign, excess_over_neighbours(view, sign, radius, image))
+                if found is not None:
+                    return found
         return None
 
     def _straight_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return a line that is no darker than membranes are, but straighter."""
+        if (sign, "lines") not in self.ways:
+            return None
         excess = self.straight_excess(view, sign)
         if not (excess > self.excess * view.strictness).any():
             return None
-        found = self._line(view, enlarge_to(excess, view.shape))
-        if found is None:
-            return None
-        grey = sign * view.section.smooth
-        mask = found[1]
-        around = grow(mask, 10) & ~grow(mask, 4)
-        inside = grow(mask, -1) if grow(mask, -1).any() else mask
-        if not around.any():
-            return None
-        # a row of dark spots is no line: nearly all of it is darker than what surrounds it
-        step = float(np.percentile(grey[inside], 10) - np.median(grey[around]))
-        return found if step > _EVEN * view.contrast else None
+        return self._line(view, sign, enlarge_to(excess, view.shape))
 
-    def _line(self, view: View, excess: FloatImage) -> tuple[float, BoolImage] | None:
+    def _line(self, view: View, sign: int, excess: FloatImage) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
         seen = reached(excess > 0.1, excess > self.excess * view.strictness)
         if seen.sum() < self.length * view.side or seen.mean() > 0.5:
@@ -136,7 +146,9 @@ class LineDetector:
         best: tuple[float, BoolImage] | None = None
         for normal, offset in _hough(seen):
             found = self._follow(view, seen, normal, offset)
-            if found is not None and (best is None or found[0] > best[0]):
+            if found is None or _score(best) >= found[0]:
+                continue
+            if _apart(view, sign, found[1]) > (_APART if found[0] < _CERTAIN else _APART_CERTAIN):
                 best = found
         return best
 
@@ -176,6 +188,23 @@ class LineDetector:
         if slope > self.slope or (pieces & grow(ribbon, 2)).sum() < 0.8 * pieces.sum():
             return None
         return covered / self.coverage, ribbon
+
+
+def _apart(view: View, sign: int, mask: BoolImage) -> float:
+    """Return the share of a line that is darker (or brighter) than what lies on either side.
+
+    A strip of a hole is not, nor is a row of dark spots.
+    """
+    import cv2
+
+    grey = sign * view.section.smooth
+    around = (grow(mask, 10) & ~grow(mask, 4)).astype(np.float32)
+    total, count = (
+        cv2.boxFilter(image, -1, (_STRETCH, _STRETCH), normalize=False)
+        for image in (grey * around, around)
+    )
+    beside = total[mask] / np.maximum(count[mask], 1)
+    return float(np.mean(grey[mask] > beside + _STEP * view.contrast)) if mask.any() else 0.0
 
 
 def _score(line: tuple[float, BoolImage] | None) -> float:

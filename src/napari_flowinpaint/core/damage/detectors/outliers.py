@@ -62,6 +62,8 @@ class OutlierDetector:
         Least sum of it over several blobs.
     tolerance
         How far around a pixel the neighbours are looked at, as a share of the section's side.
+    signs
+        Whether dark (-1) and bright (+1) ones are looked for.
     """
 
     excess: float = 0.5
@@ -69,6 +71,7 @@ class OutlierDetector:
     mass: float = 80.0
     total: float = 160.0
     tolerance: float = 0.02
+    signs: tuple[int, ...] = (-1, 1)
 
     kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
 
@@ -92,7 +95,7 @@ class OutlierDetector:
         Much debris raises the contrast to which the neighbours are matched, and what is strong
         on one side moves the brightness: so they are matched anew to what it leaves.
         """
-        signs = {"dark": -1, "bright": 1}
+        signs = {k: s for k, s in {"dark": -1, "bright": 1}.items() if s in self.signs}
         first = {kind: self._blobs(view, sign) for kind, sign in signs.items()}
         masks = [found[1] for found in first.values() if found is not None]
         if not masks:
