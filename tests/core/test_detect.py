@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
 from napari_flowinpaint.core.damage.detect import (
@@ -30,7 +31,11 @@ from napari_flowinpaint.core.damage.simulate import (
 )
 from napari_flowinpaint.core.damage.view import register
 from napari_flowinpaint.core.errors import InputError, StoreError
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.types import RepairOptions
+from napari_flowinpaint.core.writeback import write_back
 
 SHAPE = (7, 320, 352)
 MIDDLE = 3
@@ -254,6 +259,24 @@ def test_a_level_of_the_pyramid_is_read_where_there_is_one(tissue):
     assert not detect_damage(stack, MIDDLE).any()
     assert fine.reads == 0
     assert half.reads > 0
+
+
+def test_what_a_repair_has_written_is_no_damage(tissue, tmp_path):
+    volume, _ = damaged(tissue, Blur(0.1, 5.0))
+    assert found_in(volume)
+    store = tmp_path / "s.zarr"
+    save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), store)
+    stack = open_stack(store)
+    (found,) = detect_section(Sections(stack), MIDDLE, DetectionOptions())
+    repair = repair_section(
+        stack, MIDDLE, found.mask, method="flow", options=RepairOptions(grain=False, gate="off")
+    )
+    write_back(stack, repair)
+    level = zarr.open_array(str(store / "0"), mode="r+")
+    level[MIDDLE] = volume[MIDDLE]  # as if the repair were as smooth as the damage was
+    again = open_stack(store)
+    assert found_in(level[:])
+    assert not detect_section(Sections(again), MIDDLE, DetectionOptions())
 
 
 def test_registration_finds_a_shift(tissue):

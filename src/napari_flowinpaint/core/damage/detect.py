@@ -1,9 +1,8 @@
-"""Find damage: in one section, or in all of a stack.
+"""Find the damage of one section.
 
 The sections are looked at on a coarse level of the pyramid, each between its neighbours
 (:mod:`.view`), by typed detectors (:mod:`.detectors`); what they find is carried to full resolution
-(:mod:`.refine`). :func:`detect_stack` does it for many sections in parallel, within bounded memory,
-and goes on where it was interrupted.
+(:mod:`.refine`). :mod:`..detection` does it for many sections.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..filters import shrink_to
-from ..types import BoolImage, Progress, no_progress
+from ..synthetic import marks_of
+from ..types import BoolImage, Box, Progress, no_progress
 from .detectors import Detector, default_detectors
 from .features import WORKING_SIDE
 from .kinds import KINDS
@@ -120,6 +120,9 @@ def detect_section(
     view = sections.view(z, options.strictness)
     used = default_detectors() if detectors is None else detectors
     found = search(view, used, kinds=options.kinds, scales=options.scales)
+    if not found:
+        return ()
+    repaired = _repaired(sections.stack, z)
     out: list[KindDamage] = []
     taken = np.zeros(sections.stack.shape[1:], dtype=bool)
     for kind in KINDS:
@@ -133,10 +136,27 @@ def detect_section(
                 finding = replace(finding, mask=small)
             mask |= refine(sections.stack, z, finding, sections.factor)
         mask &= ~taken
+        if repaired is not None:
+            mask = _fresh(mask, repaired)
         if mask.any():
             taken |= mask
             out.append(KindDamage(kind, round(max(f.score for f in mine), 3), mask))
     return tuple(out)
+
+
+def _repaired(stack: Stack, z: int) -> BoolImage | None:
+    """Return the pixels of a section that a repair has put there, None where there are none."""
+    marks = marks_of(stack)
+    return None if marks is None else marks(z, Box.whole(stack.shape[1:]))
+
+
+def _fresh(mask: BoolImage, repaired: BoolImage) -> BoolImage:
+    """Return what is damaged and not repaired; nothing where the damage is mostly repaired.
+
+    A repair is smoother than tissue, and would be found as blur.
+    """
+    fresh = mask & ~repaired
+    return fresh if 2 * fresh.sum() > mask.sum() else np.zeros_like(mask)
 
 
 def detect_damage(
