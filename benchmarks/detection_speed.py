@@ -32,6 +32,7 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from napari_flowinpaint.cli._parse import parse_sections
+from napari_flowinpaint.core.damage.detectors import Detector
 from napari_flowinpaint.core.damage.draw import draw_damage, simulate
 from napari_flowinpaint.core.damage.glance import Glance
 from napari_flowinpaint.core.damage.kinds import KINDS
@@ -121,19 +122,19 @@ def plain_pass(stack: Stack, workers: int) -> None:
 def closely(stack: Stack) -> tuple[int, int]:
     """Return in how many sections a detector looked closely, and how many have damage."""
     seen = set()
-    worth_looking = Glance.worth_looking
+    asked = Glance.asked
 
-    def counted(glance: Glance, detector: object) -> bool:
-        found = worth_looking(glance, detector)
-        if found and not glance.always(detector):
+    def counted(glance: Glance, detector: Detector) -> Detector | None:
+        found = asked(glance, detector)
+        if found is not None and not glance.always(detector):
             seen.add(glance.view.section.z)
         return found
 
-    Glance.worth_looking = counted
+    Glance.asked = counted
     try:
         rows = detect_stack(stack, workers=1).flagged
     finally:
-        Glance.worth_looking = worth_looking
+        Glance.asked = asked
     return len(seen), len({row.section for row in rows})
 
 

@@ -9,7 +9,8 @@ have returned nothing. Whoever lets a detector find more has to see to its bound
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,6 @@ from .features import Features, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
 
-Band = Literal["smooth", "wide", "lines"]
-
 
 class Glance:
     """Bounds of one view, each computed once.
@@ -44,13 +43,16 @@ class Glance:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._excess: dict[tuple[int, Band, int, tuple[int, ...]], FloatImage] = {}
+        self._excess: dict[tuple[int, str, int, tuple[int, ...]], FloatImage] = {}
         self._flat: dict[int, BoolImage] = {}
 
-    def worth_looking(self, detector: Detector) -> bool:
-        """Return False where ``detector.look(view)`` would certainly return nothing."""
+    def asked(self, detector: Detector) -> Detector | None:
+        """Return the detector that has to look, None where it would certainly find nothing.
+
+        It may be one that looks for less: the rest is certainly not there.
+        """
         if self.view.blank or not self.view.neighbours or self.always(detector):
-            return True
+            return detector
         return _GLANCES[type(detector)](self, detector)
 
     @staticmethod
@@ -58,7 +60,7 @@ class Glance:
         """Return whether a detector always looks: it costs little, or nothing is known of it."""
         return type(detector) not in _GLANCES
 
-    def excess(self, sign: int, radius: int, band: Band, side: int) -> FloatImage:
+    def excess(self, sign: int, radius: int, what: str, side: int) -> FloatImage:
         """Return a bound of how far a section is beyond its neighbours, in units of contrast.
 
         That is of :func:`~.detectors.outliers.excess_over_neighbours`, or of
@@ -68,8 +70,8 @@ class Glance:
         ----------
         sign, radius
             As there; the radius in pixels.
-        band
-            What is compared.
+        what
+            ``smooth`` or ``wide`` grey values, or ``lines``.
         side
             Side of a tile, 4 or 2 pixels.
 
@@ -82,21 +84,21 @@ class Glance:
         if side == 4:  # a smaller radius is a bound as well, and the detectors share it
             radius -= radius % 4
         radii = tuple(max(radius - _residual(n, side), 0) for n in view.neighbours)
-        found = self._excess.get((sign, band, side, radii))
+        found = self._excess.get((sign, what, side, radii))
         if found is None:
             limit: FloatImage | None = None
             for neighbour, near in zip(view.neighbours, radii, strict=True):
-                known = _tiles(neighbour.features, band, sign, side).nearby(sign, near)
+                known = _tiles(neighbour.features, what, sign, side).nearby(sign, near)
                 their = neighbour.grey(known, side)
                 if limit is None:
                     limit = their
                 else:
                     (np.maximum if sign > 0 else np.minimum)(limit, their, out=limit)
             assert limit is not None
-            own = _tiles(view.section, band, sign, side).at(sign)
+            own = _tiles(view.section, what, sign, side).at(sign)
             found = np.subtract(own, limit, out=limit)
             found *= np.float32(sign / view.contrast)
-            self._excess[sign, band, side, radii] = found
+            self._excess[sign, what, side, radii] = found
         return found
 
     def flat(self, tolerance: float) -> BoolImage:
@@ -119,12 +121,12 @@ class Glance:
         return found
 
 
-def _tiles(features: Features, band: Band, sign: int, side: int) -> Tiled:
+def _tiles(features: Features, what: str, sign: int, side: int) -> Tiled:
     known: Tiled
-    if band == "lines":
+    if what == "lines":
         known = features.bright_line_tiles if sign > 0 else features.dark_line_tiles
     else:
-        known = getattr(features.tiles, band)
+        known = getattr(features.tiles, what)
     return known if known.side == side or known.finer is None else known.finer
 
 
@@ -159,31 +161,30 @@ def _has_piece(mask: BoolImage, least: float) -> bool:
 # ---- the bounds of the detectors
 
 
-def _missing(glance: Glance, detector: MissingDetector) -> bool:
-    return _has_piece(glance.flat(detector.tolerance), detector.rectangle)
+def _missing(glance: Glance, detector: MissingDetector) -> MissingDetector | None:
+    flat = glance.flat(detector.tolerance)
+    return detector if _has_piece(flat, detector.rectangle) else None
 
 
-def _hole(glance: Glance, detector: HoleDetector) -> bool:
-    return _has_piece(glance.flat(detector.tolerance), detector.smallest)
+def _hole(glance: Glance, detector: HoleDetector) -> HoleDetector | None:
+    flat = glance.flat(detector.tolerance)
+    return detector if _has_piece(flat, detector.smallest) else None
 
 
-def _line(glance: Glance, detector: LineDetector) -> bool:
-    """Tell whether a line may be seen; with large tiles first, which cost less."""
-    view = glance.view
-    radius = view.radius(detector.tolerance)
-    bands: tuple[Band, ...] = ("wide", "smooth", "lines")
-    return any(
-        all(
-            _may_be_line(view, detector, glance.excess(sign, radius, band, side), side)
-            for side in (4, 2)
-        )
-        for sign in (-1, 1)
-        for band in bands
+def _line(glance: Glance, detector: LineDetector) -> LineDetector | None:
+    """Tell in which ways a line may be seen; with large tiles first, which cost less."""
+    ways = tuple(
+        (sign, what)
+        for sign, what in detector.ways
+        if all(_may_be_line(glance, detector, sign, what, side) for side in (4, 2))
     )
+    return replace(detector, ways=ways) if ways else None
 
 
-def _may_be_line(view: View, detector: LineDetector, excess: FloatImage, side: int) -> bool:
+def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str, side: int) -> bool:
     """Tell whether long pieces cover as much of a straight line as has to be seen."""
+    view = glance.view
+    excess = glance.excess(sign, view.radius(detector.tolerance), what, side)
     certain = excess > detector.excess * view.strictness
     if not certain.any():
         return False
@@ -219,10 +220,13 @@ def _may_be_long(
     return bool((reach[reach >= shortest] + 8).sum() >= least)
 
 
-def _outlier(glance: Glance, detector: OutlierDetector) -> bool:
-    return any(
-        all(_may_be_blobs(glance, detector, sign, side) for side in (4, 2)) for sign in (-1, 1)
+def _outlier(glance: Glance, detector: OutlierDetector) -> OutlierDetector | None:
+    signs = tuple(
+        sign
+        for sign in detector.signs
+        if all(_may_be_blobs(glance, detector, sign, side) for side in (4, 2))
     )
+    return replace(detector, signs=signs) if signs else None
 
 
 def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: int) -> bool:
@@ -246,25 +250,27 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
     return bool(score >= view.strictness)
 
 
-def _blur(glance: Glance, detector: BlurredRegionDetector) -> bool:
+def _blur(glance: Glance, detector: BlurredRegionDetector) -> BlurredRegionDetector | None:
     view = glance.view
     level, least = detector.loss * view.strictness, 0.15 * detector.smallest
     own = view.section.sharpness
     # a radius can only take away, and costs more
-    return all(_inner(least_sharpness(view, n) - own > level) >= least for n in (0, 2))
+    some = all(_inner(least_sharpness(view, n) - own > level) >= least for n in (0, 2))
+    return detector if some else None
 
 
-def _staining(glance: Glance, detector: StainingDetector) -> bool:
+def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | None:
     view = glance.view
     loss = -2 * float(np.log(max(n.gain for n in view.neighbours)))
     if loss > detector.section_contrast * view.strictness:
-        return True
+        return detector
     if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
-        return True
-    return all(
+        return detector
+    some = all(
         _inner(detector.suspicion(view, follow) > view.strictness) >= 0.75 * detector.smallest
         for follow in (False, True)
     )
+    return detector if some else None
 
 
 def _inner(core: BoolImage) -> float:
@@ -274,7 +280,7 @@ def _inner(core: BoolImage) -> float:
     return float(highest(core.astype(np.float32), 1).mean())
 
 
-_GLANCES: dict[type, Callable[[Glance, Any], bool]] = {
+_GLANCES: dict[type, Callable[[Glance, Any], Detector | None]] = {
     MissingDetector: _missing,
     HoleDetector: _hole,
     LineDetector: _line,

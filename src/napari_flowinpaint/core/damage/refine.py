@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _MARGIN = 3
 #: Edge of the pieces that are refined one by one; large sections are never held in float.
 _PIECE = 1024
+#: Pixels of a section that are read at once, at most.
+_AT_ONCE = 4096 * 4096
 
 
 def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
@@ -32,17 +35,44 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
     if coarse.all():
         return np.ones(shape, dtype=bool)
     out = np.zeros(shape, dtype=bool)
-    for box in _pieces(coarse, factor, shape):
+    boxes = _pieces(coarse, factor, shape)
+    read = _reader(stack, z, boxes)
+    for box in boxes:
         place = _coarse_box(box, factor, coarse.shape)
         if not coarse[place.slices].any():
             continue
         mask = _enlarged(coarse, place, box, factor)
         if finding.sharp:
             # the microscope mixes damage and tissue over a pixel: a repair must not trust that one
-            mask = grow(_to_border(stack.read(z, box), mask, factor), 1)
+            mask = grow(_to_border(read(box), mask, factor), 1)
         target = _inner(box, factor, shape)
         out[target.slices] |= mask[target.within(box)]
     return out
+
+
+def _reader(stack: Stack, z: int, boxes: list[Box]) -> Callable[[Box], AnyImage]:
+    """Return what reads a piece: from all of them, read at once, where that is not too much.
+
+    Pieces overlap, and chunks lie under several of them.
+    """
+    if not boxes:
+        return lambda box: stack.read(z, box)
+    whole = Box(
+        min(box.y0 for box in boxes),
+        min(box.x0 for box in boxes),
+        max(box.y1 for box in boxes),
+        max(box.x1 for box in boxes),
+    )
+    if whole.shape[0] * whole.shape[1] > _AT_ONCE:
+        return lambda box: stack.read(z, box)
+    kept: list[AnyImage] = []
+
+    def read(box: Box) -> AnyImage:
+        if not kept:
+            kept.append(stack.read(z, whole))
+        return kept[0][box.within(whole)]
+
+    return read
 
 
 def _pieces(coarse: BoolImage, factor: int, shape: tuple[int, int]) -> list[Box]:
@@ -120,11 +150,16 @@ def _one_border(image: FloatImage, own: BoolImage, mask: BoolImage, factor: int)
         core = grow(own, -1)
     if not core.any():
         core = own
-    around = grow(own, 6 * factor) & ~grow(mask, 2 * factor)
+    # every second pixel tells as much of grey values, and discs are smaller among them
+    thin = max(factor // 2, 1)
+    some = (slice(None, None, thin), slice(None, None, thin))
+    around = grow(own[some], 6 * factor // thin) & ~grow(mask[some], 2 * factor // thin)
     if around.sum() < 8:
         return own
-    inside = float(np.median(image[core]))
-    low, middle, high = np.percentile(image[around], (10, 50, 90))
+    inner = image[some][core[some]]
+    inside = float(np.median(inner if inner.size else image[core]))
+    tissue = image[some][around]
+    low, middle, high = np.percentile(tissue, (10, 50, 90))
     # towards the side of the tissue's grey values on which the damage lies
     outside = float(middle)
     if abs(inside - outside) < 0.25 * float(high - low):
@@ -132,7 +167,7 @@ def _one_border(image: FloatImage, own: BoolImage, mask: BoolImage, factor: int)
     sign = 1.0 if inside > outside else -1.0
     beyond = sign * (image - (inside + outside) / 2) > 0
     # tissue as dark (or bright) as this lies around: cling to the coarse border there
-    confused = float(np.mean(beyond[around])) > 0.25
+    confused = float(np.mean(beyond[some][around])) > 0.25
     reach = grow(own, (1 if confused else _MARGIN) * factor)
     found = reached(beyond & reach, core & beyond)
     return grow(grow(found | core, 2), -2) & reach
