@@ -16,6 +16,7 @@ from batches import DAMAGED, image_files, masks, staged_files, write_scene
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.batch import load_staged
+from napari_flowinpaint.core.batch.stage import Stage
 from napari_flowinpaint.core.stack import open_stack
 from napari_flowinpaint.core.writeback import history
 
@@ -149,6 +150,13 @@ def test_resume_and_its_opposite(data, capsys):
     assert "staged before" not in capsys.readouterr().out
     assert staged_files(staging) == first
     assert {section.decision for section in load_staged(staging).sections} == {"undecided"}
+
+
+def test_a_batch_that_was_killed_before_its_plan_was_there_goes_on(data):
+    with Stage(data / "repairs").writing():
+        pass
+    assert [path.name for path in (data / "repairs").iterdir()]
+    assert repair(data, "--staging", data / "repairs") == 0
 
 
 def test_staging_folders_that_cannot_be(data, capsys):

@@ -32,10 +32,10 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     folder = (given or default_staging(command, stack)).expanduser().absolute()
     others = [command.stack, command.mask, stack.group_path, command.output]
     check_apart(folder, "--staging", *(other for other in others if other))
-    exists = Stage(folder).exists
-    if folder.exists() and not exists and (not folder.is_dir() or any(folder.iterdir())):
+    stage = Stage(folder)
+    if stage.foreign:
         raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
-    if command.batch.resume and not exists:
+    if command.batch.resume and not stage.exists:
         raise InputError(f"there is nothing to resume in {folder}; leave --resume out.")
     if command.batch.plan_only:
         return folder

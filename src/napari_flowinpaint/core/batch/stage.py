@@ -51,6 +51,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: A date that is always the same, for the members of an archive.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _RECORD = "record.json"
+#: What is in a staging folder before the plan.
+_FIRST = ("README.txt", "scratch", "lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ class Stage:
     def exists(self) -> bool:
         """Whether a batch was begun here."""
         return (self.path / "plan.json").is_file()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether something else is at this place.
+
+        A batch that was killed before it put its plan there has left nothing of its own.
+        """
+        if self.exists or not self.path.exists():
+            return False
+        return not self.path.is_dir() or any(p.name not in _FIRST for p in self.path.iterdir())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
