@@ -107,7 +107,9 @@ class Session:
             lambda: (
                 not self.find.jobs.is_running()
                 and not self.flagged.jobs.is_running()
+                and not self.find.is_opening
                 and not self.find.is_showing
+                and not self.flagged.is_opening
                 and not self.flagged.staged_panel.is_showing
             ),
             600,

@@ -6,8 +6,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-from napari_flowinpaint import damage_work, work
-from napari_flowinpaint import layers as napari_layers
+from napari_flowinpaint import damage_work, places, work
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError
@@ -280,5 +279,5 @@ def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
     list(session.flags.adopt(session.image, found([4])))
     session.flags.show(session.image, row(4, "hole"))
-    assert napari_layers.section_of(session.viewer, session.image) == 4
+    assert places.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE

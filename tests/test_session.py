@@ -10,8 +10,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_flowinpaint import layers as napari_layers
-from napari_flowinpaint import work
+from napari_flowinpaint import places, work
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.session import session_of
@@ -44,7 +43,7 @@ def session(viewer):
     session = session_of(viewer)
     stack = Stack.from_array(texture(), voxel_size=(50, 4, 4), name="texture")
     session.add_loaded(work.Loaded(stack, (0, 255), "dark membranes"))
-    napari_layers.go_to_section(viewer, session.image, 3)
+    places.go_to_section(viewer, session.image, 3)
     return session
 
 
@@ -57,7 +56,7 @@ def written_session(viewer, tmp_path):
     zarr.create_array(path, data=texture(), chunks=(2, 64, 64))
     session = session_of(viewer)
     session.add_loaded(work.load(str(path), progress=quiet))
-    napari_layers.go_to_section(viewer, session.image, 3)
+    places.go_to_section(viewer, session.image, 3)
     return session, path
 
 
@@ -162,13 +161,13 @@ def test_says_what_is_missing(viewer, missing):
 
 def test_undo_of_painting_survives_moving_and_goes_back_there(session, viewer):
     layer = paint(session, z=3, spots=((40, 30),))
-    napari_layers.go_to_section(viewer, session.image, 5)
+    places.go_to_section(viewer, session.image, 5)
     layer.paint((5, 20, 20), 1)
-    napari_layers.go_to_section(viewer, session.image, 1)
+    places.go_to_section(viewer, session.image, 1)
     session.masks.step(layer, back=True)
     assert session.section == 5
     assert not session.mask.read(5).any()
-    napari_layers.go_to_section(viewer, session.image, 0)
+    places.go_to_section(viewer, session.image, 0)
     session.masks.step(layer, back=True)
     assert session.section == 3
     assert not session.mask.read(3).any()
@@ -275,7 +274,7 @@ def test_stale_answers_are_dropped(session, viewer, what):
     job = session.request_repair()
     review = work.repair(job, progress=quiet)
     if what == "section":
-        napari_layers.go_to_section(viewer, session.image, 4)
+        places.go_to_section(viewer, session.image, 4)
     elif what == "request":
         session.request_repair()
     else:
@@ -285,7 +284,7 @@ def test_stale_answers_are_dropped(session, viewer, what):
     assert session.review.current is None
     assert not session.review.layers
     if what == "section":
-        napari_layers.go_to_section(viewer, session.image, 3)
+        places.go_to_section(viewer, session.image, 3)
         assert session.why_stale(job) == "", "coming back in time is no offence"
 
 

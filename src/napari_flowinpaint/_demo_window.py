@@ -30,7 +30,7 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
     import npe2
 
     from . import work
-    from .layers import go_to_section, placed_like
+    from .places import go_to_section, placed_like
     from .session import session_of
 
     viewer = napari.Viewer(title="FlowInpaint demo")
@@ -64,7 +64,7 @@ def _damaged(folder: Path) -> list[int]:
 def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> None:
     """Leave pictures of the damaged section, of a repair under review, and of the result."""
     from . import work
-    from .layers import go_to_section
+    from .places import go_to_section
 
     image = session.require_image()
     mask = session.require_mask()

@@ -266,6 +266,7 @@ def write(stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Pro
     FlowInpaintError
         If nothing could be written. Where something was, it is told in the answer.
     """
+    set_aside()
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
     if not todo:

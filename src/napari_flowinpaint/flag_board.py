@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from . import layers as napari_layers
+from . import places
 from .core.layered_mask import LayeredMask
 from .damage_work import Searched, Unsaved
 from .flag_list import FlagList, intact_labels
@@ -194,7 +195,7 @@ class FlagBoard(napari_layers.OfViewer):
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
         from .core.damage.kinds import KINDS
 
-        napari_layers.go_to_section(self.viewer, image, row.section)
+        places.go_to_section(self.viewer, image, row.section)
         self.masks.show(image)
         layer = self.masks.layer(image)
         if layer is not None:

@@ -15,8 +15,9 @@ from weakref import ref
 
 import numpy as np
 
+from . import places
 from .core.damage.kinds import KINDS
-from .core.types import AnyImage, Box, VoxelSize
+from .core.types import AnyImage, VoxelSize
 from .review import STAGES, Review
 from .work import LayerSource, Loaded
 
@@ -149,86 +150,6 @@ def voxel_size_of(layer: Layer) -> VoxelSize | None:
     return (sizes[0], sizes[1], sizes[2])
 
 
-# ---- where things are
-
-
-def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
-    """Return the section of a layer that the viewer shows; None where it shows none.
-
-    None when the viewer is in 3-D or cuts the stack along another axis, or when the slider
-    stands outside the layer.
-    """
-    dims = viewer.dims
-    if dims.ndim < 3 or dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
-        return None
-    point = np.asarray(dims.point, dtype=float)[-3:] * _units_of(viewer, layer)
-    z = round(float(layer.world_to_data(point)[0]))
-    return z if 0 <= z < layer.data.shape[0] else None
-
-
-def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
-    """Move the viewer's slider to a section of a layer."""
-    if section_of(viewer, layer) == z:
-        return
-    point = np.asarray(layer.data_to_world((z, 0, 0))) / _units_of(viewer, layer)
-    viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
-
-
-def look_at(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
-    """Show a box of a section in the middle of the canvas, with its surroundings."""
-    go_to_section(viewer, layer, z)
-    factors = _units_of(viewer, layer)
-    corners = [
-        np.asarray(layer.data_to_world((z, y, x))) / factors
-        for y, x in ((box.y0, box.x0), (box.y1 - 1, box.x1 - 1))
-    ]
-    low, high = np.minimum(*corners), np.maximum(*corners)
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-    camera.center = tuple((low + high) / 2)
-    canvas = getattr(getattr(viewer, "canvas", None), "size", None)
-    if canvas is not None:
-        pixel = np.abs(corners[1] - corners[0])[1:] / np.maximum(np.subtract(box.shape, 1), 1)
-        extent = np.maximum(high[1:] - low[1:], 64 * pixel)
-        camera.zoom = float(np.min(np.asarray(canvas) / (3 * extent)))
-
-
-def _units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
-    """Return the length of the viewer's units in those of the layer, for z, y, x."""
-    units = getattr(viewer.dims, "units", None)
-    if not units or len(units) < 3:
-        return np.ones(3)
-    factors = []
-    for ours, theirs in zip(layer.units[-3:], units[-3:], strict=True):
-        try:
-            factors.append(1.0 if ours == theirs else float((1.0 * theirs).to(ours).magnitude))
-        except Exception:  # pixels beside lengths: napari draws both as plain numbers
-            factors.append(1.0)
-    return np.asarray(factors)
-
-
-def placed_like(layer: Layer, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[str, Any]:
-    """Return the arguments that place a new layer on the pixel grid of another.
-
-    Parameters
-    ----------
-    layer
-        The layer on whose grid the new one lies.
-    offset
-        Pixel (z, y, x) of ``layer`` under the first pixel of the new layer.
-    """
-    moved = np.asarray(layer.data_to_world(offset)) - np.asarray(layer.data_to_world((0, 0, 0)))
-    shift = np.linalg.solve(layer.affine.linear_matrix, moved)
-    return {
-        "scale": layer.scale,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine,
-        "translate": np.asarray(layer.translate) + shift,
-        "units": layer.units,
-        "axis_labels": layer.axis_labels,
-    }
-
-
 # ---- new layers
 
 
@@ -276,7 +197,7 @@ def add_mask(
         visible=paint,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
-        **placed_like(image),
+        **places.placed_like(image),
     )
     layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
     if paint:
@@ -317,7 +238,7 @@ def show_stages(
         The stage layers by name; missing ones are added, here and in the viewer.
     """
     box = review.repair.box
-    place = placed_like(image, (review.z, box.y0, box.x0))
+    place = places.placed_like(image, (review.z, box.y0, box.x0))
     for stage in STAGES:
         is_confidence = stage == "confidence"
         dtype = np.float32 if is_confidence else review.repair.dtype
@@ -354,7 +275,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         contrast_limits=image.contrast_limits,
         colormap=image.colormap,
         gamma=image.gamma,
-        **placed_like(image, (review.z, box.y0, box.x0)),
+        **places.placed_like(image, (review.z, box.y0, box.x0)),
     )
     layer.metadata[ROLE] = "kept"
     layer.visible = True
@@ -425,7 +346,7 @@ def show_synthetic(
         visible=False,
         colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
         metadata={ROLE: f"synthetic {stack.path}"},
-        **placed_like(image),
+        **places.placed_like(image),
     )
     layer.editable = False
     # below the stages of a repair, whose grey it would tint

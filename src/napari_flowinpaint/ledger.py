@@ -124,6 +124,15 @@ class Ledger(napari_layers.OfViewer):
         self.changed.emit()
         return repair
 
+    @property
+    def unsaved(self) -> int:
+        """How many repairs are accepted but not saved, of all stacks."""
+        return sum(len(repairs) for repairs in self._kept.values())
+
+    def let_go(self) -> None:
+        """Forget the repairs that are accepted but not saved: the viewer closes."""
+        self._kept.clear()
+
     def drop(self, image: Image, kept: Kept) -> None:
         """Take back a repair that was kept, or forget it once it is saved."""
         repairs = self._kept.get(image, [])

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from . import layers as napari_layers
+from . import places
 from .core.errors import InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import SectionRepair
@@ -173,6 +174,6 @@ class MaskBoard(napari_layers.OfViewer):
 
     def _show_change(self, layer: Labels, z: int) -> None:
         self.show(self.image_of(layer))
-        napari_layers.go_to_section(self.viewer, layer, z)
+        places.go_to_section(self.viewer, layer, z)
         layer.refresh()
         self.changed.emit()

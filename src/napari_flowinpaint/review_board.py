@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from . import layers as napari_layers
+from . import places
 from .review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class ReviewBoard(napari_layers.OfViewer):
     def look_at(self, component: Component) -> None:
         """Show a component in the middle of the canvas."""
         if self.current is not None and self.image is not None:
-            napari_layers.look_at(self.viewer, self.image, self.current.z, component.box)
+            places.look_at(self.viewer, self.image, self.current.z, component.box)
 
     def show(self, stage: str | None) -> None:
         """Show one stage and hide the others; None hides all, so that the original is seen."""

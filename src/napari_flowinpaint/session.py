@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal, SignalGroupDescriptor
 
 from . import layers as napari_layers
+from . import places
 from .batch_board import BatchBoard
 from .core.errors import InputError
 from .core.sparse_mask import SparseMask
@@ -142,7 +143,7 @@ class Session(napari_layers.OfViewer):
     @property
     def section(self) -> int | None:
         """The section that is shown; None in 3-D or beside the stack."""
-        return None if self.image is None else napari_layers.section_of(self.viewer, self.image)
+        return None if self.image is None else places.section_of(self.viewer, self.image)
 
     @property
     def mask_layer(self) -> Labels | None:
@@ -345,7 +346,7 @@ class Session(napari_layers.OfViewer):
 
     def open_staged(self, image: Image, review: Review) -> Iterator[None]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
-        napari_layers.go_to_section(self.viewer, image, review.z)
+        places.go_to_section(self.viewer, image, review.z)
         yield
         self.masks.hide(image, put_down=True)  # one looks at many sections and paints none
         yield

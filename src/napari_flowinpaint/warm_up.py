@@ -46,15 +46,14 @@ def know_units() -> None:
 
 
 def set_aside() -> None:
-    """Spare the garbage collector the objects that are there, unless some are set aside already.
+    """Spare the garbage collector the objects that are there now.
 
     Python looks through all objects of the process as soon as a quarter of them is new, and the
     viewer stands still for a quarter of a second, whatever thread it happens in: the modules,
     widgets and layers of napari are 300 000. Until :func:`bring_back` only what is made from now
     on is looked through.
     """
-    if not gc.get_freeze_count():
-        gc.freeze()
+    gc.freeze()
 
 
 def bring_back() -> None:

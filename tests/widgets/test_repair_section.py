@@ -383,3 +383,36 @@ def test_two_viewers_do_not_share_a_session(make_dock, stack_path):
     assert dock.session.image is first.layers[0]
     other.session.settings.max_gap = 1
     assert dock.session.settings.max_gap == 5
+
+
+def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
+    make_napari_viewer, stack_path, monkeypatch
+):
+    from qtpy.QtWidgets import QMessageBox
+
+    from napari_flowinpaint import work
+    from napari_flowinpaint._widgets.load_stack import LoadStack
+    from napari_flowinpaint._widgets.repair_section import RepairSection
+
+    choice = QMessageBox.StandardButton
+    answers, asked = iter((choice.Cancel, choice.Close)), []
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return next(answers)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    viewer = make_napari_viewer()
+    docks = LoadStack(viewer), RepairSection(viewer)
+    for dock in docks:
+        viewer.window.add_dock_widget(dock)
+    session = docks[0].session
+    session.add_loaded(work.load(str(stack_path), progress=lambda *_: None))
+    session.ledger._kept[session.image] = [object()]
+    window = docks[0].window()
+    assert not window.close()
+    assert "1 accepted repair is not saved" in asked[0]
+    assert not any(dock.jobs._stopped for dock in docks), "all docks go on"
+    assert window.close()
+    assert len(asked) == 2, "asked once, whatever docks are open"
+    assert all(dock.jobs._stopped for dock in docks)

@@ -158,10 +158,10 @@ class BatchPanel(QWidget):
         self.messages.say(f"planned: {planned.plan.summary()}")
 
     def _on_picked(self, row: BatchRow) -> None:
-        from .. import layers as napari_layers
+        from .. import places
 
         if self.session.image is not None:
-            napari_layers.go_to_section(self.session.viewer, self.session.image, row.plan.z)
+            places.go_to_section(self.session.viewer, self.session.image, row.plan.z)
         self.messages.say(_explain(row))
 
     # ---- running

@@ -20,11 +20,16 @@ class WindowWatch(QObject):
         The widget inside the dock.
     closing
         What to call.
+    may_close
+        Asked before the window closes; False keeps it open. A dock is always closed.
     """
 
-    def __init__(self, widget: QWidget, closing: Callable[[], None]) -> None:
+    def __init__(
+        self, widget: QWidget, closing: Callable[[], None], may_close: Callable[[], bool]
+    ) -> None:
         super().__init__(widget)
         self._widget = widget
+        self._may_close = may_close
         self._closing: Callable[[], None] | None = closing
         self._docked = False
         widget.installEventFilter(self)
@@ -36,9 +41,12 @@ class WindowWatch(QObject):
             if watched is self._widget and self._docked and self._widget.parent() is None:
                 self._close()
             self._watch_ancestors()
-        elif kind == QEvent.Type.Close and (
-            watched is self._widget or isinstance(watched, QMainWindow)
-        ):
+        elif kind == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            if self._closing is not None and not self._may_close():
+                event.ignore()
+                return True  # and no other dock hears of it
+            self._close()
+        elif kind == QEvent.Type.Close and watched is self._widget:
             self._close()
         return False
 

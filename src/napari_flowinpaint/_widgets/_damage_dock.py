@@ -15,6 +15,7 @@ from ._jobs import JobRunner
 from ._keys import Keys
 from ._messages import Messages
 from ._progress import ProgressRow
+from ._questions import may_close
 from ._steps import Steps
 from ._target import TargetLine
 
@@ -40,7 +41,7 @@ class DamageDock(QWidget):
         super().__init__()
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
-        self.messages = Messages()
+        self.messages = Messages(keeps_room=True)
         self.keys = Keys(self.session.viewer)
         self.target = TargetLine(self.session, self.jobs, self.messages)
         self.progress_row = ProgressRow(self.jobs, self.messages, ("open", "flags", *shown))
@@ -59,7 +60,6 @@ class DamageDock(QWidget):
         for widget in widgets:
             box.addWidget(widget)
         box.addWidget(self.progress_row)
-        self.messages.keep_room()
         box.addWidget(self.messages)
 
     def begin(self) -> None:
@@ -67,10 +67,15 @@ class DamageDock(QWidget):
         self.session.target_changed.connect(self._open_flags)
         self.session.flags.changed.connect(self._changed)
         self.session.masks.changed.connect(self._changed)
-        self._watch = WindowWatch(self, self.close_session)
+        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
         self._open_flags()
 
     # ---- what is kept
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether what is kept is still being shown."""
+        return self._opening.running
 
     def _open_flags(self) -> None:
         """Open what is kept of the flagged sections of the stack, if nobody did yet."""

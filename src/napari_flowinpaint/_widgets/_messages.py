@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from ..core.errors import Cancelled, FlowInpaintError
@@ -17,10 +18,17 @@ _Widget = TypeVar("_Widget", bound=QWidget)
 
 
 class Messages(QLabel):
-    """The status line of a dock."""
+    """The status line of a dock.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keeps_room
+        Whether it is never lower than two lines.
+    """
+
+    def __init__(self, keeps_room: bool = False) -> None:
         super().__init__()
+        self.keeps_room = keeps_room
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -28,9 +36,14 @@ class Messages(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
 
-    def keep_room(self) -> None:
-        """Have room for two lines at once, so that buttons above stay under the mouse."""
-        self.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 4)
+    def showEvent(self, event: QShowEvent) -> None:
+        """Keep room for two lines, so that the buttons above stay under the mouse."""
+        super().showEvent(event)
+        if self.keeps_room:
+            text = self.text()
+            self.setText("two\nlines")
+            self.setMinimumHeight(self.sizeHint().height())  # in the font that the window has
+            self.setText(text)
 
     def say(self, text: str) -> None:
         """Show a line in the dock only."""

@@ -1,16 +1,20 @@
-"""Ask before a stack is written to, without holding up the viewer."""
+"""Ask before a stack is written to, or repairs are lost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from ..core.stack import Stack
 
+if TYPE_CHECKING:
+    from ..session import Session
+
 
 def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]) -> QMessageBox:
-    """Ask whether a stack may be changed.
+    """Ask whether a stack may be changed, without holding up the viewer.
 
     Parameters
     ----------
@@ -45,3 +49,32 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     question.finished.connect(finished)
     question.open()
     return question
+
+
+def may_close(parent: QWidget, session: Session) -> bool:
+    """Ask whether napari may close, where accepted repairs exist only in the viewer.
+
+    Parameters
+    ----------
+    parent
+        The widget that asks.
+    session
+        What the viewer is working on; a yes lets go of the repairs.
+    """
+    count = session.ledger.unsaved
+    if not count:
+        return True
+    choice = QMessageBox.StandardButton
+    answer = QMessageBox.question(
+        parent,
+        "Close without saving?",
+        f"{count} accepted repair{'s are' if count != 1 else ' is'} not saved yet, since the stack "
+        "cannot be written to in place. Save as OME-Zarr… in the dock Repair section saves "
+        "the stack with them.",
+        choice.Close | choice.Cancel,
+        choice.Cancel,
+    )
+    if answer == choice.Close:
+        session.ledger.let_go()
+        return True
+    return False

@@ -159,9 +159,7 @@ class RowsTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(22)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(True)
         header.setMinimumSectionSize(24)
-        header.setDefaultSectionSize(24)  # else the last column is never narrower than 100
         header.setHighlightSections(False)  # bold does not fit
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
@@ -172,10 +170,11 @@ class RowsTable(QTableView):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the width among the columns."""
         super().resizeEvent(event)
-        columns = self.rows.columns
-        share = self.viewport().width() / sum(column.width for column in columns)
-        for number, column in enumerate(columns[:-1]):  # the last has what is left
-            self.setColumnWidth(number, int(column.width * share))
+        columns, left = self.rows.columns, self.viewport().width()
+        share = left / sum(column.width for column in columns)
+        widths = [int(column.width * share) for column in columns[:-1]]
+        for number, width in enumerate([*widths, left - sum(widths)]):
+            self.setColumnWidth(number, width)
 
     def show_rows(self, rows: Sequence[Any]) -> None:
         """Show rows; the current one stays current where it is still there."""

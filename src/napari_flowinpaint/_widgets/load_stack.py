@@ -24,6 +24,7 @@ from ..session import session_of
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._questions import may_close
 from ._steps import Steps
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
@@ -53,7 +54,7 @@ class LoadStack(QWidget):
         self.facts = QLabel()
         self._lay_out()
         self._connect()
-        self._watch = WindowWatch(self, self.close_session)
+        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
 
     def _lay_out(self) -> None:
         self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")

@@ -16,6 +16,7 @@ from ._ledger_panel import LedgerPanel
 from ._mask_panel import MaskPanel
 from ._messages import Messages
 from ._progress import ProgressRow
+from ._questions import may_close
 from ._repair_panel import RepairPanel
 from ._review_panel import ReviewPanel
 from ._target import TargetLine
@@ -50,7 +51,7 @@ class RepairSection(QWidget):
         self.keys = Keys(self.session.viewer)
         self._lay_out()
         self._bind_keys()
-        self._watch = WindowWatch(self, self.close_session)
+        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
 
     def _lay_out(self) -> None:
         inner = QWidget()
