@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -143,8 +144,7 @@ def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage
     import cv2
 
     count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    areas = np.bincount(names.ravel(), minlength=count)
-    areas[0] = 0
+    areas = np.bincount(names[mask], minlength=count)
     if certain is not None:
         kept = np.zeros(count, dtype=bool)
         kept[names[certain]] = True
@@ -237,13 +237,14 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: in
     if not certain.any():
         return False
     own = _tiles(view.section, "smooth", sign, side).at(sign)
-    limit = np.median([n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours])
+    limit = median(n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours)
     least = detector.beyond + 0.2 * (view.strictness - 1)
     certain &= sign * (own - np.float32(limit)) / view.contrast > least
     if not certain.any():
         return False
     names, areas = _pieces(excess > detector.excess / 3, certain)
-    masses = np.bincount(names.ravel(), weights=side**2 * excess.ravel())[areas > 0]
+    some = areas[names] > 0
+    masses = np.bincount(names[some], weights=side**2 * excess[some])
     zoom = view.section.zoom
     large = masses[masses > zoom * detector.total / 15]
     score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom

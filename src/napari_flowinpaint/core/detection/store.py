@@ -27,6 +27,7 @@ from .. import durable
 from ..damage.kinds import KINDS
 from ..errors import InputError, StoreError
 from ..export import check_target, create_image, move_into_place
+from ..types import Box
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -190,7 +191,8 @@ class DetectionStore:
         """
         if labels is not None:
             for array in self._arrays:
-                array[z] = labels
+                box = _touched(labels, array.chunks[1:])
+                array[(z, *box.slices)] = labels[box.slices]
                 labels = _halve(labels)
         record = {"section": z, "found": [_plain(f) for f in found]}
         line = json.dumps(record).encode() + b"\n"
@@ -254,6 +256,19 @@ class DetectionStore:
             label["source"] = {"image": Path(os.path.relpath(where, self.target)).as_posix()}
         v05.ImageLabel.model_validate(label)
         return label
+
+
+def _touched(labels: Labels, chunk: tuple[int, int]) -> Box:
+    """Return the box of the chunks that have labels."""
+    found = Box.of_mask(labels > 0)
+    assert found is not None, "sections without damage have no labels"
+    height, width = labels.shape
+    return Box(
+        found.y0 - found.y0 % chunk[0],
+        found.x0 - found.x0 % chunk[1],
+        min(found.y1 + -found.y1 % chunk[0], height),
+        min(found.x1 + -found.x1 % chunk[1], width),
+    )
 
 
 def _plain(found: Found) -> dict[str, Any]:

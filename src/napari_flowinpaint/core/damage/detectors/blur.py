@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
-from ..features import lowest
+from ..features import lowest, quantiles
 from ..view import View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -37,7 +37,7 @@ class BlurredSectionDetector:
         if view.blank or not view.neighbours:
             return []
         drop = least_sharpness(view, 0) - view.section.sharpness
-        whole = float(np.median(drop))
+        whole = quantiles(drop, 50)[0]
         if whole < self.loss * view.strictness or np.mean(drop > 0.3 * self.loss) < self.share:
             return []
         return [Finding("blur", whole / self.loss, np.ones(view.shape, dtype=bool))]
