@@ -151,6 +151,8 @@ def _enough(
     finding: Finding, before: Sequence[Finding], view: View, scales: Mapping[str, float]
 ) -> bool:
     least = view.strictness * scales.get(finding.kind, 1.0) * 0.999
+    if finding.kind == "misaligned":  # the less there is of a section, the less it tells
+        least *= 1 + sum(float(f.mask.mean()) for f in before if f.kind == "missing")
     if any(f.kind == "fold" for f in before):
         # a fold draws in the tissue on its sides: it lies elsewhere, and is not to be blamed
         if finding.kind == "misaligned":

@@ -64,12 +64,14 @@ class MissingDetector:
             everything = np.ones(view.shape, dtype=bool)
             score = view.texture * BLANK / max(view.section.texture, 0.05 * BLANK * view.texture)
             return [Finding("missing", score, everything)]
-        regions = _flat_regions(view, self.texture, self.tolerance, self.rectangle)
-        return [
-            Finding("missing", score, mask, sharp=True)
-            for score, mask in regions
-            if mask.mean() > self.share or _is_rectangle(mask)
-        ]
+        findings = []
+        for score, core, whole in _flat(view, self.texture, self.tolerance, self.rectangle):
+            rectangle = _is_rectangle(whole)
+            # a rectangle may be as bright as the tissue around it: that is no cloud
+            sharp = rectangle or (whole.mean() > self.share and _sharp(view, core, whole))
+            if sharp and not _blurred(view, core, whole):
+                findings.append(Finding("missing", score, whole, sharp=True))
+        return findings
 
 
 @dataclass(frozen=True, slots=True)

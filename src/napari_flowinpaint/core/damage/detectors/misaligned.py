@@ -33,7 +33,7 @@ class MisalignedDetector:
     similarity: float = 0.55
     shift: float = 0.045
     match: float = 0.18
-    displaced: float = 2.0
+    displaced: float = 1.6
     least: float = 0.1
 
     kinds: ClassVar[tuple[str, ...]] = ("misaligned",)

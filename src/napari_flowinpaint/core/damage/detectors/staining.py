@@ -19,15 +19,19 @@ from .outliers import soft_regions
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.3
 #: Deviation that is damage whatever is usual in the stack.
-_ALONE = 2.0
+_ALONE = 1.2
 #: Deviation times unusualness below which nothing else is looked at.
-_SUSPECT = 4.0
+_SUSPECT = 3.0
 #: Least share of a region, in units of the smallest region, that is damage without doubt.
 _CORE = 0.75
 #: Windows, in pixels of half the working level, of the range of grey values: of neighbours, and by
 #: how much larger that of the section is, since tissue moves.
 _RANGE = 6
 _MOVES = 2
+#: How far the mean grey of a cloud is from that of the section, in units of contrast, before it
+#: speaks for an organelle, and how much.
+_MIXED = 0.3
+_OWN_GREY = 3.0
 #: Share of a region that is brighter than nearly all tissue if it is charging.
 _SATURATED = 0.25
 
@@ -54,7 +58,7 @@ class StainingDetector:
 
     contrast: float = 1.0
     mean: float = 1.0
-    odds: float = 15.0
+    odds: float = 12.5
     section_contrast: float = 0.7
     smallest: float = 0.008
 
@@ -118,7 +122,7 @@ class StainingDetector:
         odds = self.deviation(view, 1) * _unusual(view)
         if not (odds > _SUSPECT).any():
             return alone
-        both = odds + 2 * _missing_range(view) * _unusual(view)
+        both = (odds + 2 * _missing_range(view) * _unusual(view)) / _one_tissue(view)
         return np.maximum(alone, np.where(odds > _SUSPECT, both / self.odds, 0))
 
     def deviation(self, view: View, radius: int) -> FloatImage:
@@ -154,6 +158,17 @@ def _unusual(view: View) -> FloatImage:
     loss = loss - np.float32(quantiles(loss, 50)[0])
     usual = 1.4826 * quantiles(np.abs(loss), 50)[0]
     return np.asarray(np.clip(loss / max(usual, 1e-3), 0, None), dtype=np.float32)
+
+
+def _one_tissue(view: View) -> FloatImage:
+    """Return a divisor, a grid map: 1, and more where all is dark, or all is bright.
+
+    A cloud leaves a mixture of dark and bright tissue; one organelle that fills a window has a
+    grey value of its own.
+    """
+    mean = view.section.mean
+    away = np.abs(mean - np.float32(np.median(mean))) / np.float32(view.contrast)
+    return 1 + _OWN_GREY * np.clip(away - _MIXED, 0, None)
 
 
 def _missing_range(view: View) -> FloatImage:
