@@ -40,9 +40,9 @@ def _explain(row: BatchRow) -> str:
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=38),
-    Column("guides", "Sections that guide the repair", _guides, explain=_explain, width=64),
-    Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain, width=82),
+    Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=52),
+    Column("guides", "Sections that guide the repair", _guides, explain=_explain, width=78),
+    Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain, width=80),
     Column(
         "time",
         "Estimate, on one worker",
@@ -55,7 +55,7 @@ _COLUMNS = (
         "What became of it, and why",
         lambda r: f"{r.status}: {r.reason}" if r.reason else r.status,
         explain=_explain,
-        width=100,
+        width=86,
     ),
 )
 

@@ -41,14 +41,14 @@ def _explain(row: Flagged) -> str:
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True, width=38),
+    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True, width=52),
     Column(
         "kind",
         "Kind of damage",
         lambda r: r.kind,
         colour=lambda r: KINDS[r.kind].colour[:3],
         explain=_explain,
-        width=102,
+        width=96,
     ),
     Column(
         "score",
@@ -65,9 +65,9 @@ _COLUMNS = (
         lambda r: r.area_percent,
         number=True,
         explain=_explain,
-        width=56,
+        width=54,
     ),
-    Column("decision", "What was decided", lambda r: words_of(r.decision), width=96),
+    Column("decision", "What was decided", lambda r: words_of(r.decision), width=90),
 )
 
 

@@ -49,7 +49,7 @@ def _explain(row: StagedSection) -> str:
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=38),
+    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=52),
     Column(
         "dB",
         "Expected structure PSNR inside the mask; the worst are the first",
@@ -74,8 +74,8 @@ _COLUMNS = (
         number=True,
         explain=_explain,
     ),
-    Column("method", "Method", lambda r: r.method, explain=_explain, width=82),
-    Column("decision", "What was decided", lambda r: r.decision, explain=_explain, width=84),
+    Column("method", "Method", lambda r: r.method, explain=_explain, width=84),
+    Column("decision", "What was decided", lambda r: r.decision, explain=_explain, width=78),
 )
 
 
