@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import keep_freed_memory
 from ..errors import RepairRefused
 from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
@@ -99,6 +100,7 @@ def repair_by(
         The same, used instead where the rehearsal shows that the leader knows nothing of such
         sections.
     """
+    keep_freed_memory()
     greys = Greys.of(window)
     report = partial(_told, progress, window.z)
     if window.intact.sum() < FEWEST_INTACT:
