@@ -80,7 +80,7 @@ class Sections:
         self.stack = stack
         self.factor = working_factor(stack.shape[1:], side)
         self.zoom = working_zoom(stack.shape[1:], side)
-        kept = 2 * REACH + 1 + 2 * workers
+        kept = 2 * PER_SIDE + 3 + 2 * workers
         self._features = _Cache(kept)
         self._registrations = _Cache(4 * kept)
         self._texture = _Cache(1)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +24,6 @@ from .table import Flagged, write_table
 
 if TYPE_CHECKING:
     from ..stack import Stack
-
-#: Sections that are handed to the threads at a time, per thread.
-_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +250,23 @@ class _Search:
         from dask.base import compute
         from dask.delayed import delayed
 
-        size = _BATCH * self._threads
-        for start in range(0, len(todo), size):
-            tasks = [delayed(one, pure=False)(z) for z in todo[start : start + size]]
-            compute(*tasks, scheduler="threads", num_workers=self._threads)
+        # in order, whoever is free: sections near each other are compared with the same ones
+        waiting, lock, stopped = iter(todo), Lock(), Event()
+
+        def work() -> None:
+            while not stopped.is_set():
+                with lock:
+                    z = next(waiting, None)
+                if z is None:
+                    return
+                try:
+                    one(z)
+                except BaseException:
+                    stopped.set()
+                    raise
+
+        tasks = [delayed(work, pure=False)() for _ in range(self._threads)]
+        compute(*tasks, scheduler="threads", num_workers=self._threads)
 
     def _look(self, z: int) -> tuple[Labels | None, list[Found]]:
         damages = detect_section(self._sections, z, self._options, self._detectors)
