@@ -271,7 +271,11 @@ def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | 
         _inner(detector.suspicion(view, follow) > view.strictness) >= 0.75 * detector.smallest
         for follow in (False, True)
     )
-    return detector if some else None
+    glare = all(
+        _inner(detector.glare(view, radius) > view.strictness) >= 0.15 * detector.smallest
+        for radius in (0, 2)
+    )
+    return detector if some or glare else None
 
 
 def _inner(core: BoolImage) -> float:

@@ -24,6 +24,8 @@ _LEFT = 0.2
 #: they have to cover there.
 _SURROUNDED = 0.4
 _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
+#: Share of the surroundings of a cloud that are blurred if it is blurred itself.
+_BORDERS = 0.2
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
 #: Kinds that come in pieces; how large the smaller ones are together, at most, as a share of the
@@ -79,6 +81,8 @@ def search(
                     [np.zeros_like(claimed), *(f.mask for f in findings)]
                 )
             fresh |= own
+            if finding.kind == "staining" and _give_to_blur(findings, own):
+                continue
             own = _take_middles(findings, finding.kind, own, view)
             if finding.kind in ("dark", "bright"):
                 own = _give_fringes(findings, own, view.section.smooth)
@@ -91,6 +95,16 @@ def search(
             seen = view.without(grow(claimed, _AROUND))
             glance = Glance(seen)
     return [f for f in findings if f.kind in kinds]
+
+
+def _give_to_blur(findings: list[Finding], cloud: BoolImage) -> bool:
+    """Add a region to the blur that it borders on: so much of it is gone that nothing is fine."""
+    ring = grow(cloud, 3 * _AROUND) & ~cloud
+    for n, finding in enumerate(findings):
+        if finding.kind == "blur" and finding.mask[ring].mean() > _BORDERS:
+            findings[n] = replace(finding, mask=finding.mask | cloud)
+            return True
+    return False
 
 
 def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View) -> BoolImage:

@@ -17,7 +17,7 @@ from .blur import least_sharpness
 #: with less than a third of it of the usual texture in their place.
 CANDIDATE = 0.6
 #: Share of the way to the grey value inside that tissue close to a hole lies, at most.
-_DRAWN = 0.35
+_DRAWN = 0.38
 #: Standard deviation of what is flat and as grey as tissue, at most, in units of contrast.
 _SHADED = 0.06
 #: How far the grey value of a flat region may be from its median, in units of contrast, and how far
@@ -134,7 +134,7 @@ def fading_regions(view: View, smallest: float) -> BoolImage:
     out = np.zeros(view.shape, dtype=bool)
     hole = HoleDetector()
     for _, core, whole in _flat(view, hole.texture, hole.tolerance, smallest):
-        if not _sharp(view, core, whole):
+        if not _sharp(view, core, whole) and not _unsharp(view, whole):
             out |= whole
     return out
 
@@ -251,6 +251,11 @@ def _blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
         view, float(np.median(own))
     ):
         return True
+    return _unsharp(view, whole)
+
+
+def _unsharp(view: View, whole: BoolImage) -> bool:
+    """Tell whether fine detail is gone around a region."""
     ring = grow(whole, _AROUND[1]) & ~grow(whole, _AROUND[0])
     # what the border of a hole adds to fine detail is far from enough to hide that
     lost = least_sharpness(view, 0) - view.section.sharpness

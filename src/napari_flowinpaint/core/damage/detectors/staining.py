@@ -19,9 +19,9 @@ from .outliers import soft_regions
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.3
 #: Deviation that is damage whatever is usual in the stack.
-_ALONE = 1.2
+_ALONE = 1.1
 #: Deviation times unusualness below which nothing else is looked at.
-_SUSPECT = 3.0
+_SUSPECT = 2.0
 #: Least share of a region, in units of the smallest region, that is damage without doubt.
 _CORE = 0.75
 #: Windows, in pixels of half the working level, of the range of grey values: of neighbours, and by
@@ -32,6 +32,8 @@ _MOVES = 2
 #: speaks for an organelle, and how much.
 _MIXED = 0.3
 _OWN_GREY = 3.0
+#: How much brighter than the median of the section charging is on the mean, units of contrast.
+_GLARE = 0.7
 #: Share of a region that is brighter than nearly all tissue if it is charging.
 _SATURATED = 0.25
 
@@ -58,7 +60,7 @@ class StainingDetector:
 
     contrast: float = 1.0
     mean: float = 1.0
-    odds: float = 12.5
+    odds: float = 11.0
     section_contrast: float = 0.7
     smallest: float = 0.008
 
@@ -80,23 +82,36 @@ class StainingDetector:
         loose = enlarge(view, self.deviation(view, 0))
         found = large_regions(loose, core, level, self.smallest, 0.4, _CORE)
         if found is None:
-            return []
+            core = enlarge(view, self.glare(view))
+            found = large_regions(loose, core, level, self.smallest, 0.4)
+            return [] if found is None else self._charging(view, *found, core, level)
+        charging = self._charging(view, *found, core, level)
+        if charging:
+            return charging
         strength, mask = found
-        bright = self._charging(view, (core > level) & mask)
-        if bright is not None:
-            return [Finding("bright", strength * level, bright)]
         # it fades out: what is left of it at the border is too weak to be seen
         fade = max(int(0.12 * np.sqrt(mask.sum())), 1)
         return [Finding("staining", strength * level, grow(mask, fade))]
 
-    def _charging(self, view: View, core: BoolImage) -> BoolImage | None:
+    def _charging(
+        self, view: View, strength: float, mask: BoolImage, core: FloatImage, level: float
+    ) -> list[Finding]:
         """Return a region of which much is brighter than tissue is: charging, not a cloud."""
+        certain = (core > level) & mask
         shown = [n.gain * n.features.smooth[::4, ::4] + n.offset for n in view.neighbours]
-        saturated = core & (view.section.smooth > np.percentile(shown, 99))
-        if saturated.sum() < _SATURATED * core.sum():
-            return None
+        saturated = certain & (view.section.smooth > np.percentile(shown, 99))
+        if saturated.sum() < _SATURATED * certain.sum():
+            return []
         grown = soft_regions(view, grow(grow(saturated, 4), -4), 1)
-        return grown if grown.any() else core
+        return [Finding("bright", strength * level, grown if grown.any() else certain)]
+
+    def glare(self, view: View, radius: int = 2) -> FloatImage:
+        """Return the deviation where a section is bright, which may be charging, a grid map."""
+        mean = view.section.mean
+        bright = mean > np.median(mean) + np.float32(_GLARE * view.contrast)
+        if not bright.any():
+            return np.zeros_like(mean)
+        return np.where(bright, self.deviation(view, radius), 0)
 
     def suspicion(self, view: View, follow: bool = True) -> FloatImage:
         """Return a bound of :meth:`evidence` that costs little, a grid map.
@@ -108,7 +123,8 @@ class StainingDetector:
         follow
             False for a bound that costs still less: tissue is taken not to move.
         """
-        odds, alone = (self.deviation(view, radius if follow else 0) for radius in (1, 2))
+        odds = self.deviation(view, 1 if follow else 0)
+        alone = self.deviation(view, 2) if follow else odds
         suspect = odds * _unusual(view) > _SUSPECT
         return np.where(suspect, np.float32(np.inf), alone / _ALONE)
 
