@@ -152,10 +152,12 @@ class FlagBoard(napari_layers.OfViewer):
         """
         self._flags[image].list.merge(searched.rows, searched.sections, searched.kinds)
         yield
-        layer = self.masks.layer(image)
-        if layer is None:
-            layer = self.masks.new(image, paint=False)
+        if self.masks.layer(image) is None:
+            self.masks.new(image, paint=False)
             yield
+        layer = self.masks.layer(image)
+        if layer is None:  # removed meanwhile
+            return
         mask: SparseMask = layer.data
         base = mask.base
         if not isinstance(base, LayeredMask):

@@ -256,11 +256,11 @@ def show_stages(
                 "colormap": "viridis" if is_confidence else image.colormap,
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
-            layers[stage] = _insert(viewer, image, stage, data, **look, **place)
+            layer = layers[stage] = _insert(viewer, image, stage, data, **look, **place)
             if stage == "result":
-                yield layers[stage]
-                layers[stage].visible = True
-        yield layers[stage]
+                yield layer
+                layer.visible = True
+        yield layer
 
 
 def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:

@@ -175,7 +175,8 @@ class Session(napari_layers.OfViewer):
         yield
         image.visible = True
         yield
-        self.viewer.layers.selection.active = image
+        if image in self.viewer.layers:  # not removed meanwhile
+            self.viewer.layers.selection.active = image
 
     def set_stack(self, image: Image, stack: Stack) -> None:
         """Remember the stack behind an image layer that another reader opened."""
