@@ -267,15 +267,32 @@ def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | 
         return detector
     if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
         return detector
-    some = all(
-        _inner(detector.suspicion(view, follow) > view.strictness) >= 0.75 * detector.smallest
-        for follow in (False, True)
+    level = view.strictness
+    # what costs less first: tissue that is taken not to move, or any glare
+    doubtful = any(
+        _inner(core > level) >= share * detector.smallest
+        for core, share in (
+            (detector.suspicion(view, follow=False), 0.75),
+            (detector.glare(view, 0), 0.15),
+        )
     )
-    glare = all(
-        _inner(detector.glare(view, radius) > view.strictness) >= 0.15 * detector.smallest
-        for radius in (0, 2)
+    if not doubtful:
+        return None
+    edge = detector.deviation(view, 0) > 0.4 * level
+    some = any(
+        _has_region(edge, core > level, share * detector.smallest)
+        for core, share in ((detector.suspicion(view), 0.75), (detector.glare(view), 0.15))
     )
-    return detector if some or glare else None
+    return detector if some else None
+
+
+def _has_region(edge: BoolImage, core: BoolImage, least: float) -> bool:
+    """Tell whether one connected region may hold so much of a core when both are enlarged."""
+    if not core.any():
+        return False
+    around, inner = (highest(n.astype(np.uint8), 1) > 0 for n in (edge | core, core))
+    names, _ = _pieces(around)
+    return bool(np.bincount(names[inner]).max() >= least * core.size)
 
 
 def _inner(core: BoolImage) -> float:

@@ -60,7 +60,7 @@ class StainingDetector:
 
     contrast: float = 1.0
     mean: float = 1.0
-    odds: float = 11.0
+    odds: float = 11.5
     section_contrast: float = 0.7
     smallest: float = 0.008
 
@@ -103,7 +103,10 @@ class StainingDetector:
         if saturated.sum() < _SATURATED * certain.sum():
             return []
         grown = soft_regions(view, grow(grow(saturated, 4), -4), 1)
-        return [Finding("bright", strength * level, grown if grown.any() else certain)]
+        region = grown if grown.any() else certain
+        if region.sum() < self.smallest * region.size:
+            return []
+        return [Finding("bright", strength * level, region)]
 
     def glare(self, view: View, radius: int = 2) -> FloatImage:
         """Return the deviation where a section is bright, which may be charging, a grid map."""
