@@ -101,7 +101,7 @@ def _give_to_blur(findings: list[Finding], cloud: BoolImage) -> bool:
     """Add a region to the blur that it borders on: so much of it is gone that nothing is fine."""
     ring = grow(cloud, 3 * _AROUND) & ~cloud
     for n, finding in enumerate(findings):
-        if finding.kind == "blur" and finding.mask[ring].mean() > _BORDERS:
+        if finding.kind == "blur" and (finding.mask & ring).sum() > _BORDERS * ring.sum() > 0:
             findings[n] = replace(finding, mask=finding.mask | cloud)
             return True
     return False

@@ -53,10 +53,14 @@ class BlurredRegionDetector:
         How much lower the logarithm of fine against middle structures has to be.
     smallest
         Least area of a region, as a share of the section.
+    large_loss, large
+        The same for large regions, where less tells.
     """
 
     loss: float = 0.5
     smallest: float = 0.015
+    large_loss: float = 0.35
+    large: float = 0.12
 
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
 
@@ -66,11 +70,17 @@ class BlurredRegionDetector:
             return []
         own = view.section.sharpness
         edge, core = (enlarge(view, least_sharpness(view, radius) - own) for radius in (0, 2))
-        found = large_regions(edge, core, self.loss * view.strictness, self.smallest)
-        if found is None:
-            return []
-        strength, mask = found
-        return [Finding("blur", strength * view.strictness, mask)]
+        for loss, least in self.levels:
+            found = large_regions(edge, core, loss * view.strictness, least)
+            if found is not None and found[0] >= 1:
+                strength, mask = found
+                return [Finding("blur", strength * view.strictness, mask)]
+        return []
+
+    @property
+    def levels(self) -> tuple[tuple[float, float], ...]:
+        """Pairs of loss and least area, of which one is enough."""
+        return (self.large_loss, self.large), (self.loss, self.smallest)
 
 
 def least_sharpness(view: View, radius: int) -> FloatImage:
