@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, QTimer
@@ -20,6 +21,8 @@ class Steps(QObject):
     parent
         Qt parent.
     """
+
+    _last = 0.0  # when any of them did a step
 
     def __init__(self, failed: Callable[[Exception], None], parent: QObject) -> None:
         super().__init__(parent)
@@ -48,9 +51,15 @@ class Steps(QObject):
     def finish(self) -> None:
         """Do the rest at once."""
         while self.running:
-            self._next()
+            self._step()
 
     def _next(self) -> None:
+        if 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
+            self._timer.start()  # another has just done one, in the same turn of the event loop
+        else:
+            self._step()
+
+    def _step(self) -> None:
         if self._steps is None:
             return
         try:
@@ -62,3 +71,4 @@ class Steps(QObject):
             self._failed(error)
         else:
             self._timer.start()
+        Steps._last = time.monotonic()
