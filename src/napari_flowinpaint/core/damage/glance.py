@@ -14,20 +14,15 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..types import BoolImage, FloatImage, IntImage
-from .detectors import (
-    BlurredRegionDetector,
-    Detector,
-    HoleDetector,
-    LineDetector,
-    MissingDetector,
-    OutlierDetector,
-    StainingDetector,
-)
-from .detectors.blur import least_sharpness
-from .detectors.flat import CANDIDATE
-from .detectors.lines import straight_lines
+from .detectors import Detector
+from .detectors.blur import BlurredRegionDetector, least_sharpness
+from .detectors.flat import CANDIDATE, HoleDetector, MissingDetector
+from .detectors.lines import LineDetector, straight_lines
+from .detectors.outliers import OutlierDetector
+from .detectors.staining import StainingDetector
 from .features import Features, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
@@ -136,7 +131,7 @@ def _residual(neighbour: NeighbourView, side: int) -> int:
     return max(abs(s - side * round(s / side)) for s in neighbour.registration.shift)
 
 
-def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage, IntImage]:
+def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage, npt.NDArray[Any]]:
     """Return the numbers of the connected pieces, 0 is none, and their areas.
 
     The areas of none, and of pieces without a tile that is ``certain``, are 0.
@@ -149,13 +144,13 @@ def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage
         kept = np.zeros(count, dtype=bool)
         kept[names[certain]] = True
         areas[~kept] = 0
-    return np.asarray(names), areas
+    return np.asarray(names, dtype=np.int32), areas
 
 
 def _has_piece(mask: BoolImage, least: float) -> bool:
     """Tell whether a connected piece has at least this share of the area."""
     least *= mask.size
-    return np.count_nonzero(mask) >= max(least, 1) and bool(_pieces(mask)[1].max() >= least)
+    return bool(np.count_nonzero(mask) >= max(least, 1) and _pieces(mask)[1].max() >= least)
 
 
 # ---- the bounds of the detectors
@@ -200,7 +195,7 @@ def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str, s
 
 
 def _may_be_long(
-    names: IntImage, areas: IntImage, side: int, shortest: float, least: float
+    names: IntImage, areas: npt.NDArray[Any], side: int, shortest: float, least: float
 ) -> bool:
     """Tell whether long pieces may cover so many pixels of a straight line, all together."""
     # a piece is longest where its tiles lie corner to corner

@@ -92,7 +92,7 @@ def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
     rest = [n % 2 for n in low.shape]
     if any(rest):
         low, high = (
-            np.asarray(cv2.copyMakeBorder(n, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE))
+            cv2.copyMakeBorder(n, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE).astype(np.float32)
             for n in (low, high)
         )
     return Tiled(4, _halved(low, np.minimum), _halved(high, np.maximum), Tiled(2, low, high))

@@ -239,7 +239,9 @@ def straight_lines(small: BoolImage) -> FloatImage:
 
     least = max(int(0.15 * min(small.shape)), 8)
     found = cv2.HoughLines(small.astype(np.uint8) * 255, 2.0, np.pi / 90, least)
-    return np.empty((0, 2), np.float32) if found is None else np.asarray(found).reshape(-1, 2)
+    if found is None:
+        return np.empty((0, 2), np.float32)
+    return np.asarray(found, dtype=np.float32).reshape(-1, 2)
 
 
 def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) -> bool:
@@ -252,7 +254,7 @@ def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) ->
 def _along_border(straight: BoolImage, margin: int) -> bool:
     """Tell whether most of a line lies so close to the section's border that it has one side."""
     inner = straight[margin:-margin, margin:-margin]
-    return 2 * np.count_nonzero(inner) < np.count_nonzero(straight)
+    return bool(2 * np.count_nonzero(inner) < np.count_nonzero(straight))
 
 
 def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolImage:
