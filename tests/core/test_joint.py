@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 
-TINY = JointConfig(channels=(4, 8, 8), radii=(1, 2), hidden=8, fusion=(8, 8))
+TINY = JointConfig(channels=(4, 8, 8), radii=(1, 2), hidden=8, fusion=(8, 8), deep=8)
 
 
 def lively(config: JointConfig = TINY, seed: int = 0) -> JointNet:
@@ -26,6 +28,9 @@ def lively(config: JointConfig = TINY, seed: int = 0) -> JointNet:
         for estimator in net.estimators:
             estimator.flow.weight.normal_(std=0.02)
         net.fusion.head.weight.normal_(std=0.05)
+        if net.fusion.context is not None:
+            for last in (net.fusion.context.near[-1], net.fusion.context.up[-1]):
+                last.weight.normal_(std=0.05)
     return net
 
 
@@ -136,6 +141,22 @@ def test_before_training_the_neighbours_are_averaged():
     assert [f[0].shape[-1] for f in out.pyramid] == [6, 12]
 
 
+def test_context_goes_on_where_a_network_without_it_was():
+    shallow = lively(replace(TINY, deep=0))
+    deep = JointNet(TINY).eval()
+    left = deep.load_state_dict(shallow.state_dict(), strict=False)
+    assert left.missing_keys
+    assert all(key.startswith("fusion.context.") for key in left.missing_keys)
+    with torch.no_grad():
+        before = shallow(*inputs()).image
+        assert torch.equal(deep(*inputs()).image, before)
+        for last in (deep.fusion.context.near[-1], deep.fusion.context.up[-1]):
+            last.weight.normal_(std=0.5)
+            after = deep(*inputs()).image
+            assert not torch.equal(after, before)
+            before = after
+
+
 def test_the_flow_between_the_neighbours_speaks_in_the_hole():
     """Where nothing is known, the outcome still depends on how the neighbours fit each other."""
     net = lively()
@@ -169,6 +190,8 @@ def test_weights_file_alone_brings_the_network_back(tmp_path, size):
         ({"radii": [99, 3, 4, 4]}, "do not fit together"),
         ({"channels": []}, "channels"),
         ({"fusion": [8]}, "fusion"),
+        ({"deep": -1}, "deep"),
+        ({"channels": [8, 8], "radii": [2], "deep": 8}, "three levels"),
         ({"width": 3}, "unknown entries"),
     ],
 )

@@ -54,18 +54,25 @@ class JointConfig(Config):
         Channels of the estimators.
     fusion
         Channels of the fusion network at 1/2 and 1/4 resolution.
+    deep
+        Its channels at 1/8 resolution, where it also looks at features of the pyramid; 0: it ends
+        at 1/4 and sees images only.
     """
 
     channels: tuple[int, ...] = (16, 32, 48, 64, 64)
     radii: tuple[int, ...] = (3, 3, 4, 4)
     hidden: int = 48
     fusion: tuple[int, ...] = (32, 48)
+    deep: int = 0
 
     def __post_init__(self) -> None:
         self._widths("channels", 2, 7)
         self._widths("radii", 1, 6)
         self._widths("fusion", 2, 2)
         self._whole("hidden", 1, 512)
+        self._whole("deep", 0, 512)
+        if self.deep and len(self.channels) < 3:
+            raise InputError("the network's 'deep' needs three levels at least")
         if len(self.radii) != len(self.channels) - 1 or max(self.radii) > 16:
             raise InputError("the network's numbers of levels do not fit together")
 
@@ -77,8 +84,8 @@ class JointConfig(Config):
 
 #: Named sizes: ``small`` for CPUs, ``base`` for training on a GPU.
 SIZES = {
-    "small": JointConfig(),
-    "base": JointConfig((32, 48, 64, 96, 96), (4, 4, 4, 4), 96, (48, 64)),
+    "small": JointConfig(deep=64),
+    "base": JointConfig((32, 48, 64, 96, 96), (4, 4, 4, 4), 96, (48, 64), 96),
 }
 
 
@@ -177,9 +184,9 @@ class Fusion(nn.Module):
     of 2 x 2 image pixels: as good as full resolution here, at half the cost.
     """
 
-    def __init__(self, widths: tuple[int, ...], hidden: int) -> None:
+    def __init__(self, config: JointConfig) -> None:
         super().__init__()
-        half, quarter = widths
+        (half, quarter), hidden = config.fusion, config.hidden
         self.enter = nn.Sequential(conv(4 * 8, half), conv(half, half))
         self.down = nn.Sequential(conv(half, quarter, stride=2), conv(quarter, quarter))
         self.bottom = nn.Sequential(
@@ -188,6 +195,7 @@ class Fusion(nn.Module):
             conv(quarter, quarter, dilation=4),
         )
         self.up = nn.Sequential(conv(quarter + half, half), conv(half, half))
+        self.context = Context(config) if config.deep else None
         self.head = nn.Conv2d(half, 4 * 5, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-3)
         assert self.head.bias is not None
@@ -200,6 +208,7 @@ class Fusion(nn.Module):
         warped: tuple[Tensor, Tensor],
         valid: tuple[Tensor, Tensor],
         state: Tensor,
+        features: tuple[Tensor, ...] = (),
     ) -> Tensor:
         """Return the fused section, (B, 1, H, W).
 
@@ -213,16 +222,58 @@ class Fusion(nn.Module):
             Where they show something, (B, 1, H, W) each.
         state
             (B, hidden, H/4, W/4) from the finest estimator.
+        features
+            For :class:`Context`: of section and warped neighbours, at 1/4 and 1/8 of the
+            resolution.
         """
         candidates = torch.cat([*warped, *(gaussian(image, LOW_PASS) for image in warped)], dim=1)
         seen = torch.cat([section * known, known, candidates, *valid], dim=1)
         seen = as_computed(seen).contiguous(memory_format=torch.channels_last)
         half = self.enter(F.pixel_unshuffle(seen, 2))
-        quarter = self.bottom(join(self.down(half), state))
+        quarter = self.down(half)
+        if self.context is not None:
+            quarter = quarter + self.context.near(features[0])
+        quarter = self.bottom(join(quarter, state))
+        if self.context is not None:
+            quarter = quarter + self.context(quarter, features[1])
         half = self.up(join(enlarge(quarter, 2), half))
         mixing = F.pixel_shuffle(self.head(half), 2).float()
         weights = torch.softmax(mixing[:, :4], dim=1)
         return (weights * candidates.float()).sum(dim=1, keepdim=True) + mixing[:, 4:]
+
+
+class Context(nn.Module):
+    """What the fusion learns from features of section and neighbours, and from far around.
+
+    Everything here is added to the fusion at 1/4 of the resolution, and is zero before training:
+    a network that was trained without it can go on with it.
+    """
+
+    def __init__(self, config: JointConfig) -> None:
+        super().__init__()
+        quarter, deep = config.fusion[1], config.deep
+        self.near = nn.Sequential(conv(3 * config.channels[1], quarter), _silent(quarter))
+        self.down = conv(quarter, deep, stride=2)
+        self.bottom = nn.Sequential(
+            conv(deep + 3 * config.channels[2], deep),
+            conv(deep, deep, dilation=2),
+            conv(deep, deep, dilation=4),
+            conv(deep, deep),
+        )
+        self.up = nn.Sequential(conv(quarter + deep, quarter), _silent(quarter))
+
+    def forward(self, quarter: Tensor, features: Tensor) -> Tensor:
+        """Return what to add, (B, quarter, H/4, W/4), from features at 1/8 of the resolution."""
+        deep = self.bottom(join(self.down(quarter), features))
+        return self.up(join(quarter, enlarge(deep, 2)))
+
+
+def _silent(channels: int) -> nn.Conv2d:
+    """Return a convolution that gives zero before it is trained."""
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 class JointNet(nn.Module):
@@ -246,7 +297,7 @@ class JointNet(nn.Module):
                 zip(channels[1:], self.config.radii, strict=True)
             )
         )
-        self.fusion = Fusion(self.config.fusion, self.config.hidden)
+        self.fusion = Fusion(self.config)
 
     def forward(
         self,
@@ -290,6 +341,7 @@ class JointNet(nn.Module):
             flows, state = self.estimators[level](features, here, position, flows, state)
             levels.append((flows[:, :2], flows[:, 2:]))
         assert flows is not None
+        moved = _moved(pyramid, flows) if self.config.deep else ()
         flows = 4 * enlarge(flows, 4)
         both = (flows[:, :2], flows[:, 2:])
         previous, following = (
@@ -297,5 +349,22 @@ class JointNet(nn.Module):
             for image, seen, flow in zip(neighbours, valid, both, strict=True)
         )
         warped, shown = (previous[0], following[0]), (previous[1], following[1])
-        image = self.fusion(section, known, warped, shown, state)
+        image = self.fusion(section, known, warped, shown, state, moved)
         return JointOutput(both, warped, shown, image, tuple(levels))
+
+
+def _moved(pyramid: list[tuple[Tensor, ...]], flows: Tensor) -> tuple[Tensor, ...]:
+    """Return features of section and warped neighbours, joined, at 1/4 and 1/8.
+
+    Parameters
+    ----------
+    pyramid
+        Per level, finest (1/2) first: features of section, previous and following.
+    flows
+        (B, 4, H/4, W/4), in pixels of that level.
+    """
+    out = []
+    for level, flow in ((1, flows), (2, F.avg_pool2d(flows, 2) / 2)):
+        own, previous, following = pyramid[level]
+        out.append(join(own, warp(previous, flow[:, :2]), warp(following, flow[:, 2:])))
+    return tuple(out)
