@@ -33,6 +33,8 @@ _STRETCH = 61
 _APART = 0.8
 _CERTAIN = 1.5
 _APART_CERTAIN = 0.6
+#: Least score of a line that only its straightness tells from membranes.
+_STRAIGHT = 1.2
 #: How close to the border of the section a line may run, as a share of its side.
 _BORDER = 0.04
 
@@ -136,7 +138,8 @@ class LineDetector:
         excess = self.straight_excess(view, sign)
         if not (excess > self.excess * view.strictness).any():
             return None
-        return self._line(view, sign, enlarge_to(excess, view.shape))
+        found = self._line(view, sign, enlarge_to(excess, view.shape))
+        return found if _score(found) >= _STRAIGHT * view.strictness else None
 
     def _line(self, view: View, sign: int, excess: FloatImage) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
