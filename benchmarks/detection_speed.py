@@ -13,7 +13,7 @@ The plain pass reads every section of the full resolution, in as many threads of
 nothing with it; detection is what ``flowinpaint detect`` does, masks and all. Both are run in turn,
 PASSES times each. Printed are the medians of processor time and wall clock per section and their
 ratios, and the share of sections in which a detector had to look closely. ``--memory`` prints the
-peak memory of fresh processes that search 100 and 1000 sections of SIDE / 2 pixels a side.
+peak memory of fresh processes that search 100 to 4000 sections of SIDE / 2 pixels a side.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.stack import Stack, open_stack
 
+#: Numbers of sections that memory is measured with.
+DEPTHS = (100, 1000, 4000)
 #: Run in a fresh process, so that its peak memory is its own.
 SEARCH = """
 import resource, sys, time
@@ -205,7 +207,7 @@ def main() -> None:
             folder = Path(scratch)
             if args.memory:
                 print(f"{name}:")
-                for depth in (100, 1000):
+                for depth in DEPTHS:
                     inner = folder / str(depth)
                     inner.mkdir()
                     memory(write(volume, inner, depth, args.flat), inner, workers[-1])
