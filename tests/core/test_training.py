@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import Cancelled, InputError
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
-from napari_flowinpaint.core.networks.weights import load_network
+from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training import data as data_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets, _bend
 from napari_flowinpaint.core.training.joint import Plan, train_joint
@@ -241,6 +242,11 @@ def test_training_begins_with_given_weights(stack, tmp_path):
         return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
 
     assert far(second) < 1e-3 < far(other)
+    without = replace(TINY, deep=0)
+    save_network(first, JointNet(without))
+    train_joint([StackSpec(stack)], [], second, plan(**still, start=str(first)))
+    assert far(second) < 1e-3
+    assert load_network(second)[0].config == TINY
     with pytest.raises(InputError, match="another size"):
         train_joint([StackSpec(stack)], [], other, Plan(steps=1, crop=64, start=str(first)))
 
@@ -306,6 +312,7 @@ def test_training_needs_few_libraries(stack, tmp_path):
     """A machine that only trains has no OpenCV, zarr, dask or napari."""
     code = """
 import sys
+from dataclasses import replace
 for name in ("cv2", "zarr", "dask", "napari", "h5py", "typer", "qtpy"):
     sys.modules[name] = None
 from pathlib import Path

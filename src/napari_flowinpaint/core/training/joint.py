@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -114,7 +114,9 @@ def _network(plan: Plan) -> JointNet:
     net = JointNet(SIZES[plan.size])
     if plan.start is not None:
         first, _ = load_network(Path(plan.start), architecture="joint")
-        if first.config != net.config:
+        grown = first.config if first.config.deep else replace(first.config, deep=net.config.deep)
+        if grown != net.config:
             raise InputError(f"{plan.start} has another size than '{plan.size}'")
-        net.load_state_dict(first.state_dict())
+        # weights from before the fusion had a context go on with one: it begins by adding nothing
+        net.load_state_dict(first.state_dict(), strict=bool(first.config.deep))
     return net
