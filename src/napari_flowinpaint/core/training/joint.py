@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..networks.joint import SIZES, JointNet
+from ..networks.joint import SIZES, JointConfig, JointNet
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
 from ._loop import Outcome, Schedule, Training
@@ -114,9 +114,10 @@ def _network(plan: Plan) -> JointNet:
     net = JointNet(SIZES[plan.size])
     if plan.start is not None:
         first, _ = load_network(Path(plan.start), architecture="joint")
-        grown = first.config if first.config.deep else replace(first.config, deep=net.config.deep)
+        config: JointConfig = first.config  # type: ignore[assignment]
+        grown = config if config.deep else replace(config, deep=net.config.deep)
         if grown != net.config:
             raise InputError(f"{plan.start} has another size than '{plan.size}'")
         # weights from before the fusion had a context go on with one: it begins by adding nothing
-        net.load_state_dict(first.state_dict(), strict=bool(first.config.deep))
+        net.load_state_dict(first.state_dict(), strict=config.deep > 0)
     return net
