@@ -225,6 +225,13 @@ def test_numbers_that_are_none(tissue):
     assert sum(mask[100:180, 100:200].mean() for mask in found.values()) > 0.9
 
 
+def test_numbers_that_are_absurd(tissue):
+    assert not found_in(tissue.astype(np.float32) * np.float32(1e35))
+    volume = tissue.astype(np.float32)
+    volume[MIDDLE, 100:180, 100:200] = 3e37
+    assert set(found_in(volume)) == {"missing"}
+
+
 def test_a_stack_of_one_section(tissue):
     volume, mask = damaged(tissue[:1], Hole(0.05), z=0)
     assert overlap(found_in(volume, 0)["hole"], mask) > 0.5

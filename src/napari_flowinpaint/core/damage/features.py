@@ -23,6 +23,8 @@ from .tiles import Tiled, Tiles, make_tiles, tiled_twice
 if TYPE_CHECKING:
     from ..stack import Stack
 
+#: Grey values beyond this are none: in float32 their squares do not add up.
+_LARGEST = 1e12
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512
 #: Pixels per pixel of the grid, before small sections are enlarged.
@@ -292,12 +294,13 @@ def _low_pass(image: FloatImage, sigma: float) -> FloatImage:
 
 
 def _numbers(grey: FloatImage) -> FloatImage:
-    """Replace NaN and infinite pixels by the median."""
+    """Replace pixels that are no numbers to compute with by the median."""
     import cv2
 
-    if np.isfinite(cv2.sumElems(grey)[0]):
+    # the largest value passes over NaN, the sum does not
+    if cv2.norm(grey, cv2.NORM_INF) < _LARGEST and np.isfinite(cv2.sumElems(grey)[0]):
         return grey
-    good = np.isfinite(grey)
+    good = np.abs(grey) < _LARGEST
     return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
 
 
