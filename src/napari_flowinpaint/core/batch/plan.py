@@ -45,7 +45,7 @@ class Rate:
     """
 
     window: float = 0.1
-    megapixel: float = 2.2
+    megapixel: float = 2.5
 
     def seconds(self, windows: Iterable[WindowPlan]) -> float:
         """Return the seconds that windows are going to take, on one worker."""
