@@ -219,9 +219,9 @@ def _rehearse_and_fill(
         return Lesson.learn(rehearsed, there, known, holes)
 
     def fill(note: Report) -> tuple[list[Hypothesis], FloatImage]:
-        hypotheses = source(section, window.intact, Box(0, 0, *section.shape), note)
+        # what is learned is waited for: let that have the other processors
         with alone() if small else nullcontext():
-            return hypotheses, initially()
+            return source(section, window.intact, Box(0, 0, *section.shape), note), initially()
 
     def told(share: float) -> None:
         report(0.2 + 0.6 * share, "registering" if small or share > 0.5 else "rehearsing")

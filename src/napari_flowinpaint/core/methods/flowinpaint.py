@@ -22,6 +22,7 @@ import numpy as np
 from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT
+from ..parallel import together
 from ..references import (
     Guide,
     Hypothesis,
@@ -94,16 +95,22 @@ def _source_of(
         )
         damaged = [g.damaged(flow) for g, flow in zip((first, second), found.flows, strict=True)]
         hypotheses = [Hypothesis(found.image, np.logical_and(*damaged), leader=True)]
-        onto = register(section, known, np.ascontiguousarray(middle[part.slices]), rounds=1)
-        report(0.8)
+        target = np.where(known, section, found.image)
+        here = np.ascontiguousarray(middle[part.slices])
+        onto, *flows = together(
+            [
+                partial(register, section, known, here, rounds=1),
+                *(
+                    partial(estimate_flow, target, guide.aligned, flow)
+                    for guide, flow in zip((first, second), found.flows, strict=True)
+                ),
+            ]
+        )
+        report(0.9)
         for guide, flow in zip((first, second), between, strict=True):
             hypotheses.append(_sampled(guide, compose(onto, flow[:, *part.slices])))
-        target = np.where(known, section, found.image)
-        report(0.9)
-        for guide, flow in zip((first, second), found.flows, strict=True):
-            hypotheses.append(
-                _sampled(guide, estimate_flow(target, guide.aligned, flow), follows=True)
-            )
+        for guide, flow in zip((first, second), flows, strict=True):
+            hypotheses.append(_sampled(guide, flow, follows=True))
         return hypotheses
 
     return source
