@@ -22,8 +22,9 @@ _BANDS = (0.7, 1.0, 1.5, 2.0)
 #: Grain is what a Gaussian of this width, in pixels, removes.
 _COARSEST = 2.0
 #: How often what is left of the coarser scales is taken off: grain then says nothing about
-#: structure, inside the mask and across its rim. Once leaves enough to cost 0.15 dB of it.
-_ROUNDS = 4
+#: structure, inside the mask and across its rim. Once leaves enough to cost 0.15 dB of it, four
+#: times 0.02 dB, eight times 0.006 dB.
+_ROUNDS = 8
 #: A neighbour that shows less than a third of the grain has none to lend.
 _MOST_GAIN = 3.0
 #: Filters reach this far; pixels closer to damage are not measured.
@@ -67,7 +68,8 @@ def add_grain(
         grain += lent * np.float32(min(gain, _MOST_GAIN))
     inside = mask.astype(np.float32)
     for _ in range(_ROUNDS):
-        grain = (grain - blur(grain, _COARSEST)) * inside
+        grain -= blur(grain, _COARSEST)
+        grain *= inside
     return filled + grain * _strength(grain, filled, section, mask, measured)
 
 
