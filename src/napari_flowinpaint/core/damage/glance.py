@@ -22,7 +22,7 @@ from .detectors.blur import BlurredRegionDetector, least_sharpness
 from .detectors.flat import CANDIDATE, HoleDetector, MissingDetector
 from .detectors.lines import LineDetector, straight_lines
 from .detectors.outliers import OutlierDetector
-from .detectors.staining import StainingDetector
+from .detectors.staining import StainingDetector, unusual_loss
 from .features import Features, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
@@ -118,11 +118,9 @@ class Glance:
 
 
 def _tiles(features: Features, what: str, sign: int, side: int) -> Tiled:
-    known: Tiled
     if what == "lines":
-        known = features.bright_line_tiles if sign > 0 else features.dark_line_tiles
-    else:
-        known = getattr(features.tiles, what)
+        return features.line_tiles(sign, side)
+    known: Tiled = getattr(features.tiles, what)
     return known if known.side == side or known.finer is None else known.finer
 
 
@@ -203,13 +201,14 @@ def _may_be_long(
     long = longest >= shortest
     if (longest[long] + 8).sum() < least:
         return False
-    y, x = np.nonzero(long[names])
-    owners = names[y, x]
+    places = np.flatnonzero(long.take(names))
+    owners = names.ravel()[places]
     order = np.argsort(owners, kind="stable")
-    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    places, owners = places[order], owners[order]
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
     height, width = (
-        np.maximum.reduceat(n[order], starts) - np.minimum.reduceat(n[order], starts) + 1
-        for n in (y, x)
+        np.maximum.reduceat(n, starts) - np.minimum.reduceat(n, starts) + 1
+        for n in np.divmod(places, names.shape[1])
     )
     reach = side * np.hypot(height, width)
     return bool((reach[reach >= shortest] + 8).sum() >= least)
@@ -262,22 +261,21 @@ def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | 
         return detector
     if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
         return detector
-    level = view.strictness
-    # what costs less first: tissue that is taken not to move, or any glare
-    doubtful = any(
-        _inner(core > level) >= share * detector.smallest
-        for core, share in (
-            (detector.suspicion(view, follow=False), 0.75),
-            (detector.glare(view, 0), 0.15),
-        )
-    )
-    if not doubtful:
+    level, unusual = view.strictness, unusual_loss(view)
+    bright, shares = detector.bright(view), (0.75 * detector.smallest, 0.15 * detector.smallest)
+    # what costs less first: tissue is taken not to move
+    still = detector.deviation(view, 0)
+
+    def cores(alone: FloatImage, odds: FloatImage) -> tuple[BoolImage, BoolImage]:
+        cloud = detector.suspicion(alone, odds, unusual) > level
+        return cloud, bright & (alone > level)
+
+    maybe = cores(still, still)
+    if not any(_inner(core) >= least for core, least in zip(maybe, shares, strict=True)):
         return None
-    edge = detector.deviation(view, 0) > 0.4 * level
-    some = any(
-        _has_region(edge, core > level, share * detector.smallest)
-        for core, share in ((detector.suspicion(view), 0.75), (detector.glare(view), 0.15))
-    )
+    edge = still > 0.4 * level
+    surely = cores(detector.deviation(view, 2), detector.deviation(view, 1))
+    some = any(_has_region(edge, core, least) for core, least in zip(surely, shares, strict=True))
     return detector if some else None
 
 

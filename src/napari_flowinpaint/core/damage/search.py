@@ -68,6 +68,8 @@ def search(
         if asked is None:
             continue
         found = [f for f in asked.look(seen) if _enough(f, findings, view, scales)]
+        if not found:
+            continue
         fresh = np.zeros_like(claimed)
         for finding in sorted(found, key=lambda f: list(KINDS).index(f.kind)):
             own = finding.mask & ~claimed & ~fresh

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from statistics import median
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..errors import StoreError
-from .features import Features, make_features, read_working, working_factor, working_zoom
+from ..types import AnyImage, FloatImage
+from .features import (
+    Features,
+    make_features,
+    read_working,
+    reduce_to_working,
+    working_factor,
+    working_level,
+    working_zoom,
+)
 from .view import (
     BLANK,
     PER_SIDE,
@@ -30,6 +41,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: Small sections are read together, in blocks of so many bytes and sections at most: a call of
+#: zarr takes longer than to decode the pixels of a coarse level.
+_BLOCK_BYTES = 2**22
+_BLOCK = 8
 #: Sections from which the usual texture of a stack is taken.
 _SAMPLES = 7
 #: With neighbours on one side only, or far away, thresholds are higher by this.
@@ -84,14 +99,35 @@ class Sections:
         self._features = _Cache(kept)
         self._registrations = _Cache(4 * kept)
         self._texture = _Cache(1)
+        self._level = working_level(stack, self.factor)
+        section = math.prod(self._level.shape[1:]) * self._level.dtype.itemsize
+        self._block = int(np.clip(_BLOCK_BYTES // max(section, 1), 1, _BLOCK))
+        self._blocks = _Cache(2)
 
     def features(self, z: int) -> Features:
         """Return the maps of a section."""
 
         def make() -> Features:
-            return make_features(z, read_working(self.stack, z, self.factor), self.zoom)
+            return make_features(z, self._read(z), self.zoom)
 
         return self._features.get(z, make)
+
+    def _read(self, z: int) -> FloatImage:
+        """Return a section at the working level, read with those beside it."""
+        if self._block == 1:
+            return read_working(self.stack, z, self.factor)
+        first = z - z % self._block
+
+        def make() -> AnyImage | None:
+            try:
+                return self._level.read(slice(first, first + self._block))
+            except Exception:  # one of them is damaged: the others are read alone
+                return None
+
+        block = self._blocks.get(first, make)
+        if block is None:
+            return read_working(self.stack, z, self.factor)
+        return reduce_to_working(self.stack, self._level, block[z - first], self.factor)
 
     @property
     def texture(self) -> float:
@@ -127,7 +163,7 @@ class Sections:
         previous = self._side(z, -1)
         following = self._side(z, +1)
         spreads = [n.gain * n.features.spread for n in previous + following]
-        contrast = float(np.median(spreads)) if spreads else section.spread
+        contrast = median(spreads) if spreads else section.spread
         view = View(
             section=section,
             previous=previous,

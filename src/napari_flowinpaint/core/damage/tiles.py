@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..types import FloatImage
+
+_Map = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +50,11 @@ class Tiled:
         radius
             Half the side of the square around a pixel, in pixels.
         """
-        found = self._nearby.get((sign, radius))
+        # all tiles that lie within the radius of every pixel of one
+        reach = max((radius + 1 - self.side) // self.side, 0)
+        found = self._nearby.get((sign, reach))
         if found is None:
-            if self.finer is not None:
-                found = _halved(
-                    self.finer.nearby(sign, radius), np.minimum if sign > 0 else np.maximum
-                )
-            else:
-                # all tiles that lie within the radius of every pixel of one
-                found = _spread(self.at(sign), sign, max((radius + 1 - self.side) // self.side, 0))
-            self._nearby[sign, radius] = found
+            found = self._nearby[sign, reach] = _spread(self.at(sign), sign, reach)
         return found
 
 
@@ -85,37 +83,36 @@ def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage)
     return Tiles(tiled(smooth), tiled(wide), local_std)
 
 
-def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
-    """Return the extremes over tiles of 4 pixels of what is known over tiles of 2."""
-    import cv2
-
-    rest = [n % 2 for n in low.shape]
-    if any(rest):
-        low, high = (
-            cv2.copyMakeBorder(n, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE).astype(np.float32)
-            for n in (low, high)
-        )
-    return Tiled(4, _halved(low, np.minimum), _halved(high, np.maximum), Tiled(2, low, high))
-
-
 def tiled(image: FloatImage) -> Tiled:
     """Return the extremes of a map, (H, W) float32, over tiles of 4 pixels, and of 2."""
+    image = padded(image, 4)
+    return tiled_twice(*extremes(image, image))
+
+
+def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
+    """Return the extremes over tiles of 4 pixels of what is known over tiles of 2."""
+    low, high = padded(low, 2), padded(high, 2)
+    return Tiled(4, *extremes(low, high), Tiled(2, low, high))
+
+
+def extremes(low: _Map, high: _Map) -> tuple[_Map, _Map]:
+    """Return the smallest and the largest of 2 x 2 tiles, of which there is an even number."""
     import cv2
 
-    rest = [-n % 4 for n in image.shape]
-    if any(rest):
-        # the last tiles hold what there is of them
-        image = np.asarray(
-            cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE),
-            dtype=np.float32,
-        )
-    return tiled_twice(_halved(image, np.minimum), _halved(image, np.maximum))
+    # rows first, which lie together in memory
+    low = np.asarray(cv2.min(low[0::2], low[1::2]))
+    high = np.asarray(cv2.max(high[0::2], high[1::2]))
+    return np.minimum(low[:, 0::2], low[:, 1::2]), np.maximum(high[:, 0::2], high[:, 1::2])
 
 
-def _halved(image: FloatImage, extreme: Callable[..., FloatImage]) -> FloatImage:
-    """Reduce 2 x 2 pixels to one; rows first, which lie together in memory."""
-    rows = extreme(image[0::2], image[1::2])
-    return extreme(rows[:, 0::2], rows[:, 1::2])
+def padded(image: _Map, side: int) -> _Map:
+    """Return a map of whole tiles: the last ones hold what there is of them."""
+    import cv2
+
+    rest = [-n % side for n in image.shape]
+    if not any(rest):
+        return image
+    return np.asarray(cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE))
 
 
 def _spread(image: FloatImage, sign: int, reach: int) -> FloatImage:

@@ -156,6 +156,8 @@ class DetectionStore:
             group = zarr.open_group(str(masks), mode="r+")
             names = sorted((name for name, _ in group.arrays()), key=int)
             self._arrays = [group[name] for name in names]
+        # only chunks with labels are written: zarr need not look, which takes it longer than that
+        self._arrays = [a.with_config({"write_empty_chunks": True}) for a in self._arrays]
         self.finished = self._read_finished()
 
     def _read_finished(self) -> dict[int, list[Found]]:
@@ -191,8 +193,8 @@ class DetectionStore:
         """
         if labels is not None:
             for array in self._arrays:
-                box = _touched(labels, array.chunks[1:])
-                array[(z, *box.slices)] = labels[box.slices]
+                for box in _touched(labels, array.chunks[1:]):
+                    array[(z, *box.slices)] = labels[box.slices]
                 labels = _halve(labels)
         record = {"section": z, "found": [_plain(f) for f in found]}
         line = json.dumps(record).encode() + b"\n"
@@ -258,17 +260,14 @@ class DetectionStore:
         return label
 
 
-def _touched(labels: Labels, chunk: tuple[int, int]) -> Box:
-    """Return the box of the chunks that have labels."""
-    found = Box.of_mask(labels > 0)
-    assert found is not None, "sections without damage have no labels"
+def _touched(labels: Labels, chunk: tuple[int, int]) -> Iterator[Box]:
+    """Yield the chunks that have labels."""
     height, width = labels.shape
-    return Box(
-        found.y0 - found.y0 % chunk[0],
-        found.x0 - found.x0 % chunk[1],
-        min(found.y1 + -found.y1 % chunk[0], height),
-        min(found.x1 + -found.x1 % chunk[1], width),
-    )
+    for y in range(0, height, chunk[0]):
+        for x in range(0, width, chunk[1]):
+            box = Box(y, x, min(y + chunk[0], height), min(x + chunk[1], width))
+            if labels[box.slices].any():
+                yield box
 
 
 def _plain(found: Found) -> dict[str, Any]:

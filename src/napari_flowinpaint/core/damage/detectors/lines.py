@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
@@ -19,6 +20,9 @@ from ..features import Features, grow, highest, lowest, reached
 from ..view import NeighbourView, View
 from .base import Finding
 from .outliers import excess_over_neighbours
+
+IntArray = npt.NDArray[np.integer]
+FloatArray = npt.NDArray[np.floating]
 
 #: Length of the stretches of a line of which course and width are measured, pixels.
 _BIN = 4.0
@@ -159,15 +163,16 @@ class LineDetector:
         self, view: View, seen: BoolImage, normal: FloatImage, offset: float
     ) -> tuple[float, BoolImage] | None:
         """Take what is seen within the band around a straight line, if it is a line."""
-        height, width = view.shape
-        rows, columns = np.ogrid[:height, :width]
-        away = rows * normal[0] + columns * normal[1] - offset
-        band = np.abs(away) <= self.wander * view.side
-        along = rows * normal[1] - columns * normal[0]
-        core = seen & band
-        pieces = _long_pieces(core, along, 0.06 * view.side)
+        y, x = np.nonzero(seen)  # few pixels are
+        near = np.abs(_away(y, x, normal, offset)) <= self.wander * view.side
+        y, x = y[near], x[near]
+        core = np.zeros_like(seen)
+        core[y, x] = True
+        pieces = _long_pieces(core, _along(y, x, normal), 0.06 * view.side)
         if not pieces.any():
             return None
+        rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
+        away, along = _away(rows, columns, normal, offset), _along(rows, columns, normal)
         step = 8.0
         straight = np.abs(away) <= 1
         if _along_border(straight, round(_BORDER * view.side)):
@@ -187,10 +192,21 @@ class LineDetector:
             or pieces.sum() < 0.6 * touched.sum()
         ):
             return None
+        band = np.abs(away) <= self.wander * view.side
         slope, ribbon = _ribbon(view, pieces, band, away, along)
         if slope > self.slope or (pieces & grow(ribbon, 2)).sum() < 0.8 * pieces.sum():
             return None
         return covered / self.coverage, ribbon
+
+
+def _away(y: IntArray, x: IntArray, normal: FloatImage, offset: float) -> FloatArray:
+    """Return the distance of places from a straight line, pixels, positive along its normal."""
+    return y * normal[0] + x * normal[1] - offset
+
+
+def _along(y: IntArray, x: IntArray, normal: FloatImage) -> FloatArray:
+    """Return how far along a straight line places are, pixels."""
+    return y * normal[1] - x * normal[0]
 
 
 def _apart(view: View, sign: int, mask: BoolImage) -> float:
@@ -260,8 +276,11 @@ def _along_border(straight: BoolImage, margin: int) -> bool:
     return bool(2 * np.count_nonzero(inner) < np.count_nonzero(straight))
 
 
-def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolImage:
-    """Return the connected pieces that go some way along the line, and are no blobs."""
+def _long_pieces(core: BoolImage, along: FloatArray, shortest: float) -> BoolImage:
+    """Return the connected pieces that go some way along the line, and are no blobs.
+
+    ``along`` is how far along the line the pixels of ``core`` are, row by row.
+    """
     import cv2
 
     if not core.any():
@@ -271,7 +290,7 @@ def _long_pieces(core: BoolImage, along: FloatImage, shortest: float) -> BoolIma
     owners = names[core]
     order = np.argsort(owners, kind="stable")
     numbers, starts, sizes = np.unique(owners[order], return_index=True, return_counts=True)
-    places = along[core][order]
+    places = along[order]
     reach = np.maximum.reduceat(places, starts) - np.minimum.reduceat(places, starts)
     # length times length over area: 1.3 for a disc
     kept = np.zeros(count, dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -108,28 +109,28 @@ class StainingDetector:
             return []
         return [Finding("bright", strength * level, region)]
 
-    def glare(self, view: View, radius: int = 2) -> FloatImage:
+    def glare(self, view: View) -> FloatImage:
         """Return the deviation where a section is bright, which may be charging, a grid map."""
-        mean = view.section.mean
-        bright = mean > np.median(mean) + np.float32(_GLARE * view.contrast)
-        if not bright.any():
-            return np.zeros_like(mean)
-        return np.where(bright, self.deviation(view, radius), 0)
+        return np.where(self.bright(view), self.deviation(view, 2), 0)
 
-    def suspicion(self, view: View, follow: bool = True) -> FloatImage:
+    @staticmethod
+    def bright(view: View) -> BoolImage:
+        """Return where a section is so bright that it may be charging, a grid map."""
+        mean = view.section.mean
+        return np.asarray(mean > np.float32(quantiles(mean, 50)[0] + _GLARE * view.contrast))
+
+    @staticmethod
+    def suspicion(alone: FloatImage, odds: FloatImage, unusual: FloatImage) -> FloatImage:
         """Return a bound of :meth:`evidence` that costs little, a grid map.
 
         Parameters
         ----------
-        view
-            The section; must have neighbours.
-        follow
-            False for a bound that costs still less: tissue is taken not to move.
+        alone, odds
+            The :meth:`deviation` within 2 pixels and within 1, or bounds of them.
+        unusual
+            From :func:`unusual_loss`.
         """
-        odds = self.deviation(view, 1 if follow else 0)
-        alone = self.deviation(view, 2) if follow else odds
-        suspect = odds * _unusual(view) > _SUSPECT
-        return np.where(suspect, np.float32(np.inf), alone / _ALONE)
+        return np.where(odds * unusual > _SUSPECT, np.float32(np.inf), alone / np.float32(_ALONE))
 
     def evidence(self, view: View) -> FloatImage:
         """Return how much speaks for a cloud, a grid map: 1 where it is enough.
@@ -138,10 +139,10 @@ class StainingDetector:
         where contrast is unusually low for this stack; or a deviation that is large enough alone.
         """
         alone = self.deviation(view, 2) / _ALONE
-        odds = self.deviation(view, 1) * _unusual(view)
+        odds = self.deviation(view, 1) * unusual_loss(view)
         if not (odds > _SUSPECT).any():
             return alone
-        both = (odds + 2 * _missing_range(view) * _unusual(view)) / _one_tissue(view)
+        both = (odds + 2 * _missing_range(view) * unusual_loss(view)) / _one_tissue(view)
         return np.maximum(alone, np.where(odds > _SUSPECT, both / self.odds, 0))
 
     def deviation(self, view: View, radius: int) -> FloatImage:
@@ -152,18 +153,18 @@ class StainingDetector:
             least = n.moved(lowest(n.features.contrast, radius), n.features.step)
             return least + np.float32(2 * np.log(n.gain))
 
+        def mean(n: NeighbourView, extreme: Callable[..., FloatImage]) -> FloatImage:
+            return n.grey(extreme(n.features.mean, radius), n.features.step)
+
         weak = view.over_neighbours(np.minimum, contrast) - section.contrast
-        dark = view.over_neighbours(
-            np.minimum, lambda n: n.grey(lowest(n.features.mean, radius), n.features.step)
-        )
-        light = view.over_neighbours(
-            np.maximum, lambda n: n.grey(highest(n.features.mean, radius), n.features.step)
-        )
-        off = np.maximum(dark - section.mean, section.mean - light) / view.contrast
+        least = [mean(n, lowest) for n in view.neighbours]
+        most = [mean(n, highest) for n in view.neighbours] if radius else least
+        dark, light = np.minimum.reduce(least), np.maximum.reduce(most)
+        off = np.maximum(dark - section.mean, section.mean - light) / np.float32(view.contrast)
         return np.clip(weak, 0, None) / self.contrast + np.clip(off, 0, None) / self.mean
 
 
-def _unusual(view: View) -> FloatImage:
+def unusual_loss(view: View) -> FloatImage:
     """Return the loss of contrast against the nearest neighbours in units of what is usual.
 
     A grid map; usual is the median deviation over the section, which a cloud does not change much.
@@ -173,10 +174,10 @@ def _unusual(view: View) -> FloatImage:
         n.moved(n.features.contrast, n.features.step) + np.float32(2 * np.log(n.gain))
         for n in nearest
     ]
-    loss = np.mean(theirs, axis=0) - view.section.contrast
-    loss = loss - np.float32(quantiles(loss, 50)[0])
+    loss = np.add.reduce(theirs) / np.float32(len(theirs)) - view.section.contrast
+    loss -= np.float32(quantiles(loss, 50)[0])
     usual = 1.4826 * quantiles(np.abs(loss), 50)[0]
-    return np.asarray(np.clip(loss / max(usual, 1e-3), 0, None), dtype=np.float32)
+    return np.clip(loss / np.float32(max(usual, 1e-3)), 0, None)
 
 
 def _one_tissue(view: View) -> FloatImage:
