@@ -16,7 +16,7 @@ from collections.abc import Callable
 import napari
 import numpy as np
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 
 
 def measure(what: str, call: Callable[[], object], times: int = 4) -> None:
@@ -52,9 +52,14 @@ def main() -> None:
         viewer.dims.set_point(0, (viewer.dims.point[0] + 1) % 24)
 
     kept: list[object] = []
+    measure("open an empty dock", lambda: viewer.window.add_dock_widget(QLabel("empty")))
     measure("add an image layer", lambda: viewer.add_image(data))
+    measure("add a hidden image layer", lambda: viewer.add_image(data, visible=False))
     measure("step to another section", step)
     measure("add a labels layer", lambda: viewer.add_labels(np.zeros_like(data)))
+    measure(
+        "add a hidden labels layer", lambda: viewer.add_labels(np.zeros_like(data), visible=False)
+    )
     measure("remove a layer", lambda: viewer.layers.pop())
     measure("collect garbage, fully", collect)
     viewer.close()

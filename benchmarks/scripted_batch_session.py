@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import napari
@@ -23,7 +21,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 sys.path.insert(0, str(Path(__file__).parent))
-from scripted_session import LEFT, Robot, Watchdog, digest
+from scripted_session import digest
+from window_robot import LEFT, Robot
 
 from napari_flowinpaint._widgets._rows_table import RowsTable
 from napari_flowinpaint._widgets.find_damage import FindDamage
@@ -56,48 +55,23 @@ def sample(folder: Path, config: SampleConfig) -> Path:
     return save_ome_zarr(stack, folder / "damaged.zarr")
 
 
-class Photographer(Robot):
-    """A robot whose screenshots do not count as time in which the viewer was blocked."""
-
-    watchdog: Watchdog | None = None
-
-    def shoot(self, name: str) -> None:
-        gaps = None if self.watchdog is None else list(self.watchdog.gaps)
-        super().shoot(name)
-        if self.watchdog is not None and gaps is not None:
-            self.watchdog.start()
-            self.watchdog.gaps = gaps
-
-    @contextmanager
-    def watched(self, what: str) -> Iterator[None]:
-        """Print for how long the event loop was blocked while the block ran."""
-        self.watchdog = watchdog = Watchdog()
-        watchdog.start()
-        yield
-        QTest.qWait(50)  # what the last step has left to be drawn
-        self.watchdog = None
-        print(f"  {what}: event loop blocked {watchdog.stop()}")
-
-
 class Session:
     """One viewer with the docks, and a robot that uses them."""
 
     def __init__(self, viewer: napari.Viewer, path: Path, shots: Path, count: int = 0) -> None:
-        self.viewer, self.robot = viewer, Photographer(viewer, shots)
+        self.viewer, self.robot = viewer, Robot(viewer, shots)
         self.robot.count = count
-        with self.robot.watched("opening a dock"):
-            load = self.robot.open_dock("Load stack", LoadStack)
+        load = self.robot.open_dock("Load stack", LoadStack)
+        QTest.keyClicks(load.path, str(path))
         with self.robot.watched("loading"):
-            QTest.keyClicks(load.path, str(path))
             QTest.keyClick(load.path, Qt.Key.Key_Return)
-            self.robot.wait(lambda: len(viewer.layers) > 0)
+            self.robot.wait(lambda: len(viewer.layers) > 0 and not load.is_showing)
         dock_of(load).close()
-        with self.robot.watched("opening Find damage"):
-            self.find = self.robot.open_dock("Find damage", FindDamage)
-        with self.robot.watched("opening Flagged sections"):
-            self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
-            self.robot.window.tabifyDockWidget(dock_of(self.find), dock_of(self.flagged))
-            self.session = self.flagged.session
+        self.find = self.robot.open_dock("Find damage", FindDamage)
+        self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
+        self.session = self.flagged.session
+        self.robot.window.tabifyDockWidget(dock_of(self.find), dock_of(self.flagged))
+        with self.robot.watched("what is kept"):
             self.robot.wait(lambda: self.session.flags.of(self.session.image) is not None)
             self.idle()
 
@@ -110,6 +84,7 @@ class Session:
                 and not self.find.is_opening
                 and not self.find.is_showing
                 and not self.flagged.is_opening
+                and not self.flagged.flag_panel.is_showing
                 and not self.flagged.staged_panel.is_showing
             ),
             600,
@@ -204,6 +179,7 @@ def decide(s: Session) -> None:
     assert all(row.decision == DAMAGED for row in panel.table.rows.rows)
     s.click_row(panel.table, 0)
     s.robot.click(panel.edit_button)
+    s.idle()
     layer = s.session.mask_layer
     height, width = s.session.stack.shape[1:]
     layer.brush_size = max(8, height // 40)

@@ -98,7 +98,7 @@ class Photographer:
 
     def __init__(self, folder: Path) -> None:
         import napari
-        from scripted_session import Robot
+        from window_robot import Robot
 
         self.folder = folder
         self.viewer = napari.Viewer(title="napari")

@@ -97,6 +97,12 @@ def test_derived_layers_lie_on_the_pixel_grid_of_the_stack(place):
     assert derived.axis_labels == image.axis_labels
 
 
+def add_mask(viewer, image):
+    mask = napari_layers.mask_layer(image, SparseMask((5, 60, 80)), "damage")
+    napari_layers.add_hidden(viewer, len(viewer.layers), mask)
+    return mask
+
+
 def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
     viewer = ViewerModel()
     image = viewer.add_image(
@@ -106,7 +112,9 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         contrast_limits=(10, 240),
         colormap="magma",
     )
-    mask = napari_layers.add_mask(viewer, image, SparseMask((5, 60, 80)), "damage")
+    mask = add_mask(viewer, image)
+    list(napari_layers.take_brush(viewer, mask))
+    assert str(mask.mode) == "paint"
     shown = {}
     list(napari_layers.show_stages(viewer, image, make_review(), shown))
     assert [layer.name for layer in viewer.layers] == [image.name, *STAGES, "damage"]
@@ -130,7 +138,7 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     viewer = ViewerModel()
     data = np.full((5, 60, 80), 50, np.uint8)
     image = viewer.add_image(data, name="stack")
-    napari_layers.add_mask(viewer, image, SparseMask((5, 60, 80)), "damage", paint=False)
+    add_mask(viewer, image)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
     list(napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)]))

@@ -256,8 +256,22 @@ def test_a_repair_is_shown_and_its_components_are_rejected_one_by_one(session, v
         assert session.review.shown == stage
     session.close_review()
     assert session.review.current is None
-    assert layer.visible
-    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
+    assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]
+
+
+def test_layers_over_another_stack_are_made_anew(session, viewer):
+    paint(session)
+    repair(session)
+    first = dict(session.review.layers)
+    stack = Stack.from_array(texture(seed=1)[:, :90], voxel_size=(50, 4, 4), name="another")
+    session.add_loaded(work.Loaded(stack, (10, 200), "dark membranes"))
+    places.go_to_section(viewer, session.image, 3)
+    paint(session)
+    repair(session)
+    assert not set(first.values()) & set(viewer.layers)
+    shown = session.review.layers["result"]
+    assert viewer.layers.index(shown) > viewer.layers.index(session.image)
+    assert tuple(shown.contrast_limits) == (10, 200)
 
 
 def test_the_request_does_not_change_while_the_user_paints_on(session):
@@ -359,4 +373,4 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     session.drop_kept(item)
     assert np.array_equal(session.mask.read(3), damaged)
     assert session.ledger.kept(session.image) == []
-    assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
+    assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]

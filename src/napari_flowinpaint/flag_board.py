@@ -128,7 +128,10 @@ class FlagBoard(napari_layers.OfViewer):
         flags = self._flags[image] = Flags(kept)
         flags.list.changed.connect(self._on_changed)
         if self.masks.mask(image) is None and (kept.base is not None or kept.tiles):
-            layer = self.masks.new(image, paint=False)
+            making = self.masks.making(image, paint=False)
+            next(making)
+            layer = self.masks.layer(image)
+            assert layer is not None
             mask: SparseMask = layer.data
             if kept.base is not None:
                 mask.lay_on(kept.base, labels=True)
@@ -136,6 +139,8 @@ class FlagBoard(napari_layers.OfViewer):
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
             napari_layers.name_kinds(layer)
+            yield
+            yield from making
             yield
             self.masks.show(image)
         self.changed.emit()
@@ -153,7 +158,7 @@ class FlagBoard(napari_layers.OfViewer):
         self._flags[image].list.merge(searched.rows, searched.sections, searched.kinds)
         yield
         if self.masks.layer(image) is None:
-            self.masks.new(image, paint=False)
+            yield from self.masks.making(image, paint=False)
             yield
         layer = self.masks.layer(image)
         if layer is None:  # removed meanwhile

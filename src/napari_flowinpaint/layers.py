@@ -19,6 +19,7 @@ from . import places
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, VoxelSize
 from .review import STAGES, Review
+from .warm_up import set_aside
 from .work import LayerSource, Loaded
 
 if TYPE_CHECKING:
@@ -172,19 +173,15 @@ def stack_layer(loaded: Loaded) -> Image:
     )
 
 
-def add_mask(
-    viewer: ViewerModel, image: Image, mask: SparseMask, name: str, paint: bool = True
-) -> Labels:
-    """Show a mask as a labels layer that napari's own tools paint on.
+def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
+    """Return a labels layer, still hidden, that shows a mask; napari's own tools paint on it.
 
     Parameters
     ----------
-    viewer, image
-        Where, and over which layer.
+    image
+        The layer over which it lies.
     mask, name
         What, and what it is called.
-    paint
-        Whether it is selected, with the brush in hand; else it is still hidden.
     """
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
@@ -194,18 +191,26 @@ def add_mask(
         multiscale=False,
         name=name,
         opacity=0.5,
-        visible=paint,
+        visible=False,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
         **places.placed_like(image),
     )
     layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
-    if paint:
-        viewer.add_layer(layer)
-        layer.mode = "paint"
-    else:
-        add_hidden(viewer, len(viewer.layers), layer)
     return layer
+
+
+def take_brush(viewer: ViewerModel, layer: Labels) -> Iterator[None]:
+    """Show and select a mask and take the brush in hand, step by step."""
+    for step in (
+        partial(setattr, layer, "visible", True),
+        partial(setattr, viewer.layers.selection, "active", layer),
+        partial(setattr, layer, "mode", "paint"),
+    ):
+        if layer not in viewer.layers:  # removed meanwhile
+            return
+        step()
+        yield
 
 
 def name_kinds(layer: Labels) -> None:
@@ -239,17 +244,19 @@ def show_stages(
     """
     box = review.repair.box
     place = places.placed_like(image, (review.z, box.y0, box.x0))
+    for layer in layers.values():
+        if layer.visible:
+            layer.visible = False  # not drawn at the old place with the new pixels
+            yield layer
     for stage in STAGES:
         is_confidence = stage == "confidence"
         dtype = np.float32 if is_confidence else review.repair.dtype
         data = StageArray(box.shape, dtype, partial(review.image, stage))
         layer = layers.get(stage)
         if layer is not None:
-            layer.visible = False  # not drawn at the old place with the new pixels
             if not np.array_equal(layer.translate, place["translate"]):
                 layer.translate = place["translate"]
             layer.data = data
-            layer.visible = stage == "result"
         else:
             look = {
                 "contrast_limits": (0, 1) if is_confidence else image.contrast_limits,
@@ -257,14 +264,14 @@ def show_stages(
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
             layer = layers[stage] = _insert(viewer, image, stage, data, **look, **place)
-            if stage == "result":
-                yield layer
-                layer.visible = True
+        if stage == "result":
+            yield layer
+            layer.visible = True
         yield layer
 
 
 def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
-    """Show an accepted repair that is not saved anywhere yet."""
+    """Add a layer, still hidden, with an accepted repair that is not saved anywhere yet."""
     box = review.repair.box
     data = review.image("result")[np.newaxis].copy()
     layer = _insert(
@@ -278,7 +285,6 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         **places.placed_like(image, (review.z, box.y0, box.x0)),
     )
     layer.metadata[ROLE] = "kept"
-    layer.visible = True
     return layer
 
 
@@ -295,6 +301,39 @@ def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords:
     return layer
 
 
+def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
+    """Give an empty viewer the axes of its first layer, step by step.
+
+    napari would do it when the layer is added: sliders appear, the canvas shrinks and is drawn.
+    """
+    if len(viewer.layers):
+        return
+    dims, extent = viewer.dims, layer.extent
+    dims.ndim = layer.ndim
+    yield
+    dims.range = tuple(zip(*extent.world, extent.step, strict=True))
+    yield
+    dims.units, dims.axis_labels = layer.units, layer.axis_labels
+    dims.current_step = [(steps - 1) // 2 for steps in dims.nsteps]
+    yield
+
+
+def add_labels(viewer: ViewerModel, position: int, layer: Labels) -> Iterator[None]:
+    """Insert a labels layer, hidden and without selecting it, step by step.
+
+    The first step inserts it. The drawings of its polygon and brush tools, which napari makes
+    with the layer and which take as long as the layer itself, follow one by one.
+    """
+    drawings = [drawing for drawing in layer._overlays.values() if drawing.visible]
+    for drawing in drawings:
+        drawing.visible = False
+    add_hidden(viewer, position, layer)
+    for drawing in drawings:
+        yield
+        if layer in viewer.layers:  # not removed meanwhile
+            drawing.visible = True
+
+
 def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
     """Insert a layer, hidden and without selecting it.
 
@@ -309,6 +348,17 @@ def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
         viewer.layers.insert(position, layer)
         selection.intersection_update(selected)
         selection.update(selected)
+
+
+def remove(viewer: ViewerModel, layer: Layer) -> None:
+    """Remove a layer, if it is there.
+
+    napari collects garbage whenever a layer goes, which holds up the viewer for a fifth of a
+    second; it is left little to look through. The session brings the rest back afterwards.
+    """
+    if layer in viewer.layers:
+        set_aside()
+        viewer.layers.remove(layer)
 
 
 def show_synthetic(
@@ -330,7 +380,7 @@ def show_synthetic(
     )
     if not levels:
         if old is not None:
-            viewer.layers.remove(old)
+            remove(viewer, old)
         return
     if old is not None:
         old.data = list(levels) if old.multiscale else levels[0]
@@ -349,8 +399,9 @@ def show_synthetic(
         **places.placed_like(image),
     )
     layer.editable = False
+    yield
     # below the stages of a repair, whose grey it would tint
-    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
+    yield from add_labels(viewer, viewer.layers.index(image) + 1, layer)
     yield
     layer.visible = True
 

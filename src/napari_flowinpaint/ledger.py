@@ -116,13 +116,15 @@ class Ledger(napari_layers.OfViewer):
         """Return what was written under a number, if it was accepted in this viewer."""
         return self._accepted.get(image, {}).get(repair_id)
 
-    def keep(self, image: Image, review: Review) -> SectionRepair:
-        """Keep the accepted part of a repair of a stack that cannot be written to; show it."""
-        layer = napari_layers.add_kept(self.viewer, image, review)
-        repair = review.selected()
-        self._kept.setdefault(image, []).append(Kept(repair, layer))
+    def keep(self, image: Image, review: Review) -> Kept:
+        """Keep the accepted part of a repair of a stack that cannot be written to.
+
+        Its layer is still hidden.
+        """
+        kept = Kept(review.selected(), napari_layers.add_kept(self.viewer, image, review))
+        self._kept.setdefault(image, []).append(kept)
         self.changed.emit()
-        return repair
+        return kept
 
     @property
     def unsaved(self) -> int:
@@ -138,7 +140,5 @@ class Ledger(napari_layers.OfViewer):
         repairs = self._kept.get(image, [])
         if kept in repairs:
             repairs.remove(kept)
-        viewer = self.viewer
-        if kept.layer in viewer.layers:
-            viewer.layers.remove(kept.layer)
+        napari_layers.remove(self.viewer, kept.layer)
         self.changed.emit()

@@ -5,7 +5,7 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -62,6 +62,14 @@ class MaskBoard(napari_layers.OfViewer):
     def new(
         self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
     ) -> Labels:
+        """Do at once what :meth:`making` does; return the layer."""
+        for _ in self.making(image, base, name, paint=paint):
+            pass
+        return self._layers[image]
+
+    def making(
+        self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
+    ) -> Iterator[None]:
         """Make a mask, on top of ``base``, show it, drop the old one.
 
         Parameters
@@ -76,6 +84,11 @@ class MaskBoard(napari_layers.OfViewer):
         paint
             Whether it is selected, with the brush in hand; else it is hidden until :meth:`show`.
 
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run. The first adds the layer.
+
         Raises
         ------
         InputError
@@ -87,18 +100,35 @@ class MaskBoard(napari_layers.OfViewer):
                 f"the mask has the shape {tuple(base.shape)} but the stack {shape}; "
                 "choose a mask of the same stack"
             )
+        return self._adding(image, SparseMask((shape[0], shape[1], shape[2]), base), name, paint)
+
+    def _adding(self, image: Image, mask: SparseMask, name: str, paint: bool) -> Iterator[None]:
         viewer = self.viewer
-        old = self._layers.pop(image, None)
-        if old is not None and old in viewer.layers:
-            viewer.layers.remove(old)
-        mask = SparseMask((shape[0], shape[1], shape[2]), base)
-        layer = napari_layers.add_mask(viewer, image, mask, name, paint)
+        layer = napari_layers.mask_layer(image, mask, name)
+        adding = napari_layers.add_labels(viewer, len(viewer.layers), layer)
+        next(adding)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
+        old = self._layers.get(image)
         self._layers[image] = layer
         self.changed.emit()
-        return layer
+        yield
+        if old is not None:
+            napari_layers.remove(viewer, old)
+            yield
+        yield from adding
+        if paint:
+            yield
+            yield from napari_layers.take_brush(viewer, layer)
+
+    def brush(self, image: Image) -> Iterator[None]:
+        """Take the brush in hand, for a new mask where there is none; step by step."""
+        layer = self.layer(image)
+        if layer is None:
+            yield from self.making(image)
+        else:
+            yield from napari_layers.take_brush(self.viewer, layer)
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""

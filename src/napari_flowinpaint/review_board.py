@@ -53,11 +53,15 @@ class ReviewBoard(napari_layers.OfViewer):
     def open(self, image: Image, review: Review) -> Iterator[None]:
         """Show the four stages over the stack, in place of those of the last repair.
 
+        Layers that lie over another stack are made anew.
+
         Returns
         -------
         iterator
             One step per layer, to be exhausted by the caller; in between the event loop may run.
         """
+        if image is not self.image:
+            yield from self._remove()
         self.current, self.image = review, image
         for layer in napari_layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
@@ -67,29 +71,24 @@ class ReviewBoard(napari_layers.OfViewer):
                 return
         self.changed.emit()
 
-    def close(self, *, keep_layers: bool = False) -> None:
-        """Forget the repair and remove its layers; nothing is written.
+    def close(self) -> None:
+        """Forget the repair; nothing is written. Its layers are hidden, for the next review.
 
-        Parameters
-        ----------
-        keep_layers
-            Hide the layers, for the next review, instead: napari collects garbage for each layer
-            that is removed, which holds up the viewer for a second.
+        Removing and adding them would hold up the viewer for a second.
         """
-        if self.current is None and not self.layers:
-            return
-        self.current = None
-        if keep_layers:
+        if self.current is not None:
+            self.current = None
             self.show(None)
             self.changed.emit()
-            return
-        self.image = None
-        viewer, shown = self.viewer, list(self.layers.values())
+
+    def _remove(self) -> Iterator[None]:
+        """Remove the layers, one per step."""
+        shown = list(self.layers.values())
+        self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)
-        self.changed.emit()
+            napari_layers.remove(self.viewer, layer)
+            yield
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""
@@ -97,7 +96,9 @@ class ReviewBoard(napari_layers.OfViewer):
             if shown is layer:
                 del self.layers[stage]
         if layer is self.image:
-            self.close()
+            for _ in self._remove():
+                pass
+            self.changed.emit()
 
     def set_accepted(self, numbers: set[int], accepted: bool) -> None:
         """Accept or reject components; the result shows the original where rejected."""

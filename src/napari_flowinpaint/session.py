@@ -171,6 +171,8 @@ class Session(napari_layers.OfViewer):
         """
         image = napari_layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
+        yield
+        yield from napari_layers.make_room(self.viewer, image)
         napari_layers.add_hidden(self.viewer, len(self.viewer.layers), image)
         yield
         image.visible = True
@@ -288,11 +290,22 @@ class Session(napari_layers.OfViewer):
         self.masks.hide(self.image)  # its red would lie over the result
         return self.review.open(self.require_image(), review)
 
-    def close_review(self, *, keep_layers: bool = False) -> None:
-        """Discard the repair under review and show the mask again; nothing is written."""
-        image = self.review.image
-        self.review.close(keep_layers=keep_layers)
-        self.masks.show(image)
+    def close_review(self) -> None:
+        """Do at once what :meth:`closing_review` does."""
+        for _ in self.closing_review():
+            pass
+
+    def closing_review(self) -> Iterator[None]:
+        """Discard the repair under review and show the mask again; nothing is written.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
+        self.review.close()
+        yield
+        self.masks.show(self.review.image)
 
     # ---- accepting
 
@@ -314,9 +327,23 @@ class Session(napari_layers.OfViewer):
     def finish_accept(
         self, image: Image, stack: Stack, repair: SectionRepair, written: Written
     ) -> None:
-        """Take over what was written: the image shows it, the mask is cleared there."""
-        self.ledger.record(image, stack, written, repair)
-        self._settle(image, repair)
+        """Do at once what :meth:`finishing_accept` does."""
+        for _ in self.finishing_accept(image, stack, repair, written):
+            pass
+
+    def finishing_accept(
+        self, image: Image, stack: Stack, repair: SectionRepair, written: Written
+    ) -> Iterator[None]:
+        """Take over what was written: the image shows it, the mask is cleared there.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
+        yield from self.ledger.recording(image, stack, written, repair)
+        yield
+        yield from self._settling(image, repair)
 
     def request_batch(self, decisions: Collection[str]) -> BatchRequest:
         """Resolve which flagged sections are to be repaired, and how, into one frozen request.
@@ -375,26 +402,56 @@ class Session(napari_layers.OfViewer):
         self.batch.set_staged(image, changed.staged)
         shown = self.review.current
         if self.review.image is image and shown is not None and shown.z in changed.sections:
-            self.close_review(keep_layers=True)
+            yield
+            yield from self.closing_review()
 
     def keep(self) -> SectionRepair:
-        """Accept the repair of a stack that cannot be written to, until it is saved."""
+        """Do at once what :meth:`keeping` does; return what is kept."""
+        for _ in self.keeping():
+            pass
+        return self.ledger.kept(self.require_image())[-1].repair
+
+    def keeping(self) -> Iterator[None]:
+        """Accept the repair of a stack that cannot be written to, until it is saved.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
         image, _, _ = self.request_accept()
         review = self.review.current
         assert review is not None  # request_accept has checked
-        repair = self.ledger.keep(image, review)
-        self._settle(image, repair)
-        return repair
+        kept = self.ledger.keep(image, review)
+        yield
+        kept.layer.visible = True
+        yield
+        yield from self._settling(image, kept.repair)
 
-    def _settle(self, image: Image, repair: SectionRepair) -> None:
+    def _settling(self, image: Image, repair: SectionRepair) -> Iterator[None]:
         self.masks.set_repaired(image, repair, damaged=False)
         if self.review.image is image:
-            self.close_review()
+            yield
+            yield from self.closing_review()
 
     def finish_revert(self, image: Image, stack: Stack, repair_id: int, written: Written) -> None:
-        """Take over what was reverted: the image shows the original, the mask is back."""
+        """Do at once what :meth:`finishing_revert` does."""
+        for _ in self.finishing_revert(image, stack, repair_id, written):
+            pass
+
+    def finishing_revert(
+        self, image: Image, stack: Stack, repair_id: int, written: Written
+    ) -> Iterator[None]:
+        """Take over what was reverted: the image shows the original, the mask is back.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
         repair = self.ledger.accepted_as(image, repair_id)
-        self.ledger.record(image, stack, written)
+        yield from self.ledger.recording(image, stack, written)
+        yield
         if repair is not None:
             self.masks.set_repaired(image, repair, damaged=True)
 

@@ -7,7 +7,8 @@ for threads.
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 #: What napari imports for its first labels layer, and what jobs import when they begin.
@@ -24,9 +25,7 @@ _MODULES = (
 
 def warm_up() -> None:
     """Import, let vispy draw the dashes of a labels layer's outline, spare the collector."""
-    enabled = gc.isenabled()
-    gc.disable()  # or all that is imported would make it begin
-    try:
+    with without_collector():  # or all that is imported would make it begin
         for name in _MODULES:
             with suppress(ImportError):
                 import_module(name)
@@ -34,6 +33,15 @@ def warm_up() -> None:
             # 13 patterns of 1024 texels in a Python loop, kept for all outlines that follow.
             import_module("vispy.visuals.line.dash_atlas").DashAtlas()
         set_aside()
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let no garbage collection begin in the block."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if enabled:
             gc.enable()

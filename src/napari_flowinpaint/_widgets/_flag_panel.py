@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,12 @@ from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
+from ._steps import Steps
 from ._thumbnails import ThumbnailRow
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ..damage_work import Thumbnails
     from ..session import Session
 
@@ -88,6 +92,7 @@ class FlagPanel(QWidget):
         self.table = RowsTable(_COLUMNS, key_of, several=True)
         self.thumbnails = ThumbnailRow()
         self._pictured: Flagged | None = None
+        self._steps = Steps(messages.fail, self)
         self.damaged_button = QPushButton("Damaged")
         self.intact_button = QPushButton("Not damaged")
         self.skip_button = QPushButton("Skip")
@@ -271,14 +276,24 @@ class FlagPanel(QWidget):
     def edit_mask(self) -> None:
         """Show the mask of the current row and take the brush."""
         row, image = self._current(), self.session.require_image()
-        layer = self.session.masks.layer(image) or self.session.masks.new(image)
         self.session.flags.show(image, row)
-        self.session.viewer.layers.selection.active = layer
-        layer.mode = "paint"
+        self._steps.start(self._painting(image, row))
         self.messages.say(
             f"section {row.section}: paint {row.kind} damage; 1 erases, 2 paints, [ and ] change "
             "the size"
         )
+
+    def _painting(self, image: Image, row: Flagged) -> Iterator[None]:
+        """Take the brush, set to the kind of a row; step by step."""
+        yield from self.session.masks.brush(image)
+        layer = self.session.masks.layer(image)
+        if layer is not None:
+            layer.selected_label = KINDS[row.kind].label
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether the layer of a new mask is still being added."""
+        return self._steps.running
 
     @guarded
     def add_section(self) -> None:
@@ -286,7 +301,7 @@ class FlagPanel(QWidget):
         z, image = self.session.require_section(), self.session.require_image()
         row = self.session.require_flags().list.add(z, self.new_kind.currentText())
         if self.session.masks.layer(image) is None:
-            self.session.masks.new(image)
+            self._steps.start(self._painting(image, row))
         if not self.table.select(key_of(row)):
             self.messages.say(f"section {z} is on the list, hidden by the filter")
         else:
@@ -332,6 +347,7 @@ class FlagPanel(QWidget):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
+        self._steps.finish()
         self.session.flags.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self._on_target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ from ..core.errors import InputError
 from ..ledger import Kept
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..core.stack import Stack
     from ..session import Session
 
 
@@ -43,6 +44,7 @@ class LedgerPanel(QGroupBox):
         self.list = QComboBox()
         self.revert_button = QPushButton("Revert")
         self.save_button = QPushButton("Save as OME-Zarr…")
+        self._steps = Steps(messages.fail, self)
         self._rows: list[tuple[str, object]] | None = None
         self._lay_out()
         self._connect()
@@ -67,6 +69,7 @@ class LedgerPanel(QGroupBox):
         self.revert_button.clicked.connect(self.revert)
         self.save_button.clicked.connect(self._choose_target)
         self.jobs.changed.connect(self.refresh)
+        self._steps.ended.connect(self.refresh)
         self.session.ledger.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
 
@@ -83,7 +86,7 @@ class LedgerPanel(QGroupBox):
         image, stack = self.session.require_image(), self.session.require_stack()
 
         def done(written: work.Written) -> None:
-            self.session.finish_revert(image, stack, chosen.id, written)
+            self._steps.start(self.session.finishing_revert(image, stack, chosen.id, written))
             self.messages.tell(f"section {chosen.z}: the original pixels are back")
 
         failed = self.messages.fail
@@ -112,7 +115,7 @@ class LedgerPanel(QGroupBox):
         kept = self.session.ledger.kept(image)
 
         def done(loaded: work.Loaded) -> None:
-            self._show_saved(image, kept, loaded.stack, loaded)
+            self._steps.start(self._showing_saved(image, kept, loaded))
 
         self.jobs.start(
             "save",
@@ -125,17 +128,22 @@ class LedgerPanel(QGroupBox):
             lasting=True,
         )
 
-    def _show_saved(
-        self, image: Image, kept: list[Kept], stack: Stack, loaded: work.Loaded
-    ) -> None:
+    def _showing_saved(self, image: Image, kept: list[Kept], loaded: work.Loaded) -> Iterator[None]:
+        """Show the stack that was saved instead of what was kept; step by step."""
         for item in kept:
             self.session.ledger.drop(image, item)
-        self.session.add_loaded(loaded)
+            yield
+        yield from self.session.adding_loaded(loaded)
         image.visible = False
         self.messages.tell(
-            f"saved {stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
+            f"saved {loaded.stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
             "it is opened, and can be written to from now on"
         )
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was reverted or saved is still being shown."""
+        return self._steps.running
 
     def refresh(self) -> None:
         """Show the accepted repairs, the newest first."""
@@ -159,12 +167,13 @@ class LedgerPanel(QGroupBox):
             self.list.clear()
             for text, data in rows or [("none in this stack", None)]:
                 self.list.addItem(text, data)
-        busy = self.jobs.is_running("repair", "accept", "revert", "save")
+        busy = self.is_showing or self.jobs.is_running("repair", "accept", "revert", "save")
         self.revert_button.setEnabled(bool(rows) and not busy)
         self.save_button.setEnabled(self.session.stack is not None and not busy)
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
+        self._steps.finish()
         self.session.ledger.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
 

@@ -22,6 +22,7 @@ from .. import work
 from ..core.errors import InputError
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._steps import Steps
 
 if TYPE_CHECKING:
     from ..core.sparse_mask import SectionTiles
@@ -56,6 +57,7 @@ class MaskPanel(QGroupBox):
         self.redo_button = QPushButton("Redo")
         self.status = QLabel()
         self._calm = QTimer(self)
+        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -109,7 +111,7 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
-        self.session.masks.new(self.session.require_image())
+        self._steps.start(self.session.masks.making(self.session.require_image()))
         self.messages.say("paint the damage with the brush; [ and ] change its size")
 
     @guarded
@@ -132,7 +134,7 @@ class MaskPanel(QGroupBox):
         shape = tuple(napari_layers.full_resolution(image).shape)
 
         def done(array: object) -> None:
-            self.session.masks.new(image, array)
+            self._steps.start(self.session.masks.making(image, array))
             self.messages.say(f"the mask comes from {path}; it can be painted on")
 
         self.jobs.start(
@@ -169,13 +171,17 @@ class MaskPanel(QGroupBox):
         """Make a mask of where another layer is not zero; that layer is hidden."""
         try:
             layer = self.session.viewer.layers[name]
-            self.session.masks.new(
-                self.session.require_image(), napari_layers.full_resolution(layer)
-            )
+            base = napari_layers.full_resolution(layer)
+            self._steps.start(self.session.masks.making(self.session.require_image(), base))
             layer.visible = False
             self.messages.say(f"the mask comes from layer {name}; it can be painted on")
         except Exception as error:
             self.messages.fail(error)
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether the layer of a new mask is still being added."""
+        return self._steps.running
 
     # ---- editing
 
@@ -282,6 +288,7 @@ class MaskPanel(QGroupBox):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
+        self._steps.finish()
         self._calm.stop()
         self.session.masks.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)

@@ -21,6 +21,7 @@ from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_to_write
 from ._stage_buttons import StageButtons
+from ._steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -51,6 +52,7 @@ class ReviewPanel(QGroupBox):
         self.accept_button = QPushButton("Accept")
         self.discard_button = QPushButton("Discard")
         self.question: QMessageBox | None = None
+        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -79,6 +81,7 @@ class ReviewPanel(QGroupBox):
         self.accept_button.clicked.connect(self.accept)
         self.discard_button.clicked.connect(self.discard)
         self.jobs.changed.connect(self.refresh)
+        self._steps.ended.connect(self.refresh)
         self.session.review.changed.connect(self.refresh)
 
     # ---- looking
@@ -107,7 +110,7 @@ class ReviewPanel(QGroupBox):
     @guarded
     def discard(self) -> None:
         """Forget the repair under review."""
-        self.session.close_review()
+        self._steps.start(self.session.closing_review())
         self.messages.say("the repair was discarded; nothing was written")
 
     @guarded
@@ -115,7 +118,8 @@ class ReviewPanel(QGroupBox):
         """Write the ticked components, after asking once per stack; or keep them for saving."""
         image, stack, repair = self.session.request_accept()
         if not stack.writable:
-            self.session.keep()
+            self._steps.start(self.session.keeping())
+            self.refresh()
             self.messages.tell(
                 f"section {repair.z}: accepted, but not saved yet, since {stack.name} cannot be "
                 "written to in place; press Save as OME-Zarr…"
@@ -144,7 +148,7 @@ class ReviewPanel(QGroupBox):
         count = len(repair.component_ids)
 
         def done(written: work.Written) -> None:
-            self.session.finish_accept(image, stack, repair, written)
+            self._steps.start(self.session.finishing_accept(image, stack, repair, written))
             rest = f"; {total - count} rejected, still in the mask" if count < total else ""
             self.messages.tell(
                 f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
@@ -157,6 +161,11 @@ class ReviewPanel(QGroupBox):
         )
 
     # ---- state
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was accepted is still being shown."""
+        return self._steps.running
 
     def refresh(self) -> None:
         """Show what is under review."""
@@ -172,10 +181,11 @@ class ReviewPanel(QGroupBox):
                 "Hold H for the original, press N for the next stage."
             )
             self.table.components.show(review.components, review.accepted)
-        busy = self.jobs.is_running("repair", "accept", "revert", "save")
+        busy = self.is_showing or self.jobs.is_running("repair", "accept", "revert", "save")
         self.accept_button.setEnabled(review is not None and not busy)
-        self.discard_button.setEnabled(review is not None and not self.jobs.is_running("accept"))
-        self.table.setEnabled(review is not None and not self.jobs.is_running("accept"))
+        writing = self.is_showing or self.jobs.is_running("accept")
+        self.discard_button.setEnabled(review is not None and not writing)
+        self.table.setEnabled(review is not None and not writing)
         for button in (self.all_button, self.none_button):
             button.setEnabled(review is not None)
 
@@ -183,5 +193,6 @@ class ReviewPanel(QGroupBox):
         """Stop listening; the dock is closing."""
         if self.question is not None:
             self.question.close()
+        self._steps.finish()
         self.session.review.changed.disconnect(self.refresh)
         self.stage_buttons.disconnect_session()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from ._steps import Steps
 from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ..review import Review
     from ..session import Session
 
@@ -293,12 +296,15 @@ class StagedPanel(QWidget):
     def paint_mask(self) -> None:
         """Show the mask of the current section and take the brush."""
         row, image = self._current(), self.session.require_image()
-        layer = self.session.masks.layer(image) or self.session.masks.new(image)
-        self.session.close_review(keep_layers=True)
-        self.session.viewer.layers.selection.active = layer
-        layer.mode = "paint"
+        self._steps.start(self._painting(image))
         self.new_mask.setChecked(True)
         self.messages.say(f"section {row.z}: paint what is damaged, then press Redo")
+
+    def _painting(self, image: Image) -> Iterator[None]:
+        """Hide the repair and take the brush; step by step."""
+        yield from self.session.closing_review()
+        yield
+        yield from self.session.masks.brush(image)
 
     @guarded
     def redo(self) -> None:

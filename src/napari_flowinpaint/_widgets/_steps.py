@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..warm_up import without_collector
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
@@ -20,8 +22,14 @@ class Steps(QObject):
         Called with what a step raises.
     parent
         Qt parent.
+
+    Attributes
+    ----------
+    ended
+        Signal: there is nothing left to do.
     """
 
+    ended = Signal()
     _last = 0.0  # when any of them did a step
 
     def __init__(self, failed: Callable[[Exception], None], parent: QObject) -> None:
@@ -63,12 +71,15 @@ class Steps(QObject):
         if self._steps is None:
             return
         try:
-            next(self._steps)
+            with without_collector():
+                next(self._steps)
         except StopIteration:
             self.stop()
+            self.ended.emit()
         except Exception as error:
             self.stop()
             self._failed(error)
+            self.ended.emit()
         else:
             self._timer.start()
         Steps._last = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from ._questions import ask_to_write
 from ._steps import Steps
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from .. import work
     from ..session import Session
 
@@ -163,10 +165,7 @@ class WritePanel(QWidget):
             path = path.with_name(path.name + ".zarr")
 
         def done(loaded: work.Loaded) -> None:
-            self.session.close_review()
-            self.session.add_loaded(loaded)
-            image.visible = False
-            self.messages.tell(f"saved {path}; it is opened, and can be written to from now on")
+            self._steps.start(self._showing_saved(image, loaded))
 
         self.jobs.start(
             "save",
@@ -177,6 +176,16 @@ class WritePanel(QWidget):
             done=done,
             failed=self.messages.fail,
             lasting=True,
+        )
+
+    def _showing_saved(self, image: Image, loaded: work.Loaded) -> Iterator[None]:
+        """Show the stack that was saved; step by step."""
+        yield from self.session.closing_review()
+        yield
+        yield from self.session.adding_loaded(loaded)
+        image.visible = False
+        self.messages.tell(
+            f"saved {loaded.stack.path}; it is opened, and can be written to from now on"
         )
 
     # ---- state

@@ -162,6 +162,11 @@ class LoadStack(QWidget):
     def _show_progress(self, name: str, fraction: float, message: str) -> None:
         self.messages.say(f"{message}…")
 
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was loaded is still being shown."""
+        return self._steps.running
+
     def close_session(self) -> None:
         """Stop and wait for the threads."""
         self._steps.finish()
