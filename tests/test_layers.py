@@ -7,8 +7,8 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from napari_flowinpaint import adding, places
 from napari_flowinpaint import layers as napari_layers
-from napari_flowinpaint import places
 from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
 from napari_flowinpaint.review import STAGES, Review, find_components
@@ -99,7 +99,7 @@ def test_derived_layers_lie_on_the_pixel_grid_of_the_stack(place):
 
 def add_mask(viewer, image):
     mask = napari_layers.mask_layer(image, SparseMask((5, 60, 80)), "damage")
-    napari_layers.add_hidden(viewer, len(viewer.layers), mask)
+    adding.add_hidden(viewer, len(viewer.layers), mask)
     return mask
 
 
@@ -113,7 +113,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         colormap="magma",
     )
     mask = add_mask(viewer, image)
-    list(napari_layers.take_brush(viewer, mask))
+    list(adding.take_brush(viewer, mask))
     assert str(mask.mode) == "paint"
     shown = {}
     list(napari_layers.show_stages(viewer, image, make_review(), shown))

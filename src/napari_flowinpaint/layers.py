@@ -15,11 +15,10 @@ from weakref import ref
 
 import numpy as np
 
-from . import places
+from . import adding, places
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, VoxelSize
 from .review import STAGES, Review
-from .warm_up import set_aside
 from .work import LayerSource, Loaded
 
 if TYPE_CHECKING:
@@ -200,19 +199,6 @@ def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
     return layer
 
 
-def take_brush(viewer: ViewerModel, layer: Labels) -> Iterator[None]:
-    """Show and select a mask and take the brush in hand, step by step."""
-    for step in (
-        partial(setattr, layer, "visible", True),
-        partial(setattr, viewer.layers.selection, "active", layer),
-        partial(setattr, layer, "mode", "paint"),
-    ):
-        if layer not in viewer.layers:  # removed meanwhile
-            return
-        step()
-        yield
-
-
 def name_kinds(layer: Labels) -> None:
     """Let the status bar name the kind of damage under the mouse.
 
@@ -297,68 +283,8 @@ def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords:
     )
     roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
     below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
-    add_hidden(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
+    adding.add_hidden(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
     return layer
-
-
-def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
-    """Give an empty viewer the axes of its first layer, step by step.
-
-    napari would do it when the layer is added: sliders appear, the canvas shrinks and is drawn.
-    """
-    if len(viewer.layers):
-        return
-    dims, extent = viewer.dims, layer.extent
-    dims.ndim = layer.ndim
-    yield
-    dims.range = tuple(zip(*extent.world, extent.step, strict=True))
-    yield
-    dims.units, dims.axis_labels = layer.units, layer.axis_labels
-    dims.current_step = [(steps - 1) // 2 for steps in dims.nsteps]
-    yield
-
-
-def add_labels(viewer: ViewerModel, position: int, layer: Labels) -> Iterator[None]:
-    """Insert a labels layer, hidden and without selecting it, step by step.
-
-    The first step inserts it. The drawings of its polygon and brush tools, which napari makes
-    with the layer and which take as long as the layer itself, follow one by one.
-    """
-    drawings = [drawing for drawing in layer._overlays.values() if drawing.visible]
-    for drawing in drawings:
-        drawing.visible = False
-    add_hidden(viewer, position, layer)
-    for drawing in drawings:
-        yield
-        if layer in viewer.layers:  # not removed meanwhile
-            drawing.visible = True
-
-
-def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
-    """Insert a layer, hidden and without selecting it.
-
-    The user goes on with the brush in hand: napari selects what is inserted, and swapping the
-    layer controls there and back takes longer than adding the layer, hence nobody is told. What
-    is hidden is added faster; it is shown in a step of its own.
-    """
-    layer.visible = False
-    selection = viewer.layers.selection
-    selected = set(selection)
-    with selection.events.blocker_all():
-        viewer.layers.insert(position, layer)
-        selection.intersection_update(selected)
-        selection.update(selected)
-
-
-def remove(viewer: ViewerModel, layer: Layer) -> None:
-    """Remove a layer, if it is there.
-
-    napari collects garbage whenever a layer goes, which holds up the viewer for a fifth of a
-    second; it is left little to look through. The session brings the rest back afterwards.
-    """
-    if layer in viewer.layers:
-        set_aside()
-        viewer.layers.remove(layer)
 
 
 def show_synthetic(
@@ -380,7 +306,7 @@ def show_synthetic(
     )
     if not levels:
         if old is not None:
-            remove(viewer, old)
+            adding.remove(viewer, old)
         return
     if old is not None:
         old.data = list(levels) if old.multiscale else levels[0]
@@ -401,7 +327,7 @@ def show_synthetic(
     layer.editable = False
     yield
     # below the stages of a repair, whose grey it would tint
-    yield from add_labels(viewer, viewer.layers.index(image) + 1, layer)
+    yield from adding.add_labels(viewer, viewer.layers.index(image) + 1, layer)
     yield
     layer.visible = True
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
+from . import adding
 from . import layers as napari_layers
 from .core.types import SectionRepair
 from .review import Review
@@ -76,13 +77,6 @@ class Ledger(napari_layers.OfViewer):
         """Return whether it is known what was written to the stack behind a layer."""
         return image in self._written
 
-    def record(
-        self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
-    ) -> None:
-        """Do at once what :meth:`recording` does."""
-        for _ in self.recording(image, stack, written, repair):
-            pass
-
     def recording(
         self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
     ) -> Iterator[None]:
@@ -140,5 +134,5 @@ class Ledger(napari_layers.OfViewer):
         repairs = self._kept.get(image, [])
         if kept in repairs:
             repairs.remove(kept)
-        napari_layers.remove(self.viewer, kept.layer)
+        adding.remove(self.viewer, kept.layer)
         self.changed.emit()

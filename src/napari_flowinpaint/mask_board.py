@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
+from . import adding, places
 from . import layers as napari_layers
-from . import places
 from .core.errors import InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import SectionRepair
@@ -105,8 +105,8 @@ class MaskBoard(napari_layers.OfViewer):
     def _adding(self, image: Image, mask: SparseMask, name: str, paint: bool) -> Iterator[None]:
         viewer = self.viewer
         layer = napari_layers.mask_layer(image, mask, name)
-        adding = napari_layers.add_labels(viewer, len(viewer.layers), layer)
-        next(adding)
+        steps = adding.add_labels(viewer, len(viewer.layers), layer)
+        next(steps)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
@@ -115,12 +115,12 @@ class MaskBoard(napari_layers.OfViewer):
         self.changed.emit()
         yield
         if old is not None:
-            napari_layers.remove(viewer, old)
+            adding.remove(viewer, old)
             yield
-        yield from adding
+        yield from steps
         if paint:
             yield
-            yield from napari_layers.take_brush(viewer, layer)
+            yield from adding.take_brush(viewer, layer)
 
     def brush(self, image: Image) -> Iterator[None]:
         """Take the brush in hand, for a new mask where there is none; step by step."""
@@ -128,7 +128,7 @@ class MaskBoard(napari_layers.OfViewer):
         if layer is None:
             yield from self.making(image)
         else:
-            yield from napari_layers.take_brush(self.viewer, layer)
+            yield from adding.take_brush(self.viewer, layer)
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from . import adding, places
 from . import layers as napari_layers
-from . import places
 from .review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ReviewBoard(napari_layers.OfViewer):
         self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            napari_layers.remove(self.viewer, layer)
+            adding.remove(self.viewer, layer)
             yield
 
     def forget(self, layer: Any) -> None:

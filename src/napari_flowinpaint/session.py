@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal, SignalGroupDescriptor
 
+from . import adding, places
 from . import layers as napari_layers
-from . import places
 from .batch_board import BatchBoard
 from .core.errors import InputError
 from .core.sparse_mask import SparseMask
@@ -172,8 +172,8 @@ class Session(napari_layers.OfViewer):
         image = napari_layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
         yield
-        yield from napari_layers.make_room(self.viewer, image)
-        napari_layers.add_hidden(self.viewer, len(self.viewer.layers), image)
+        yield from adding.make_room(self.viewer, image)
+        adding.add_hidden(self.viewer, len(self.viewer.layers), image)
         yield
         image.visible = True
         yield
@@ -298,10 +298,7 @@ class Session(napari_layers.OfViewer):
     def closing_review(self) -> Iterator[None]:
         """Discard the repair under review and show the mask again; nothing is written.
 
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
+        Step by step, see :meth:`adding_loaded`.
         """
         self.review.close()
         yield
@@ -324,22 +321,12 @@ class Session(napari_layers.OfViewer):
             raise InputError("every component is rejected; tick at least one, or press Discard")
         return image, self._stacks[image], review.selected()
 
-    def finish_accept(
-        self, image: Image, stack: Stack, repair: SectionRepair, written: Written
-    ) -> None:
-        """Do at once what :meth:`finishing_accept` does."""
-        for _ in self.finishing_accept(image, stack, repair, written):
-            pass
-
     def finishing_accept(
         self, image: Image, stack: Stack, repair: SectionRepair, written: Written
     ) -> Iterator[None]:
         """Take over what was written: the image shows it, the mask is cleared there.
 
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
+        Step by step, see :meth:`adding_loaded`.
         """
         yield from self.ledger.recording(image, stack, written, repair)
         yield
@@ -405,19 +392,10 @@ class Session(napari_layers.OfViewer):
             yield
             yield from self.closing_review()
 
-    def keep(self) -> SectionRepair:
-        """Do at once what :meth:`keeping` does; return what is kept."""
-        for _ in self.keeping():
-            pass
-        return self.ledger.kept(self.require_image())[-1].repair
-
     def keeping(self) -> Iterator[None]:
         """Accept the repair of a stack that cannot be written to, until it is saved.
 
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
+        Step by step, see :meth:`adding_loaded`.
         """
         image, _, _ = self.request_accept()
         review = self.review.current
@@ -434,20 +412,12 @@ class Session(napari_layers.OfViewer):
             yield
             yield from self.closing_review()
 
-    def finish_revert(self, image: Image, stack: Stack, repair_id: int, written: Written) -> None:
-        """Do at once what :meth:`finishing_revert` does."""
-        for _ in self.finishing_revert(image, stack, repair_id, written):
-            pass
-
     def finishing_revert(
         self, image: Image, stack: Stack, repair_id: int, written: Written
     ) -> Iterator[None]:
         """Take over what was reverted: the image shows the original, the mask is back.
 
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
+        Step by step, see :meth:`adding_loaded`.
         """
         repair = self.ledger.accepted_as(image, repair_id)
         yield from self.ledger.recording(image, stack, written)

@@ -1,0 +1,90 @@
+"""Add layers to a viewer and remove them, in steps that do not hold it up. No Qt.
+
+What napari does for one layer takes nearly as long as a person notices; generators let the event
+loop run in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .warm_up import set_aside
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+
+def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
+    """Give an empty viewer the axes of its first layer, step by step.
+
+    napari would do it when the layer is added: sliders appear, the canvas shrinks and is drawn.
+    """
+    if len(viewer.layers):
+        return
+    dims, extent = viewer.dims, layer.extent
+    dims.ndim = layer.ndim
+    yield
+    dims.range = tuple(zip(*extent.world, extent.step, strict=True))
+    yield
+    dims.units, dims.axis_labels = layer.units, layer.axis_labels
+    dims.current_step = [(steps - 1) // 2 for steps in dims.nsteps]
+    yield
+
+
+def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
+    """Insert a layer, hidden and without selecting it.
+
+    The user goes on with the brush in hand: napari selects what is inserted, and swapping the
+    layer controls there and back takes longer than adding the layer, hence nobody is told. What
+    is hidden is added faster; it is shown in a step of its own.
+    """
+    layer.visible = False
+    selection = viewer.layers.selection
+    selected = set(selection)
+    with selection.events.blocker_all():
+        viewer.layers.insert(position, layer)
+        selection.intersection_update(selected)
+        selection.update(selected)
+
+
+def add_labels(viewer: ViewerModel, position: int, layer: Labels) -> Iterator[None]:
+    """Insert a labels layer, hidden and without selecting it, step by step.
+
+    The first step inserts it. The drawings of its polygon and brush tools, which napari makes
+    with the layer and which take as long as the layer itself, follow one by one.
+    """
+    drawings = [drawing for drawing in layer._overlays.values() if drawing.visible]
+    for drawing in drawings:
+        drawing.visible = False
+    add_hidden(viewer, position, layer)
+    for drawing in drawings:
+        yield
+        if layer in viewer.layers:  # not removed meanwhile
+            drawing.visible = True
+
+
+def take_brush(viewer: ViewerModel, layer: Labels) -> Iterator[None]:
+    """Show and select a mask and take the brush in hand, step by step."""
+    for step in (
+        partial(setattr, layer, "visible", True),
+        partial(setattr, viewer.layers.selection, "active", layer),
+        partial(setattr, layer, "mode", "paint"),
+    ):
+        if layer not in viewer.layers:  # removed meanwhile
+            return
+        step()
+        yield
+
+
+def remove(viewer: ViewerModel, layer: Layer) -> None:
+    """Remove a layer, if it is there.
+
+    napari collects garbage whenever a layer goes, which holds up the viewer for a fifth of a
+    second; it is left little to look through. The session brings the rest back afterwards.
+    """
+    if layer in viewer.layers:
+        set_aside()
+        viewer.layers.remove(layer)
