@@ -29,7 +29,6 @@ def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     yield
     dims.range = tuple(zip(*extent.world, extent.step, strict=True))
     yield
-    dims.units, dims.axis_labels = layer.units, layer.axis_labels
     dims.current_step = [(steps - 1) // 2 for steps in dims.nsteps]
     yield
 

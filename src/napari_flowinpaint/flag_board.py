@@ -169,8 +169,11 @@ class FlagBoard(napari_layers.OfViewer):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
         mask.lay_on(base.with_layer(searched.masks, searched.sections), labels=True)
         napari_layers.name_kinds(layer)
+        yield
         self.masks.show(image)
-        self.masks.refresh(image)
+        yield
+        if self.masks.layer(image) is layer:
+            self.masks.refresh(image)
 
     def decided(self, image: Image) -> tuple[SparseMask, dict[int, tuple[int, ...]]] | None:
         """Return a frozen mask and what of it is no damage; None where there is no mask."""
