@@ -1,7 +1,5 @@
 """Layers are added in small steps, and end up as if napari had added them at once."""
 
-import gc
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,6 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_flowinpaint import adding
-from napari_flowinpaint.warm_up import without_collector
 
 SHAPE = (5, 60, 80)
 
@@ -59,9 +56,3 @@ def test_a_labels_layer_may_be_removed_meanwhile():
     list(steps)
     assert list(adding.take_brush(viewer, layer)) == []
     adding.remove(viewer, layer)
-
-
-def test_no_collection_begins_in_a_step():
-    with without_collector():
-        assert not gc.isenabled()
-    assert gc.isenabled()

@@ -249,7 +249,10 @@ def show_stages(
                 "colormap": "viridis" if is_confidence else image.colormap,
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
-            layer = layers[stage] = _insert(viewer, image, stage, data, **look, **place)
+            layer = _hidden(stage, data, **look, **place)
+            yield layer
+            _insert(viewer, image, layer)
+            layers[stage] = layer
         if stage == "result":
             yield layer
             layer.visible = True
@@ -260,9 +263,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
     """Add a layer, still hidden, with an accepted repair that is not saved anywhere yet."""
     box = review.repair.box
     data = review.image("result")[np.newaxis].copy()
-    layer = _insert(
-        viewer,
-        image,
+    layer = _hidden(
         f"accepted, section {review.z} (not saved)",
         data,
         contrast_limits=image.contrast_limits,
@@ -270,21 +271,25 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         gamma=image.gamma,
         **places.placed_like(image, (review.z, box.y0, box.x0)),
     )
+    _insert(viewer, image, layer)
     layer.metadata[ROLE] = "kept"
     return layer
 
 
-def _insert(viewer: ViewerModel, image: Image, name: str, data: Any, **keywords: Any) -> Image:
-    """Add an image layer, hidden, right above the stack and below what is drawn on it."""
+def _hidden(name: str, data: Any, **keywords: Any) -> Image:
+    """Return an image layer, hidden, that is one of ours."""
     from napari.layers import Image as ImageLayer
 
-    layer = ImageLayer(
+    return ImageLayer(
         data, name=name, metadata={ROLE: "stage"}, multiscale=False, visible=False, **keywords
     )
+
+
+def _insert(viewer: ViewerModel, image: Image, layer: Image) -> None:
+    """Add a hidden layer right above the stack and below what is drawn on it."""
     roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
     below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
     adding.add_hidden(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
-    return layer
 
 
 def show_synthetic(
