@@ -35,7 +35,9 @@ _AFFINE_GAIN = 0.01
 IDENTITY: Affine = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 
 
-def estimate_flow(target: FloatImage, source: FloatImage, initial: Flow | None = None) -> Flow:
+def estimate_flow(
+    target: FloatImage, source: FloatImage, initial: Flow | None = None, patch: int = 8
+) -> Flow:
     """Estimate dense optical flow with DIS (dense inverse search).
 
     Parameters
@@ -44,6 +46,10 @@ def estimate_flow(target: FloatImage, source: FloatImage, initial: Flow | None =
         (H, W) float32, grey values 0..255 (clipped).
     initial
         Flow to start from.
+    patch
+        Side of the patches that are compared, in pixels of a quarter of the resolution: large
+        ones give a smoother flow. 8 is the fastest: OpenCV compares such patches many pixels at a
+        time.
 
     Returns
     -------
@@ -57,23 +63,22 @@ def estimate_flow(target: FloatImage, source: FloatImage, initial: Flow | None =
     start = None
     if initial is not None:
         start = _resize_flow(initial, size).transpose(1, 2, 0)[..., ::-1].copy()
-    xy = _dis().calc(images[0], images[1], start)
+    xy = _dis(patch).calc(images[0], images[1], start)
     return _resize_flow(xy[..., ::-1].transpose(2, 0, 1), (shape[1], shape[0]))
 
 
-def _dis() -> Any:
-    """Return DIS at a quarter of the resolution, with patches of 8 pixels there.
+def _dis(patch: int) -> Any:
+    """Return DIS at a quarter of the resolution.
 
     Finer levels follow grain, not tissue: they cost four times as much and register worse.
-    OpenCV compares patches of 8 pixels many at a time, all others pixel by pixel.
     """
     import cv2
 
     # OpenCV's type stubs lack it
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
     dis.setFinestScale(2)
-    dis.setPatchSize(8)
-    dis.setPatchStride(3)
+    dis.setPatchSize(patch)
+    dis.setPatchStride(3 * patch // 8)
     dis.setGradientDescentIterations(25)
     dis.setVariationalRefinementIterations(5)
     return dis

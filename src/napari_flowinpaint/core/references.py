@@ -30,6 +30,8 @@ from .types import BoolImage, Box, FloatImage, Neighbour, Window
 _LOW, _HIGH = 16.0, 239.0
 #: Smaller differences of grey values are none: float32 cannot bring them to working ones.
 _SMALLEST = 1e-30
+#: Patches for the flow between neighbours where that is all there is.
+SMOOTH_PATCH = 16
 
 
 @dataclass(frozen=True)
@@ -154,17 +156,30 @@ def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
     return guides
 
 
-def flows_between(guides: list[Guide]) -> list[Flow]:
+def initial_reference(guides: list[Guide]) -> FloatImage:
+    """Return the initial reference: the section interpolated between its guides (3.1).
+
+    Nothing else is known of the section here, so the flow is a smooth one: single places where it
+    goes wrong cost more than detail gains.
+    """
+    return interpolate(guides, flows_between(guides, SMOOTH_PATCH))
+
+
+def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
     """Return, for each of two guides, the flow that samples it *part* of the way to the other.
 
     The section lies ``share`` of the way from a guide, so the guide is sampled at ``share``
     times the flow from the other one to it (FlowInpaint eq. 1 and 2 with any alpha; a flow is
-    taken to be the same along its short path). One guide alone gets no flow.
+    taken to be the same along its short path). One guide alone gets no flow. For ``patch`` see
+    :func:`~napari_flowinpaint.core.flow.estimate_flow`.
     """
     if len(guides) == 1:
         return [np.zeros((2, *guides[0].aligned.shape), dtype=np.float32)]
     first, second = (guide.aligned for guide in guides)
-    ways = [partial(estimate_flow, second, first), partial(estimate_flow, first, second)]
+    ways = [
+        partial(estimate_flow, second, first, patch=patch),
+        partial(estimate_flow, first, second, patch=patch),
+    ]
     return [guide.share * flow for guide, flow in zip(guides, together(ways), strict=True)]
 
 

@@ -35,7 +35,7 @@ from ..references import (
     Source,
     flow_source,
     flows_between,
-    interpolate,
+    initial_reference,
     neighbours_of,
     unaligned_guides,
 )
@@ -106,7 +106,7 @@ def repair_by(
     if window.intact.sum() < FEWEST_INTACT:
         report(0.02, "interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
-        return fall_back(window, greys.back(interpolate(guides, flows_between(guides))))
+        return fall_back(window, greys.back(initial_reference(guides)))
     section = greys.work(np.where(window.intact, window.section, 0))
     taught, initial = _register(source_of, otherwise, window, greys, section, options, report)
     if options.gate == "refuse":
@@ -129,12 +129,8 @@ def _register(
     aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
     report(0.08, "interpolating between the neighbours")
     between = flows_between(aligned)
-    moved = any(a is not b for a, b in zip(aligned, guides, strict=True))
     report(0.16, "registering the neighbours")
-
-    def initially() -> FloatImage:
-        return interpolate(guides, flows_between(guides) if moved else between)
-
+    initially = partial(initial_reference, guides)
     source = source_of(aligned, between)
     taught, initial = _rehearse_and_fill(source, window, section, options, report, initially)
     if not taught[0].trusted and otherwise is not None:

@@ -28,7 +28,7 @@ from ..grain import add_grain
 from ..metrics import psnr
 from ..networks.guided import Guided, inpaint_guided
 from ..networks.released import PAPER
-from ..references import Greys, Guide, flows_between, interpolate, unaligned_guides
+from ..references import SMOOTH_PATCH, Greys, Guide, flows_between, interpolate, unaligned_guides
 from ..rehearsal import structure_correlation
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from ._learned import LearnedMethod
@@ -94,7 +94,7 @@ def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage]]:
 
     Where one of them shows nothing, the other one is all there is.
     """
-    flows: list[Flow] = flows_between(guides)
+    flows: list[Flow] = flows_between(guides, SMOOTH_PATCH)
     samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
     gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
     mixed = interpolate(guides, flows)
