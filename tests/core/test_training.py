@@ -21,7 +21,7 @@ from napari_flowinpaint.core.training import data as data_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets, _bend
 from napari_flowinpaint.core.training.joint import Plan, train_joint
 from napari_flowinpaint.core.training.log import plot
-from napari_flowinpaint.core.training.loss import joint_loss
+from napari_flowinpaint.core.training.loss import joint_loss, log_error
 from napari_flowinpaint.core.training.masks import training_mask
 from napari_flowinpaint.core.training.state import Average, read_numbers
 from napari_flowinpaint.core.training.validation import (
@@ -177,6 +177,19 @@ def test_the_loss_looks_at_every_output(stack):
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_a_decibel_counts_alike_on_easy_and_on_hard_samples():
+    weight = torch.ones(2, 1, 8, 8)
+    error = torch.ones(2, 1, 8, 8)
+    error[1] *= 0.2  # the easy sample
+    easier = [error.clone(), error.clone()]
+    for number in (0, 1):
+        easier[number][number] *= 0.9
+    before = log_error(error, weight)
+    gains = [float(before - log_error(case, weight)) for case in easier]
+    assert gains[0] > 0.1
+    assert gains[1] == pytest.approx(gains[0], rel=0.05)
 
 
 def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
