@@ -4,7 +4,14 @@ import weakref
 
 import pytest
 
-from napari_flowinpaint.warm_up import bring_back, know_units, set_aside, warm_up
+from napari_flowinpaint.warm_up import (
+    bring_back,
+    hold_collector,
+    know_units,
+    release_collector,
+    set_aside,
+    warm_up,
+)
 
 
 class Node:
@@ -13,6 +20,8 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_aside():
+    while not gc.isenabled():  # held by the steps of a window that was closed
+        release_collector()
     gc.unfreeze()
     yield
     gc.unfreeze()
@@ -47,3 +56,12 @@ def test_pint_has_read_its_definitions():
     pint = pytest.importorskip("pint")
     know_units()
     assert "nanometer" in pint.get_application_registry()
+
+
+def test_no_collection_begins_until_the_last_has_released_it():
+    hold_collector()
+    hold_collector()
+    release_collector()
+    assert not gc.isenabled()
+    release_collector()
+    assert gc.isenabled()

@@ -7,9 +7,9 @@ for threads.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib import import_module
+from threading import Lock
 
 #: What napari imports for its first labels layer, and what jobs import when they begin.
 _MODULES = (
@@ -25,7 +25,8 @@ _MODULES = (
 
 def warm_up() -> None:
     """Import, let vispy draw the dashes of a labels layer's outline, spare the collector."""
-    with without_collector():  # or all that is imported would make it begin
+    hold_collector()  # or all that is imported would make it begin
+    try:
         for name in _MODULES:
             with suppress(ImportError):
                 import_module(name)
@@ -33,17 +34,31 @@ def warm_up() -> None:
             # 13 patterns of 1024 texels in a Python loop, kept for all outlines that follow.
             import_module("vispy.visuals.line.dash_atlas").DashAtlas()
         set_aside()
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Let no garbage collection begin in the block."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
-        if enabled:
+        release_collector()
+
+
+_lock = Lock()
+_holders = 0
+_was_enabled = True
+
+
+def hold_collector() -> None:
+    """Let no garbage collection begin, in any thread, until everybody has released it again."""
+    global _holders, _was_enabled
+    with _lock:
+        if not _holders:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _holders += 1
+
+
+def release_collector() -> None:
+    """Take one :func:`hold_collector` back."""
+    global _holders
+    with _lock:
+        _holders = max(_holders - 1, 0)
+        if not _holders and _was_enabled:
             gc.enable()
 
 

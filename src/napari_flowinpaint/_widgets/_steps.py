@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QWidget
+
+from ..warm_up import hold_collector, release_collector
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
 
 
-def _put_off_collecting() -> None:
-    """Leave the garbage of a step to a turn of the event loop of its own.
+@contextmanager
+def _alone(widget: QWidget) -> Iterator[None]:
+    """Leave to a later turn of the event loop what a step brings about.
 
-    A layer is made of so many objects that looking through them takes a tenth of the step.
+    The canvas is drawn, which takes as long as many a step, and the garbage collector looks
+    through the many objects that a layer is made of.
     """
-    if gc.isenabled():
-        gc.disable()
-        QTimer.singleShot(_PAUSE // 2, gc.enable)
+    canvases = widget.window().findChildren(QOpenGLWidget)
+    for canvas in canvases:
+        canvas.setUpdatesEnabled(False)
+    hold_collector()
+
+    def go_on() -> None:
+        release_collector()
+        with suppress(RuntimeError):  # the window was closed meanwhile
+            for canvas in canvases:
+                canvas.setUpdatesEnabled(True)
+
+    try:
+        yield
+    finally:
+        QTimer.singleShot(_PAUSE // 2, go_on)
 
 
 class Steps(QObject):
@@ -30,7 +48,7 @@ class Steps(QObject):
     failed
         Called with what a step raises.
     parent
-        Qt parent.
+        Qt parent, in the window whose canvas the steps change.
 
     Attributes
     ----------
@@ -41,9 +59,9 @@ class Steps(QObject):
     ended = Signal()
     _last = 0.0  # when any of them did a step
 
-    def __init__(self, failed: Callable[[Exception], None], parent: QObject) -> None:
+    def __init__(self, failed: Callable[[Exception], None], parent: QWidget) -> None:
         super().__init__(parent)
-        self._failed = failed
+        self._failed, self._widget = failed, parent
         self._steps: Iterator[None] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -74,13 +92,13 @@ class Steps(QObject):
         if 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
             self._timer.start()  # another has just done one, in the same turn of the event loop
         else:
-            self._step()
+            with _alone(self._widget):
+                self._step()
 
     def _step(self) -> None:
         if self._steps is None:
             return
         try:
-            _put_off_collecting()
             next(self._steps)
         except StopIteration:
             self.stop()
