@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -296,10 +296,10 @@ def _along_lines(
     small = shrink_to(image, (image.shape[0] // 2, image.shape[1] // 2))
     steps_per_grey = 255 / max(high - low, _TINY)
     # the way to 8 bits that rounds, and cuts off what lies beyond
-    steps = cv2.addWeighted(
+    steps: npt.NDArray[Any] = cv2.addWeighted(
         small, steps_per_grey, small, 0.0, -low * steps_per_grey, dtype=cv2.CV_8U
     )
-    dark, bright = np.full_like(steps, 255), np.zeros_like(steps)
+    dark, bright = np.full(steps.shape, 255, np.uint8), np.zeros(steps.shape, np.uint8)
     for piece in _straight_pieces():
         np.minimum(dark, cv2.dilate(steps, piece), out=dark)
         np.maximum(bright, cv2.erode(steps, piece), out=bright)

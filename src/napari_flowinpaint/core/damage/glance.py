@@ -27,6 +27,9 @@ from .features import Features, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
 
+#: Sides of the tiles that are looked at, in pixels: the larger cost less, and leave few to split.
+_SIDES = (4, 2)
+
 
 class Glance:
     """Bounds of one view, each computed once.
@@ -39,7 +42,7 @@ class Glance:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._excess: dict[tuple[int, str, int, tuple[int, ...]], FloatImage] = {}
+        self._excess: dict[tuple[int, str, int, int], FloatImage] = {}
         self._flat: dict[int, BoolImage] = {}
 
     def asked(self, detector: Detector) -> Detector | None:
@@ -56,7 +59,9 @@ class Glance:
         """Return whether a detector always looks: it costs little, or nothing is known of it."""
         return type(detector) not in _GLANCES
 
-    def excess(self, sign: int, radius: int, what: str, side: int) -> FloatImage:
+    def excess(
+        self, sign: int, radius: int, what: str, side: int, where: BoolImage | None = None
+    ) -> FloatImage:
         """Return a bound of how far a section is beyond its neighbours, in units of contrast.
 
         That is of :func:`~.detectors.outliers.excess_over_neighbours`, or of
@@ -70,31 +75,42 @@ class Glance:
             ``smooth`` or ``wide`` grey values, or ``lines``.
         side
             Side of a tile, 4 or 2 pixels.
+        where
+            The tiles that matter, few of them; all by default.
 
         Returns
         -------
         FloatImage
-            For every tile a value that no pixel in it exceeds.
+            For every tile a value that no pixel in it exceeds; 0 where it does not matter.
         """
-        view = self.view
+        if where is not None:
+            found = np.zeros(where.shape, dtype=np.float32)
+            places = np.flatnonzero(where)
+            found.ravel()[places] = self._beyond(sign, radius, what, side, places)
+            return found
         if side == 4:  # a smaller radius is a bound as well, and the detectors share it
             radius -= radius % 4
-        radii = tuple(max(radius - _residual(n, side), 0) for n in view.neighbours)
-        found = self._excess.get((sign, what, side, radii))
-        if found is None:
-            limit: FloatImage | None = None
-            for neighbour, near in zip(view.neighbours, radii, strict=True):
-                known = _tiles(neighbour.features, what, sign, side).nearby(sign, near)
-                their = neighbour.grey(known, side)
-                if limit is None:
-                    limit = their
-                else:
-                    (np.maximum if sign > 0 else np.minimum)(limit, their, out=limit)
-            assert limit is not None
-            own = _tiles(view.section, what, sign, side).at(sign)
-            found = np.subtract(own, limit, out=limit)
-            found *= np.float32(sign / view.contrast)
-            self._excess[sign, what, side, radii] = found
+        key = (sign, what, side, radius)
+        if key not in self._excess:
+            self._excess[key] = self._beyond(sign, radius, what, side, None)
+        return self._excess[key]
+
+    def _beyond(
+        self, sign: int, radius: int, what: str, side: int, places: npt.NDArray[np.intp] | None
+    ) -> FloatImage:
+        """Return :meth:`excess` of all tiles, or of those at ``places`` of the flat map."""
+        view, limit = self.view, np.float32(-np.inf * sign)
+        extreme = np.maximum if sign > 0 else np.minimum
+        for neighbour in view.neighbours:
+            near = max(radius - _residual(neighbour, side), 0)
+            known = _tiles(neighbour.features, what, sign, side).nearby(sign, near)
+            known = neighbour.moved(known, side)
+            their = neighbour.gain * (known if places is None else known.take(places))
+            their += np.float32(neighbour.offset)
+            limit = extreme(limit, their, out=their)
+        own = _tiles(view.section, what, sign, side).at(sign)
+        found: FloatImage = np.subtract(own if places is None else own.take(places), limit)
+        found *= np.float32(sign / view.contrast)
         return found
 
     def flat(self, tolerance: float) -> BoolImage:
@@ -165,31 +181,30 @@ def _hole(glance: Glance, detector: HoleDetector) -> HoleDetector | None:
 
 
 def _line(glance: Glance, detector: LineDetector) -> LineDetector | None:
-    """Tell in which ways a line may be seen; with large tiles first, which cost less."""
-    ways = tuple(
-        (sign, what)
-        for sign, what in detector.ways
-        if all(_may_be_line(glance, detector, sign, what, side) for side in (4, 2))
-    )
+    """Tell in which ways a line may be seen."""
+    ways = tuple(way for way in detector.ways if _may_be_line(glance, detector, *way))
     return replace(detector, ways=ways) if ways else None
 
 
-def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str, side: int) -> bool:
+def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str) -> bool:
     """Tell whether long pieces cover as much of a straight line as has to be seen."""
     view = glance.view
-    excess = glance.excess(sign, view.radius(detector.tolerance), what, side)
-    certain = excess > detector.excess * view.strictness
-    if not certain.any():
-        return False
-    names, areas = _pieces(excess > 0.1, certain)
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
-    if not _may_be_long(names, areas, side, 0.06 * view.side, least):
-        return False
-    if side != 2:
-        return True
+    seen: BoolImage | None = None
+    for side in _SIDES:
+        where = None if seen is None else _split(seen)
+        excess = glance.excess(sign, view.radius(detector.tolerance), what, side, where)
+        certain = excess > detector.excess * view.strictness
+        if not certain.any():
+            return False
+        names, areas = _pieces(excess > 0.1, certain)
+        if not _may_be_long(names, areas, side, 0.06 * view.side, least):
+            return False
+        seen = (areas > 0).take(names)
     # every second pixel of what is seen lies in a tile of 2 pixels of its own
     height, width = (-(-n // 2) for n in view.shape)
-    return straight_lines((areas > 0)[names[:height, :width]]).size > 0
+    assert seen is not None
+    return straight_lines(seen[:height, :width]).size > 0
 
 
 def _may_be_long(
@@ -215,34 +230,39 @@ def _may_be_long(
 
 
 def _outlier(glance: Glance, detector: OutlierDetector) -> OutlierDetector | None:
-    signs = tuple(
-        sign
-        for sign in detector.signs
-        if all(_may_be_blobs(glance, detector, sign, side) for side in (4, 2))
-    )
+    signs = tuple(sign for sign in detector.signs if _may_be_blobs(glance, detector, sign))
     return replace(detector, signs=signs) if signs else None
 
 
-def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int, side: int) -> bool:
+def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int) -> bool:
     """Tell whether blobs may have the least mass."""
-    view = glance.view
-    excess = glance.excess(sign, view.radius(detector.tolerance), "smooth", side)
-    certain = excess > detector.excess * view.strictness**0.5
-    if not certain.any():
-        return False
-    own = _tiles(view.section, "smooth", sign, side).at(sign)
+    view, zoom = glance.view, glance.view.section.zoom
     limit = median(n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours)
     least = detector.beyond + 0.2 * (view.strictness - 1)
-    certain &= sign * (own - np.float32(limit)) / view.contrast > least
-    if not certain.any():
-        return False
-    names, areas = _pieces(excess > detector.excess / 3, certain)
-    some = areas[names] > 0
-    masses = np.bincount(names[some], weights=side**2 * excess[some])
-    zoom = view.section.zoom
-    large = masses[masses > zoom * detector.total / 15]
-    score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
-    return bool(score >= view.strictness)
+    some: BoolImage | None = None
+    for side in _SIDES:
+        where = None if some is None else _split(some)
+        excess = glance.excess(sign, view.radius(detector.tolerance), "smooth", side, where)
+        certain = excess > detector.excess * view.strictness**0.5
+        if not certain.any():
+            return False
+        own = _tiles(view.section, "smooth", sign, side).at(sign)
+        certain &= sign * (own - np.float32(limit)) > least * view.contrast
+        if not certain.any():
+            return False
+        names, areas = _pieces(excess > detector.excess / 3, certain)
+        some = (areas > 0).take(names)
+        masses = np.bincount(names[some], weights=side**2 * excess[some])
+        large = masses[masses > zoom * detector.total / 15]
+        score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
+        if score < view.strictness:
+            return False
+    return True
+
+
+def _split(tiles: BoolImage) -> BoolImage:
+    """Return a map of tiles as one of tiles of half the side."""
+    return tiles.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _blur(glance: Glance, detector: BlurredRegionDetector) -> BlurredRegionDetector | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How far, in pixels of the working level, a border may be moved.
 _MARGIN = 3
+#: Pixels of the full resolution over which grain is averaged before that, at most.
+_BLUR = 4
 #: Edge of the pieces that are refined one by one; large sections are never held in float.
 _PIECE = 1024
 #: Pixels of a section that are read at once, at most.
@@ -135,15 +137,20 @@ def _to_border(pixels: AnyImage, mask: BoolImage, factor: int) -> BoolImage:
     import cv2
     from scipy.ndimage import find_objects
 
+    out = np.zeros_like(mask)
+    whole = Box.of_mask(mask)
+    if whole is None:
+        return out
+    near = whole.expand(_halo(factor) + _BLUR, mask.shape).slices
+    pixels, mask, target = pixels[near], mask[near], out[near]
     image = pixels.astype(np.float32)
     image = blur(image if pixels.dtype.kind in "iu" else np.nan_to_num(image), 0.8)
-    out = np.zeros_like(mask)
     _, names = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     for number, (rows, columns) in enumerate(find_objects(names), start=1):
         box = Box(rows.start, columns.start, rows.stop, columns.stop)
         box = box.expand(_halo(factor), mask.shape)
         own = names[box.slices] == number
-        out[box.slices] |= _one_border(image[box.slices], own, mask[box.slices], factor)
+        target[box.slices] |= _one_border(image[box.slices], own, mask[box.slices], factor)
     return out
 
 

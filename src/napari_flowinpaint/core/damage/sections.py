@@ -129,6 +129,15 @@ class Sections:
             return read_working(self.stack, z, self.factor)
         return reduce_to_working(self.stack, self._level, block[z - first], self.factor)
 
+    def prepare(self, z: int) -> None:
+        """Make what the views of the sections before ``z`` will ask of it, where it can be read."""
+        if z >= self.stack.shape[0]:
+            return
+        with suppress(StoreError):
+            self.features(z)
+            for other in range(max(z - PER_SIDE, 0), z):
+                self.registration(other, z)
+
     @property
     def texture(self) -> float:
         """Usual texture of the stack: the median over sections spread over its depth.

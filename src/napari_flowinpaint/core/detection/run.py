@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -15,6 +16,7 @@ from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
 from ..damage.kinds import KINDS
 from ..damage.sections import Sections
+from ..damage.view import PER_SIDE
 from ..errors import InputError, StoreError
 from ..export import check_target
 from ..methods import available_methods
@@ -211,11 +213,17 @@ class _Search:
         progress: Progress,
     ) -> dict[int, str]:
         """Search what is not finished; return the sections that could not be read, and why."""
+        from dask.system import CPU_COUNT
+
         self.found = {z: found for z, found in finished.items() if z in set(chosen)}
         todo = [z for z in chosen if z not in self.found]
         progress(len(self.found) / max(len(chosen), 1), f"searching {len(todo)} sections")
+        # where a processor is left, it makes what is read and computed of a section by itself
+        prepared = set(todo) if self._threads < CPU_COUNT else set()
 
         def one(z: int) -> None:
+            if z + self._threads in prepared:
+                ahead.submit(self._sections.prepare, z + self._threads + PER_SIDE)
             try:
                 labels, found = self._look(z)
             except StoreError as error:
@@ -228,7 +236,8 @@ class _Search:
                 done = len(self.found) + len(self._failed)
                 progress(0.99 * done / len(chosen), f"searched section {z}")
 
-        self._each(one, todo)
+        with ThreadPoolExecutor(1) as ahead:
+            self._each(one, todo)
         return dict(sorted(self._failed.items()))
 
     def _each(self, one: Callable[[int], None], todo: list[int]) -> None:

@@ -10,6 +10,7 @@ has; the largest where there are several.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -114,6 +115,7 @@ class DetectionStore:
         self._stack = stack
         self._lock = Lock()
         self._arrays: list[Any] = []
+        self._lines: io.FileIO
         self.finished: dict[int, list[Found]] = {}
 
     @contextmanager
@@ -131,7 +133,9 @@ class DetectionStore:
             raise StoreError(f"{self.folder} cannot be made ({error.strerror}).") from error
         with durable.locked(self.folder, self.target):
             self._open()
-            yield
+            # one line is one write, without a buffer that a kill would empty
+            with (self.folder / "sections.jsonl").open("ab", buffering=0) as self._lines:
+                yield
 
     def _open(self) -> None:
         import zarr
@@ -142,7 +146,7 @@ class DetectionStore:
         if not (same and (masks / "zarr.json").is_file()):
             for old in (request, masks, self.folder / "sections.jsonl"):
                 durable.remove(old)
-            self._arrays = create_image(
+            create_image(
                 masks,
                 self.target.name.removesuffix(".zarr"),
                 self._stack.shape,
@@ -153,11 +157,10 @@ class DetectionStore:
         else:
             for part in masks.rglob("*.partial"):  # zarr was killed while it wrote a chunk
                 part.unlink()
-            group = zarr.open_group(str(masks), mode="r+")
-            names = sorted((name for name, _ in group.arrays()), key=int)
-            self._arrays = [group[name] for name in names]
-        # only chunks with labels are written: zarr need not look, which takes it longer than that
-        self._arrays = [a.with_config({"write_empty_chunks": True}) for a in self._arrays]
+        # only chunks with labels are written: that zarr looks as well takes longer than to write
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            levels = dict(zarr.open_group(str(masks), mode="r+").arrays())
+        self._arrays = [levels[name] for name in sorted(levels, key=int)]
         self.finished = self._read_finished()
 
     def _read_finished(self) -> dict[int, list[Found]]:
@@ -199,12 +202,10 @@ class DetectionStore:
         record = {"section": z, "found": [_plain(f) for f in found]}
         line = json.dumps(record).encode() + b"\n"
         with self._lock:
-            with (self.folder / "sections.jsonl").open("ab") as file:
-                file.write(line)
-                file.flush()
-                if time.monotonic() > self._synced + _SYNC_SECONDS:
-                    os.fsync(file.fileno())
-                    self._synced = time.monotonic()
+            self._lines.write(line)
+            if time.monotonic() > self._synced + _SYNC_SECONDS:
+                os.fsync(self._lines.fileno())
+                self._synced = time.monotonic()
             self.finished[z] = found
 
     def complete(self, record: Mapping[str, Any], *, overwrite: bool) -> None:
