@@ -83,6 +83,15 @@ def test_no_pixel_exceeds_its_bound(tissue, shift, side, sign):
         assert np.median(bound - excess) < 1.5
 
 
+@pytest.mark.parametrize("what", ["smooth", "wide", "lines"])
+def test_bounds_of_some_tiles_are_those_of_all(tissue, what):
+    view = view_of(tissue, "dark", (9, 13))
+    every = Glance(view).excess(-1, 8, what, 2)
+    where = np.random.default_rng(0).random(every.shape) < 0.1
+    some = Glance(view).excess(-1, 8, what, 2, where)
+    assert (some == np.where(where, every, 0)).all()
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_straight_lines_do_not_exceed_their_bound(tissue, sign):
     view = view_of(tissue, "fold")
