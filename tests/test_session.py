@@ -257,6 +257,8 @@ def test_a_repair_is_shown_and_its_components_are_rejected_one_by_one(session, v
     session.close_review()
     assert session.review.current is None
     assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]
+    session.review.show_next()
+    assert session.review.shown is None
 
 
 def test_layers_over_another_stack_are_made_anew(session, viewer):

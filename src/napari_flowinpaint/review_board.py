@@ -130,5 +130,7 @@ class ReviewBoard(napari_layers.OfViewer):
 
     def show_next(self) -> None:
         """Show the next of original, initial reference, refined reference, result, confidence."""
+        if self.current is None:  # the layers of the last repair are there, hidden
+            return
         order = [None, *STAGES]
         self.show(order[(order.index(self.shown) + 1) % len(order)])
