@@ -311,9 +311,10 @@ def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, mon
 
     from napari_flowinpaint import work
 
-    ended = []
+    started, ended = [], []
 
     def endless(job, *, progress):
+        started.append(True)
         try:
             while True:
                 progress(0.5, "working")
@@ -326,6 +327,8 @@ def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, mon
     assert len(viewer.keymap) == 3
     paint(dock)
     dock.repair_panel.repair()
+    while not started:
+        QTest.qWait(5)
     if how == "dock":
         viewer.window.remove_dock_widget(dock)
         viewer.dims.set_point(0, 0)
