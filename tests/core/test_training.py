@@ -18,7 +18,7 @@ from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training import data as data_module
-from napari_flowinpaint.core.training.data import StackSpec, Triplets, _bend
+from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.joint import Plan, train_joint
 from napari_flowinpaint.core.training.log import plot
 from napari_flowinpaint.core.training.loss import joint_loss, log_error
@@ -192,14 +192,27 @@ def test_a_decibel_counts_alike_on_easy_and_on_hard_samples():
     assert gains[1] == pytest.approx(gains[0], rel=0.05)
 
 
+def _undistorted_crops(sections, size, rng):
+    y, x = rng.integers(np.array(sections[0].shape) - size + 1)
+    images = [section[y : y + size, x : x + size].astype(np.float32) for section in sections]
+    return torch.from_numpy(np.stack(images))[None]
+
+
 def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
     """In seconds the network learns to undo a drift that the plain average blurs."""
-    # to undo random deformations as well takes minutes to learn
-    monkeypatch.setattr(data_module, "_bend", lambda image, rng: image)
+    # to undo random distortions as well takes minutes to learn
+    monkeypatch.setattr(data_module, "crops", _undistorted_crops)
+    monkeypatch.setattr(data_module, "bend", lambda image, rng: image)
+    monkeypatch.setattr(data_module, "restain", lambda image, curve, rng: image)
+    monkeypatch.setattr(data_module, "roughen", lambda images, rng: images)
+    monkeypatch.setattr(data_module, "degrade", lambda n, rng: (n, torch.ones_like(n)))
     spec, held_out = StackSpec(stack, tuple(range(6))), StackSpec(stack, (6, 7, 8))
     output = tmp_path / "w.safetensors"
     outcome = train_joint(
-        [spec], [held_out], output, plan(steps=200, every=100, rate=3e-3, batch=4, decay=0.95)
+        [spec],
+        [held_out],
+        output,
+        plan(steps=300, every=150, rate=4e-3, batch=4, decay=0.95, seed=5),
     )
     chosen = cases([held_out])
     found = validate(load_network(output)[0], chosen)
@@ -207,7 +220,7 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
     assert found.structure == pytest.approx(outcome.best, abs=0.2)
     with output.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [100, 200]
+    assert [int(row["step"]) for row in rows] == [150, 300]
     assert float(rows[1]["loss"]) < float(rows[0]["loss"])
     assert output.with_suffix(".svg").read_text() == plot(output.with_suffix(".csv"))
     assert "polyline" in output.with_suffix(".svg").read_text()
@@ -262,16 +275,6 @@ def test_training_begins_with_given_weights(stack, tmp_path):
     assert load_network(second)[0].config == TINY
     with pytest.raises(InputError, match="another size"):
         train_joint([StackSpec(stack)], [], other, Plan(steps=1, crop=64, start=str(first)))
-
-
-def test_neighbours_are_bent_by_a_few_pixels_some_of_the_time():
-    rng = np.random.default_rng(0)
-    across = torch.arange(64.0).expand(64, 64)
-    bent = [_bend(across, rng) for _ in range(60)]
-    changed = [image for image in bent if not torch.equal(image, across)]
-    assert 10 < len(changed) < 35
-    inner = torch.stack(changed)[:, 16:48, 16:48] - across[16:48, 16:48]
-    assert 0.2 < float(inner.std()) < 6
 
 
 def test_a_time_limit_ends_the_training(stack, tmp_path):

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..networks._layers import gaussian, warp
 from ..types import AnyImage
+from .distortions import bend, crops, degrade, normalise, restain, roughen
 from .masks import training_mask
 
 #: Batches made ahead by the loading thread.
@@ -227,7 +226,7 @@ class Triplets:
         pixels = views[rng.integers(len(views))]
         before, after = _distances(spec, len(pixels), rng)
         z = int(rng.integers(before, len(pixels) - after))
-        images = _crops([pixels[z], pixels[z - before], pixels[z + after]], self.size, rng)
+        images = crops([pixels[z], pixels[z - before], pixels[z + after]], self.size, rng)
         alpha = before / (before + after)
         if rng.random() < 0.5:
             images, alpha = images[:, [0, 2, 1]], 1 - alpha
@@ -235,16 +234,28 @@ class Triplets:
         if rng.random() < 0.5:
             images = images.flip(-1)
         known = ~torch.from_numpy(training_mask(self.size, rng))
-        truth = _normalise(images[0, 0], known)
-        neighbours, valid = [], []
-        for image in images[0, 1:]:
-            image = _normalise(_bend(image, rng), torch.ones_like(known))
-            neighbour, shown = _degrade(image, rng)
-            neighbours.append(neighbour)
-            valid.append(shown)
-        if rng.random() < 0.1:  # bright membranes
-            truth, neighbours = -truth, [-neighbour for neighbour in neighbours]
-        return (truth, known.float(), *neighbours, *valid, torch.tensor(alpha).float()[None])
+        truth, *neighbours = _restained(images[0], known, rng)
+        degraded = [degrade(neighbour, rng) for neighbour in neighbours]
+        sign = -1 if rng.random() < 0.1 else 1  # bright membranes
+        shown = [sign * image for image, _ in degraded]
+        valid = [good for _, good in degraded]
+        return (sign * truth, known.float(), *shown, *valid, torch.tensor(alpha).float()[None])
+
+
+def _restained(images: Tensor, known: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Return a section and its neighbours (N, H, W) as other sections might look, normalised.
+
+    The section is normalised by what is known of it, the neighbours by all they show.
+    """
+    where = [known, *[torch.ones_like(known)] * (len(images) - 1)]
+    bent = [images[0], *(bend(image, rng) for image in images[1:])]
+    curve = float(rng.normal(0, 0.06))
+    stained = [
+        restain(normalise(image, seen), curve + float(rng.normal(0, 0.02)), rng)
+        for image, seen in zip(bent, where, strict=True)
+    ]
+    rough = roughen(stained, rng)
+    return tuple(normalise(image, seen) for image, seen in zip(rough, where, strict=True))
 
 
 def _views(spec: StackSpec, size: int) -> list[AnyImage]:
@@ -269,74 +280,3 @@ def _distances(spec: StackSpec, depth: int, rng: np.random.Generator) -> tuple[i
         return (1, 2) if depth > 3 else (1, 1)
     after = int(rng.choice(possible))
     return before, after
-
-
-def _crops(sections: list[AnyImage], size: int, rng: np.random.Generator) -> Tensor:
-    """Return crops of about the same place, (1, 3, size, size) float32.
-
-    A third of them lets the neighbours lie off by some pixels; a fifth is resampled: scaled, the
-    neighbours a little rotated and stretched.
-    """
-    resample = rng.random() < 0.2 and min(sections[0].shape) >= int(1.3 * size)
-    side = int(1.3 * size) if resample else size
-    limits = np.array(sections[0].shape) - side
-    corner = rng.integers(limits + 1)
-    spread = float(rng.choice([2.0, 8.0])) if rng.random() < 0.35 else 0.0
-    crops = []
-    for number, section in enumerate(sections):
-        shift = np.rint(rng.normal(0, spread, 2)).astype(int) if number and spread else 0
-        y, x = np.clip(corner + shift, 0, limits)
-        crops.append(np.ascontiguousarray(section[y : y + side, x : x + side], dtype=np.float32))
-    images = torch.from_numpy(np.stack(crops))
-    if not resample:
-        return images[None]
-    zoom = rng.uniform(0.8, 1.25) * size / side
-    moves = []
-    for number in range(3):
-        move = zoom * np.eye(2)
-        if number:
-            move = move @ (np.eye(2) + rng.normal(0, 0.012, (2, 2)))
-        moves.append(np.concatenate([move, np.zeros((2, 1))], axis=1))
-    grid = F.affine_grid(
-        torch.from_numpy(np.stack(moves)).float(), [3, 1, size, size], align_corners=False
-    )
-    return F.grid_sample(
-        images[:, None], grid, padding_mode="reflection", align_corners=False
-    ).transpose(0, 1)
-
-
-def _bend(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return a neighbour, a third of the time deformed smoothly by some pixels.
-
-    Sections deform as they are cut and laid down; a stack of a dozen sections shows too few
-    deformations to learn them from.
-    """
-    if rng.random() >= 0.35:
-        return image
-    cells, reach = int(rng.integers(3, 9)), float(rng.uniform(0.5, 4))
-    coarse = torch.from_numpy(rng.normal(0, reach, (1, 2, cells, cells))).float()
-    flow = F.interpolate(coarse, tuple(image.shape), mode="bicubic", align_corners=True)
-    return warp(image[None, None], flow)[0, 0]
-
-
-def _normalise(image: Tensor, where: Tensor) -> Tensor:
-    shown = image[where]
-    return (image - shown.mean()) / shown.std().clamp_min(1e-3)
-
-
-def _degrade(image: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return a neighbour as bad as real ones are, and where it is said to show something."""
-    image = image * float(np.exp(rng.normal(0, 0.08))) + float(rng.normal(0, 0.1))
-    valid = torch.ones_like(image)
-    fate = rng.random()
-    if fate < 0.06:
-        image = gaussian(image[None, None], float(rng.uniform(0.6, 2)))[0, 0]
-    elif fate < 0.12:
-        noise = rng.standard_normal(tuple(image.shape), dtype=np.float32)
-        image = image + float(rng.uniform(0.1, 0.5)) * torch.from_numpy(noise)
-    elif fate < 0.22:
-        gone = torch.from_numpy(training_mask(image.shape[0], rng, (0.05, 0.4)))
-        image = torch.where(gone, torch.tensor(float(rng.choice([-2.5, 0.0, 2.5]))), image)
-        if rng.random() < 0.7:  # else nobody has noticed
-            valid = (~gone).float()
-    return image, valid

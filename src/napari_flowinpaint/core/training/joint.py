@@ -93,7 +93,7 @@ class _Run(Training[Plan, JointNet]):
         return _network(self.plan)
 
     def _optimize(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.net.parameters(), self.plan.rate, weight_decay=1e-4)
+        return torch.optim.AdamW(self.net.parameters(), self.plan.rate, weight_decay=0.05)
 
     def _advance(self, batch: Batch) -> float:
         for group in self.optimizer.param_groups:
