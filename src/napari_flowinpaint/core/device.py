@@ -41,9 +41,12 @@ def preload_torch() -> None:
     with suppress(OSError, AttributeError):
         load = ctypes.CDLL(None).dlopen
         load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
-        for name in ("c10", "torch_cpu", "c10_cuda", "torch_cuda", "torch_python"):
+        # the ones without any Python in them: what they do as they are loaded needs no lock
+        for name in ("torch_global_deps", "c10", "torch_cpu", "c10_cuda", "torch_cuda"):
+            # as torch opens them: what the first one brings along is for all to see
+            scope = os.RTLD_GLOBAL if name == "torch_global_deps" else os.RTLD_LOCAL
             for path in (Path(spec.origin).parent / "lib").glob(f"lib{name}.*"):
-                load(os.fsencode(path), os.RTLD_LAZY | os.RTLD_LOCAL)
+                load(os.fsencode(path), os.RTLD_LAZY | scope)
 
 
 @cache
@@ -110,6 +113,7 @@ def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:
         )
     if device == "cpu" or (device == "auto" and not needs_torch):
         return "cpu"
+    preload_torch()
     import torch
 
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -17,7 +17,7 @@ from dataclasses import replace
 from queue import Queue
 from typing import Any, Protocol
 
-from ..device import preload_torch, resolve_device
+from ..device import resolve_device
 from ..errors import Cancelled, InputError
 from .stage import FAILED
 from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
@@ -106,7 +106,6 @@ def devices_for(methods: Sequence[str], device: str) -> list[str]:
     """Return the devices to spread sections over: every CUDA device where any is wanted."""
     if not needs_torch(methods):
         return ["cpu"]
-    preload_torch()
     found = resolve_device(device)
     if found.startswith("cuda") and device in ("auto", "cuda"):
         import torch
