@@ -1,9 +1,13 @@
 import gc
 import sys
+import time
 import weakref
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
+from napari_flowinpaint import warm_up as module
 from napari_flowinpaint.warm_up import (
     bring_back,
     hold_collector,
@@ -38,6 +42,27 @@ def test_warming_up_imports_and_spares_the_collector():
     assert {"pandas", "dask.threaded"} <= set(sys.modules)
     assert gc.isenabled()
     assert gc.get_freeze_count() > 10_000
+
+
+def test_two_warm_ups_at_once_do_it_once(monkeypatch):
+    running, most, drawn = [], [], []
+
+    def slow(name):
+        running.append(name)
+        time.sleep(0.01)
+        most.append(len(running))
+        running.pop()
+        return SimpleNamespace(DashAtlas=lambda: drawn.append(name))
+
+    module._draw_dashes.cache_clear()
+    monkeypatch.setattr(module, "import_module", slow)
+    threads = [Thread(target=warm_up) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(drawn) == 1
 
 
 def test_only_new_objects_are_looked_through_until_all_are_brought_back():

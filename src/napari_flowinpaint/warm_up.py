@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from threading import Lock
 
@@ -22,20 +23,32 @@ _MODULES = (
     "dask.threaded",
 )
 
+_warming = Lock()
+
 
 def warm_up() -> None:
-    """Import, let vispy draw the dashes of a labels layer's outline, spare the collector."""
-    hold_collector()  # or all that is imported would make it begin
-    try:
-        for name in _MODULES:
-            with suppress(ImportError):
-                import_module(name)
-        with suppress(ImportError, AttributeError):
-            # 13 patterns of 1024 texels in a Python loop, kept for all outlines that follow.
-            import_module("vispy.visuals.line.dash_atlas").DashAtlas()
-        set_aside()
-    finally:
-        release_collector()
+    """Import, let vispy draw the dashes of a labels layer's outline, spare the collector.
+
+    The first call does it; others that come meanwhile wait for it: two at once would leave the
+    viewer a third of the processor, since they all compute in Python.
+    """
+    with _warming:
+        hold_collector()  # or all that is imported would make it begin
+        try:
+            _draw_dashes()
+            for name in _MODULES:
+                with suppress(ImportError):
+                    import_module(name)
+            set_aside()
+        finally:
+            release_collector()
+
+
+@cache
+def _draw_dashes() -> None:
+    """Make 13 patterns of 1024 texels in a Python loop; vispy keeps them for all outlines."""
+    with suppress(ImportError, AttributeError):
+        import_module("vispy.visuals.line.dash_atlas").DashAtlas()
 
 
 _lock = Lock()
