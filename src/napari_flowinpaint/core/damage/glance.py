@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..types import BoolImage, FloatImage, IntImage
+from ..types import BoolImage, FloatImage
 from .detectors import Detector
 from .detectors.blur import BlurredRegionDetector, least_sharpness
 from .detectors.flat import CANDIDATE, HoleDetector, MissingDetector
@@ -145,26 +145,61 @@ def _residual(neighbour: NeighbourView, side: int) -> int:
     return max(abs(s - side * round(s / side)) for s in neighbour.registration.shift)
 
 
-def _pieces(mask: BoolImage, certain: BoolImage | None = None) -> tuple[IntImage, npt.NDArray[Any]]:
-    """Return the numbers of the connected pieces, 0 is none, and their areas.
+class _Pieces:
+    """The connected pieces of a map of tiles, looked at where there are any: few tiles are.
 
-    The areas of none, and of pieces without a tile that is ``certain``, are 0.
+    Parameters
+    ----------
+    mask
+        The tiles.
+    certain
+        Pieces without one of these do not count; all do by default.
     """
-    import cv2
 
-    count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    areas = np.bincount(names[mask], minlength=count)
-    if certain is not None:
-        kept = np.zeros(count, dtype=bool)
-        kept[names[certain]] = True
-        areas[~kept] = 0
-    return np.asarray(names, dtype=np.int32), areas
+    def __init__(self, mask: BoolImage, certain: BoolImage | None = None) -> None:
+        import cv2
+
+        self.shape = mask.shape
+        count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        self.places = np.flatnonzero(mask)
+        self.owners = names.ravel()[self.places]
+        if certain is not None:
+            kept = np.zeros(count, dtype=bool)
+            kept[names[certain]] = True
+            kept[0] = False  # a tile may be certain that is no tile of the mask
+            some = kept[self.owners]
+            self.places, self.owners = self.places[some], self.owners[some]
+        self.areas = np.bincount(self.owners, minlength=count)
+
+    @property
+    def largest(self) -> int:
+        """Tiles of the largest piece."""
+        return int(self.areas.max())
+
+    def tiles(self) -> BoolImage:
+        """Return the tiles of all pieces that count."""
+        found = np.zeros(self.shape, dtype=bool)
+        found.ravel()[self.places] = True
+        return found
+
+    def extents(self, which: BoolImage) -> FloatImage:
+        """Return the diagonals of the boxes around some of the pieces, in tiles."""
+        some = which[self.owners]
+        places, owners = self.places[some], self.owners[some]
+        order = np.argsort(owners, kind="stable")
+        places, owners = places[order], owners[order]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        height, width = (
+            np.maximum.reduceat(n, starts) - np.minimum.reduceat(n, starts) + 1
+            for n in np.divmod(places, self.shape[1])
+        )
+        return np.hypot(height, width).astype(np.float32)
 
 
 def _has_piece(mask: BoolImage, least: float) -> bool:
     """Tell whether a connected piece has at least this share of the area."""
     least *= mask.size
-    return bool(np.count_nonzero(mask) >= max(least, 1) and _pieces(mask)[1].max() >= least)
+    return bool(np.count_nonzero(mask) >= max(least, 1) and _Pieces(mask).largest >= least)
 
 
 # ---- the bounds of the detectors
@@ -197,35 +232,24 @@ def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str) -
         certain = excess > detector.excess * view.strictness
         if not certain.any():
             return False
-        names, areas = _pieces(excess > 0.1, certain)
-        if not _may_be_long(names, areas, side, 0.06 * view.side, least):
+        pieces = _Pieces(excess > 0.1, certain)
+        if not _may_be_long(pieces, side, 0.06 * view.side, least):
             return False
-        seen = (areas > 0).take(names)
+        seen = pieces.tiles()
     # every second pixel of what is seen lies in a tile of 2 pixels of its own
     height, width = (-(-n // 2) for n in view.shape)
     assert seen is not None
     return straight_lines(seen[:height, :width]).size > 0
 
 
-def _may_be_long(
-    names: IntImage, areas: npt.NDArray[Any], side: int, shortest: float, least: float
-) -> bool:
+def _may_be_long(pieces: _Pieces, side: int, shortest: float, least: float) -> bool:
     """Tell whether long pieces may cover so many pixels of a straight line, all together."""
     # a piece is longest where its tiles lie corner to corner
-    longest = areas * (side * 2**0.5)
+    longest = pieces.areas * (side * 2**0.5)
     long = longest >= shortest
     if (longest[long] + 8).sum() < least:
         return False
-    places = np.flatnonzero(long.take(names))
-    owners = names.ravel()[places]
-    order = np.argsort(owners, kind="stable")
-    places, owners = places[order], owners[order]
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    height, width = (
-        np.maximum.reduceat(n, starts) - np.minimum.reduceat(n, starts) + 1
-        for n in np.divmod(places, names.shape[1])
-    )
-    reach = side * np.hypot(height, width)
+    reach = side * pieces.extents(long)
     return bool((reach[reach >= shortest] + 8).sum() >= least)
 
 
@@ -250,9 +274,9 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int) -> bool:
         certain &= sign * (own - np.float32(limit)) > least * view.contrast
         if not certain.any():
             return False
-        names, areas = _pieces(excess > detector.excess / 3, certain)
-        some = (areas > 0).take(names)
-        masses = np.bincount(names[some], weights=side**2 * excess[some])
+        pieces = _Pieces(excess > detector.excess / 3, certain)
+        some = pieces.tiles()
+        masses = np.bincount(pieces.owners, side**2 * excess.ravel()[pieces.places])
         large = masses[masses > zoom * detector.total / 15]
         score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
         if score < view.strictness:
@@ -304,8 +328,9 @@ def _has_region(edge: BoolImage, core: BoolImage, least: float) -> bool:
     if not core.any():
         return False
     around, inner = (highest(n.astype(np.uint8), 1) > 0 for n in (edge | core, core))
-    names, _ = _pieces(around)
-    return bool(np.bincount(names[inner]).max() >= least * core.size)
+    pieces = _Pieces(around)
+    inside = pieces.owners[inner.ravel()[pieces.places]]
+    return bool(np.bincount(inside).max() >= least * core.size)
 
 
 def _inner(core: BoolImage) -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, make_features, quantiles, to_working
+from .features import Features, highest, lowest, make_features, quantiles, to_working
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2
@@ -131,7 +131,7 @@ class NeighbourView:
         """
         import cv2
 
-        dy, dx = (round(s / step) for s in self.registration.shift)
+        dy, dx = self._shift(step)
         if (dy, dx) == (0, 0):
             return image
         matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float32)
@@ -139,6 +139,14 @@ class NeighbourView:
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         moved = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
         return np.asarray(moved, dtype=np.float32)
+
+    def still(self, step: int = 1) -> bool:
+        """Return whether a map with so many pixels per pixel need not be moved."""
+        return self._shift(step) == (0, 0)
+
+    def _shift(self, step: int) -> tuple[int, int]:
+        dy, dx = self.registration.shift
+        return round(dy / step), round(dx / step)
 
     def grey(self, image: FloatImage, step: int = 1) -> FloatImage:
         """Return a map of grey values, moved and matched to the section."""
@@ -271,6 +279,31 @@ class View:
             out = found.copy() if out is None else reduce(out, found)
         assert out is not None, "a view without neighbours compares with nothing"
         return out
+
+    def limit_nearby(
+        self, sign: int, radius: int, image: Callable[[Features], FloatImage], step: int = 1
+    ) -> FloatImage:
+        """Return the brightest (``sign`` > 0) or darkest that any neighbour shows near a pixel.
+
+        Parameters
+        ----------
+        sign
+            +1 or -1.
+        radius
+            Half the side of the square around a pixel, in pixels of the map.
+        image
+            Which map of grey values.
+        step
+            Pixels of the working level per pixel of the map.
+        """
+        both, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
+        # those that lie still are searched together: an extreme of extremes
+        still = [n.grey(image(n.features), step) for n in self.neighbours if n.still(step)]
+        limits = [extreme(reduce(both, still), radius)] if still else []
+        for n in self.neighbours:
+            if not n.still(step):
+                limits.append(n.grey(extreme(image(n.features), radius), step))
+        return np.asarray(reduce(both, limits), dtype=np.float32)
 
 
 def match(

@@ -16,6 +16,7 @@ from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
 from ..damage.kinds import KINDS
 from ..damage.sections import Sections
+from ..device import keep_freed_memory
 from ..damage.view import PER_SIDE
 from ..errors import InputError, StoreError
 from ..export import check_target
@@ -243,6 +244,7 @@ class _Search:
     def _each(self, one: Callable[[int], None], todo: list[int]) -> None:
         import cv2
 
+        keep_freed_memory()
         before = cv2.getNumThreads()
         # images are small here: threads within threads cost more than they bring
         cv2.setNumThreads(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +17,8 @@ import numpy.typing as npt
 
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
-from ..features import Features, grow, highest, lowest, reached
-from ..view import NeighbourView, View
+from ..features import Features, grow, reached
+from ..view import View
 from .base import Finding
 from .outliers import excess_over_neighbours
 
@@ -119,10 +120,9 @@ class LineDetector:
         FloatImage
             (H // 2, W // 2) float32, in units of contrast.
         """
-        reduce, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
         near = view.radius(self.tolerance) // 2
-        limit = view.over_neighbours(reduce, lambda n: n.grey(extreme(_lines(n, sign), near), 2))
-        return (sign / view.contrast) * (_lines(view, sign) - limit)
+        limit = view.limit_nearby(sign, near, partial(_lines, sign), 2)
+        return (sign / view.contrast) * (_lines(sign, view.section) - limit)
 
     def _seen_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return a line of which much is beyond all that the neighbours show nearby."""
@@ -171,27 +171,24 @@ class LineDetector:
         pieces = _long_pieces(core, _along(y, x, normal), 0.06 * view.side)
         if not pieces.any():
             return None
-        rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
-        away, along = _away(rows, columns, normal, offset), _along(rows, columns, normal)
         step = 8.0
+        places = _stretches(pieces, normal, step)
+        mean_width = float(pieces.sum()) / max(places.size * step, 1)
+        # a blob that is cut by the band is no line: most of what it touches lies outside
+        if mean_width > self.width * view.side or pieces.sum() < 0.6 * reached(seen, pieces).sum():
+            return None
+        rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
+        away = _away(rows, columns, normal, offset)
         straight = np.abs(away) <= 1
         if _along_border(straight, round(_BORDER * view.side)):
             return None
-        chord = np.unique((along[straight] // step).astype(int))
-        places = np.unique((along[pieces] // step).astype(int))
+        chord = _stretches(straight, normal, step)
         length, covered = chord.size * step, places.size / max(chord.size, 1)
-        # a blob that is cut by the band is no line: most of what it touches lies outside
-        touched = reached(seen, pieces)
-        mean_width = float(pieces.sum()) / max(places.size * step, 1)
         # a short line, across a corner, has to be seen nearly all along
         least = self.coverage if length > 0.5 * view.side else 1.6 * self.coverage
-        if (
-            length < self.length * view.side
-            or covered < least
-            or mean_width > self.width * view.side
-            or pieces.sum() < 0.6 * touched.sum()
-        ):
+        if length < self.length * view.side or covered < least:
             return None
+        along = _along(rows, columns, normal)
         band = np.abs(away) <= self.wander * view.side
         slope, ribbon = _ribbon(view, pieces, band, away, along)
         if slope > self.slope or (pieces & grow(ribbon, 2)).sum() < 0.8 * pieces.sum():
@@ -207,6 +204,12 @@ def _away(y: IntArray, x: IntArray, normal: FloatImage, offset: float) -> FloatA
 def _along(y: IntArray, x: IntArray, normal: FloatImage) -> FloatArray:
     """Return how far along a straight line places are, pixels."""
     return y * normal[1] - x * normal[0]
+
+
+def _stretches(mask: BoolImage, normal: FloatImage, step: float) -> IntArray:
+    """Return the numbers of the stretches along a straight line that a mask has pixels in."""
+    y, x = np.nonzero(mask)
+    return np.unique((_along(y, x, normal) // step).astype(int))
 
 
 def _apart(view: View, sign: int, mask: BoolImage) -> float:
@@ -230,8 +233,7 @@ def _score(line: tuple[float, BoolImage] | None) -> float:
     return 0.0 if line is None else line[0]
 
 
-def _lines(view: View | NeighbourView, sign: int) -> FloatImage:
-    features = view.section if isinstance(view, View) else view.features
+def _lines(sign: int, features: Features) -> FloatImage:
     return features.bright_lines if sign > 0 else features.dark_lines
 
 

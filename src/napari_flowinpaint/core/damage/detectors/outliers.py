@@ -10,7 +10,7 @@ import numpy as np
 
 from ...filters import blur
 from ...types import BoolImage, FloatImage, IntImage
-from ..features import Features, grow, highest, lowest, reached
+from ..features import Features, grow, reached
 from ..view import View
 from .base import Finding
 
@@ -40,8 +40,7 @@ def excess_over_neighbours(
     -----
     All of it is float32: no difference of unsigned integers wraps around.
     """
-    reduce, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
-    limit = view.over_neighbours(reduce, lambda n: n.grey(extreme(image(n.features), radius)))
+    limit = view.limit_nearby(sign, radius, image)
     return np.asarray(sign * (image(view.section) - limit) / view.contrast, dtype=np.float32)
 
 
