@@ -21,7 +21,7 @@ from napari_flowinpaint.core.damage.detectors import (
     default_detectors,
 )
 from napari_flowinpaint.core.damage.draw import simulate
-from napari_flowinpaint.core.damage.features import make_features, read_working, working_factor
+from napari_flowinpaint.core.damage.features import make_features
 from napari_flowinpaint.core.damage.fold import Fold
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
@@ -36,6 +36,7 @@ from napari_flowinpaint.core.damage.simulate import (
     StainingCloud,
 )
 from napari_flowinpaint.core.damage.view import register
+from napari_flowinpaint.core.damage.working import read_working, working_factor
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.repair import repair_section

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from .types import FloatImage
 
@@ -43,6 +46,18 @@ def enlarge_to(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
 
     size = (shape[1], shape[0])
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def halve(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Average blocks of 2 x 2 pixels; of what there is of them at the far border."""
+    import cv2
+
+    rest = [n % 2 for n in image.shape]
+    if any(rest):
+        # OpenCV is slow where blocks do not fit
+        image = cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
+    size = (image.shape[1] // 2, image.shape[0] // 2)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def fine_scales(image: FloatImage, sigma: float = 2.0) -> FloatImage:

@@ -18,11 +18,11 @@ from ..filters import shrink_to
 from ..synthetic import marks_of
 from ..types import BoolImage, Box, Progress, no_progress
 from .detectors import Detector, default_detectors
-from .features import WORKING_SIDE
 from .kinds import KINDS
 from .refine import refine
 from .search import search
 from .sections import Sections
+from .working import WORKING_SIDE
 
 if TYPE_CHECKING:
     from ..stack import Stack

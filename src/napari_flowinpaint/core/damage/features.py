@@ -1,32 +1,25 @@
 """What detectors look at: a section at the working resolution, and maps made of it once.
 
-Everything here is at the *working level*: the section reduced by a power of two, so that its
-longer side is about :data:`WORKING_SIDE` pixels. Widths below are in its pixels unless a comment
-says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
+Everything here is at the *working level* (:mod:`.working`). Widths below are in its pixels unless a
+comment says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..filters import blur, enlarge_to, shrink_to, wide_blur
-from ..types import AnyImage, BoolImage, Box, FloatImage
+from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
+from ..types import BoolImage, FloatImage
 from ._lazy import lazy
 from .tiles import Tiled, Tiles, extremes, make_tiles, padded
 
-if TYPE_CHECKING:
-    from ..stack import Level, Stack
-
 #: Grey values beyond this are none: in float32 their squares do not add up.
 _LARGEST = 1e12
-#: The longer side of a section at the working level is about this, within a factor of 1.42.
-WORKING_SIDE = 512
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
 #: Side of the window of :attr:`Features.local_std`.
@@ -166,69 +159,6 @@ class Features:
         return np.asarray(self.contrast > quantiles(self.contrast, 95)[0] - _NO_STRUCTURE)
 
 
-def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
-    """Return by what power of two, as in most pyramids, a section of ``shape`` is reduced."""
-    return int(2 ** max(round(np.log2(max(shape) / side)), 0))
-
-
-def working_zoom(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
-    """Return how many times a small section is enlarged: up to 4, a power of two.
-
-    The widths that detectors work with suit sections of about ``side`` pixels.
-    """
-    return int(2 ** np.clip(round(np.log2(side / max(shape))), 0, 2))
-
-
-def working_level(stack: Stack, factor: int) -> Level:
-    """Return the smallest level of the pyramid from which the working level can be made."""
-    shape = stack.shape
-    usable = [
-        level
-        for level in stack.levels[1:]
-        if level.shape[0] == shape[0]
-        and level.scale[0] == 1
-        and all(round(s) <= factor and factor % round(s) == 0 for s in level.scale[1:])
-    ]
-    return max(usable, key=lambda item: item.scale[1], default=stack.levels[0])
-
-
-def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
-    """Read a section at the working level, from the smallest level of the pyramid that will do.
-
-    Parameters
-    ----------
-    stack
-        The stack.
-    z
-        Section number.
-    factor
-        From :func:`working_factor`.
-
-    Returns
-    -------
-    FloatImage
-        (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers stay so.
-    """
-    level = working_level(stack, factor)
-    if level is not stack.levels[0]:
-        with suppress(Exception):  # a damaged pyramid: the full resolution decides
-            return reduce_to_working(stack, level, level.read(z), factor)
-    return reduce_to_working(stack, stack.levels[0], stack.read(z), factor)
-
-
-def reduce_to_working(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> FloatImage:
-    """Return a section that was read from a level as :func:`read_working` does."""
-    shape = stack.shape
-    steps = [round(np.log2(factor / s)) for s in level.scale[1:]]
-    if steps[0] == steps[1]:
-        for _ in range(steps[0]):
-            # single precision from the first reduction on
-            pixels = _half(pixels).astype(np.float32)
-    grey = pixels.astype(np.float32, copy=False)
-    target = (-(-shape[1] // factor), -(-shape[2] // factor))
-    return grey if grey.shape == target else shrink_to(grey, target)
-
-
 def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
     """Compute the maps of a section.
 
@@ -237,15 +167,15 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
     z
         Section number.
     pixels
-        (H, W) float32 as :func:`read_working` returns it.
+        (H, W) float32 as :func:`~.working.read_working` returns it.
     zoom
-        From :func:`working_zoom`. Maps are enlarged, but for the statistics on the grid: these are
-        of so many pixels as there are.
+        From :func:`~.working.working_zoom`. Maps are enlarged, but for the statistics on the grid:
+        these are of so many pixels as there are.
     """
     pixels = _numbers(pixels)
     bands = _bands(pixels)
     # what is wider than 2 pixels loses nothing by being reduced
-    half = _half(bands[1])
+    half = halve(bands[1])
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
     smooth, wide = bands if zoom == 1 else _bands(grey)
     local_variance = _local_variance(smooth)
@@ -256,8 +186,8 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
         smooth=smooth,
         wide=wide,
         local_variance=local_variance,
-        mean=blur(_half(_half(pixels)), _GRID_SIGMA),
-        contrast=_log_energy(half - enlarge_to(blur(_half(half), 4.0), half.shape), 1),
+        mean=blur(halve(halve(pixels)), _GRID_SIGMA),
+        contrast=_log_energy(half - enlarge_to(blur(halve(half), 4.0), half.shape), 1),
         sharpness=_log_energy(bands[0] - bands[1], 2) - _log_energy(half - blur(half, 3**0.5), 1),
         thumb=_thumbnail(half),
         tiles=make_tiles(smooth, wide, local_variance),
@@ -352,29 +282,17 @@ def _local_variance(smooth: FloatImage) -> FloatImage:
     # about the mean grey value, so that the difference of squares keeps its digits
     centred = smooth - np.float32(cv2.mean(smooth)[0])
     size = (FLAT_WINDOW // 2, FLAT_WINDOW // 2)
-    mean = cv2.boxFilter(_half(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    mean = cv2.boxFilter(halve(centred), -1, size, borderType=cv2.BORDER_REFLECT)
     np.multiply(centred, centred, out=centred)
-    square = cv2.boxFilter(_half(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    square = cv2.boxFilter(halve(centred), -1, size, borderType=cv2.BORDER_REFLECT)
     return np.asarray(np.maximum(square - mean * mean, 0), dtype=np.float32)
-
-
-def _half(image: npt.NDArray) -> npt.NDArray:
-    """Average blocks of 2 x 2 pixels; of what there is of them at the far border."""
-    import cv2
-
-    rest = [n % 2 for n in image.shape]
-    if any(rest):
-        # OpenCV is slow where blocks do not fit
-        image = cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
-    size = (image.shape[1] // 2, image.shape[0] // 2)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def _log_energy(band: FloatImage, halvings: int) -> FloatImage:
     """Grid map of the logarithm of the local mean square, of a band that is halved so often."""
     energy = band * band
     for _ in range(halvings):
-        energy = _half(energy)
+        energy = halve(energy)
     energy = blur(energy, _GRID_SIGMA)
     floor = max(float(energy.max()), _TINY) * 1e-6
     return np.log(np.maximum(energy, floor)).astype(np.float32)
@@ -392,55 +310,3 @@ def _thumbnail(half: FloatImage) -> FloatImage:
 def to_working(grid: npt.NDArray, shape: tuple[int, int]) -> FloatImage:
     """Enlarge a grid map to the working level."""
     return enlarge_to(np.ascontiguousarray(grid, dtype=np.float32), shape)
-
-
-def grow(mask: BoolImage, radius: int) -> BoolImage:
-    """Return a mask grown by ``radius`` pixels, round; shrunk where it is negative."""
-    import cv2
-
-    found = Box.of_mask(mask)
-    if radius == 0 or found is None:
-        return mask
-    size = 2 * abs(radius) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    change = cv2.dilate if radius > 0 else cv2.erode
-    # outside of the section there is nothing that would shrink a mask
-    border = 0 if radius > 0 else 1
-    near = found.expand(abs(radius), (mask.shape[0], mask.shape[1])).slices
-    done = change(
-        mask[near].astype(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=float(border)
-    )
-    out = np.zeros_like(mask)
-    out[near] = done > 0
-    return out
-
-
-def lowest(image: FloatImage, radius: int) -> FloatImage:
-    """Return the smallest value within a square of ``radius`` pixels."""
-    import cv2
-
-    if radius == 0:
-        return image
-    return np.asarray(cv2.erode(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
-
-
-def highest(image: FloatImage, radius: int) -> FloatImage:
-    """Return the largest value within a square of ``radius`` pixels."""
-    import cv2
-
-    if radius == 0:
-        return image
-    return np.asarray(cv2.dilate(image, np.ones((2 * radius + 1,) * 2, np.uint8)))
-
-
-def reached(low: BoolImage, high: BoolImage) -> BoolImage:
-    """Return the connected pieces of ``low`` that hold a pixel of ``high`` (hysteresis)."""
-    import cv2
-
-    if not high.any():
-        return np.zeros_like(high)
-    count, names = cv2.connectedComponents((low | high).astype(np.uint8), connectivity=8)
-    kept = np.zeros(count, dtype=bool)
-    kept[names[high]] = True
-    kept[0] = False
-    return kept[names]

@@ -23,7 +23,8 @@ from .detectors.flat import CANDIDATE, HoleDetector, MissingDetector
 from .detectors.lines import LineDetector, straight_lines
 from .detectors.outliers import OutlierDetector
 from .detectors.staining import StainingDetector, unusual_loss
-from .features import Features, highest
+from .features import Features
+from .morphology import highest
 from .tiles import Tiled
 from .view import NeighbourView, View
 

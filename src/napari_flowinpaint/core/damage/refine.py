@@ -10,7 +10,7 @@ import numpy as np
 from ..filters import blur
 from ..types import AnyImage, BoolImage, Box, FloatImage
 from .detectors import Finding
-from .features import grow, reached
+from .morphology import grow, reached
 
 if TYPE_CHECKING:
     from ..stack import Stack

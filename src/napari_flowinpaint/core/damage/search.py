@@ -9,9 +9,9 @@ import numpy as np
 
 from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
-from .features import grow, reached
 from .glance import Glance
 from .kinds import KINDS
+from .morphology import grow, reached
 from .view import View
 
 #: A kind of which others claim more than this share of the pixels is theirs.

@@ -16,15 +16,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..types import AnyImage, FloatImage
-from .features import (
-    Features,
-    make_features,
-    read_working,
-    reduce_to_working,
-    working_factor,
-    working_level,
-    working_zoom,
-)
+from .features import Features, make_features
 from .view import (
     BLANK,
     PER_SIDE,
@@ -35,6 +27,7 @@ from .view import (
     match,
     register,
 )
+from .working import read_working, reduce_to_working, working_factor, working_level, working_zoom
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, highest, lowest, make_features, quantiles, to_working
+from .features import Features, make_features, quantiles, to_working
+from .morphology import highest, lowest
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2

@@ -16,8 +16,8 @@ from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
 from ..damage.kinds import KINDS
 from ..damage.sections import Sections
-from ..device import keep_freed_memory
 from ..damage.view import PER_SIDE
+from ..device import keep_freed_memory
 from ..errors import InputError, StoreError
 from ..export import check_target
 from ..methods import available_methods

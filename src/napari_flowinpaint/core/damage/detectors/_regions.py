@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...types import BoolImage, FloatImage
-from ..features import reached
+from ..morphology import reached
 
 
 def large_regions(

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
-from ..features import lowest, quantiles
+from ..features import quantiles
+from ..morphology import lowest
 from ..view import View, enlarge
 from ._regions import large_regions
 from .base import Finding

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import BoolImage, FloatImage
-from ..features import FLAT_WINDOW, grow, lowest, reached
+from ..features import FLAT_WINDOW
+from ..morphology import grow, lowest, reached
 from ..view import BLANK, View, enlarge
 from .base import Finding
 from .blur import least_sharpness

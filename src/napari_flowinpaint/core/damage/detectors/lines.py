@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
-from ..features import Features, grow, reached
+from ..features import Features
+from ..morphology import grow, reached
 from ..view import View
 from .base import Finding
 from .outliers import excess_over_neighbours

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...filters import blur
 from ...types import BoolImage, FloatImage, IntImage
-from ..features import Features, grow, reached
+from ..features import Features
+from ..morphology import grow, reached
 from ..view import View
 from .base import Finding
 

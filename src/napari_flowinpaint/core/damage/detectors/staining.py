@@ -10,7 +10,8 @@ import numpy as np
 
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
-from ..features import grow, highest, lowest, quantiles
+from ..features import quantiles
+from ..morphology import grow, highest, lowest
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
