@@ -94,7 +94,7 @@ class Features:
     @lazy
     def texture(self) -> float:
         """Return the 90th percentile of :attr:`local_std`: near 0 where there is no section."""
-        return float(np.sqrt(quantiles(self.local_variance[::2, ::2], 90)[0]))
+        return _texture(self.local_variance)
 
     @lazy
     def spread(self) -> float:
@@ -192,6 +192,17 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
         thumb=_thumbnail(half),
         tiles=make_tiles(smooth, wide, local_variance),
     )
+
+
+def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
+    """Return :attr:`Features.texture` alone; parameters as for :func:`make_features`."""
+    pixels = _numbers(pixels)
+    grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
+    return _texture(_local_variance(_low_pass(grey, 1.0)))
+
+
+def _texture(local_variance: FloatImage) -> float:
+    return float(np.sqrt(quantiles(local_variance[::2, ::2], 90)[0]))
 
 
 def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:

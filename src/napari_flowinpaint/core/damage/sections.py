@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..types import AnyImage, FloatImage
-from .features import Features, make_features
+from .features import Features, make_features, texture_of
 from .view import (
     BLANK,
     PER_SIDE,
@@ -145,7 +145,7 @@ class Sections:
             for z in chosen.tolist():
                 with suppress(StoreError):
                     grey = read_working(self.stack, z, self.factor)
-                    values.append(make_features(z, grey, self.zoom).texture)
+                    values.append(texture_of(grey, self.zoom))
             visible = [v for v in values if v > 0.1 * max(values, default=0.0)]
             return float(np.median(visible)) if visible else 0.0
 
