@@ -52,8 +52,11 @@ def reached(low: BoolImage, high: BoolImage) -> BoolImage:
 
     if not high.any():
         return np.zeros_like(high)
-    count, names = cv2.connectedComponents((low | high).astype(np.uint8), connectivity=8)
+    both = low | high
+    count, names = cv2.connectedComponents(both.view(np.uint8), connectivity=8)
     kept = np.zeros(count, dtype=bool)
     kept[names[high]] = True
-    kept[0] = False
-    return kept[names]
+    out = np.zeros_like(both)
+    places = np.flatnonzero(both)  # few are, mostly
+    out.ravel()[places] = kept[names.ravel()[places]]
+    return out

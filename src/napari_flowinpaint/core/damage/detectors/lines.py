@@ -149,11 +149,13 @@ class LineDetector:
     def _line(self, view: View, sign: int, excess: FloatImage) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
         seen = reached(excess > 0.1, excess > self.excess * view.strictness)
-        if seen.sum() < self.length * view.side or seen.mean() > 0.5:
+        many = np.count_nonzero(seen)
+        if many < self.length * view.side or many > 0.5 * seen.size:
             return None
+        y, x = np.nonzero(seen)  # few pixels are
         best: tuple[float, BoolImage] | None = None
         for normal, offset in _hough(seen):
-            found = self._follow(view, seen, normal, offset)
+            found = self._follow(view, seen, (y, x), normal, offset)
             if found is None or _score(best) >= found[0]:
                 continue
             if _apart(view, sign, found[1]) > (_APART if found[0] < _CERTAIN else _APART_CERTAIN):
@@ -161,30 +163,36 @@ class LineDetector:
         return best
 
     def _follow(
-        self, view: View, seen: BoolImage, normal: FloatImage, offset: float
+        self,
+        view: View,
+        seen: BoolImage,
+        places: tuple[IntArray, IntArray],
+        normal: FloatImage,
+        offset: float,
     ) -> tuple[float, BoolImage] | None:
         """Take what is seen within the band around a straight line, if it is a line."""
-        y, x = np.nonzero(seen)  # few pixels are
+        y, x = places
         near = np.abs(_away(y, x, normal, offset)) <= self.wander * view.side
         y, x = y[near], x[near]
-        core = np.zeros_like(seen)
-        core[y, x] = True
-        pieces = _long_pieces(core, _along(y, x, normal), 0.06 * view.side)
-        if not pieces.any():
+        long = _in_long_pieces(seen.shape, y, x, _along(y, x, normal), 0.06 * view.side)
+        y, x = y[long], x[long]
+        if not y.size:
             return None
+        pieces = _mask(seen.shape, y, x)
         step = 8.0
-        places = _stretches(pieces, normal, step)
-        mean_width = float(pieces.sum()) / max(places.size * step, 1)
+        covers = _stretches(normal, step, y, x).size
         # a blob that is cut by the band is no line: most of what it touches lies outside
-        if mean_width > self.width * view.side or pieces.sum() < 0.6 * reached(seen, pieces).sum():
+        if y.size / max(
+            covers * step, 1
+        ) > self.width * view.side or y.size < 0.6 * np.count_nonzero(reached(seen, pieces)):
             return None
         rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
         away = _away(rows, columns, normal, offset)
         straight = np.abs(away) <= 1
         if _along_border(straight, round(_BORDER * view.side)):
             return None
-        chord = _stretches(straight, normal, step)
-        length, covered = chord.size * step, places.size / max(chord.size, 1)
+        chord = _stretches(normal, step, *np.nonzero(straight)).size
+        length, covered = chord * step, covers / max(chord, 1)
         # a short line, across a corner, has to be seen nearly all along
         least = self.coverage if length > 0.5 * view.side else 1.6 * self.coverage
         if length < self.length * view.side or covered < least:
@@ -192,7 +200,7 @@ class LineDetector:
         along = _along(rows, columns, normal)
         band = np.abs(away) <= self.wander * view.side
         slope, ribbon = _ribbon(view, pieces, band, away, along)
-        if slope > self.slope or (pieces & grow(ribbon, 2)).sum() < 0.8 * pieces.sum():
+        if slope > self.slope or grow(ribbon, 2)[y, x].sum() < 0.8 * y.size:
             return None
         return covered / self.coverage, ribbon
 
@@ -207,10 +215,15 @@ def _along(y: IntArray, x: IntArray, normal: FloatImage) -> FloatArray:
     return y * normal[1] - x * normal[0]
 
 
-def _stretches(mask: BoolImage, normal: FloatImage, step: float) -> IntArray:
-    """Return the numbers of the stretches along a straight line that a mask has pixels in."""
-    y, x = np.nonzero(mask)
+def _stretches(normal: FloatImage, step: float, y: IntArray, x: IntArray) -> IntArray:
+    """Return the numbers of the stretches along a straight line that places are in."""
     return np.unique((_along(y, x, normal) // step).astype(int))
+
+
+def _mask(shape: tuple[int, int], y: IntArray, x: IntArray) -> BoolImage:
+    mask = np.zeros(shape, dtype=bool)
+    mask[y, x] = True
+    return mask
 
 
 def _apart(view: View, sign: int, mask: BoolImage) -> float:
@@ -279,18 +292,21 @@ def _along_border(straight: BoolImage, margin: int) -> bool:
     return bool(2 * np.count_nonzero(inner) < np.count_nonzero(straight))
 
 
-def _long_pieces(core: BoolImage, along: FloatArray, shortest: float) -> BoolImage:
-    """Return the connected pieces that go some way along the line, and are no blobs.
+def _in_long_pieces(
+    shape: tuple[int, int], y: IntArray, x: IntArray, along: FloatArray, shortest: float
+) -> BoolImage:
+    """Tell which pixels are in connected pieces that go some way along the line, and are no blobs.
 
-    ``along`` is how far along the line the pixels of ``core`` are, row by row.
+    ``along`` is how far along the line the pixels are.
     """
     import cv2
 
-    if not core.any():
-        return core
-    count, names = cv2.connectedComponents(grow(core, 1).astype(np.uint8), connectivity=4)
+    if not y.size:
+        return np.zeros(0, dtype=bool)
+    grown = grow(_mask(shape, y, x), 1)
+    count, names = cv2.connectedComponents(grown.view(np.uint8), connectivity=4)
     # few pixels are seen: sorted by piece, these go fast
-    owners = names[core]
+    owners = names[y, x]
     order = np.argsort(owners, kind="stable")
     numbers, starts, sizes = np.unique(owners[order], return_index=True, return_counts=True)
     places = along[order]
@@ -298,9 +314,7 @@ def _long_pieces(core: BoolImage, along: FloatArray, shortest: float) -> BoolIma
     # length times length over area: 1.3 for a disc
     kept = np.zeros(count, dtype=bool)
     kept[numbers] = (reach >= shortest) & (reach * reach >= _ELONGATION * sizes)
-    out = np.zeros_like(core)
-    out[core] = kept[owners]
-    return out
+    return np.asarray(kept[owners])
 
 
 def _ribbon(

@@ -108,15 +108,18 @@ class OutlierDetector:
         """Return score and mask of all blobs, if one is large or several together are."""
         radius = view.radius(self.tolerance)
         excess = excess_over_neighbours(view, sign, radius, lambda f: f.smooth)
-        beyond = self._beyond(view, sign)
-        edge = excess > self.excess / 3
         strictness = view.strictness
         if view.gap > 1:
             strictness *= _ACROSS_A_GAP
         least = self.beyond + _BEYOND_STEP * (strictness - 1)
-        certain = (excess > self.excess * strictness**0.5) & (beyond > least)
+        certain = excess > self.excess * strictness**0.5
         if not certain.any():
             return None
+        beyond = self._beyond(view, sign)
+        certain &= beyond > least
+        if not certain.any():
+            return None
+        edge = excess > self.excess / 3
         _, masses = _masses(reached(edge, certain), excess)
         zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
         large = masses[masses > zoom * self.total / 15]
@@ -160,7 +163,8 @@ def _masses(blobs: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]
     """Return the numbers of the connected blobs, and the sum of the excess in each."""
     import cv2
 
-    count, names = cv2.connectedComponents(blobs.astype(np.uint8), connectivity=8)
-    weights = np.maximum(excess[blobs], 0)
-    masses = np.bincount(names[blobs], weights=weights, minlength=count)[1:]
+    count, names = cv2.connectedComponents(blobs.view(np.uint8), connectivity=8)
+    places = np.flatnonzero(blobs)  # few are, mostly
+    weights = np.maximum(excess.ravel()[places], 0)
+    masses = np.bincount(names.ravel()[places], weights=weights, minlength=count)[1:]
     return np.asarray(names), np.asarray(masses, dtype=np.float32)
