@@ -58,6 +58,25 @@ def test_auto_costs_nothing_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.skipif(platform.system() != "Linux", reason="lists the libraries as Linux does")
+def test_the_largest_library_is_loaded_before_torch_is_imported():
+    """Or a viewer would stand still for as long as the import holds Python's lock."""
+    pytest.importorskip("torch")
+    script = (
+        "import sys\n"
+        "from napari_flowinpaint.core.device import resolve_device\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch' and path is None:\n"
+        "            seen.append('libtorch_cpu' in open('/proc/self/maps').read())\n"
+        "seen = []\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "resolve_device('auto')\n"
+        "assert seen and seen[-1], seen\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is asked")
 @pytest.mark.parametrize("own_settings", [False, True])
 def test_memory_that_was_freed_is_not_got_page_by_page_again(own_settings):
