@@ -1,13 +1,15 @@
 """How fast damage is searched, against a plain pass over the same zarr; and in how much memory.
 
     python benchmarks/detection_speed.py STACK[@SECTIONS[@EVERY]]... [--side 2048]
-        [--cycles 3] [--depth 300] [--damaged 0.03] [--passes 5] [--workers 1,2] [--flat] [--memory]
-        [--folder FOLDER]
+        [--cycles 3] [--depth 300] [--damaged 0.03] [--passes 5] [--workers 1,2] [--flat] [--cold]
+        [--memory] [--folder FOLDER]
 
 Of every stack a zarr is made as we write them: its sections are mirrored until they have SIDE
 pixels a side, and gone through forwards and backwards CYCLES times; a share of these is damaged on
 purpose. Links to their chunks make a zarr of DEPTH sections. ``--flat`` leaves the pyramid out.
-EVERY takes every n-th plane of an isotropic stack.
+EVERY takes every n-th plane of an isotropic stack. With ``--cold`` the chunks are copied, and the
+system is asked to forget them before every pass, as it would have of a stack larger than memory;
+without, all is read from memory.
 
 The plain pass reads every section of the full resolution, in as many threads of dask, and does
 nothing with it; detection is what ``flowinpaint detect`` does, masks and all. Both are run in turn,
@@ -19,6 +21,8 @@ peak memory of fresh processes that search 100 to 4000 sections of SIDE / 2 pixe
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,8 +85,11 @@ def damage(volume: np.ndarray, share: float) -> int:
     return count
 
 
-def write(volume: np.ndarray, folder: Path, depth: int, flat: bool) -> Stack:
-    """Write a zarr as we do, made deeper by links to its chunks; ``flat``: without a pyramid."""
+def write(volume: np.ndarray, folder: Path, depth: int, flat: bool, copied: bool = False) -> Stack:
+    """Write a zarr as we do, made deeper by links to its chunks; ``flat``: without a pyramid.
+
+    ``copied``: by copies, which take room on the disk.
+    """
     small = save_ome_zarr(Stack.from_array(volume, voxel_size=(40, 4, 4)), folder / "small.zarr")
     group = zarr.open_group(str(small), mode="r")
     deep = folder / f"deep{depth}.zarr"
@@ -102,7 +109,11 @@ def write(volume: np.ndarray, folder: Path, depth: int, flat: bool) -> Stack:
         )
         (path / "c").mkdir()
         for z in range(depth):
-            (path / "c" / str(z)).symlink_to(small / name / "c" / str(z % len(volume)))
+            source = small / name / "c" / str(z % len(volume))
+            if copied:
+                shutil.copytree(source, path / "c" / str(z))
+            else:
+                (path / "c" / str(z)).symlink_to(source)
     return open_stack(deep)
 
 
@@ -111,6 +122,18 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def forget(stack: Stack) -> None:
+    """Ask the system to drop the files of a stack from memory."""
+    os.sync()
+    for path in Path(stack.path).rglob("*"):
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)
 
 
 def plain_pass(stack: Stack, workers: int) -> None:
@@ -151,7 +174,7 @@ def describe(name: str, stack: Stack, folder: Path, share: float) -> None:
     )
 
 
-def speed(stack: Stack, folder: Path, workers: int, passes: int) -> None:
+def speed(stack: Stack, folder: Path, workers: int, passes: int, cold: bool) -> None:
     depth = stack.shape[0]
     jobs = {
         "plain pass": lambda: plain_pass(stack, workers),
@@ -162,6 +185,8 @@ def speed(stack: Stack, folder: Path, workers: int, passes: int) -> None:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for number in range(passes + 1):
         for name, job in jobs.items():
+            if cold:
+                forget(stack)
             spent = timed(job)
             if number:  # the first one imports
                 times[name].append(spent)
@@ -195,6 +220,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--flat", action="store_true", help="without a pyramid")
+    parser.add_argument("--cold", action="store_true", help="read from the disk")
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
@@ -212,11 +238,11 @@ def main() -> None:
                     inner.mkdir()
                     memory(write(volume, inner, depth, args.flat), inner, workers[-1])
                 continue
-            stack = write(volume, folder, args.depth, args.flat)
+            stack = write(volume, folder, args.depth, args.flat, args.cold)
             share = count / len(volume)
             describe(name, stack, folder, share)
             for number in workers:
-                speed(stack, folder, number, args.passes)
+                speed(stack, folder, number, args.passes, args.cold)
             looked, flagged = closely(stack)
             print(f"  looked at closely: {looked} of {stack.shape[0]} sections; flagged: {flagged}")
 

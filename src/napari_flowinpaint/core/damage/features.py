@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ..types import BoolImage, FloatImage
 from ._lazy import lazy
-from .tiles import Tiled, Tiles, extremes, make_tiles, padded
+from .tiles import Tiled, Tiles, extreme, make_tiles, padded
 
 #: Grey values beyond this are none: in float32 their squares do not add up.
 _LARGEST = 1e12
@@ -123,7 +123,9 @@ class Features:
         return self._grey(self._lines[1])
 
     def line_tiles(self, sign: int, side: int) -> Tiled:
-        """Return the extremes of bright lines (``sign`` > 0) or dark ones over tiles.
+        """Return the brightest of bright lines (``sign`` > 0) or the darkest of dark ones.
+
+        Over tiles, as ``low`` and ``high`` alike.
 
         Parameters
         ----------
@@ -135,9 +137,8 @@ class Features:
         found = self._line_tiles.get((sign, side))
         if found is None:
             steps = padded(self._lines[sign > 0], 2)
-            both = (steps, steps) if side == 2 else extremes(steps, steps)
-            low, high = map(self._grey, both)
-            found = self._line_tiles[sign, side] = Tiled(side, low, high)
+            grey = self._grey(steps if side == 2 else extreme(steps, sign))
+            found = self._line_tiles[sign, side] = Tiled(side, grey, grey)
         return found
 
     @lazy
@@ -152,6 +153,11 @@ class Features:
     def _grey(self, steps: npt.NDArray[np.uint8]) -> FloatImage:
         low, high = self.limits
         return steps.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+
+    @lazy
+    def faded_thumb(self) -> FloatImage:
+        """Return :attr:`thumb` faded out towards the border, which is no structure."""
+        return self.thumb * _window(self.thumb.shape)
 
     @lazy
     def structured(self) -> BoolImage:
@@ -316,6 +322,11 @@ def _thumbnail(half: FloatImage) -> FloatImage:
     small = small - wide_blur(small, 12.0)
     spread = 2.5 * quantiles(np.abs(small[::2, ::2]), 50)[0] * 1.4826 + _TINY
     return np.clip(small, -spread, spread).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _window(shape: tuple[int, int]) -> FloatImage:
+    return np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in shape)).astype(np.float32)
 
 
 def to_working(grid: npt.NDArray, shape: tuple[int, int]) -> FloatImage:

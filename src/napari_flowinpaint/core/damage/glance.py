@@ -45,6 +45,7 @@ class Glance:
         self.view = view
         self._excess: dict[tuple[int, str, int, int], FloatImage] = {}
         self._flat: dict[int, BoolImage] = {}
+        self._largest_flat: dict[int, int] = {}
 
     def asked(self, detector: Detector) -> Detector | None:
         """Return the detector that has to look, None where it would certainly find nothing.
@@ -133,6 +134,17 @@ class Glance:
         found = self._flat[radius] = np.asarray(own.low < CANDIDATE * np.maximum(least, usual))
         return found
 
+    def has_flat(self, tolerance: float, least: float) -> bool:
+        """Tell whether connected tiles of :meth:`flat` have at least this share of the area."""
+        flat = self.flat(tolerance)
+        least *= flat.size
+        if np.count_nonzero(flat) < max(least, 1):
+            return False
+        radius = self.view.radius(tolerance)
+        if radius not in self._largest_flat:
+            self._largest_flat[radius] = int(_Pieces(flat).areas.max())
+        return self._largest_flat[radius] >= least
+
 
 def _tiles(features: Features, what: str, sign: int, side: int) -> Tiled:
     if what == "lines":
@@ -172,11 +184,6 @@ class _Pieces:
             self.places, self.owners = self.places[some], self.owners[some]
         self.areas = np.bincount(self.owners, minlength=count)
 
-    @property
-    def largest(self) -> int:
-        """Tiles of the largest piece."""
-        return int(self.areas.max())
-
     def tiles(self) -> BoolImage:
         """Return the tiles of all pieces that count."""
         found = np.zeros(self.shape, dtype=bool)
@@ -189,7 +196,7 @@ class _Pieces:
         places, owners = self.places[some], self.owners[some]
         order = np.argsort(owners, kind="stable")
         places, owners = places[order], owners[order]
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        starts = np.concatenate(([0], np.flatnonzero(owners[1:] != owners[:-1]) + 1))
         height, width = (
             np.maximum.reduceat(n, starts) - np.minimum.reduceat(n, starts) + 1
             for n in np.divmod(places, self.shape[1])
@@ -197,23 +204,15 @@ class _Pieces:
         return np.hypot(height, width).astype(np.float32)
 
 
-def _has_piece(mask: BoolImage, least: float) -> bool:
-    """Tell whether a connected piece has at least this share of the area."""
-    least *= mask.size
-    return bool(np.count_nonzero(mask) >= max(least, 1) and _Pieces(mask).largest >= least)
-
-
 # ---- the bounds of the detectors
 
 
 def _missing(glance: Glance, detector: MissingDetector) -> MissingDetector | None:
-    flat = glance.flat(detector.tolerance)
-    return detector if _has_piece(flat, detector.rectangle) else None
+    return detector if glance.has_flat(detector.tolerance, detector.rectangle) else None
 
 
 def _hole(glance: Glance, detector: HoleDetector) -> HoleDetector | None:
-    flat = glance.flat(detector.tolerance)
-    return detector if _has_piece(flat, detector.smallest) else None
+    return detector if glance.has_flat(detector.tolerance, detector.smallest) else None
 
 
 def _line(glance: Glance, detector: LineDetector) -> LineDetector | None:
@@ -304,7 +303,7 @@ def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | 
     loss = -2 * float(np.log(max(n.gain for n in view.neighbours)))
     if loss > detector.section_contrast * view.strictness:
         return detector
-    if _has_piece(glance.flat(HoleDetector().tolerance), detector.smallest):
+    if glance.has_flat(HoleDetector().tolerance, detector.smallest):
         return detector
     level, unusual = view.strictness, unusual_loss(view)
     bright, shares = detector.bright(view), (0.75 * detector.smallest, 0.15 * detector.smallest)

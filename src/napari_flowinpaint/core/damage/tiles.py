@@ -97,12 +97,16 @@ def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
 
 def extremes(low: _Map, high: _Map) -> tuple[_Map, _Map]:
     """Return the smallest and the largest of 2 x 2 tiles, of which there is an even number."""
+    return extreme(low, -1), extreme(high, 1)
+
+
+def extreme(image: _Map, sign: int) -> _Map:
+    """Return the largest of 2 x 2 tiles where ``sign`` is positive, else the smallest."""
     import cv2
 
     # rows first, which lie together in memory
-    low = np.asarray(cv2.min(low[0::2], low[1::2]))
-    high = np.asarray(cv2.max(high[0::2], high[1::2]))
-    return np.minimum(low[:, 0::2], low[:, 1::2]), np.maximum(high[:, 0::2], high[:, 1::2])
+    rows = np.asarray((cv2.max if sign > 0 else cv2.min)(image[0::2], image[1::2]))
+    return (np.maximum if sign > 0 else np.minimum)(rows[:, 0::2], rows[:, 1::2])
 
 
 def padded(image: _Map, side: int) -> _Map:

@@ -7,9 +7,10 @@ neighbours moved to the section by whole pixels only where that is certain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import reduce
 
 import numpy as np
 
@@ -68,8 +69,7 @@ def register(section: Features, neighbour: Features) -> Registration:
 
     a, b = section.thumb, neighbour.thumb
     before = _correlation(a, b)
-    window = _window(a.shape)
-    (dx, dy), _ = cv2.phaseCorrelate(a * window, b * window)
+    (dx, dy), _ = cv2.phaseCorrelate(section.faded_thumb, neighbour.faded_thumb)
     y, x = round(dy), round(dx)
     most = min(a.shape) // 2
     if (y, x) == (0, 0) or max(abs(y), abs(x)) > most:
@@ -79,12 +79,6 @@ def register(section: Features, neighbour: Features) -> Registration:
         return Registration((0, 0), before, before)
     scale = section.grey.shape[0] / a.shape[0]
     return Registration((round(dy * scale), round(dx * scale)), before, after)
-
-
-@lru_cache(maxsize=4)
-def _window(shape: tuple[int, int]) -> FloatImage:
-    """Fade out towards the border, so that it does not count as structure."""
-    return np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in shape)).astype(np.float32)
 
 
 def _overlap(a: FloatImage, b: FloatImage, y: int, x: int) -> tuple[FloatImage, FloatImage]:
@@ -97,8 +91,10 @@ def _overlap(a: FloatImage, b: FloatImage, y: int, x: int) -> tuple[FloatImage, 
 
 
 def _correlation(a: FloatImage, b: FloatImage) -> float:
-    norm = float(np.sqrt((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64)))
-    return float((a * b).sum(dtype=np.float64)) / norm if norm > 1e-9 else 0.0
+    import cv2
+
+    norm = math.sqrt(cv2.norm(a, cv2.NORM_L2SQR) * cv2.norm(b, cv2.NORM_L2SQR))
+    return cv2.sumElems(a * b)[0] / norm if norm > 1e-9 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +131,10 @@ class NeighbourView:
         dy, dx = self._shift(step)
         if (dy, dx) == (0, 0):
             return image
-        matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float32)
-        size = (image.shape[1], image.shape[0])
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
-        return np.asarray(moved, dtype=np.float32)
+        height, width = image.shape
+        part = image[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
+        border = (max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0))
+        return np.asarray(cv2.copyMakeBorder(part, *border, cv2.BORDER_REFLECT))
 
     def still(self, step: int = 1) -> bool:
         """Return whether a map with so many pixels per pixel need not be moved."""
@@ -333,7 +328,7 @@ def match(
     maps = (neighbour.contrast, neighbour.mean)
     theirs, mean = (probe.moved(m, section.step)[some] for m in maps)
     ratio = (section.contrast[some] - theirs)[votes]
-    gain = float(np.exp(np.clip(quantiles(ratio, 50)[0] / 2, -3, 3)))
+    gain = math.exp(min(max(quantiles(ratio, 50)[0] / 2, -3), 3))
     offset = quantiles((section.mean[some] - gain * mean)[votes], 50)[0]
     return gain, offset
 

@@ -162,7 +162,7 @@ class StainingDetector:
         most = [mean(n, highest) for n in view.neighbours] if radius else least
         dark, light = np.minimum.reduce(least), np.maximum.reduce(most)
         off = np.maximum(dark - section.mean, section.mean - light) / np.float32(view.contrast)
-        return np.clip(weak, 0, None) / self.contrast + np.clip(off, 0, None) / self.mean
+        return np.maximum(weak, 0) / self.contrast + np.maximum(off, 0) / self.mean
 
 
 def unusual_loss(view: View) -> FloatImage:
@@ -178,7 +178,7 @@ def unusual_loss(view: View) -> FloatImage:
     loss = np.add.reduce(theirs) / np.float32(len(theirs)) - view.section.contrast
     loss -= np.float32(quantiles(loss, 50)[0])
     usual = 1.4826 * quantiles(np.abs(loss), 50)[0]
-    return np.clip(loss / np.float32(max(usual, 1e-3)), 0, None)
+    return np.maximum(loss / np.float32(max(usual, 1e-3)), 0)
 
 
 def _one_tissue(view: View) -> FloatImage:
