@@ -9,7 +9,9 @@ import pytest
 
 from napari_flowinpaint import warm_up as module
 from napari_flowinpaint.warm_up import (
+    beat,
     bring_back,
+    busy,
     hold_collector,
     know_units,
     release_collector,
@@ -44,17 +46,17 @@ def test_warming_up_imports_and_spares_the_collector():
     assert gc.get_freeze_count() > 10_000
 
 
-def test_two_warm_ups_at_once_do_it_once(monkeypatch):
-    running, most, drawn = [], [], []
+def test_two_warm_ups_take_turns_and_leave_no_trace(monkeypatch):
+    running, most = [], []
 
     def slow(name):
         running.append(name)
         time.sleep(0.01)
         most.append(len(running))
         running.pop()
-        return SimpleNamespace(DashAtlas=lambda: drawn.append(name))
+        return SimpleNamespace(DashAtlas=dict)
 
-    module._draw_dashes.cache_clear()
+    before = list(sys.meta_path), sys.getswitchinterval()
     monkeypatch.setattr(module, "import_module", slow)
     threads = [Thread(target=warm_up) for _ in range(3)]
     for thread in threads:
@@ -62,7 +64,54 @@ def test_two_warm_ups_at_once_do_it_once(monkeypatch):
     for thread in threads:
         thread.join()
     assert max(most) == 1
-    assert len(drawn) == 1
+    assert (list(sys.meta_path), sys.getswitchinterval()) == before
+
+
+def test_a_busy_viewer_goes_first(monkeypatch):
+    monkeypatch.setattr(module, "_last_beat", time.monotonic() - 1)
+    polite = module._Polite()
+    thread = Thread(target=polite.wait)
+    thread.start()
+    time.sleep(0.03)
+    assert thread.is_alive(), "it waits"
+    beat()
+    thread.join(0.05)
+    assert not thread.is_alive(), "until the event loop turns again"
+
+
+def test_a_busy_viewer_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_last_beat", time.monotonic())
+    busy()
+    polite = module._Polite()
+    started = time.monotonic()
+    polite.wait()
+    first = time.monotonic()
+    polite.wait()
+    assert 0.04 < first - started < 1
+    assert time.monotonic() - first < 0.03
+
+
+def test_who_does_not_tell_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(module, "_last_beat", None)
+    busy()
+    started = time.monotonic()
+    module._Polite().wait()
+    assert time.monotonic() - started < 0.03
+
+
+def test_modules_are_found_where_python_finds_them_and_only_for_one_thread():
+    import numpy.linalg
+
+    name = "numpy.linalg._umath_linalg"
+    polite, found = module._Polite(), []
+    spec = polite.find_spec(name, numpy.linalg.__path__)
+    assert spec.origin == sys.modules[name].__spec__.origin
+    assert polite.find_spec("numpy") is None
+    other = Thread(target=lambda: found.append(polite.find_spec(name, numpy.linalg.__path__)))
+    other.start()
+    other.join()
+    assert found == [None]
 
 
 def test_only_new_objects_are_looked_through_until_all_are_brought_back():

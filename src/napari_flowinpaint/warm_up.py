@@ -7,10 +7,16 @@ for threads.
 from __future__ import annotations
 
 import gc
+import math
+import sys
+import time
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
-from threading import Lock
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from pathlib import Path
+from threading import Lock, get_ident
+from types import ModuleType
 
 #: What napari imports for its first labels layer, and what jobs import when they begin.
 _MODULES = (
@@ -25,30 +31,107 @@ _MODULES = (
 
 _warming = Lock()
 
+#: Seconds after which a thread of Python asks another for the lock, while this one warms up. A
+#: viewer that draws gives the lock away at every call of OpenGL; usually it waits 5 ms each time.
+_SWITCH = 5e-4
+#: Seconds without a beat after which the viewer is busy, and for how long it is waited for in all.
+_BUSY, _PATIENCE = 0.03, 1.0
+_LOOK = 0.004
+_last_beat: float | None = None
+
 
 def warm_up() -> None:
     """Import, let vispy draw the dashes of a labels layer's outline, spare the collector.
 
     The first call does it; others that come meanwhile wait for it: two at once would leave the
-    viewer a third of the processor, since they all compute in Python.
+    viewer a third of the processor, since they all compute in Python. Between any two modules the
+    viewer goes first, where it tells that it is busy, see :func:`beat`.
     """
     with _warming:
         hold_collector()  # or all that is imported would make it begin
+        polite = _Polite()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(interval, _SWITCH))
+        sys.meta_path.insert(0, polite)
         try:
-            _draw_dashes()
+            _draw_dashes(polite)
             for name in _MODULES:
                 with suppress(ImportError):
                     import_module(name)
             set_aside()
         finally:
+            sys.meta_path.remove(polite)
+            sys.setswitchinterval(interval)
             release_collector()
 
 
-@cache
-def _draw_dashes() -> None:
+def beat() -> None:
+    """Tell that the viewer has nothing to do; to be called every 10 ms or so while it is so."""
+    global _last_beat
+    _last_beat = time.monotonic()
+
+
+def busy() -> None:
+    """Tell that the viewer begins something, if it tells at all when it is done."""
+    global _last_beat
+    if _last_beat is not None:
+        _last_beat = -math.inf
+
+
+class _Polite:
+    """Lets the viewer go first before each import of one thread. For ``sys.meta_path``.
+
+    It finds what Python itself would find. Compiled modules are read before they are loaded,
+    since Python's lock is held while they are, also while the disk is waited for.
+    """
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+        self._patience = _PATIENCE
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Wait for the viewer; find modules of packages, leave others to Python."""
+        if get_ident() != self._thread:
+            return None
+        self.wait()
+        spec = None if path is None else PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, ExtensionFileLoader):
+            _read(spec.loader.path)
+        return spec
+
+    def wait(self) -> None:
+        """Wait until the viewer is not busy, but not for long.
+
+        Not without end, since it may be waiting for a module that this thread is importing.
+        """
+        while (
+            self._patience > 0 and _last_beat is not None and time.monotonic() - _last_beat > _BUSY
+        ):
+            self._patience -= _LOOK
+            time.sleep(_LOOK)
+
+
+def _read(path: str) -> None:
+    """Read a file, so that the system has it in memory."""
+    buffer = bytearray(1 << 20)
+    with suppress(OSError), Path(path).open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def _draw_dashes(polite: _Polite) -> None:
     """Make 13 patterns of 1024 texels in a Python loop; vispy keeps them for all outlines."""
     with suppress(ImportError, AttributeError):
-        import_module("vispy.visuals.line.dash_atlas").DashAtlas()
+        atlas: type = import_module("vispy.visuals.line.dash_atlas").DashAtlas
+
+        class Polite(atlas):  # type: ignore[misc]
+            def __setitem__(self, key: object, value: object) -> None:
+                polite.wait()
+                super().__setitem__(key, value)
+
+        Polite()
 
 
 _lock = Lock()

@@ -162,3 +162,22 @@ def test_work_that_writes_is_not_replaced(qtbot, runner, answers):
     qtbot.waitUntil(lambda: not runner.is_running(), timeout=5000)
     qtbot.wait(50)
     assert answers == [("done", "first", True)]
+
+
+def test_what_can_wait_counts_as_running_and_only_the_last_of_a_kind_begins(qtbot, runner, answers):
+    began = []
+
+    def work(answer, *, progress):
+        began.append(answer)
+        return answer
+
+    start(runner, answers, work, "first", calm=True)
+    start(runner, answers, work, "second", calm=True)
+    assert runner.is_running("job")
+    assert not began, "the viewer goes first"
+    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
+    assert began == ["second"]
+    start(runner, answers, work, "third", calm=True)
+    runner.stop()
+    qtbot.wait(100)
+    assert began == ["second"], "nothing begins any more"

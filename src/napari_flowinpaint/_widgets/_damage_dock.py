@@ -10,10 +10,12 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from .. import damage_work
 from ..session import session_of
 from ..warm_up import bring_back
+from ._calm import warm_up_soon
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._keys import Keys
 from ._messages import Messages
+from ._painting import paint_windows_later
 from ._progress import ProgressRow
 from ._questions import may_close
 from ._steps import Steps
@@ -39,6 +41,7 @@ class DamageDock(QWidget):
 
     def __init__(self, napari_viewer: Any, shown: tuple[str, ...]) -> None:
         super().__init__()
+        paint_windows_later()
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
         self.messages = Messages(keeps_room=True)
@@ -68,6 +71,7 @@ class DamageDock(QWidget):
         self.session.flags.changed.connect(self._changed)
         self.session.masks.changed.connect(self._changed)
         self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
+        warm_up_soon()
         self._open_flags()
 
     # ---- what is kept
@@ -91,7 +95,7 @@ class DamageDock(QWidget):
                 self.messages.say(told)
 
         self.jobs.start(
-            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail
+            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail, calm=True
         )
 
     def _changed(self) -> None:

@@ -26,6 +26,7 @@ from ..core.errors import InputError
 from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._painting import painted_later
 from ._rows_table import Column, RowsTable
 from ._steps import Steps
 from ._thumbnails import ThumbnailRow
@@ -217,7 +218,8 @@ class FlagPanel(QWidget):
     def _on_picked(self, row: Flagged) -> None:
         """Show a section, with its mask and thumbnails."""
         try:
-            self.session.flags.show(self.session.require_image(), row)
+            with painted_later(self):
+                self.session.flags.show(self.session.require_image(), row)
             self._picture(row)
         except Exception as error:
             self.messages.fail(error)
@@ -236,6 +238,7 @@ class FlagPanel(QWidget):
             tuple(map(float, image.contrast_limits)),
             done=self._show_thumbnails,
             failed=self._no_thumbnails,
+            calm=True,
         )
 
     def _show_thumbnails(self, thumbnails: Thumbnails) -> None:

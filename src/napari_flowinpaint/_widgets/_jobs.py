@@ -20,6 +20,7 @@ from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from ..core.errors import Cancelled
 from ..core.types import Progress
+from ._calm import Calm
 
 #: Shortest time between two reports of progress, in seconds. Each makes Qt compose the window
 #: anew, canvas included, which takes 50 ms without a graphics card.
@@ -105,6 +106,7 @@ class JobRunner(QObject):
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
         lasting: bool = False,
+        calm: bool = False,
         **keywords: Any,
     ) -> None:
         """Run ``work(*args, progress=..., **keywords)`` in a thread.
@@ -123,6 +125,9 @@ class JobRunner(QObject):
             True for work that writes: once it is done it cannot be cancelled any more, so its
             answer is delivered even if Cancel came at the last moment, and a second job of
             its kind does not replace it but is ignored.
+        calm
+            True for work that nobody has pressed a button for: it counts as running, and begins
+            once the viewer has drawn what there is to draw, see :class:`.Calm`.
         """
         if self._stopped:
             return
@@ -132,7 +137,15 @@ class JobRunner(QObject):
             self._jobs[name].cancelled.set()
         job = Job(name, done, failed, lasting)
         self._jobs[name] = job
-        self._pool.submit(self._run, job, work, args, keywords)
+
+        def submit() -> None:
+            if not self._stopped and self._jobs.get(name) is job:  # not replaced meanwhile
+                self._pool.submit(self._run, job, work, args, keywords)
+
+        if calm:
+            Calm(submit, self)
+        else:
+            submit()
         self.changed.emit()
 
     def _run(

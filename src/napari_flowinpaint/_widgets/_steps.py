@@ -4,40 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 
 from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QWidget
 
-from ..warm_up import hold_collector, release_collector
+from ._painting import painted_later
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
-
-
-@contextmanager
-def _alone(widget: QWidget) -> Iterator[None]:
-    """Leave to a later turn of the event loop what a step brings about.
-
-    The canvas is drawn, which takes as long as many a step, and the garbage collector looks
-    through the many objects that a layer is made of.
-    """
-    canvases = widget.window().findChildren(QOpenGLWidget)
-    for canvas in canvases:
-        canvas.setUpdatesEnabled(False)
-    hold_collector()
-
-    def go_on() -> None:
-        release_collector()
-        with suppress(RuntimeError):  # the window was closed meanwhile
-            for canvas in canvases:
-                canvas.setUpdatesEnabled(True)
-
-    try:
-        yield
-    finally:
-        QTimer.singleShot(_PAUSE // 2, go_on)
 
 
 class Steps(QObject):
@@ -92,7 +66,7 @@ class Steps(QObject):
         if 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
             self._timer.start()  # another has just done one, in the same turn of the event loop
         else:
-            with _alone(self._widget):
+            with painted_later(self._widget):
                 self._step()
 
     def _step(self) -> None:

@@ -61,6 +61,7 @@ class TargetLine(QLabel):
                 napari_layers.source_of(image),
                 done=done,
                 failed=self.messages.fail,
+                calm=True,
             )
         self._show()
 
@@ -71,7 +72,9 @@ class TargetLine(QLabel):
             if not self.session.ledger.knows(image):  # no other dock was faster
                 self._steps.start(self.session.ledger.recording(image, stack, written))
 
-        self.jobs.start("history", work.prepare, stack, done=done, failed=self.messages.fail)
+        self.jobs.start(
+            "history", work.prepare, stack, done=done, failed=self.messages.fail, calm=True
+        )
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section

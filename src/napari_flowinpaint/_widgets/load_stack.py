@@ -21,9 +21,11 @@ from qtpy.QtWidgets import (
 from .. import work
 from ..core.errors import ChoiceNeeded, InputError
 from ..session import session_of
+from ._calm import warm_up_soon
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._painting import paint_windows_later
 from ._questions import may_close
 from ._steps import Steps
 
@@ -42,6 +44,7 @@ class LoadStack(QWidget):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
+        paint_windows_later()
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
         self.messages = Messages()
@@ -55,6 +58,7 @@ class LoadStack(QWidget):
         self._lay_out()
         self._connect()
         self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
+        warm_up_soon()
 
     def _lay_out(self) -> None:
         self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")

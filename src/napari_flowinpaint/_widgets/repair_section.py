@@ -9,12 +9,14 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import session_of
 from ..warm_up import bring_back
+from ._calm import warm_up_soon
 from ._closing import WindowWatch
 from ._jobs import JobRunner
 from ._keys import Keys, bind_review_keys
 from ._ledger_panel import LedgerPanel
 from ._mask_panel import MaskPanel
 from ._messages import Messages
+from ._painting import paint_windows_later
 from ._progress import ProgressRow
 from ._questions import may_close
 from ._repair_panel import RepairPanel
@@ -36,6 +38,7 @@ class RepairSection(QWidget):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
+        paint_windows_later()
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
         self.messages = Messages()
@@ -52,6 +55,7 @@ class RepairSection(QWidget):
         self._lay_out()
         self._bind_keys()
         self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
+        warm_up_soon()
 
     def _lay_out(self) -> None:
         inner = QWidget()

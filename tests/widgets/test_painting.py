@@ -1,0 +1,102 @@
+"""A window is painted in a turn of its own, and what can wait begins when nothing else is done."""
+
+import time
+
+import pytest
+
+
+@pytest.fixture
+def window(qtbot):
+    from qtpy.QtWidgets import QMainWindow
+
+    class Counting(QMainWindow):
+        painted = 0
+
+        def paintEvent(self, event):
+            self.painted += 1
+
+    window = Counting()
+    qtbot.addWidget(window)
+    window.show()
+    qtbot.waitUntil(lambda: window.painted > 0)
+    qtbot.wait(50)
+    window.painted = 0
+    return window
+
+
+def turn():
+    from qtpy.QtCore import QCoreApplication
+
+    QCoreApplication.sendPostedEvents()  # without those that timers will bring
+
+
+def test_a_change_is_painted_in_a_later_turn(window, qtbot):
+    from napari_flowinpaint._widgets._painting import painted_later
+
+    window.update()
+    turn()
+    assert window.painted == 1, "as usual"
+    with painted_later(window):
+        window.update()
+        turn()
+    turn()
+    assert window.painted == 1
+    qtbot.waitUntil(lambda: window.painted == 2)
+    window.update()
+    turn()
+    assert window.painted == 3, "as usual again"
+
+
+def test_what_opens_a_dock_is_painted_in_a_later_turn(window, qtbot):
+    from napari_flowinpaint._widgets._painting import paint_windows_later
+
+    paint_windows_later()
+    paint_windows_later()
+    window.update()
+    turn()
+    assert window.painted == 0
+    qtbot.waitUntil(lambda: window.painted == 1)
+
+
+def test_a_window_is_painted_after_a_change_that_failed(window, qtbot):
+    from napari_flowinpaint._widgets._painting import painted_later
+
+    def fail():
+        with painted_later(window):
+            window.update()
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        fail()
+    qtbot.waitUntil(lambda: window.painted == 1)
+
+
+def test_what_can_wait_begins_after_the_event_loop_was_idle(window, qtbot):
+    from qtpy.QtCore import QTimer
+
+    from napari_flowinpaint._widgets._calm import Calm
+
+    began, started = [], time.monotonic()
+    busy = QTimer(window)
+    busy.timeout.connect(lambda: time.sleep(0.03))
+    busy.start(0)
+    Calm(lambda: began.append(time.monotonic() - started), window)
+    qtbot.wait(100)
+    assert not began
+    busy.stop()
+    qtbot.waitUntil(lambda: bool(began), timeout=1000)
+    qtbot.wait(100)
+    assert len(began) == 1
+
+
+def test_what_can_wait_begins_at_last_though_the_viewer_is_busy(window, qtbot):
+    from qtpy.QtCore import QTimer
+
+    from napari_flowinpaint._widgets._calm import Calm
+
+    began = []
+    busy = QTimer(window)
+    busy.timeout.connect(lambda: time.sleep(0.03))
+    busy.start(0)
+    Calm(lambda: began.append(True), window)
+    qtbot.waitUntil(lambda: bool(began), timeout=5000)
