@@ -16,6 +16,7 @@ from napari_flowinpaint.warm_up import (
     know_units,
     release_collector,
     set_aside,
+    stop_beating,
     warm_up,
 )
 
@@ -93,7 +94,9 @@ def test_a_busy_viewer_is_not_waited_for_without_end(monkeypatch):
 
 
 def test_who_does_not_tell_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(module, "_last_beat", None)
+    monkeypatch.setattr(module, "_last_beat", time.monotonic())
+    busy()
+    stop_beating()
     busy()
     started = time.monotonic()
     module._Polite().wait()

@@ -36,7 +36,6 @@ _warming = Lock()
 _SWITCH = 5e-4
 #: Seconds without a beat after which the viewer is busy, and for how long it is waited for in all.
 _BUSY, _PATIENCE = 0.03, 1.0
-_LOOK = 0.004
 _last_beat: float | None = None
 
 
@@ -69,6 +68,12 @@ def beat() -> None:
     """Tell that the viewer has nothing to do; to be called every 10 ms or so while it is so."""
     global _last_beat
     _last_beat = time.monotonic()
+
+
+def stop_beating() -> None:
+    """Tell that the viewer will not tell any more."""
+    global _last_beat
+    _last_beat = None
 
 
 def busy() -> None:
@@ -106,11 +111,12 @@ class _Polite:
 
         Not without end, since it may be waiting for a module that this thread is importing.
         """
-        while (
-            self._patience > 0 and _last_beat is not None and time.monotonic() - _last_beat > _BUSY
-        ):
-            self._patience -= _LOOK
-            time.sleep(_LOOK)
+        while self._patience > 0 and _last_beat is not None:
+            started = time.monotonic()
+            if started - _last_beat <= _BUSY:
+                break
+            time.sleep(0.004)
+            self._patience -= time.monotonic() - started
 
 
 def _read(path: str) -> None:

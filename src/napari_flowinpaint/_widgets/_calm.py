@@ -76,6 +76,7 @@ class _Pulse(_Looks):
 
     def _beat(self) -> None:
         if not self._thread.is_alive():
+            warm_up.stop_beating()
             self.stop()
             self.deleteLater()
         elif self.calm >= _CALM - 1:

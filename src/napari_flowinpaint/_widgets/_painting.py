@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -16,7 +17,7 @@ _PAUSE = 5
 
 
 class _Held(QObject):
-    """Keeps back the event by which Qt paints what has changed in a window, for a moment.
+    """Keeps back the event by which Qt paints what has changed in a window.
 
     What has to be painted is remembered by Qt, so nothing is lost and nothing is painted twice.
     """
@@ -24,16 +25,7 @@ class _Held(QObject):
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
         self._wanted = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE)
-        self._timer.timeout.connect(self._release)
-        busy()
         window.installEventFilter(self)
-
-    def go_on_soon(self) -> None:
-        """Let the window be painted in one of the next turns."""
-        self._timer.start()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Keep the event back."""
@@ -42,12 +34,22 @@ class _Held(QObject):
         self._wanted = True
         return True
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let the window be painted, in the next turn of the event loop."""
         window = self.parent()
         window.removeEventFilter(self)
         if self._wanted:
             QCoreApplication.postEvent(window, QEvent(QEvent.Type.UpdateRequest))
         self.deleteLater()
+
+
+#: What keeps windows from being painted now, for :func:`painted_later`.
+_held: set[_Held] = set()
+
+
+def is_to_paint() -> bool:
+    """Return whether something that was changed is still to be painted, or to be drawn."""
+    return bool(_held)
 
 
 @contextmanager
@@ -67,9 +69,16 @@ def painted_later(widget: QWidget) -> Iterator[None]:
     held = _Held(window)
     for canvas in canvases:
         canvas.setUpdatesEnabled(False)
+    busy()
     hold_collector()
+    _held.add(held)
 
-    def go_on() -> None:
+    def paint() -> None:
+        _release(held)
+        QTimer.singleShot(_PAUSE, draw)
+
+    def draw() -> None:
+        _held.discard(held)
         release_collector()
         with suppress(RuntimeError):  # the window was closed meanwhile
             for canvas in canvases:
@@ -78,8 +87,7 @@ def painted_later(widget: QWidget) -> Iterator[None]:
     try:
         yield
     finally:
-        held.go_on_soon()
-        QTimer.singleShot(2 * _PAUSE, go_on)
+        QTimer.singleShot(_PAUSE, paint)
 
 
 def paint_windows_later() -> None:
@@ -87,6 +95,13 @@ def paint_windows_later() -> None:
 
     For the constructor of a dock, which is not in a window yet.
     """
+    busy()
     for window in QApplication.topLevelWidgets():
         if isinstance(window, QMainWindow) and window.isVisible():
-            _Held(window).go_on_soon()
+            held = _Held(window)
+            QTimer.singleShot(_PAUSE, partial(_release, held))
+
+
+def _release(held: _Held) -> None:
+    with suppress(RuntimeError):  # the window was closed meanwhile
+        held.release()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from ._painting import painted_later
+from ._painting import is_to_paint, painted_later
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
@@ -39,13 +39,12 @@ class Steps(QObject):
         self._steps: Iterator[None] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE)
         self._timer.timeout.connect(self._next)
 
     def start(self, steps: Iterator[None]) -> None:
         """Begin, soon."""
         self._steps = steps
-        self._timer.start()
+        self._timer.start(_PAUSE)
 
     @property
     def running(self) -> bool:
@@ -63,8 +62,8 @@ class Steps(QObject):
             self._step()
 
     def _next(self) -> None:
-        if 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
-            self._timer.start()  # another has just done one, in the same turn of the event loop
+        if is_to_paint() or 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
+            self._timer.start(_PAUSE // 4)  # another has just done one, or its canvas is not drawn
         else:
             with painted_later(self._widget):
                 self._step()
@@ -82,5 +81,5 @@ class Steps(QObject):
             self._failed(error)
             self.ended.emit()
         else:
-            self._timer.start()
+            self._timer.start(_PAUSE)
         Steps._last = time.monotonic()
