@@ -18,6 +18,7 @@ from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training import data as data_module
+from napari_flowinpaint.core.training import masks as masks_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.joint import Plan, train_joint
 from napari_flowinpaint.core.training.log import plot
@@ -125,6 +126,35 @@ def test_isotropic_stacks_imitate_other_thicknesses(stack, monkeypatch):
     assert any(a != b for a, b in seen)
     assert ((alphas - 0.5).abs() > 0.1).any()
     assert ((alphas > 0) & (alphas < 1)).all()
+
+
+def test_batches_of_one_have_crops_of_varied_size(tmp_path):
+    path = tmp_path / "wide.tif"
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 400, 340), dtype=np.uint8)
+    tifffile.imwrite(path, pixels)
+    one = Triplets([StackSpec(str(path))], 512, seed=0, varied=True)
+    sides = {one.batch(step, 1).truth.shape[-2:] for step in range(20)}
+    assert sides == {(n, n) for n in (256, 288, 320)}  # what there is room for
+    with pytest.raises(InputError, match="smaller than the crops of 512"):
+        Triplets([StackSpec(str(path))], 512, seed=0)
+    fixed = Triplets([StackSpec(str(path))], 128, seed=0, varied=True)
+    assert fixed.batch(0, 1).truth.shape[-1] == 128
+
+
+def test_damage_of_large_windows_is_large(monkeypatch):
+    scales = []
+    original = masks_module._noise
+
+    def noise(size, scale, rng):
+        scales.append(scale)
+        return original(size, scale, rng)
+
+    monkeypatch.setattr(masks_module, "_noise", noise)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        training_mask(512, rng)
+    assert 150 < max(scales) < 0.41 * 512
+    assert min(scales) < 10
 
 
 def test_masks_are_of_many_kinds_and_within_the_shares():

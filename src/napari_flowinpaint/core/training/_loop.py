@@ -45,7 +45,8 @@ class Schedule:
         Time limit; the schedule is shortened to fit, so that the learning rate always ends low.
         None: no limit, and the same seed gives the same weights (on a CPU).
     batch, crop
-        Samples per step and their side in pixels.
+        Samples per step and their side in pixels. Batches of one have crops of varied size: any
+        from :data:`~napari_flowinpaint.core.training.data.LEAST` to ``crop``.
     rate
         Highest learning rate.
     clip
@@ -123,7 +124,7 @@ class Training(ABC, Generic[P, N]):
         device: str,
     ) -> None:
         self.plan, self.output, self.device = plan, output, device
-        self.data = Triplets(train, plan.crop, plan.seed)
+        self.data = Triplets(train, plan.crop, plan.seed, varied=plan.batch == 1)
         self.cases: list[Case] = cases(held_out)
         self.names = [f"{n}:{Path(s.path).stem}" for n, s in enumerate(held_out)]
         torch.manual_seed(plan.seed)

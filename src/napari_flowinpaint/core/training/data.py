@@ -23,6 +23,10 @@ from .masks import training_mask
 
 #: Batches made ahead by the loading thread.
 _AHEAD = 4
+#: Crops of varied size are this large at least, pixels ...
+LEAST = 256
+#: ... and have sides that are multiples of this, as the networks need them.
+STEP = 32
 
 
 @dataclass(frozen=True)
@@ -170,12 +174,19 @@ class Triplets:
         Side of the crops, pixels.
     seed
         Seed of everything.
+    varied
+        Whether crops have any side from :data:`LEAST` to ``size`` that the view has room for;
+        only for batches of one. Large crops teach large holes, small ones leave room to be turned
+        and shifted.
     """
 
-    def __init__(self, specs: Sequence[StackSpec], size: int, seed: int) -> None:
+    def __init__(
+        self, specs: Sequence[StackSpec], size: int, seed: int, *, varied: bool = False
+    ) -> None:
         self.size = size
         self.seed = seed
-        self._stacks = [(spec, _views(spec, size)) for spec in specs]
+        self.least = min(size, LEAST) if varied else size
+        self._stacks = [(spec, _views(spec, self.least)) for spec in specs]
 
     def batch(self, step: int, count: int) -> Batch:
         """Return the batch of one step; the same step gives the same batch."""
@@ -220,20 +231,27 @@ class Triplets:
             stop.set()
             thread.join()
 
+    def _side(self, room: int, rng: np.random.Generator) -> int:
+        """Return the side of a crop of a section ``room`` pixels wide."""
+        if self.least == self.size:
+            return self.size
+        return int(rng.integers(self.least // STEP, min(self.size, room) // STEP + 1)) * STEP
+
     def _sample(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return truth, known, previous, following, their validity, alpha."""
         spec, views = self._stacks[rng.integers(len(self._stacks))]
         pixels = views[rng.integers(len(views))]
         before, after = _distances(spec, len(pixels), rng)
         z = int(rng.integers(before, len(pixels) - after))
-        images = crops([pixels[z], pixels[z - before], pixels[z + after]], self.size, rng)
+        size = self._side(min(pixels.shape[1:]), rng)
+        images = crops([pixels[z], pixels[z - before], pixels[z + after]], size, rng)
         alpha = before / (before + after)
         if rng.random() < 0.5:
             images, alpha = images[:, [0, 2, 1]], 1 - alpha
         images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
         if rng.random() < 0.5:
             images = images.flip(-1)
-        known = ~torch.from_numpy(training_mask(self.size, rng))
+        known = ~torch.from_numpy(training_mask(size, rng))
         truth, *neighbours = _restained(images[0], known, rng)
         degraded = [degrade(neighbour, rng) for neighbour in neighbours]
         sign = -1 if rng.random() < 0.1 else 1  # bright membranes

@@ -39,7 +39,8 @@ def training_mask(
     elif kind == "border":
         field = _slope(size, rng) + 0.1 * size * _noise(size, size / 4, rng)
     else:
-        scale = float(np.exp(rng.uniform(np.log(8), np.log(90))))
+        widest = max(90.0, 0.4 * size)  # damage of a large window is large
+        scale = float(np.exp(rng.uniform(np.log(8), np.log(widest))))
         field = _noise(size, scale, rng) + 0.3 * _noise(size, scale / 4, rng)
     return field > np.quantile(field, 1 - fraction)
 
