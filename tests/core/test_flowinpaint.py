@@ -9,6 +9,7 @@ from test_joint import lively
 
 from napari_flowinpaint.core.benchmark import run_benchmark
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.damage.simulate import irregular_mask
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.networks import released
@@ -93,6 +94,27 @@ def test_it_repairs_only_the_mask_and_records_its_weights(weights):
     assert error < 0.7 * np.abs(truth[mask].astype(float) - truth.mean()).mean()
     again = repair_section(stack, 1, mask, method="flowinpaint", options=plain)
     assert (again.patches[0].result == patch.result).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted", "views"), [(0.3, None, 1), (0.5, None, 4), (0.5, 1, 1), (0.3, 8, 8)]
+)
+def test_large_holes_are_looked_at_from_several_sides(weights, monkeypatch, share, wanted, views):
+    from napari_flowinpaint.core.methods import flowinpaint as module
+
+    seen = []
+
+    def looked(net, section, known, neighbours, valid, alpha, **options):
+        seen.append(options["views"])
+        flow = np.zeros((2, *section.shape), np.float32)
+        return Registration((flow, flow), np.mean(neighbours, axis=0))
+
+    monkeypatch.setattr(module, "register_jointly", looked)
+    stack, mask, _ = damaged_stack()
+    mask[:] = irregular_mask(mask.shape, share, np.random.default_rng(0))
+    options = RepairOptions(views=wanted, halo=160, gate="off")
+    repair_section(stack, 1, mask, method="flowinpaint", options=options)
+    assert set(seen) == {views}
 
 
 def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):

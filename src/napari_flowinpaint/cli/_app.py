@@ -79,9 +79,9 @@ def repair(
         typer.Option(metavar="WEIGHTS.safetensors", help="Trained weights for the method"),
     ] = None,
     views: Annotated[
-        int,
+        Optional[int],  # noqa: UP045
         typer.Option(min=1, max=8, help="Turned and mirrored copies the network looks at; slower"),
-    ] = 1,
+    ] = None,
     gate: Annotated[
         str, typer.Option(help="Neighbours that do not fit: refuse, flag (repair and tell) or off")
     ] = "refuse",

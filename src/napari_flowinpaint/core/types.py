@@ -135,6 +135,7 @@ class RepairOptions:
     views
         How many turned and mirrored copies of a window the network of "flowinpaint" looks at, 1
         to 8; their average is taken. More is a little better and takes as many times as long.
+        None lets the method decide: one, and several where much of the window is missing.
     gate
         What happens where the neighbours cannot be registered to the section, or a repair is
         expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
@@ -149,7 +150,7 @@ class RepairOptions:
     grain: bool = True
     seed: int = 0
     weights: str | None = None
-    views: int = 1
+    views: int | None = None
     gate: str = "refuse"
     quality: bool = False
 

@@ -38,6 +38,12 @@ from .flow import repair_by, runs_at_once
 if TYPE_CHECKING:
     from ..networks.joint import JointNet
 
+#: Where more of a window than this share is missing, little but the network tells what was there:
+#: it then looks at so many turned and mirrored copies. That takes twice as long, and where half
+#: of a window is missing brings some 0.1 dB; where little is, half of that.
+_MUCH = 0.4
+_VIEWS = 4
+
 
 class FlowInpaintMethod(LearnedMethod):
     """Learned repair from two neighbours; see the module's description."""
@@ -61,10 +67,17 @@ class FlowInpaintMethod(LearnedMethod):
 
         device = resolve_device(device)
         net: JointNet = self.network(options, device)
-        source_of = partial(_source_of, net, device, window.alpha, options.views)
+        source_of = partial(_source_of, net, device, window.alpha, _views(window, options))
         threads = single_threaded() if runs_at_once(window) else nullcontext()
         with threads:
             return repair_by(source_of, window, options, progress, otherwise=flow_source)
+
+
+def _views(window: Window, options: RepairOptions) -> int:
+    """Return how many copies of a window the network looks at."""
+    if options.views is not None:
+        return options.views
+    return _VIEWS if window.mask.mean() > _MUCH else 1
 
 
 def _source_of(
