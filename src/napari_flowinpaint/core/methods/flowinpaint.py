@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from ..networks.joint import JointNet
 
 #: Where more of a window than this share is missing, little but the network tells what was there:
-#: it then looks at so many turned and mirrored copies. That takes twice as long, and where half
-#: of a window is missing brings some 0.1 dB; where little is, half of that.
+#: it then looks at so many turned and mirrored copies. That takes two and a half times as long;
+#: where half of a window is missing it brings some 0.1 dB, and half as much where a third is.
 _MUCH = 0.4
 _VIEWS = 4
 
