@@ -100,3 +100,41 @@ def test_what_can_wait_begins_at_last_though_the_viewer_is_busy(window, qtbot):
     busy.start(0)
     Calm(lambda: began.append(True), window)
     qtbot.waitUntil(lambda: bool(began), timeout=5000)
+
+
+def test_a_canvas_is_seen_after_the_window_was_painted(qtbot):
+    """What lies behind a canvas that is not to be drawn yet must not stay painted over it."""
+    from OpenGL import GL
+    from qtpy.QtCore import QPoint
+    from qtpy.QtGui import QGuiApplication
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
+    from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+
+    from napari_flowinpaint._widgets._painting import painted_later
+
+    class Red(QOpenGLWidget):
+        def paintGL(self):
+            GL.glClearColor(1, 0, 0, 1)
+            GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+
+    window, behind, canvas = QMainWindow(), QWidget(), Red()
+    qtbot.addWidget(window)
+    QVBoxLayout(behind).addWidget(canvas)
+    window.setCentralWidget(behind)
+    window.resize(200, 200)
+    window.show()
+    screen = QGuiApplication.primaryScreen()
+
+    def is_seen():
+        place = canvas.mapToGlobal(QPoint(50, 50))
+        shown = screen.grabWindow(0, place.x(), place.y(), 1, 1).toImage().pixelColor(0, 0)
+        return shown.getRgb()[:3] == (255, 0, 0)
+
+    try:
+        qtbot.waitUntil(is_seen, timeout=5000)
+    except qtbot.TimeoutError:
+        pytest.skip("this screen cannot be looked at")
+    with painted_later(window):
+        behind.update()
+    qtbot.wait(200)
+    assert is_seen()

@@ -82,12 +82,24 @@ def painted_later(widget: QWidget) -> Iterator[None]:
         release_collector()
         with suppress(RuntimeError):  # the window was closed meanwhile
             for canvas in canvases:
-                canvas.setUpdatesEnabled(True)
+                _draw(canvas)
 
     try:
         yield
     finally:
         QTimer.singleShot(_PAUSE, paint)
+
+
+def _draw(canvas: QWidget) -> None:
+    """Let a canvas be drawn again.
+
+    Where the window was painted meanwhile the canvas is painted over, by what lies behind it: that
+    has to be painted once more, which leaves out what a canvas covers.
+    """
+    canvas.setUpdatesEnabled(True)
+    behind = canvas.parentWidget()
+    if behind is not None:
+        behind.update(canvas.geometry())
 
 
 def paint_windows_later() -> None:
