@@ -510,7 +510,7 @@ def test_interrupt_is_one_line(data, section, number):
             assert process.poll() is None, process.stderr.read()
         process.send_signal(number)
         _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     if section == DAMAGED[0]:
         assert error == "flowinpaint: interrupted.\n"
         assert tree(data) == before
