@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core.types import Progress, SectionRepair
-from ._console import tell
+from ._console import tell, uninterrupted
 from ._repair import NothingRepaired, Outcome, Plan, Report
 from ._staging import start_anew, tidy
 
@@ -111,12 +111,13 @@ class _Keeper:
 
     def take(self, outcome: SectionOutcome) -> None:
         """Take the outcome of a section; sections are written in order, with their chunks."""
-        self._known[outcome.z] = outcome
-        self._waiting += outcome.status == "repaired"
-        if not self._plan.command.in_place:
-            self._decide([outcome.z])
-            return
-        self.catch_up()
+        with uninterrupted():
+            self._known[outcome.z] = outcome
+            self._waiting += outcome.status == "repaired"
+            if self._plan.command.in_place:
+                self.catch_up()
+            else:
+                self._decide([outcome.z])
 
     def catch_up(self) -> None:
         """Write all that is known, if that was not done yet."""

@@ -45,6 +45,32 @@ def stop_cleanly() -> None:
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until what must not be cut in two is done; a second one does not wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    held = [n for n in numbers if n and signal.getsignal(n) is signal.default_int_handler]
+    for number in held:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, signal.default_int_handler)
+    if asked:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """Show a bar on a terminal, nothing where stderr is piped.
 
