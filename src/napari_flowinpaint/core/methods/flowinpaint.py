@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: Where more of a window than this share is missing, little but the network tells what was there:
 #: it then looks at so many turned and mirrored copies. That takes two and a half times as long;
-#: where half of a window is missing it brings some 0.1 dB, and half as much where a third is.
+#: where half of a window is missing it brings some 0.1 dB, and less where less is.
 _MUCH = 0.4
 _VIEWS = 4
 
