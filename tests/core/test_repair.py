@@ -186,11 +186,60 @@ def test_one_neighbour_is_enough(sample, mask, z, neighbour):
     assert ours.structure_psnr > copied.structure_psnr
 
 
-def test_a_missing_section_becomes_the_initial_reference(sample):
+def missing(sample, method, **options):
     everything = np.ones((320, 320), dtype=bool)
-    repair = repair_section(Stack.from_array(damaged(sample, everything)), Z, everything)
-    patch = repair.patches[0]
+    stack = Stack.from_array(damaged(sample, everything))
+    return repair_section(
+        stack, Z, everything, method=method, options=RepairOptions(**options)
+    ).patches[0]
+
+
+def test_without_a_network_a_missing_section_becomes_the_initial_reference(sample):
+    patch = missing(sample, "flow", grain=False)
+    np.testing.assert_array_equal(patch.refined_reference, patch.initial_reference)
     np.testing.assert_array_equal(patch.result, patch.initial_reference)
+
+
+def test_the_network_makes_a_missing_section_better_than_interpolation_does(sample):
+    patch = missing(sample, "flowinpaint", grain=False)
+    everything = np.ones((320, 320), dtype=bool)
+    ours, between, shifted = (
+        score(image, sample[Z], everything, 255).structure_psnr
+        for image in (patch.result, patch.initial_reference, np.roll(patch.result, 4, axis=0))
+    )
+    assert ours > between + 0.3
+    assert ours > shifted + 0.3  # it lies where the section lay
+    np.testing.assert_array_equal(patch.result, patch.refined_reference)
+
+
+def test_the_nearer_neighbour_is_as_much_like_a_missing_section_as_alpha_says(sample):
+    """Two of three sections are gone: the network is told how far away each neighbour is."""
+    pixels = sample.copy()
+    pixels[Z] = pixels[Z + 1] = 0
+    everything = np.ones((320, 320), dtype=bool)
+
+    def masks(z: int, box: Box) -> np.ndarray:
+        return np.full(box.shape, z in (Z, Z + 1))
+
+    stack = Stack.from_array(pixels)
+    options = RepairOptions(grain=False)
+    first = repair_section(stack, Z, everything, masks=masks, method="flowinpaint", options=options)
+    image = first.patches[0].result
+    before = score(image, sample[Z - 1], everything, 255).structure_psnr
+    after = score(image, sample[Z + 2], everything, 255).structure_psnr
+    assert before > after
+
+
+@pytest.mark.parametrize("method", ["flow", "flowinpaint"])
+def test_a_missing_section_has_the_grain_of_its_neighbours(sample, method):
+    smooth, grainy = missing(sample, method, grain=False), missing(sample, method)
+    np.testing.assert_array_equal(smooth.refined_reference, grainy.refined_reference)
+    everything = np.ones((320, 320), dtype=bool)
+    with_grain = score(grainy.result, sample[Z], everything, 255)
+    without = score(smooth.result, sample[Z], everything, 255)
+    assert without.detail < 0.6
+    assert 0.7 < with_grain.detail < 1.3
+    assert with_grain.structure_psnr > without.structure_psnr - 0.1
 
 
 def test_the_same_request_gives_the_same_pixels(sample, mask):

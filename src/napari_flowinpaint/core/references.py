@@ -114,9 +114,12 @@ class Guide:
     aligned: FloatImage
     shown: BoolImage
 
-    def sample(self, flow: Flow) -> FloatImage:
-        """Sample the original image through a flow into the aligned one (interpolates once)."""
-        return warp(self.image, apply_affine(self.affine, flow))
+    def sample(self, flow: Flow, nearest: bool = False) -> FloatImage:
+        """Sample the original image through a flow into the aligned one (interpolates once).
+
+        ``nearest`` takes the nearest pixel instead, which leaves all of its grain.
+        """
+        return warp(self.image, apply_affine(self.affine, flow), nearest)
 
     def damaged(self, flow: Flow) -> BoolImage:
         """Return where the sampled pixels are damaged ones of the neighbour."""

@@ -15,7 +15,7 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
 from ..grain import add_grain
 from ..parallel import Report, alone, reporting, together
 from ..references import (
+    SMOOTH_PATCH,
     Greys,
     Guide,
     Hypothesis,
@@ -36,6 +37,7 @@ from ..references import (
     flow_source,
     flows_between,
     initial_reference,
+    interpolate,
     neighbours_of,
     unaligned_guides,
 )
@@ -55,6 +57,9 @@ _MOST_AT_ONCE = 1024 * 1024
 
 #: Makes a source of hypotheses from aligned guides and the flows between them.
 SourceOf = Callable[[list[Guide], list[Flow]], Source]
+#: Makes a section of which nothing is known from two guides, telling how far it is; also returns
+#: the flows to them.
+Blind = Callable[[list[Guide], Report], tuple[FloatImage, Sequence[Flow]]]
 
 
 class FlowMethod:
@@ -86,6 +91,7 @@ def repair_by(
     options: RepairOptions,
     progress: Progress,
     otherwise: SourceOf | None = None,
+    blind: Blind | None = None,
 ) -> WindowRepair:
     """Repair one window with hypotheses from any source; all other steps are the same.
 
@@ -99,14 +105,15 @@ def repair_by(
     otherwise
         The same, used instead where the rehearsal shows that the leader knows nothing of such
         sections.
+    blind
+        Makes the section where it is missing as a whole, from both neighbours; None: it is
+        interpolated between them.
     """
     keep_freed_memory()
     greys = Greys.of(window)
     report = partial(_told, progress, window.z)
     if window.intact.sum() < FEWEST_INTACT:
-        report(0.02, "interpolating between the neighbours")
-        guides = unaligned_guides(window, greys)
-        return fall_back(window, greys.back(initial_reference(guides)))
+        return _replace_missing(window, greys, options, report, blind)
     section = greys.work(np.where(window.intact, window.section, 0))
     taught, initial = _register(source_of, otherwise, window, greys, section, options, report)
     if options.gate == "refuse":
@@ -144,10 +151,58 @@ def _told(progress: Progress, z: int, fraction: float, message: str) -> None:
     progress(fraction, f"section {z}: {message}")
 
 
-def fall_back(window: Window, reference: FloatImage) -> WindowRepair:
-    """Take the initial reference where no intact pixel can tell more (a missing section)."""
-    confidence = np.where(window.mask, 0.5, 1).astype(np.float32)
-    return WindowRepair(reference, reference, reference, confidence)
+def _replace_missing(
+    window: Window,
+    greys: Greys,
+    options: RepairOptions,
+    report: Callable[[float, str], None],
+    blind: Blind | None,
+) -> WindowRepair:
+    """Make a section of which no intact pixel is left: nothing can be rehearsed on it."""
+    report(0.02, "interpolating between the neighbours")
+    guides = unaligned_guides(window, greys)
+    flows: Sequence[Flow] = flows_between(guides, SMOOTH_PATCH)
+    initial = reference = interpolate(guides, list(flows))
+    if blind is not None and len(guides) == 2:
+        note = lambda share: report(0.2 + 0.7 * share, "registering the neighbours")  # noqa: E731
+        reference, flows = blind(guides, note)
+    report(0.95, "matching the grain")
+    nearer = _nearer(window)
+    return fall_back(window, greys, initial, reference, (guides[nearer], flows[nearer]), options)
+
+
+def fall_back(
+    window: Window,
+    greys: Greys,
+    initial: FloatImage,
+    reference: FloatImage,
+    nearer: tuple[Guide, Flow],
+    options: RepairOptions,
+) -> WindowRepair:
+    """Take a reference where no intact pixel can tell more (a missing section).
+
+    There is no section to be like either: it gets as much grain as the nearer neighbour has.
+
+    Parameters
+    ----------
+    window, greys, options
+        The window, its working grey values, and how it is repaired.
+    initial, reference
+        Initial reference, and what is taken, (H, W) float32, working grey values.
+    nearer
+        The nearer neighbour, and the flow to it.
+    """
+    result = reference
+    if options.grain:
+        guide, flow = nearer
+        lender = guide.sample(flow, nearest=True)
+        result = add_grain(reference, lender, lender, window.mask, window.intact)
+    return WindowRepair(
+        initial_reference=greys.back(initial),
+        refined_reference=greys.back(reference),
+        result=greys.back(result),
+        confidence=np.where(window.mask, 0.5, 1).astype(np.float32),
+    )
 
 
 def _finish(
@@ -259,5 +314,11 @@ def _lender(window: Window, hypotheses: list[Hypothesis]) -> FloatImage:
     The last hypotheses, one per neighbour, are each a single sample of a neighbour; averages
     have lost their grain.
     """
+    last = hypotheses[-len(neighbours_of(window)) :]
+    return last[_nearer(window)].image
+
+
+def _nearer(window: Window) -> int:
+    """Return which of the window's neighbours is the nearer one."""
     both = window.previous is not None and window.following is not None
-    return hypotheses[-2 if both and window.alpha <= 0.5 else -1].image
+    return 1 if both and window.alpha > 0.5 else 0

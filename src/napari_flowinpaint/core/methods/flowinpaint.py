@@ -7,12 +7,13 @@ neighbours to the section's intact pixels, which needs no network. How much all 
 at each scale, is learned from the rehearsal on the section's own intact pixels, as in ``flow``.
 Where the network alone does better there than all others together it leads: it weighs as much as
 they do. Where it does worse than the hypotheses made without it, it knows nothing of such tissue,
-and ``flow`` repairs the window.
+and ``flow`` repairs the window. Where a section is missing as a whole, there is nothing to rehearse
+on: it is the network's image, made from the two neighbours registered to each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ import numpy as np
 from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT
-from ..parallel import together
+from ..parallel import Report, together
 from ..references import (
     Guide,
     Hypothesis,
@@ -67,10 +68,11 @@ class FlowInpaintMethod(LearnedMethod):
 
         device = resolve_device(device)
         net: JointNet = self.network(options, device)
-        source_of = partial(_source_of, net, device, window.alpha, _views(window, options))
+        given = (net, device, window.alpha, _views(window, options))
+        source_of, blind = partial(_source_of, *given), partial(_made_blind, *given)
         threads = single_threaded() if runs_at_once(window) else nullcontext()
         with threads:
-            return repair_by(source_of, window, options, progress, otherwise=flow_source)
+            return repair_by(source_of, window, options, progress, flow_source, blind)
 
 
 def _views(window: Window, options: RepairOptions) -> int:
@@ -127,6 +129,25 @@ def _source_of(
         return hypotheses
 
     return source
+
+
+def _made_blind(
+    net: JointNet, device: str, alpha: float, views: int, guides: list[Guide], report: Report
+) -> tuple[FloatImage, Sequence[Flow]]:
+    """Return the network's image of a section it sees nothing of, and flows to the neighbours."""
+    first, second = guides
+    found = register_jointly(
+        net,
+        first.aligned,
+        np.zeros(first.shown.shape, dtype=bool),
+        (first.aligned, second.aligned),
+        (first.shown, second.shown),
+        alpha,
+        device=device,
+        report=report,
+        views=views,
+    )
+    return found.image, found.flows
 
 
 def _sampled(guide: Guide, flow: Flow, follows: bool = False) -> Hypothesis:

@@ -68,10 +68,13 @@ class PaperMethod(LearnedMethod):
         progress(0.02, f"section {window.z}: interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
         if window.intact.sum() < FEWEST_INTACT:
-            return fall_back(window, greys.back(_between(guides)[0]))
+            initial, _, flows = _between(guides)
+            nearer = 0 if window.alpha <= 0.5 else 1
+            source = (guides[nearer], flows[nearer])
+            return fall_back(window, greys, initial, initial, source, options)
         section = greys.work(np.where(window.intact, window.section, 0))
         guides = [guide.align_to(section, window.intact) for guide in guides]
-        initial, samples = _between(guides)
+        initial, samples, _ = _between(guides)
         valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
 
         def fill(image: FloatImage, known: BoolImage, report: Callable[[float], None]) -> Guided:
@@ -89,8 +92,8 @@ def paper_method(path: Path) -> Method:
     return PaperMethod(path)
 
 
-def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage]]:
-    """Return the initial reference and the two moved neighbours it is made of.
+def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage], list[Flow]]:
+    """Return the initial reference, the two moved neighbours it is made of, and their flows.
 
     Where one of them shows nothing, the other one is all there is.
     """
@@ -99,7 +102,7 @@ def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage]]:
     gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
     mixed = interpolate(guides, flows)
     mixed = np.where(gone[1] & ~gone[0], samples[0], mixed)
-    return np.where(gone[0] & ~gone[1], samples[1], mixed), samples
+    return np.where(gone[0] & ~gone[1], samples[1], mixed), samples, flows
 
 
 def _repair(

@@ -77,7 +77,8 @@ def register_jointly(
     section
         (H, W), looked at where ``known`` only.
     known
-        (H, W), at least one pixel.
+        (H, W); none at all where the section is missing: then the neighbours tell brightness and
+        contrast, and only they are looked at.
     neighbours
         Previous and following, (H, W), brightness and contrast as the section's.
     valid
@@ -94,7 +95,10 @@ def register_jointly(
         1 to 8: how many turned and mirrored copies of the window the image is averaged over. The
         flows are those of the first.
     """
-    mean, deviation = float(section[known].mean()), max(float(section[known].std()), 1e-3)
+    tissue = section[known]
+    if not tissue.size:
+        tissue = np.concatenate([n[v] for n, v in zip(neighbours, valid, strict=True)])
+    mean, deviation = float(tissue.mean()), max(float(tissue.std()), 1e-3)
 
     def normal(image: FloatImage, where: BoolImage) -> FloatImage:
         return np.where(where, (image - mean) / deviation, 0).astype(np.float32)

@@ -1,0 +1,82 @@
+"""How well sections that are missing as a whole are replaced: methods beside simple peers.
+
+    python benchmarks/missing_sections.py STACK@SECTIONS[@EVERY]... [--methods flow,flowinpaint]
+
+Every section named is taken out, one at a time, and made from the sections EVERY before and after
+it (1 where it is not given). Printed are means of structure PSNR (dB over 255 grey values) and
+detail over the sections of a stack, the section that gains least over the best peer, and seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from napari_flowinpaint.cli._parse import parse_sections
+from napari_flowinpaint.core.metrics import Scores, score
+from napari_flowinpaint.core.peers import PEERS
+from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.types import RepairOptions
+
+#: Telea needs intact pixels of the section.
+_PEERS = [name for name in PEERS if name != "telea"]
+
+
+def scores_of(pixels: np.ndarray, methods: list[str]) -> dict[str, tuple[Scores, float]]:
+    """Return scores and seconds of the middle one of three sections, made by peers and methods."""
+    truth, mask = pixels[1], np.ones(pixels.shape[1:], dtype=bool)
+    gone = pixels.copy()
+    gone[1] = 0
+    images = [image.astype(np.float32) for image in gone[[1, 0, 2]]]
+    stack, found = Stack.from_array(gone), {}
+
+    def note(name: str, image: np.ndarray, started: float) -> None:
+        found[name] = (score(image, truth, mask, 255), time.perf_counter() - started)
+
+    for name in _PEERS:
+        started = time.perf_counter()
+        note(name, PEERS[name](*images, mask), started)
+    for name in methods:
+        for grain in (True, False):
+            started = time.perf_counter()
+            options = RepairOptions(grain=grain)
+            repair = repair_section(stack, 1, mask, method=name, options=options)
+            note(name if grain else f"{name}, no grain", repair.patches[0].result, started)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("stacks", nargs="+", metavar="STACK@SECTIONS[@EVERY]")
+    parser.add_argument("--methods", default="flow,flowinpaint")
+    args = parser.parse_args()
+    methods = args.methods.split(",")
+    for spec in args.stacks:
+        path, chosen, every = [*spec.split("@"), "1"][:3]
+        stack, step = open_stack(path), int(every)
+        sections = parse_sections(chosen)
+        rows = [
+            scores_of(np.stack([stack.read(n) for n in (z - step, z, z + step)]), methods)
+            for z in sections
+        ]
+        print(f"{Path(path).stem}: {len(sections)} sections of {stack.shape[1:]}")
+        for name in rows[0]:
+            structure = [row[name][0].structure_psnr for row in rows]
+            over = min(
+                own - max(row[peer][0].structure_psnr for peer in _PEERS)
+                for own, row in zip(structure, rows, strict=True)
+            )
+            detail = np.mean([row[name][0].detail for row in rows])
+            seconds = np.mean([row[name][1] for row in rows])
+            print(
+                f"  {name:22s} structure {np.mean(structure):6.2f} dB, detail {detail:.2f}, "
+                f"worst over the best peer {over:+.2f} dB, {seconds:.2f} s"
+            )
+
+
+if __name__ == "__main__":
+    main()
