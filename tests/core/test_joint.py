@@ -231,6 +231,23 @@ def test_tiles_meet_without_seams():
     assert steps[-1] == 1
 
 
+@pytest.mark.parametrize("tiling", [{}, {"whole": 64, "overlap": 32}])
+def test_it_can_be_stopped_between_views(tiling):
+    class Stop(Exception):
+        pass
+
+    steps = []
+
+    def report(share):
+        steps.append(share)
+        if len(steps) == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        _register(lively(), (64, 96), views=4, report=report, **tiling)
+    assert 0 < steps[0] < steps[1] <= 0.5
+
+
 def test_views_are_turned_back_and_averaged():
     """All eight views of a turned window are those of the window: the average turns along."""
     torch.manual_seed(4)

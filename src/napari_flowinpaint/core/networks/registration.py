@@ -63,7 +63,7 @@ def register_jointly(
     alpha: float,
     *,
     device: str = "cpu",
-    report: Callable[[float], None] | None = None,
+    report: Callable[[float], None] = lambda _: None,
     whole: int = WHOLE,
     overlap: int = OVERLAP,
     views: int = 1,
@@ -88,7 +88,7 @@ def register_jointly(
     device
         Where the network is.
     report
-        Called with the share that is done.
+        Called with the share that is done, after every look at a tile.
     whole, overlap
         Largest side of a tile, and overlap of tiles, in pixels.
     views
@@ -120,20 +120,20 @@ def register_jointly(
     rows, columns = (list(spans(n, whole, overlap)) for n in known.shape)
     tiles = [(y, x) for y in rows for x in columns]
     if len(tiles) == 1:
-        total = _look(net, layers(slice(None), slice(None)), alpha, device, views)
+        total = _look(net, layers(slice(None), slice(None)), alpha, device, views, report)
     else:
         total = np.zeros((5, height, width), dtype=np.float32)
         weight = np.zeros((height, width), dtype=np.float32)
         for number, (y, x) in enumerate(tiles):
             here = (slice(*y), slice(*x))
             fade = np.outer(ramp(y, height, overlap), ramp(x, width, overlap))
-            total[:, *here] += _look(net, layers(*here), alpha, device, views) * fade
+
+            def note(share: float, number: int = number) -> None:
+                report((number + share) / len(tiles))
+
+            total[:, *here] += _look(net, layers(*here), alpha, device, views, note) * fade
             weight[here] += fade
-            if report is not None:
-                report((number + 1) / len(tiles))
         total /= weight
-    if report is not None:
-        report(1.0)
     return Registration(
         (np.ascontiguousarray(total[0:2]), np.ascontiguousarray(total[2:4])),
         total[4] * np.float32(deviation) + np.float32(mean),
@@ -171,17 +171,24 @@ def ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.flo
 
 
 def _look(
-    net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: str, views: int
+    net: JointNet,
+    layers: npt.NDArray[np.float32],
+    alpha: float,
+    device: str,
+    views: int,
+    report: Callable[[float], None],
 ) -> npt.NDArray[np.float32]:
     """Return flows and image, (5, H, W), of one tile, its image averaged over several views."""
     total: npt.NDArray[np.float32] = _run(net, layers, alpha, device)
-    for turns, mirrored, exchanged in _VIEWS[1:views]:
+    report(1 / views)
+    for number, (turns, mirrored, exchanged) in enumerate(_VIEWS[1:views], start=2):
         view = layers[[0, 1, 3, 2, 5, 4]] if exchanged else layers
         view = view[..., ::-1] if mirrored else view
         view = np.ascontiguousarray(np.rot90(view, turns, (1, 2)))
         image = _run(net, view, 1 - alpha if exchanged else alpha, device)[4]
         image = np.rot90(image, -turns)
         total[4] += image[:, ::-1] if mirrored else image
+        report(number / views)
     total[4] /= views
     return total
 
