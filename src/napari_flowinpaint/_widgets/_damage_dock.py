@@ -18,6 +18,7 @@ from ._messages import Messages
 from ._painting import paint_windows_later
 from ._progress import ProgressRow
 from ._questions import may_close
+from ._scrolling import ScrollColumn
 from ._steps import Steps
 from ._target import TargetLine
 
@@ -56,12 +57,11 @@ class DamageDock(QWidget):
         self._calm.timeout.connect(self._save)
         self.setMinimumWidth(376)
 
-    def lay_out(self, *widgets: QWidget) -> None:
-        """Put widgets between the target line and the progress."""
+    def lay_out(self, *widgets: QWidget, stretch: bool = True) -> None:
+        """Put widgets between the target line and the progress; ``stretch``: room below them."""
+        self.scroll = ScrollColumn(self.target, *widgets, stretch=stretch)
         box = QVBoxLayout(self)
-        box.addWidget(self.target)
-        for widget in widgets:
-            box.addWidget(widget)
+        box.addWidget(self.scroll, stretch=1)
         box.addWidget(self.progress_row)
         box.addWidget(self.messages)
 

@@ -58,7 +58,6 @@ class FindDamage(DamageDock):
         self.scales_text = QLabel()
         self.find_button = QPushButton("Find damage")
         self.lay_out(self._where_box(), self._kinds_box(), self._thresholds_box(), self.find_button)
-        self.layout().insertStretch(5)
         self._show_settings()
         self._connect()
         self.begin()

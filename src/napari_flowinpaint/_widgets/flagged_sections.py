@@ -38,7 +38,7 @@ class FlaggedSections(DamageDock):
             page = QWidget()
             QVBoxLayout(page).setContentsMargins(0, 0, 0, 0)
             self.tabs.addTab(page, title)
-        self.lay_out(self.tabs)
+        self.lay_out(self.tabs, stretch=False)
         self.begin()
         self._building = Steps(self.messages.fail, self)
         self._building.start(self._build())
@@ -73,6 +73,7 @@ class FlaggedSections(DamageDock):
     def _on_page(self, number: int, panel: Panel) -> Panel:
         """Put a panel on its page."""
         self.tabs.widget(number).layout().addWidget(panel)
+        self.scroll.leave_wheel(panel)
         return panel
 
     def _load_staged(self) -> None:

@@ -27,10 +27,13 @@ from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._painting import paint_windows_later
 from ._questions import may_close
+from ._scrolling import ScrollColumn
 from ._steps import Steps
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
 _CHOICES = ("dataset", "channel", "time")
+#: Least height of what is seen, pixels: the path, the buttons and what the stack is.
+_LEAST = 130
 
 
 class LoadStack(QWidget):
@@ -76,11 +79,14 @@ class LoadStack(QWidget):
         for button in (self.file_button, self.folder_button, self.load_button):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             row.addWidget(button)
+        self.scroll = ScrollColumn(self.path, stretch=False, least=_LEAST)
+        column = self.scroll.column
+        column.addLayout(row)
+        column.addLayout(self.form)
+        column.addWidget(self.facts)
+        self.scroll.leave_wheel(self.scroll.widget())
         box = QVBoxLayout(self)
-        box.addWidget(self.path)
-        box.addLayout(row)
-        box.addLayout(self.form)
-        box.addWidget(self.facts)
+        box.addWidget(self.scroll)
         box.addWidget(self.messages)
         self.setMinimumWidth(300)
         # The dock below, Repair section, needs the height more.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..session import session_of
 from ..warm_up import bring_back
@@ -21,6 +20,7 @@ from ._progress import ProgressRow
 from ._questions import may_close
 from ._repair_panel import RepairPanel
 from ._review_panel import ReviewPanel
+from ._scrolling import ScrollColumn
 from ._target import TargetLine
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
@@ -58,23 +58,13 @@ class RepairSection(QWidget):
         warm_up_soon()
 
     def _lay_out(self) -> None:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 4, 0)
-        for widget in (
+        scroll = ScrollColumn(
             self.target,
             self.mask_panel,
             self.repair_panel,
             self.review_panel,
             self.ledger_panel,
-        ):
-            column.addWidget(widget)
-        column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        )
         scroll.setMinimumWidth(340)
         box = QVBoxLayout(self)
         box.addWidget(scroll, stretch=1)
