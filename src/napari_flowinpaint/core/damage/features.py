@@ -137,7 +137,7 @@ class Features:
         found = self._line_tiles.get((sign, side))
         if found is None:
             steps = padded(self._lines[sign > 0], 2)
-            grey = self._grey(steps if side == 2 else extreme(steps, sign))
+            grey = self._grey(steps if side == 2 else extreme(steps, sign, 2))
             found = self._line_tiles[sign, side] = Tiled(side, grey, grey)
         return found
 

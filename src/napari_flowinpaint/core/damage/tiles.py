@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import FloatImage
+from ._lazy import lazy
 
 _Map = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tiled:
     """The extremes of a map over square tiles.
 
@@ -23,15 +24,20 @@ class Tiled:
         Pixels per side of a tile.
     low, high
         (ceil(H / side), ceil(W / side)) float32: the smallest and the largest value in each.
-    finer
-        The same in tiles of half the side; None for the finest.
+    image
+        The map itself, where finer tiles of it may be asked for.
     """
 
     side: int
     low: FloatImage
     high: FloatImage
-    finer: Tiled | None = None
+    image: FloatImage | None = None
     _nearby: dict[tuple[int, int], FloatImage] = field(default_factory=dict)
+
+    @lazy
+    def finer(self) -> Tiled | None:
+        """Return the same in tiles of 2 pixels, which few sections need; None where unknown."""
+        return None if self.image is None else Tiled(2, *extremes(padded(self.image, 4), 2))
 
     def at(self, sign: int) -> FloatImage:
         """Return the largest values where ``sign`` is positive, else the smallest."""
@@ -79,37 +85,35 @@ def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage)
     """Return the extremes of three maps; the variance is known at every second pixel."""
     std = np.sqrt(local_variance)
     # between every second pixel it is interpolated, and no more than at the pixels around
-    local_std = tiled_twice(_spread(std, -1, 1), _spread(std, 1, 1))
+    low, high = (padded(_spread(std, sign, 1), 2) for sign in (-1, 1))
+    local_std = Tiled(4, extreme(low, -1, 2), extreme(high, 1, 2))
     return Tiles(tiled(smooth), tiled(wide), local_std)
 
 
 def tiled(image: FloatImage) -> Tiled:
     """Return the extremes of a map, (H, W) float32, over tiles of 4 pixels, and of 2."""
-    image = padded(image, 4)
-    return tiled_twice(*extremes(image, image))
+    return Tiled(4, *extremes(padded(image, 4), 4), image)
 
 
-def tiled_twice(low: FloatImage, high: FloatImage) -> Tiled:
-    """Return the extremes over tiles of 4 pixels of what is known over tiles of 2."""
-    low, high = padded(low, 2), padded(high, 2)
-    return Tiled(4, *extremes(low, high), Tiled(2, low, high))
+def extremes(image: _Map, side: int) -> tuple[_Map, _Map]:
+    """Return the smallest and the largest over tiles of 2 or 4 pixels, of which all are whole."""
+    return extreme(image, -1, side), extreme(image, 1, side)
 
 
-def extremes(low: _Map, high: _Map) -> tuple[_Map, _Map]:
-    """Return the smallest and the largest of 2 x 2 tiles, of which there is an even number."""
-    return extreme(low, -1), extreme(high, 1)
-
-
-def extreme(image: _Map, sign: int) -> _Map:
-    """Return the largest of 2 x 2 tiles where ``sign`` is positive, else the smallest."""
+def extreme(image: _Map, sign: int, side: int) -> _Map:
+    """Return the largest over tiles where ``sign`` is positive, else the smallest."""
     import cv2
 
     both = cv2.max if sign > 0 else cv2.min
-    rows = np.asarray(both(image[0::2], image[1::2]))
-    # pixels that lie together in memory go several at a time: twice as many, and half the time
-    line = rows.reshape(-1)
-    columns = np.asarray(both(line[:-1], line[1:])).reshape(-1)[::2]
-    return np.ascontiguousarray(columns).reshape(rows.shape[0], rows.shape[1] // 2)
+    halvings = side.bit_length() - 1
+    for _ in range(halvings):
+        image = np.asarray(both(image[0::2], image[1::2]))
+    for _ in range(halvings):
+        # pixels that lie together in memory go several at a time: twice as many, in half the time
+        line = image.reshape(-1)
+        pairs = np.asarray(both(line[:-1], line[1:])).reshape(-1)[::2]
+        image = np.ascontiguousarray(pairs).reshape(image.shape[0], -1)
+    return image
 
 
 def padded(image: _Map, side: int) -> _Map:
