@@ -127,7 +127,8 @@ class Sections:
         if z >= self.stack.shape[0]:
             return
         with suppress(StoreError):
-            self.features(z)
+            # all at once: whoever waits for the section must not begin with the rest as well
+            self._features.get(z, lambda: make_features(z, self._read(z), self.zoom).complete())
             for other in range(max(z - PER_SIDE, 0), z):
                 self.registration(other, z)
 
