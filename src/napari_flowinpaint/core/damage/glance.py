@@ -218,40 +218,61 @@ def _hole(glance: Glance, detector: HoleDetector) -> HoleDetector | None:
 
 def _line(glance: Glance, detector: LineDetector) -> LineDetector | None:
     """Tell in which ways a line may be seen."""
-    ways = tuple(way for way in detector.ways if _may_be_line(glance, detector, *way))
+    seen: dict[tuple[int, str], BoolImage | None] = dict.fromkeys(detector.ways)
+    for side in _SIDES:
+        if seen:
+            seen = _line_tiles(glance, detector, side, seen)
+    # every second pixel of what is seen lies in a tile of 2 pixels of its own
+    height, width = (-(-n // 2) for n in glance.view.shape)
+    ways = tuple(
+        way
+        for way, tiles in seen.items()
+        if tiles is not None and straight_lines(tiles[:height, :width]).size > 0
+    )
     return replace(detector, ways=ways) if ways else None
 
 
-def _may_be_line(glance: Glance, detector: LineDetector, sign: int, what: str) -> bool:
-    """Tell whether long pieces cover as much of a straight line as has to be seen."""
+def _line_tiles(
+    glance: Glance,
+    detector: LineDetector,
+    side: int,
+    where: dict[tuple[int, str], BoolImage | None],
+) -> dict[tuple[int, str], BoolImage | None]:
+    """Return the tiles seen in ways in which long pieces cover as much as has to be seen.
+
+    ``where`` are the larger tiles that matter in each way, None for all.
+    """
     view = glance.view
+    radius, level = view.radius(detector.tolerance), detector.excess * view.strictness
+    bounds = [
+        glance.excess(sign, radius, what, side, None if tiles is None else _split(tiles))
+        for (sign, what), tiles in where.items()
+    ]
+    # below one another, an empty row apart: many calls would cost more than what they do
+    height, width = (max(n) for n in zip(*(excess.shape for excess in bounds), strict=True))
+    some, certain = (np.zeros((len(where), height + 1, width), dtype=bool) for _ in range(2))
+    boxes = [(n, slice(e.shape[0]), slice(e.shape[1])) for n, e in enumerate(bounds)]
+    for box, excess in zip(boxes, bounds, strict=True):
+        np.greater(excess, 0.1, out=some[box])
+        np.greater(excess, level, out=certain[box])
+    pieces = _Pieces(some.reshape(-1, width), certain.reshape(-1, width))
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
-    seen: BoolImage | None = None
-    for side in _SIDES:
-        where = None if seen is None else _split(seen)
-        excess = glance.excess(sign, view.radius(detector.tolerance), what, side, where)
-        certain = excess > detector.excess * view.strictness
-        if not certain.any():
-            return False
-        pieces = _Pieces(excess > 0.1, certain)
-        if not _may_be_long(pieces, side, 0.06 * view.side, least):
-            return False
-        seen = pieces.tiles()
-    # every second pixel of what is seen lies in a tile of 2 pixels of its own
-    height, width = (-(-n // 2) for n in view.shape)
-    assert seen is not None
-    return straight_lines(seen[:height, :width]).size > 0
+    long = _may_be_long(pieces, side, 0.06 * view.side, least, len(where))
+    seen = pieces.tiles().reshape(some.shape)
+    return {way: seen[box] for way, box, is_long in zip(where, boxes, long, strict=True) if is_long}
 
 
-def _may_be_long(pieces: _Pieces, side: int, shortest: float, least: float) -> bool:
-    """Tell whether long pieces may cover so many pixels of a straight line, all together."""
+def _may_be_long(pieces: _Pieces, side: int, shortest: float, least: float, maps: int) -> BoolImage:
+    """Tell of maps below one another whether long pieces may cover so many pixels of a line."""
+    owner_map = np.zeros(pieces.areas.size, dtype=np.intp)
+    owner_map[pieces.owners] = pieces.places // (pieces.shape[0] // maps * pieces.shape[1])
     # a piece is longest where its tiles lie corner to corner
     longest = pieces.areas * (side * 2**0.5)
     long = longest >= shortest
-    if (longest[long] + 8).sum() < least:
-        return False
+    long &= (np.bincount(owner_map[long], longest[long] + 8, maps) >= least)[owner_map]
     reach = side * pieces.extents(long)
-    return bool((reach[reach >= shortest] + 8).sum() >= least)
+    far = reach >= shortest
+    return np.asarray(np.bincount(owner_map[long][far], reach[far] + 8, maps) >= least)
 
 
 def _outlier(glance: Glance, detector: OutlierDetector) -> OutlierDetector | None:
