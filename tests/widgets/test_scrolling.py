@@ -57,7 +57,6 @@ def test_all_docks_one_above_the_other_fit_a_low_screen(make_napari_viewer, stac
     # what does not fit is reached by scrolling
     for dock in docks:
         area = dock.findChild(QScrollArea)
-        assert area.widget().sizeHint().height() > 0
         assert area.horizontalScrollBar().maximum() == 0
 
 
