@@ -143,17 +143,6 @@ def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
     assert error() < 1.15 * known
 
 
-def test_torch_gets_its_threads_back(weights):
-    stack, mask, _ = damaged_stack()
-    before = torch.get_num_threads()
-    torch.set_num_threads(before + 1)
-    try:
-        repair_section(stack, 1, mask, method="flowinpaint", device="cpu")
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_cuda_repairs_as_the_cpu_does(weights):
     stack, mask, _ = damaged_stack()

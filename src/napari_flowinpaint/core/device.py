@@ -6,12 +6,10 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 
 from .errors import InputError
 
@@ -19,10 +17,6 @@ _KNOWN = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
 #: Options of glibc's ``mallopt``, in MB: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD.
 _KEPT = {-3: 32, -1: 64, -2: 64}
-
-_lock = Lock()
-#: What torch was set to before the first :func:`single_threaded` that still runs; how many run.
-_before: list[int] = []
 
 
 def preload_torch() -> None:
@@ -64,26 +58,6 @@ def keep_freed_memory() -> None:
         set_option = ctypes.CDLL(None).mallopt
         for option, megabytes in _KEPT.items():
             set_option(option, megabytes << 20)
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let torch compute on one thread in calls from this thread and from those it starts.
-
-    For work that is shared among threads anyway: torch's own threads wait for each other by
-    spinning, which on a busy machine makes a small network ten times slower. Other threads keep
-    their setting, and this one gets its own back.
-    """
-    import torch
-
-    with _lock:
-        _before.append(_before[0] if _before else torch.get_num_threads())
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _lock:
-            torch.set_num_threads(_before.pop())
 
 
 def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:

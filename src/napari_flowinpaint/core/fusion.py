@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .filters import blur, wide_blur
 from .parallel import together
-from .types import BoolImage, Box, FloatImage
+from .types import BoolImage, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)
@@ -29,11 +29,14 @@ _SMOOTH = 2.0
 _STRUCTURE = 2
 #: Widths of the averages that carry the ring's residual into the hole.
 _RING = (1.5, 3.0, 6.0, 12.0, 24.0)
-#: Side of the part of a window that is rehearsed in, in depths of the damage and in pixels.
-_PART = 8
-_LEAST_PART, _MOST_PART = 1024, 1280
-#: Share of the intact pixels that is cut out for the rehearsal.
-_REHEARSAL_SHARE = 0.3
+#: Share of the intact pixels that is cut out to rehearse on, at least and at most; in between, as
+#: many pixels as this are.
+_LEAST_SHARE, _MOST_SHARE, _ENOUGH = 0.1, 0.3, 10_000
+#: The real holes are filled without them, so they are cut from this share of the intact pixels, the
+#: ones that lie furthest from the damage.
+_FAR = 0.5
+#: They are at most about this deep, pixels: few large holes tell less than many small ones.
+_DEEPEST = 10.0
 #: More pixels than this teach the weights nothing new.
 _MOST_SAMPLES = 20_000
 #: Fewer than this teach them nothing at all.
@@ -46,47 +49,21 @@ _LEADER_RIDGE = 0.01
 Matrix = npt.NDArray[np.float64]
 
 
-def rehearsal_part(mask: BoolImage, intact: BoolImage) -> Box:
-    """Return the part of a window that is rehearsed in.
-
-    The whole window, unless it is much larger than the damage is deep: weights of a few
-    hypotheses are learned as well from a part of it, which costs less. At least half of the part
-    is intact, if that can be; among such parts it is the one nearest to the damage.
-
-    Parameters
-    ----------
-    mask
-        (H, W) bool, the real damage.
-    intact
-        (H, W) bool, the pixels that may be cut.
-    """
-    if max(mask.shape) <= _LEAST_PART:
-        return Box.whole(mask.shape)
-    side = int(np.clip(_PART * _depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
-    height, width = (min(side, n) for n in mask.shape)
-    starts = [
-        [*range(0, n - h, 32), n - h] for n, h in zip(mask.shape, (height, width), strict=True)
-    ]
-    sums = np.pad(np.cumsum(np.cumsum(intact, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    y, x = np.meshgrid(*starts, indexing="ij")
-    shown = sums[y + height, x + width] - sums[y, x + width] - sums[y + height, x] + sums[y, x]
-    enough = np.minimum(shown / (height * width), 0.5)
-    middle = [float(np.mean(np.nonzero(mask.any(axis=1 - axis))[0])) for axis in (0, 1)]
-    away = np.hypot(y + height / 2 - middle[0], x + width / 2 - middle[1])
-    best = int(np.argmax(enough - 1e-6 * away))
-    y0, x0 = int(y.flat[best]), int(x.flat[best])
-    return Box(y0, x0, y0 + height, x0 + width)
+def depth(mask: BoolImage) -> float:
+    """Return how deep, in pixels, damage is."""
+    return float(_inwards(mask).max())
 
 
-def _depth(mask: BoolImage) -> float:
-    """Return how deep, in pixels, the damage is."""
+def _inwards(where: BoolImage) -> FloatImage:
+    """Return how far, in pixels, every pixel of ``where`` lies from the others."""
     import cv2
 
-    return float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max())
+    distance = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(distance, dtype=np.float32)
 
 
 def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
-    """Cut holes into the intact pixels, about as deep as the real ones.
+    """Cut holes to rehearse on into the intact pixels, away from the damage.
 
     Parameters
     ----------
@@ -102,12 +79,42 @@ def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
     holes
         (H, W) bool, inside ``intact``; empty where too little is intact.
     """
-    if intact.sum() < 2 * FEWEST_SAMPLES:
-        return np.zeros_like(mask)
-    sigma = float(np.clip(0.8 * _depth(mask), 4, max(min(mask.shape) / 10, 4)))
-    noise = np.random.default_rng(seed).standard_normal(mask.shape).astype(np.float32)
+    share = float(np.clip(_ENOUGH / max(intact.sum(), 1), _LEAST_SHARE, _MOST_SHARE))
+    if share * intact.sum() < FEWEST_SAMPLES:
+        return np.zeros_like(intact)
+    away = _inwards(~mask)
+    far = intact & (away >= _quantile(away[intact], 1 - _FAR))
+    return cut_holes(min(depth(mask), _DEEPEST), far, share / _FAR, seed)
+
+
+def cut_holes(deep: float, where: BoolImage, share: float, seed: int) -> BoolImage:
+    """Cut holes of irregular shape.
+
+    Parameters
+    ----------
+    deep
+        About how deep they are, pixels.
+    where
+        (H, W) bool, the pixels that may be cut; some are.
+    share
+        Of these, 0..1.
+    seed
+        The same seed gives the same holes.
+
+    Returns
+    -------
+    holes
+        (H, W) bool, inside ``where``.
+    """
+    sigma = float(np.clip(0.8 * deep, 4, max(min(where.shape) / 10, 4)))
+    noise = np.random.default_rng(seed).standard_normal(where.shape).astype(np.float32)
     noise = wide_blur(noise, sigma)
-    return intact & (noise > np.quantile(noise[intact], 1 - _REHEARSAL_SHARE))
+    return where & (noise > _quantile(noise[where], 1 - share))
+
+
+def _quantile(values: npt.NDArray[np.float32], share: float) -> float:
+    """Return a quantile, of a part of the values where there are many."""
+    return float(np.quantile(values[:: max(len(values) // _MOST_SAMPLES, 1)], share))
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,7 @@ class Fusion:
             for weight, image in zip(step, hypotheses, strict=True):
                 total += np.multiply(weight, image, out=part)
             if sigma is not None:
-                total = blur(total, sigma)
+                total = wide_blur(total, sigma)
         return total + np.float32(self.offsets.sum())
 
 
@@ -259,8 +266,7 @@ def ring_features(residual: FloatImage, known: BoolImage) -> Iterator[FloatImage
     shown = known.astype(np.float32)
     left = np.where(known, residual, 0).astype(np.float32, copy=False)
     for sigma in _RING:
-        density = wide_blur(shown, sigma)
-        carried = wide_blur(left, sigma)
+        density, carried = together([partial(wide_blur, i, sigma) for i in (shown, left)])
         carried /= density + np.float32(0.05)
         carried *= np.minimum(2 * density, 1)
         yield carried

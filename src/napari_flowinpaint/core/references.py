@@ -24,7 +24,7 @@ from .flow import (
     warp,
     warp_affine,
 )
-from .parallel import together
+from .parallel import Report, reporting, together
 from .types import BoolImage, Box, FloatImage, Neighbour, Window
 
 _LOW, _HIGH = 16.0, 239.0
@@ -243,17 +243,29 @@ class Hypothesis:
         others together.
     follows
         Whether it was made with the leader's help.
+    lend
+        Samples the nearest pixels of the guide instead, which have all of its grain; None if the
+        guide is registered better by another hypothesis.
     """
 
     image: FloatImage
     damaged: BoolImage
     leader: bool = False
     follows: bool = False
+    lend: Callable[[], FloatImage] | None = None
+
+    @classmethod
+    def of(
+        cls, guide: Guide, flow: Flow, *, follows: bool = False, last: bool = False
+    ) -> Hypothesis:
+        """Sample a guide through a flow, ``last`` the best that there is."""
+        lend = partial(guide.sample, flow, nearest=True) if last else None
+        return cls(guide.sample(flow), guide.damaged(flow), follows=follows, lend=lend)
 
 
-#: Makes hypotheses about a part of a window from the section there, the pixels it may look at, and
-#: a callback for its progress.
-Source = Callable[[FloatImage, BoolImage, Box, Callable[[float], None]], list[Hypothesis]]
+#: Makes hypotheses about a section from it, the pixels it may look at, and a callback for its
+#: progress.
+Source = Callable[[FloatImage, BoolImage, Report], list[Hypothesis]]
 
 
 def flow_source(guides: list[Guide], between: list[Flow]) -> Source:
@@ -266,55 +278,52 @@ def flow_source(guides: list[Guide], between: list[Flow]) -> Source:
     between
         See :func:`flows_between`.
     """
-
-    def source(
-        section: FloatImage, known: BoolImage, part: Box, report: Callable[[float], None]
-    ) -> list[Hypothesis]:
-        here = [guide.crop(part) for guide in guides]
-        flows = [np.ascontiguousarray(flow[:, *part.slices]) for flow in between]
-        return hypothesise(section, known, here, flows, report)
-
-    return source
+    return partial(hypothesise, guides, between)
 
 
 def hypothesise(
-    section: FloatImage,
-    known: BoolImage,
     guides: list[Guide],
     between: list[Flow],
-    report: Callable[[float], None],
+    section: FloatImage,
+    known: BoolImage,
+    report: Report,
 ) -> list[Hypothesis]:
     """Return every hypothesis about the section, looking only at its ``known`` pixels.
 
     Parameters
     ----------
-    section
-        (H, W) float32, working grey values.
-    known
-        (H, W) bool.
     guides
         One or two, aligned.
     between
         See :func:`flows_between`.
+    section
+        (H, W) float32, working grey values.
+    known
+        (H, W) bool.
     report
         Called with the share that is done.
     """
-    flows: list[tuple[Guide, Flow]] = []
-    own = []
-    for number, guide in enumerate(guides):
+
+    def onto(guide: Guide, note: Report) -> Flow:
         flow = register(section, known & guide.shown, guide.aligned)
-        own.append(flow)
-        flows.append((guide, flow))
-        report((number + 1) / 6)
+        note(1.0)
+        return flow
+
+    own = reporting([partial(onto, guide) for guide in guides], lambda share: report(0.5 * share))
+    flows = list(zip(guides, own, strict=True))
     if len(guides) == 2:
         flows += list(zip(guides, between, strict=True))
-        middle = interpolate(guides, between)
-        onto = register(section, known, middle)
-        flows += [(g, compose(onto, f)) for g, f in zip(guides, between, strict=True)]
-        report(0.6)
+        middle = register(section, known, interpolate(guides, between))
+        flows += [(g, compose(middle, f)) for g, f in zip(guides, between, strict=True)]
+    report(0.75)
     average = np.mean([guide.sample(flow) for guide, flow in flows], axis=0, dtype=np.float32)
     target = np.where(known, section, average)
-    for guide, flow in zip(guides, own, strict=True):
-        flows.append((guide, estimate_flow(target, guide.aligned, flow)))
+    again = [
+        partial(estimate_flow, target, guide.aligned, flow)
+        for guide, flow in zip(guides, own, strict=True)
+    ]
+    hypotheses = [Hypothesis.of(guide, flow) for guide, flow in flows]
+    for guide, flow in zip(guides, together(again), strict=True):
+        hypotheses.append(Hypothesis.of(guide, flow, last=True))
     report(1.0)
-    return [Hypothesis(guide.sample(flow), guide.damaged(flow)) for guide, flow in flows]
+    return hypotheses

@@ -7,8 +7,10 @@ section itself, so that nothing needs to be tuned to a microscope.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from .confidence import ErrorModel
 from .filters import blur
 from .fusion import FEWEST_SAMPLES, Bands, Fusion, apply_ring, learn_ring, ring_features
 from .metrics import psnr
+from .parallel import together
 from .references import Hypothesis
 from .types import BoolImage, FloatImage
 
@@ -97,14 +100,13 @@ class Lesson:
         ring = learn_ring(features, residual, where)
         filled = fused + apply_ring(features, ring)
         filled = np.where(seen, truth, filled).astype(np.float32)
-        errors = ErrorModel.learn(images, filled, truth, seen, where)
         sampled = [h.image for h in hypotheses if not h.leader] or images
         registered = np.asarray(np.mean(sampled, axis=0), dtype=np.float32)
-        scores = {
-            "registration_correlation": structure_correlation(registered, truth, where),
-            "rehearsal_correlation": structure_correlation(filled, truth, where),
-            "rehearsal_psnr": psnr(blur(filled, 2.0), blur(truth, 2.0), where, 255.0),
-        }
+        jobs: list[Callable[[], Any]] = [
+            partial(ErrorModel.learn, images, filled, truth, seen, where),
+            partial(_scores, registered, filled, truth, where),
+        ]
+        errors, scores = together(jobs)
         return cls(fusion, ring, errors, scores, trusted)
 
     def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
@@ -120,6 +122,18 @@ class Lesson:
         return fused + apply_ring(ring_features(section - fused, known), self.ring)
 
 
+def _scores(
+    registered: FloatImage, filled: FloatImage, truth: FloatImage, where: BoolImage
+) -> dict[str, float]:
+    """Return :attr:`Lesson.scores`."""
+    registered, filled, truth = (blur(image, 2.0) for image in (registered, filled, truth))
+    return {
+        "registration_correlation": _correlation(registered[where], truth[where]),
+        "rehearsal_correlation": _correlation(filled[where], truth[where]),
+        "rehearsal_psnr": psnr(filled, truth, where, 255.0),
+    }
+
+
 def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
     """Return whether some hypotheses together fill the holes better than others together."""
     first, second = bands.only(some), bands.only(others)
@@ -128,7 +142,10 @@ def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
 
 def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
     """Return the correlation of the structure (2 px low-pass) of two images; 0 if constant."""
-    a, b = blur(image, 2.0)[where], blur(truth, 2.0)[where]
+    return _correlation(blur(image, 2.0)[where], blur(truth, 2.0)[where])
+
+
+def _correlation(a: FloatImage, b: FloatImage) -> float:
     if float(a.std()) == 0 or float(b.std()) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

@@ -16,7 +16,6 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -25,9 +24,9 @@ import numpy as np
 from ..device import keep_freed_memory
 from ..errors import RepairRefused
 from ..flow import Flow
-from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
+from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes
 from ..grain import add_grain
-from ..parallel import Report, alone, reporting, together
+from ..parallel import Report, together
 from ..references import (
     SMOOTH_PATCH,
     Greys,
@@ -50,8 +49,7 @@ FEWEST_INTACT = 256
 #: something else. Real series, aligned as badly as they come, stay above 0.32, also with one
 #: neighbour only; unrelated neighbours reach 0.2 in the median.
 _LEAST_CORRELATION = 0.25
-#: Windows up to this many pixels are rehearsed and filled at once; larger ones one after the
-#: other, which takes half the memory.
+#: In windows up to this many pixels several things are computed at once.
 _MOST_AT_ONCE = 1024 * 1024
 
 
@@ -139,11 +137,11 @@ def _register(
     report(0.16, "registering the neighbours")
     initially = partial(initial_reference, guides)
     source = source_of(aligned, between)
-    taught, initial = _rehearse_and_fill(source, window, section, options, report, initially)
+    taught, initial = _fill_and_learn(source, window, section, options, report, initially)
     if not taught[0].trusted and otherwise is not None:
         source = otherwise(aligned, between)
         later = lambda _, message: report(0.82, message)  # noqa: E731
-        taught, _ = _rehearse_and_fill(source, window, section, options, later, lambda: initial)
+        taught, _ = _fill_and_learn(source, window, section, options, later, lambda: initial)
     return taught, initial
 
 
@@ -228,7 +226,7 @@ def _finish(
         return fused, result
 
     jobs: list[Callable[[], Any]] = [filled, partial(lesson.errors.confidence, images, known)]
-    (fused, result), confidence = together(jobs, 2 if runs_at_once(window) else 1)
+    (fused, result), confidence = together(jobs, _workers(window))
     return WindowRepair(
         initial_reference=greys.back(initial),
         refined_reference=greys.back(fused),
@@ -238,12 +236,7 @@ def _finish(
     )
 
 
-def runs_at_once(window: Window) -> bool:
-    """Return whether a window is rehearsed and filled at once, in two threads."""
-    return window.mask.size <= _MOST_AT_ONCE
-
-
-def _rehearse_and_fill(
+def _fill_and_learn(
     source: Source,
     window: Window,
     section: FloatImage,
@@ -251,35 +244,30 @@ def _rehearse_and_fill(
     report: Callable[[float, str], None],
     initially: Callable[[], FloatImage],
 ) -> tuple[tuple[Lesson, list[Hypothesis]], FloatImage]:
-    """Learn from filling holes whose content is known, and make the hypotheses for the real ones.
+    """Make hypotheses for the damage and for holes whose content is known; learn from the latter.
 
-    Both at once where the window is small: they do not depend on each other. Filling is done
-    before learning is; the initial reference is made in the meantime.
+    Both in one go: holes to rehearse on are small and lie away from the damage, which is filled
+    as well without them, and half the time of a repair is saved.
     """
-    small = runs_at_once(window)
-    part = rehearsal_part(window.mask, window.intact)
-    mask = np.ascontiguousarray(window.mask[part.slices])
-    known = np.ascontiguousarray(window.intact[part.slices])
-    there = np.ascontiguousarray(section[part.slices])
-    holes = rehearsal_holes(mask, known, options.seed)
+    known = window.intact
+    holes = rehearsal_holes(window.mask, known, options.seed)
+    note = lambda share: report(0.2 + 0.5 * share, "registering")  # noqa: E731
+    hypotheses = source(section, known & ~holes, note)
+    report(0.75, "learning from the rehearsal")
 
-    def learn(note: Report) -> Lesson:
+    def learn() -> Lesson:
         if holes.sum() < FEWEST_SAMPLES:
-            return Lesson.untaught(section, window.intact)
-        rehearsed = source(there, known & ~holes, part, note)
-        return Lesson.learn(rehearsed, there, known, holes)
+            return Lesson.untaught(section, known)
+        return Lesson.learn(hypotheses, section, known, holes)
 
-    def fill(note: Report) -> tuple[list[Hypothesis], FloatImage]:
-        # what is learned is waited for: let that have the other processors
-        with alone() if small else nullcontext():
-            return source(section, window.intact, Box(0, 0, *section.shape), note), initially()
-
-    def told(share: float) -> None:
-        report(0.2 + 0.6 * share, "registering" if small or share > 0.5 else "rehearsing")
-
-    jobs: list[Callable[[Report], Any]] = [learn, fill]
-    lesson, (hypotheses, initial) = reporting(jobs, told, at_once=small)
+    jobs: list[Callable[[], Any]] = [learn, initially]
+    lesson, initial = together(jobs, _workers(window))
     return (lesson, hypotheses), initial
+
+
+def _workers(window: Window) -> int:
+    """Return how many things are computed at once: one after the other takes half the memory."""
+    return 2 if window.mask.size <= _MOST_AT_ONCE else 1
 
 
 def check_registration(window: Window, correlation: float) -> None:
@@ -309,13 +297,9 @@ def check_registration(window: Window, correlation: float) -> None:
 
 
 def _lender(window: Window, hypotheses: list[Hypothesis]) -> FloatImage:
-    """Return the image that lends its grain: the nearer neighbour, finally registered.
-
-    The last hypotheses, one per neighbour, are each a single sample of a neighbour; averages
-    have lost their grain.
-    """
-    last = hypotheses[-len(neighbours_of(window)) :]
-    return last[_nearer(window)].image
+    """Return the image that lends its grain: the nearer neighbour, as well registered as can be."""
+    lend = [hypothesis.lend for hypothesis in hypotheses if hypothesis.lend is not None]
+    return lend[_nearer(window)]()
 
 
 def _nearer(window: Window) -> int:

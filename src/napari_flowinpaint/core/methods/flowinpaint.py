@@ -13,8 +13,7 @@ on: it is the network's image, made from the two neighbours registered to each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,9 @@ from ..references import (
     interpolate,
     register,
 )
-from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
+from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from ._learned import LearnedMethod
-from .flow import repair_by, runs_at_once
+from .flow import repair_by
 
 if TYPE_CHECKING:
     from ..networks.joint import JointNet
@@ -64,15 +63,13 @@ class FlowInpaintMethod(LearnedMethod):
         InputError
             Where the weights are missing or not what their card describes.
         """
-        from ..device import resolve_device, single_threaded
+        from ..device import resolve_device
 
         device = resolve_device(device)
         net: JointNet = self.network(options, device)
         given = (net, device, window.alpha, _views(window, options))
         source_of, blind = partial(_source_of, *given), partial(_made_blind, *given)
-        threads = single_threaded() if runs_at_once(window) else nullcontext()
-        with threads:
-            return repair_by(source_of, window, options, progress, flow_source, blind)
+        return repair_by(source_of, window, options, progress, flow_source, blind)
 
 
 def _views(window: Window, options: RepairOptions) -> int:
@@ -91,12 +88,10 @@ def _source_of(
     known pixels, as two samples; and each neighbour registered to the section with its hole
     filled by the network's image, starting from the network's flow.
     """
+    first, second = guides
     middle = interpolate(guides, between)
 
-    def source(
-        section: FloatImage, known: BoolImage, part: Box, report: Callable[[float], None]
-    ) -> list[Hypothesis]:
-        first, second = (guide.crop(part) for guide in guides)
+    def source(section: FloatImage, known: BoolImage, report: Report) -> list[Hypothesis]:
         found = register_jointly(
             net,
             section,
@@ -108,25 +103,27 @@ def _source_of(
             views=views,
             report=lambda share: report(0.7 * share),
         )
-        damaged = [g.damaged(flow) for g, flow in zip((first, second), found.flows, strict=True)]
+        damaged = [g.damaged(flow) for g, flow in zip(guides, found.flows, strict=True)]
         hypotheses = [Hypothesis(found.image, np.logical_and(*damaged), leader=True)]
         target = np.where(known, section, found.image)
-        here = np.ascontiguousarray(middle[part.slices])
         onto, *flows = together(
             [
-                partial(register, section, known, here, rounds=1),
+                partial(register, section, known, middle, rounds=1),
                 *(
                     partial(estimate_flow, target, guide.aligned, flow)
-                    for guide, flow in zip((first, second), found.flows, strict=True)
+                    for guide, flow in zip(guides, found.flows, strict=True)
                 ),
             ]
         )
         report(0.9)
-        for guide, flow in zip((first, second), between, strict=True):
-            hypotheses.append(_sampled(guide, compose(onto, flow[:, *part.slices])))
-        for guide, flow in zip((first, second), flows, strict=True):
-            hypotheses.append(_sampled(guide, flow, follows=True))
-        return hypotheses
+        samples = [
+            *(partial(_interpolated, g, onto, f) for g, f in zip(guides, between, strict=True)),
+            *(
+                partial(Hypothesis.of, g, f, follows=True, last=True)
+                for g, f in zip(guides, flows, strict=True)
+            ),
+        ]
+        return [*hypotheses, *together(samples)]
 
     return source
 
@@ -150,5 +147,5 @@ def _made_blind(
     return found.image, found.flows
 
 
-def _sampled(guide: Guide, flow: Flow, follows: bool = False) -> Hypothesis:
-    return Hypothesis(guide.sample(flow), guide.damaged(flow), follows=follows)
+def _interpolated(guide: Guide, onto: Flow, flow: Flow) -> Hypothesis:
+    return Hypothesis.of(guide, compose(onto, flow))

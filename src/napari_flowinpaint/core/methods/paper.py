@@ -23,7 +23,7 @@ import numpy as np
 from ..confidence import ErrorModel
 from ..filters import blur
 from ..flow import Flow
-from ..fusion import FEWEST_SAMPLES, rehearsal_holes
+from ..fusion import FEWEST_SAMPLES, cut_holes, depth
 from ..grain import add_grain
 from ..metrics import psnr
 from ..networks.guided import Guided, inpaint_guided
@@ -38,6 +38,8 @@ from .flow import FEWEST_INTACT, check_registration, fall_back
 if TYPE_CHECKING:
     from ..networks.inpainting import PaperNetwork
 
+#: Share of the intact pixels that is cut out for the rehearsal.
+_REHEARSED = 0.3
 #: Fills what is not known of a section: (section, known, report) -> references and result.
 _Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], Guided]
 
@@ -152,7 +154,7 @@ def _rehearse(
     Where nothing can be rehearsed, disagreement of references and result is all that counts.
     """
     known = window.intact
-    holes = rehearsal_holes(window.mask, known, options.seed)
+    holes = cut_holes(depth(window.mask), known, _REHEARSED, options.seed)
     if holes.sum() < FEWEST_SAMPLES:
         return ErrorModel.untaught(section, known), {}
     seen = known & ~holes
