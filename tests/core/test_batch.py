@@ -32,6 +32,7 @@ from napari_flowinpaint.core import durable
 from napari_flowinpaint.core.batch import (
     Control,
     Damage,
+    Rate,
     commit,
     load_staged,
     plan_batch,
@@ -39,10 +40,10 @@ from napari_flowinpaint.core.batch import (
 )
 from napari_flowinpaint.core.batch.stage import Stage
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused, StoreError
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair import WindowPlan, repair_section
 from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.core.stack import Stack, open_mask, open_stack
-from napari_flowinpaint.core.types import RepairOptions
+from napari_flowinpaint.core.types import Box, RepairOptions
 from napari_flowinpaint.core.writeback import history, revert
 
 
@@ -82,6 +83,17 @@ def test_consecutive_sections_are_guided_by_the_nearest_intact_ones(stack):
     told = json.loads(json.dumps(plan.to_dict()))
     assert told["sections"][0]["windows"][0]["previous"] == 1
     assert plan.seconds == sum(section.seconds for section in plan.sections) > 0
+
+
+def test_more_time_is_planned_for_windows_that_a_network_looks_at_several_times():
+    box = Box(0, 0, 1000, 1000)
+    half, tenth = (
+        WindowPlan(box, pixels, (0, 2), 0.5, "flowinpaint") for pixels in (500_000, 100_000)
+    )
+    flow = replace(half, method="flow")
+    rate = Rate(window=0.0, megapixel=2.0)
+    assert rate.seconds([tenth]) == rate.seconds([flow]) == 2.0
+    assert rate.seconds([half, tenth]) == 8.0
 
 
 def test_a_gap_longer_than_the_limit_is_refused(stack):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RepairRefused, StoreError
 from ..methods import Method
+from ..methods.flowinpaint import MUCH
 from ..quality import PLACES
 from ..repair import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
@@ -42,19 +43,28 @@ class Rate:
         Seconds per window.
     megapixel
         Seconds per million pixels of the windows, halos included.
+    missing
+        How many times as long a window takes of which much is missing: the network looks at it
+        several times.
     """
 
     window: float = 0.1
     megapixel: float = 2.5
+    missing: float = 3.0
 
     def seconds(self, windows: Iterable[WindowPlan]) -> float:
         """Return the seconds that windows are going to take, on one worker."""
-        sizes = [window.box.shape[0] * window.box.shape[1] for window in windows]
-        return self.window * len(sizes) + self.megapixel * sum(sizes) / 1e6
+        return sum(self.window + self.megapixel * self._effort(window) / 1e6 for window in windows)
+
+    def _effort(self, window: WindowPlan) -> float:
+        """Return the pixels of a window, as often as they are looked at."""
+        area = window.box.shape[0] * window.box.shape[1]
+        often = window.method == "flowinpaint" and window.pixels > MUCH * area
+        return area * (self.missing if often else 1.0)
 
     def corrected(self, factor: float) -> Rate:
         """Return the rate of a machine that takes ``factor`` times as long."""
-        return Rate(self.window * factor, self.megapixel * factor)
+        return Rate(self.window * factor, self.megapixel * factor, self.missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Where more of a window than this share is missing, little but the network tells what was there:
 #: it then looks at so many turned and mirrored copies. That takes two and a half times as long;
 #: where half of a window is missing it brings some 0.1 dB, and less where less is.
-_MUCH = 0.4
+MUCH = 0.4
 _VIEWS = 4
 
 
@@ -76,7 +76,7 @@ def _views(window: Window, options: RepairOptions) -> int:
     """Return how many copies of a window the network looks at."""
     if options.views is not None:
         return options.views
-    return _VIEWS if window.mask.mean() > _MUCH else 1
+    return _VIEWS if window.mask.mean() > MUCH else 1
 
 
 def _source_of(
