@@ -77,6 +77,22 @@ def test_the_largest_library_is_loaded_before_torch_is_imported():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.parametrize(
+    ("own", "spins"), [({}, "3000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "x"}, "")]
+)
+def test_threads_of_torch_do_not_spin_for_long_unless_the_user_wants_it(own, spins):
+    script = (
+        "import os, sys; from napari_flowinpaint.core.device import preload_torch as load; load()\n"
+        "assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT', ''))"
+    )
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    settings = {name: v for name, v in os.environ.items() if name not in names} | own
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=settings, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == spins
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is asked")
 @pytest.mark.parametrize("own_settings", [False, True])
 def test_memory_that_was_freed_is_not_got_page_by_page_again(own_settings):
