@@ -35,8 +35,9 @@ _LEAST_SHARE, _MOST_SHARE, _ENOUGH = 0.1, 0.3, 10_000
 #: The real holes are filled without them, so they are cut from this share of the intact pixels, the
 #: ones that lie furthest from the damage.
 _FAR = 0.5
-#: They are at most about this deep, pixels: few large holes tell less than many small ones.
-_DEEPEST = 10.0
+#: They are at most about this deep, pixels, in windows with sides of at most so many; in larger
+#: ones in proportion. Few large holes tell less than many small ones.
+_DEEPEST, _DEEPEST_SIDE = 10.0, 512
 #: More pixels than this teach the weights nothing new.
 _MOST_SAMPLES = 20_000
 #: Fewer than this teach them nothing at all.
@@ -84,7 +85,8 @@ def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
         return np.zeros_like(intact)
     away = _inwards(~mask)
     far = intact & (away >= _quantile(away[intact], 1 - _FAR))
-    return cut_holes(min(depth(mask), _DEEPEST), far, share / _FAR, seed)
+    deepest = _DEEPEST * max(min(mask.shape) / _DEEPEST_SIDE, 1.0)
+    return cut_holes(min(depth(mask), deepest), far, share / _FAR, seed)
 
 
 def cut_holes(deep: float, where: BoolImage, share: float, seed: int) -> BoolImage:
