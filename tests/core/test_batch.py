@@ -93,7 +93,7 @@ def test_more_time_is_planned_for_windows_that_a_network_looks_at_several_times(
     flow = replace(half, method="flow")
     rate = Rate(window=0.0, megapixel=2.0)
     assert rate.seconds([tenth]) == rate.seconds([flow]) == 2.0
-    assert rate.seconds([half, tenth]) == 8.0
+    assert rate.seconds([half, tenth]) == 10.0
 
 
 def test_a_gap_longer_than_the_limit_is_refused(stack):

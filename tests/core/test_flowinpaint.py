@@ -97,7 +97,7 @@ def test_it_repairs_only_the_mask_and_records_its_weights(weights):
 
 
 @pytest.mark.parametrize(
-    ("share", "wanted", "views"), [(0.3, None, 1), (0.5, None, 4), (0.5, 1, 1), (0.3, 8, 8)]
+    ("share", "wanted", "views"), [(0.3, None, 1), (0.5, None, 8), (0.5, 1, 1), (0.3, 4, 4)]
 )
 def test_large_holes_are_looked_at_from_several_sides(weights, monkeypatch, share, wanted, views):
     from napari_flowinpaint.core.methods import flowinpaint as module

@@ -14,6 +14,7 @@ from napari_flowinpaint.core.fusion import (
     Fusion,
     close_seam,
     rehearsal_holes,
+    rehearsal_part,
     ridge,
 )
 from napari_flowinpaint.core.grain import add_grain
@@ -172,6 +173,19 @@ def test_grain_says_nothing_about_structure():
     assert (grain[~mask] == 0).all()
     left = np.mean(blur(grain, 2.0)[mask] ** 2) / np.mean(grain[mask] ** 2)
     assert left < 0.005  # 0.03 before what is left is taken off again and again
+
+
+def test_a_part_of_a_large_window_is_rehearsed_in_where_enough_is_intact():
+    mask = np.zeros((1600, 2400), dtype=bool)
+    mask[500:540, 400:460] = True
+    small = np.s_[:900, :900]
+    assert rehearsal_part(mask[small], ~mask[small]) == Box(0, 0, 900, 900)
+    part = rehearsal_part(mask, ~mask)
+    assert part.shape == (1024, 1024)
+    assert mask[part.slices].any()
+    intact = ~mask
+    intact[:, :1300] = False
+    assert intact[rehearsal_part(mask, intact).slices].mean() >= 0.5
 
 
 def test_a_cropped_guide_samples_the_same_pixels():

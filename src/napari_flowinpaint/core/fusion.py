@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .filters import blur, wide_blur
 from .parallel import together
-from .types import BoolImage, FloatImage
+from .types import BoolImage, Box, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)
@@ -29,6 +29,9 @@ _SMOOTH = 2.0
 _STRUCTURE = 2
 #: Widths of the averages that carry the ring's residual into the hole.
 _RING = (1.5, 3.0, 6.0, 12.0, 24.0)
+#: Side of the part of a window that is rehearsed in, in depths of the damage and in pixels.
+_PART = 8
+_LEAST_PART, _MOST_PART = 1024, 1280
 #: Share of the intact pixels that is cut out to rehearse on, at least and at most; in between, as
 #: many pixels as this are.
 _LEAST_SHARE, _MOST_SHARE, _ENOUGH = 0.1, 0.3, 10_000
@@ -48,6 +51,38 @@ _RIDGE = 1.0
 _LEADER_RIDGE = 0.01
 
 Matrix = npt.NDArray[np.float64]
+
+
+def rehearsal_part(mask: BoolImage, intact: BoolImage) -> Box:
+    """Return the part of a window that is rehearsed in.
+
+    The whole window, unless it is much larger than the damage is deep: a part tells as much, and
+    costs less. At least half of the part is intact, if that can be; among such parts it is the one
+    nearest to the damage.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, the real damage.
+    intact
+        (H, W) bool, the pixels that may be cut.
+    """
+    if max(mask.shape) <= _LEAST_PART:
+        return Box.whole(mask.shape)
+    side = int(np.clip(_PART * depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
+    height, width = (min(side, n) for n in mask.shape)
+    starts = [
+        [*range(0, n - h, 32), n - h] for n, h in zip(mask.shape, (height, width), strict=True)
+    ]
+    sums = np.pad(np.cumsum(np.cumsum(intact, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
+    y, x = np.meshgrid(*starts, indexing="ij")
+    shown = sums[y + height, x + width] - sums[y, x + width] - sums[y + height, x] + sums[y, x]
+    enough = np.minimum(shown / (height * width), 0.5)
+    middle = [float(np.mean(np.nonzero(mask.any(axis=1 - axis))[0])) for axis in (0, 1)]
+    away = np.hypot(y + height / 2 - middle[0], x + width / 2 - middle[1])
+    best = int(np.argmax(enough - 1e-6 * away))
+    y0, x0 = int(y.flat[best]), int(x.flat[best])
+    return Box(y0, x0, y0 + height, x0 + width)
 
 
 def depth(mask: BoolImage) -> float:

@@ -16,11 +16,11 @@ import numpy as np
 
 from .errors import InputError, RepairRefused
 from .filters import blur
-from .fusion import FEWEST_SAMPLES, cut_holes, depth
+from .fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
 from .parallel import together
 from .references import Greys, Guide, neighbours_of, register, unaligned_guides
 from .rehearsal import structure_correlation
-from .types import BoolImage, Box, FloatImage, RepairOptions, Window
+from .types import BoolImage, FloatImage, RepairOptions, Window
 
 GATES = ("refuse", "flag", "off")
 #: What bending buys: a flow that changes by this much from pixel to pixel is worth so much
@@ -43,9 +43,6 @@ MOST_SHIFT = 100.0
 _FEWEST_INTACT = 25_000
 #: Share of the intact pixels that registration does not look at.
 _UNSEEN = 0.3
-#: Side of the part of a window that is looked at, in depths of the damage and in pixels.
-_PART = 8
-_LEAST_PART, _MOST_PART = 1024, 1280
 #: Fine structure lies between Gaussians of these widths, in pixels: coarser than grain.
 _FINE = (1.0, 2.0)
 
@@ -155,7 +152,7 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     known = window.intact
     if not neighbours_of(window) or known.sum() < _FEWEST_INTACT:
         return None
-    part = _looked_at(window.mask, known)
+    part = rehearsal_part(window.mask, known)
     holes = np.zeros_like(known)
     deep = depth(window.mask[part.slices])
     holes[part.slices] = cut_holes(deep, known[part.slices], _UNSEEN, seed)
@@ -185,30 +182,6 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
     correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
     return Fit(correlation - float(np.mean(bending)), tuple(fits))
-
-
-def _looked_at(mask: BoolImage, known: BoolImage) -> Box:
-    """Return the part of a window that is looked at.
-
-    The whole window, unless it is much larger than the damage is deep. At least half of the part
-    is intact, if that can be; among such parts it is the one nearest to the damage.
-    """
-    if max(mask.shape) <= _LEAST_PART:
-        return Box.whole(mask.shape)
-    side = int(np.clip(_PART * depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
-    height, width = (min(side, n) for n in mask.shape)
-    starts = [
-        [*range(0, n - h, 32), n - h] for n, h in zip(mask.shape, (height, width), strict=True)
-    ]
-    sums = np.pad(np.cumsum(np.cumsum(known, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    y, x = np.meshgrid(*starts, indexing="ij")
-    shown = sums[y + height, x + width] - sums[y, x + width] - sums[y + height, x] + sums[y, x]
-    enough = np.minimum(shown / (height * width), 0.5)
-    middle = [float(np.mean(np.nonzero(mask.any(axis=1 - axis))[0])) for axis in (0, 1)]
-    away = np.hypot(y + height / 2 - middle[0], x + width / 2 - middle[1])
-    best = int(np.argmax(enough - 1e-6 * away))
-    y0, x0 = int(y.flat[best]), int(x.flat[best])
-    return Box(y0, x0, y0 + height, x0 + width)
 
 
 def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:

@@ -262,6 +262,11 @@ class Hypothesis:
         lend = partial(guide.sample, flow, nearest=True) if last else None
         return cls(guide.sample(flow), guide.damaged(flow), follows=follows, lend=lend)
 
+    def crop(self, part: tuple[slice, slice]) -> Hypothesis:
+        """Return what it says of a part of the window."""
+        image = np.ascontiguousarray(self.image[part])
+        return replace(self, image=image, damaged=self.damaged[part])
+
 
 #: Makes hypotheses about a section from it, the pixels it may look at, and a callback for its
 #: progress.

@@ -50,7 +50,7 @@ class Rate:
 
     window: float = 0.1
     megapixel: float = 2.5
-    missing: float = 3.0
+    missing: float = 4.0
 
     def seconds(self, windows: Iterable[WindowPlan]) -> float:
         """Return the seconds that windows are going to take, on one worker."""

@@ -24,7 +24,7 @@ import numpy as np
 from ..device import keep_freed_memory
 from ..errors import RepairRefused
 from ..flow import Flow
-from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes
+from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
 from ..grain import add_grain
 from ..parallel import Report, together
 from ..references import (
@@ -250,15 +250,19 @@ def _fill_and_learn(
     as well without them, and half the time of a repair is saved.
     """
     known = window.intact
-    holes = rehearsal_holes(window.mask, known, options.seed)
+    part = rehearsal_part(window.mask, known).slices
+    there, seen = known[part], known.copy()
+    holes = rehearsal_holes(window.mask[part], there, options.seed)
+    seen[part] &= ~holes
     note = lambda share: report(0.2 + 0.5 * share, "registering")  # noqa: E731
-    hypotheses = source(section, known & ~holes, note)
+    hypotheses = source(section, seen, note)
     report(0.75, "learning from the rehearsal")
 
     def learn() -> Lesson:
         if holes.sum() < FEWEST_SAMPLES:
             return Lesson.untaught(section, known)
-        return Lesson.learn(hypotheses, section, known, holes)
+        rehearsed = [hypothesis.crop(part) for hypothesis in hypotheses]
+        return Lesson.learn(rehearsed, section[part], there, holes)
 
     jobs: list[Callable[[], Any]] = [learn, initially]
     lesson, initial = together(jobs, _workers(window))
