@@ -19,6 +19,8 @@ T = TypeVar("T")
 Report = Callable[[float], None]
 #: Seconds between two looks at computations that run.
 _INTERVAL = 0.05
+#: Of larger images one is computed after the other, to save memory.
+_MOST_AT_ONCE = 1024 * 1024
 _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 
@@ -38,6 +40,11 @@ def together(jobs: Sequence[Callable[[], T]], workers: int = 2) -> list[T]:
         return [job() for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda job: job(), jobs))
+
+
+def workers_for(pixels: int) -> int:
+    """Return how many images of so many pixels are computed at once."""
+    return 2 if pixels <= _MOST_AT_ONCE else 1
 
 
 def reporting(

@@ -26,7 +26,7 @@ from ..errors import RepairRefused
 from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
 from ..grain import add_grain
-from ..parallel import Report, together
+from ..parallel import Report, together, workers_for
 from ..references import (
     SMOOTH_PATCH,
     Greys,
@@ -49,8 +49,6 @@ FEWEST_INTACT = 256
 #: something else. Real series, aligned as badly as they come, stay above 0.32, also with one
 #: neighbour only; unrelated neighbours reach 0.2 in the median.
 _LEAST_CORRELATION = 0.25
-#: In windows up to this many pixels several things are computed at once.
-_MOST_AT_ONCE = 1024 * 1024
 
 
 #: Makes a source of hypotheses from aligned guides and the flows between them.
@@ -226,7 +224,7 @@ def _finish(
         return fused, result
 
     jobs: list[Callable[[], Any]] = [filled, partial(lesson.errors.confidence, images, known)]
-    (fused, result), confidence = together(jobs, _workers(window))
+    (fused, result), confidence = together(jobs, workers_for(window.mask.size))
     return WindowRepair(
         initial_reference=greys.back(initial),
         refined_reference=greys.back(fused),
@@ -265,13 +263,8 @@ def _fill_and_learn(
         return Lesson.learn(rehearsed, section[part], there, holes)
 
     jobs: list[Callable[[], Any]] = [learn, initially]
-    lesson, initial = together(jobs, _workers(window))
+    lesson, initial = together(jobs, workers_for(window.mask.size))
     return (lesson, hypotheses), initial
-
-
-def _workers(window: Window) -> int:
-    """Return how many things are computed at once: one after the other takes half the memory."""
-    return 2 if window.mask.size <= _MOST_AT_ONCE else 1
 
 
 def check_registration(window: Window, correlation: float) -> None:

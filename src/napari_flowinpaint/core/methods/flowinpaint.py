@@ -22,7 +22,7 @@ import numpy as np
 from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT
-from ..parallel import Report, together
+from ..parallel import Report, together, workers_for
 from ..references import (
     Guide,
     Hypothesis,
@@ -127,7 +127,7 @@ def _source_of(
                 for g, f in zip(guides, flows, strict=True)
             ),
         ]
-        return [*hypotheses, *together(samples)]
+        return [*hypotheses, *together(samples, workers_for(known.size))]
 
     return source
 
