@@ -3,8 +3,9 @@
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QSpinBox
+from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
+from napari_flowinpaint._widgets._messages import Messages
 from napari_flowinpaint._widgets._scrolling import ScrollColumn
 from napari_flowinpaint._widgets.find_damage import FindDamage
 from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
@@ -46,18 +47,66 @@ def column(qtbot):
     return column, boxes
 
 
-def test_all_docks_one_above_the_other_fit_a_low_screen(make_napari_viewer, stack_path, wait):
-    viewer = make_napari_viewer(show=True)
-    docks = [kind(viewer) for kind in DOCKS]
-    for dock in docks:
-        viewer.window.add_dock_widget(dock, name=type(dock).__name__)
-    wait(lambda: hasattr(docks[-1], "tabs") and docks[-1].tabs.widget(0).layout().count())
-    window = docks[0].window()
+@pytest.fixture
+def open_docks(make_napari_viewer, wait):
+    """Return a function that opens docks in a window, one above the other."""
+
+    def opened(*kinds):
+        viewer = make_napari_viewer(show=True)
+        docks = [kind(viewer) for kind in kinds]
+        inside = [viewer.window.add_dock_widget(d, name=type(d).__name__) for d in docks]
+        wait(lambda: not any(d.is_opening for d in docks if isinstance(d, FlaggedSections)))
+        return docks, inside
+
+    return opened
+
+
+def test_all_docks_one_above_the_other_fit_a_low_screen(open_docks, stack_path, wait):
+    docks, _ = open_docks(*DOCKS)
+    load = docks[0]
+    load.path.setText(str(stack_path))
+    load.load()
+    wait(lambda: load.facts.text() and not load.is_showing)
+    window = load.window()
     wait(lambda: window.minimumSizeHint().height() <= LOW, 5)
     # what does not fit is reached by scrolling
     for dock in docks:
         area = dock.findChild(QScrollArea)
         assert area.horizontalScrollBar().maximum() == 0
+
+
+def test_load_stack_does_not_scroll_where_there_is_room(open_docks, qtbot):
+    (load,), _ = open_docks(LoadStack)
+    qtbot.wait(200)  # for the style sheet, and what it changes
+    assert load.scroll.viewport().height() >= load.scroll.widget().height()
+    assert not load.scroll.verticalScrollBar().isVisible()
+
+
+def test_tabbed_docks_need_no_scrolling_on_a_low_screen(open_docks, qtbot):
+    (_, flagged), (below, above) = open_docks(FindDamage, FlaggedSections)
+    window = flagged.window()
+    window.tabifyDockWidget(below, above)
+    window.resize(1280, LOW)
+    above.raise_()
+    qtbot.wait(200)
+    for page in range(3):
+        flagged.tabs.setCurrentIndex(page)
+        qtbot.wait(20)
+        assert window.height() == LOW
+        assert flagged.scroll.verticalScrollBar().maximum() == 0
+
+
+def test_a_message_is_as_high_as_its_lines(qtbot):
+    dock, messages = QWidget(), Messages()
+    qtbot.addWidget(dock)
+    QVBoxLayout(dock).addWidget(messages)
+    dock.resize(350, 200)
+    dock.show()
+    messages.say("some words about what was done with the stack " * 3)
+    qtbot.wait(20)
+    lines, margins = messages.heightForWidth(messages.width()), dock.layout().contentsMargins()
+    assert lines > messages.heightForWidth(1000)
+    assert dock.minimumSizeHint().height() == lines + margins.top() + margins.bottom()
 
 
 def test_the_wheel_scrolls_and_leaves_values_alone(column):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from ..core.errors import Cancelled, FlowInpaintError
@@ -44,6 +44,20 @@ class Messages(QLabel):
             self.setText("two\nlines")
             self.setMinimumHeight(self.sizeHint().height())  # in the font that the window has
             self.setText(text)
+
+    def sizeHint(self) -> QSize:
+        """Return the height of the text at the width that it has.
+
+        Qt would ask for that of a narrow column, and a dock would be as high.
+        """
+        height = max(self.heightForWidth(self.width()), self.minimumHeight())
+        return QSize(super().sizeHint().width(), height)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Ask for another height where the width is another."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     def say(self, text: str) -> None:
         """Show a line in the dock only."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 Colour = tuple[int, int, int]
+#: Height of a row, pixels, and how many are seen before what is around the table has to scroll.
+_ROW, _ROWS = 22, 5
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class RowsTable(QTableView):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWordWrap(False)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(22)
+        self.verticalHeader().setDefaultSectionSize(_ROW)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setMinimumSectionSize(24)
@@ -175,6 +177,11 @@ class RowsTable(QTableView):
         widths = [int(column.width * share) for column in columns[:-1]]
         for number, width in enumerate([*widths, left - sum(widths)]):
             self.setColumnWidth(number, width)
+
+    def sizeHint(self) -> QSize:
+        """Return the size at which a few rows are seen; it is higher where there is room."""
+        height = self.horizontalHeader().sizeHint().height() + _ROWS * _ROW
+        return QSize(super().sizeHint().width(), height + 2 * self.frameWidth())
 
     def show_rows(self, rows: Sequence[Any]) -> None:
         """Show rows; the current one stays current where it is still there."""

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 #: Fields whose value the wheel changes.
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
 #: Least height of what is seen, pixels: all docks one above the other fit a laptop's screen.
-_LEAST = 56
+_LEAST = 40
 
 
 class ScrollColumn(QScrollArea):
@@ -52,22 +52,34 @@ class ScrollColumn(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         """Return the width of what is inside and of the scroll bar, and little height."""
-        inner = self.widget().minimumSizeHint()
-        width = inner.width() + self.verticalScrollBar().sizeHint().width()
+        width = self._full_width(self.widget().minimumSizeHint())
         return QSize(width, min(self._least, self._full_height()))
 
     def sizeHint(self) -> QSize:
         """Return the size at which nothing has to scroll."""
-        inner = self.widget().sizeHint()
-        width = inner.width() + self.verticalScrollBar().sizeHint().width()
-        return QSize(width, self._full_height())
+        return QSize(self._full_width(self.widget().sizeHint()), self._full_height())
+
+    def _full_width(self, inner: QSize) -> int:
+        """Return the width of what is inside, of the scroll bar and of the frame."""
+        bar = self.verticalScrollBar().sizeHint()
+        return int(inner.width() + bar.width() + 2 * self.frameWidth())
 
     def _full_height(self) -> int:
-        """Return the height of what is inside, at the width that it has."""
+        """Return the height of what is inside, at the width that it has, and of the frame.
+
+        A style sheet may draw a frame where none is asked for, as napari's does.
+        """
         inner = self.widget()
+        height = inner.sizeHint().height()
         if inner.hasHeightForWidth():
-            return int(inner.heightForWidth(self.viewport().width()))
-        return int(inner.sizeHint().height())
+            height = inner.heightForWidth(self.viewport().width())
+        return int(max(height, inner.minimumSizeHint().height()) + 2 * self.frameWidth())
+
+    def viewportEvent(self, event: QEvent) -> bool:
+        """Tell the layout around when what is inside has got its style, which changes its size."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().viewportEvent(event))
 
     def leave_wheel(self, widget: QWidget) -> None:
         """Let the wheel scroll, over fields in a widget, unless one was clicked or tabbed to.
