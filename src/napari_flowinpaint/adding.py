@@ -6,9 +6,9 @@ loop run in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .warm_up import set_aside
 
@@ -49,16 +49,54 @@ def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
         selection.update(selected)
 
 
+def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[None]:
+    """Do what :func:`add_hidden` does, in two steps: the layer, and the form of its controls.
+
+    Either takes napari half of the time. The form has to be there before the layer is selected or
+    removed.
+    """
+    from napari.utils.events import Event
+
+    inserted, removing = viewer.layers.events.inserted, viewer.layers.events.removing
+    make_form = _maker_of_controls(viewer)
+    if make_form is None:  # a viewer without a window, or of another version
+        add_hidden(viewer, position, layer)
+        return
+
+    def finish(event: Any = None) -> None:
+        removing.disconnect(finish)
+        make_form(Event("inserted", value=layer))
+
+    with inserted.blocker(make_form):
+        add_hidden(viewer, position, layer)
+    removing.connect(finish)
+    try:
+        yield
+    finally:  # also where nobody asks for the next step
+        if finish in removing.callbacks:
+            finish()
+
+
+def _maker_of_controls(viewer: ViewerModel) -> Callable[[Any], None] | None:
+    """Return what makes the form of a new layer's controls."""
+    for callback in viewer.layers.events.inserted.callbacks:
+        owner = callback[0]() if isinstance(callback, tuple) else None
+        if type(owner).__name__ == "QtLayerControlsContainer":
+            make: Callable[[Any], None] = getattr(owner, callback[1])
+            return make
+    return None
+
+
 def add_labels(viewer: ViewerModel, position: int, layer: Labels) -> Iterator[None]:
     """Insert a labels layer, hidden and without selecting it, step by step.
 
-    The first step inserts it. The drawings of its polygon and brush tools, which napari makes
+    The first steps insert it. The drawings of its polygon and brush tools, which napari makes
     with the layer and which take as long as the layer itself, follow one by one.
     """
     drawings = [drawing for drawing in layer._overlays.values() if drawing.visible]
     for drawing in drawings:
         drawing.visible = False
-    add_hidden(viewer, position, layer)
+    yield from adding_hidden(viewer, position, layer)
     for drawing in drawings:
         yield
         if layer in viewer.layers:  # not removed meanwhile

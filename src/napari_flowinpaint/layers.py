@@ -251,8 +251,9 @@ def show_stages(
             }
             layer = _hidden(stage, data, **look, **place)
             yield layer
-            _insert(viewer, image, layer)
             layers[stage] = layer
+            for _ in adding.adding_hidden(viewer, _above(viewer, image), layer):
+                yield layer
         if stage == "result":
             yield layer
             layer.visible = True
@@ -271,7 +272,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         gamma=image.gamma,
         **places.placed_like(image, (review.z, box.y0, box.x0)),
     )
-    _insert(viewer, image, layer)
+    adding.add_hidden(viewer, _above(viewer, image), layer)
     layer.metadata[ROLE] = "kept"
     return layer
 
@@ -285,11 +286,11 @@ def _hidden(name: str, data: Any, **keywords: Any) -> Image:
     )
 
 
-def _insert(viewer: ViewerModel, image: Image, layer: Image) -> None:
-    """Add a hidden layer right above the stack and below what is drawn on it."""
+def _above(viewer: ViewerModel, image: Image) -> int:
+    """Return the place right above the stack and below what is drawn on it."""
     roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
     below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
-    adding.add_hidden(viewer, max([viewer.layers.index(image), *below]) + 1, layer)
+    return int(max([viewer.layers.index(image), *below]) + 1)
 
 
 def show_synthetic(

@@ -173,7 +173,7 @@ class Session(napari_layers.OfViewer):
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
         yield
         yield from adding.make_room(self.viewer, image)
-        adding.add_hidden(self.viewer, len(self.viewer.layers), image)
+        yield from adding.adding_hidden(self.viewer, len(self.viewer.layers), image)
         yield
         image.visible = True
         yield

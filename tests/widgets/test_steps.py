@@ -2,7 +2,11 @@
 
 import gc
 
+import numpy as np
 import pytest
+from napari.layers import Image
+
+from napari_flowinpaint import adding
 
 
 @pytest.fixture
@@ -74,3 +78,39 @@ def test_the_rest_is_done_at_once_or_not_at_all(make_steps):
     steps.finish()
     assert done == [0, 1, 2]
     assert not steps.running
+
+
+@pytest.fixture
+def added(make_napari_viewer):
+    """Return a viewer, the forms of its layers' controls, a layer, and the steps that add it."""
+    viewer, layer = make_napari_viewer(), Image(np.zeros((2, 8, 8)))
+    forms = viewer.window._qt_viewer.controls.widgets
+    return viewer, forms, layer, adding.adding_hidden(viewer, 0, layer)
+
+
+def test_the_form_of_a_layer_comes_a_step_later(added):
+    viewer, forms, layer, steps = added
+    next(steps)
+    assert layer in viewer.layers
+    assert layer not in forms, "else the steps are of no use any more"
+    assert list(steps) == []
+    form = forms[layer]
+    viewer.layers.selection.active = layer
+    viewer.add_image(np.zeros((2, 8, 8)))
+    assert forms[layer] is form
+    assert len(forms) == 2
+
+
+def test_the_form_of_a_layer_comes_where_the_steps_are_dropped(added):
+    _, forms, layer, steps = added
+    next(steps)
+    steps.close()
+    assert layer in forms
+
+
+def test_a_layer_whose_form_is_missing_may_be_removed(added):
+    viewer, forms, _, steps = added
+    next(steps)
+    viewer.layers.clear()
+    assert list(steps) == []
+    assert not forms
