@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+from hypothesis import settings
+
+# Stores are written and read for every example: few of them, others each time. Many with
+# --hypothesis-profile=thorough
+settings.register_profile("few", max_examples=12)
+settings.register_profile("thorough", max_examples=200)
+settings.load_profile("few")
+
+# Where tests run at once, threads of one would wait for the processors of the other. Inherited by
+# the processes that tests start
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell ignores SIGINT in what it starts in the background, and Python then installs no handler:
 # the tests that interrupt would wait for ever. Processes that tests start inherit this.

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -238,11 +237,18 @@ def test_benchmark_draws_a_figure(data, truth, capsys):
 
 
 def test_ablations_become_rows(data, truth, capsys):
-    from napari_flowinpaint.core.networks.inpainting import PAPER_SIZES, PaperNetwork
+    from napari_flowinpaint.core.networks.inpainting import (
+        InpaintingConfig,
+        PaperConfig,
+        PaperNetwork,
+    )
+    from napari_flowinpaint.core.networks.refined_reference import RefinedReferenceConfig
     from napari_flowinpaint.core.networks.weights import save_network
 
     tifffile.imwrite(data / "intact.tif", truth)
-    save_network(data / "ablated.safetensors", PaperNetwork(PAPER_SIZES["small"]))
+    refined = RefinedReferenceConfig((8, 8, 8), 2, (12,), (8,))
+    network = PaperNetwork(PaperConfig(refined, InpaintingConfig((8, 8), finest_attention=2)))
+    save_network(data / "ablated.safetensors", network)
     command = ["benchmark", str(data / "intact.tif"), "--fractions", "0.1", "--sections", "0-2"]
     ablation = ("--ablation", f"no references={data / 'ablated.safetensors'}")
     assert run([*command, "--methods", "mean", "--shapes", "irregular", *ablation]) == 0
@@ -552,16 +558,18 @@ def test_help_is_fast_and_complete():
     help_texts = {}
     seconds = []
     for command in ("", "repair", "revert", "history", "benchmark", "demo"):
-        started = time.perf_counter()
+        before = os.times()
         process = flowinpaint(*command.split(), "--help")
         help_texts[command], error = process.communicate(timeout=60)
-        seconds.append(time.perf_counter() - started)
+        after = os.times()
+        # computed, not waited for the processor: tests run beside it
+        seconds.append(after.children_user - before.children_user)
         assert (process.returncode, error) == (0, "")
         assert "Example" in help_texts[command]
     for name in ("repair", "revert", "history", "benchmark", "demo"):
         assert name in help_texts[""]
     assert "Exit codes" in help_texts["repair"]
-    assert min(seconds) < 0.6, "the fastest: other work on the machine only adds"
+    assert min(seconds) < 0.6, "torch alone would take longer"
 
 
 # ---- lists

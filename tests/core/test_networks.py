@@ -503,22 +503,37 @@ def test_absurd_configurations_are_refused(kind, values):
 
 _PEAK = """
 import resource, torch
+from napari_flowinpaint.core.networks.attention import attend
 from napari_flowinpaint.core.networks.inpainting import PAPER_SIZES, PaperNetwork
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def damaged(edge):
+    mask = torch.zeros(1, 1, edge, edge)
+    mask[..., edge // 10 : -edge // 10, edge // 10 : -edge // 10] = 1
+    return torch.randn(1, 1, edge, edge), mask
+
 torch.set_num_threads(2)
 net = PaperNetwork(PAPER_SIZES["small"]).eval()
-image, mask = torch.randn(1, 1, 1024, 1024), torch.zeros(1, 1, 1024, 1024)
-mask[..., 100:800, 100:800] = 1
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.inference_mode():
+    first = peak()
+    features, mask = damaged(192)
+    attend(features.expand(-1, 4, -1, -1), mask)
+    second = peak()
+    image, mask = damaged(512)
     net(image, mask, (image, image), torch.tensor([0.5]), image)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(second - first, peak() - second)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 def test_memory_of_a_large_window_is_bounded():
+    """Attention would need 740 MiB without portions and 170 without a bound on the keys."""
     done = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1.5 * 1024**2  # KiB
+    attention, whole = map(int, done.stdout.split())  # KiB
+    assert attention < 100 * 1024
+    assert whole < 400 * 1024  # four times as much for an edge twice as long
 
 
 def test_warp_and_package_flow_agree():

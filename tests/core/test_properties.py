@@ -64,9 +64,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_order_of_repairs_and_reverts(data: st.DataObject) -> None:
     shape = data.draw(SHAPES, "shape")
@@ -114,9 +112,7 @@ def test_any_order_of_repairs_and_reverts(data: st.DataObject) -> None:
         expected.check(store)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bits_outside_the_mask_are_kept(data: st.DataObject) -> None:
     """Also NaN with a payload, negative zero, infinities and denormal numbers."""

@@ -229,7 +229,9 @@ def _undistorted_crops(sections, size, rng):
 
 
 def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
-    """In seconds the network learns to undo a drift that the plain average blurs."""
+    """In seconds a network learns to undo a drift that the plain average blurs."""
+    # smaller than the other tests' network, which needs a minute for it
+    monkeypatch.setitem(SIZES, "tiny", JointConfig((8, 12, 12), (2, 2), 12, (8, 8)))
     # to undo random distortions as well takes minutes to learn
     monkeypatch.setattr(data_module, "crops", _undistorted_crops)
     monkeypatch.setattr(data_module, "bend", lambda image, rng: image)
@@ -242,15 +244,15 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
         [spec],
         [held_out],
         output,
-        plan(steps=300, every=150, rate=4e-3, batch=4, decay=0.95, seed=5),
+        plan(steps=150, every=75, rate=6e-3, decay=0.9, seed=7),
     )
     chosen = cases([held_out])
     found = validate(load_network(output)[0], chosen)
-    assert found.structure > validate_mean(chosen).structure + 1.5
+    assert found.structure > validate_mean(chosen).structure + 1
     assert found.structure == pytest.approx(outcome.best, abs=0.2)
     with output.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [150, 300]
+    assert [int(row["step"]) for row in rows] == [75, 150]
     assert float(rows[1]["loss"]) < float(rows[0]["loss"])
     assert output.with_suffix(".svg").read_text() == plot(output.with_suffix(".csv"))
     assert "polyline" in output.with_suffix(".svg").read_text()
