@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 XVFB := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
+# Tests of windows and of tens of milliseconds: nothing runs beside them
+ALONE := tests/widgets tests/test_demo.py tests/test_warm_up.py
 INSTALL_NEEDS := pyproject.toml constraints.txt scripts/install.sh
 export PYTHON TORCH_INDEX
 
@@ -22,7 +24,8 @@ demo: .venv/app.stamp
 	@$(BIN)/flowinpaint demo
 
 test: lint docs
-	$(XVFB) $(BIN)/python -m pytest
+	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(ALONE:%=--ignore=%)
+	$(XVFB) $(BIN)/python -m pytest $(ALONE)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
