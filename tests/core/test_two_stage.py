@@ -368,10 +368,10 @@ def test_a_few_triplets_can_be_learned_by_heart(stack, tmp_path, monkeypatch):
     base = torch.from_numpy(texture((120, 120), sigma=3))
     base = ((base - base.mean()) / base.std())[None, None]
     # 2 px off the middle between its neighbours, of less contrast than they are
-    truth = 0.8 * base[..., 20:84, 22:86]
-    neighbours = (base[..., 20:84, 17:81], base[..., 20:84, 23:87])
+    truth = 0.8 * base[..., 20:68, 22:70]
+    neighbours = (base[..., 20:68, 17:65], base[..., 20:68, 23:71])
     mask, ones = torch.zeros_like(truth), torch.ones_like(truth)
-    mask[..., 20:44, 16:48] = 1
+    mask[..., 12:32, 12:36] = 1
     batch = Batch(truth, 1 - mask, neighbours, (ones, ones), torch.tensor([0.5]))
     monkeypatch.setattr(Triplets, "batch", lambda self, step, count: batch)
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
