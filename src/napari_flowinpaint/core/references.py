@@ -147,6 +147,11 @@ class Guide:
         return replace(self, affine=affine, aligned=aligned, shown=shown)
 
 
+def nearer(guides: list[Guide]) -> Guide:
+    """Return the guide that the section lies nearer to; the previous one of two as near."""
+    return min(guides, key=lambda guide: guide.share)
+
+
 def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
     """Return the neighbours of a window as guides, where they lie in the stack."""
     shares = (window.alpha, 1 - window.alpha)
@@ -244,8 +249,8 @@ class Hypothesis:
     follows
         Whether it was made with the leader's help.
     lend
-        Samples the nearest pixels of the guide instead, which have all of its grain; None if the
-        guide is registered better by another hypothesis.
+        Samples the nearest pixels of the guide instead, which have all of its grain; None unless
+        this is the nearer guide, as well registered as can be.
     """
 
     image: FloatImage
@@ -256,10 +261,10 @@ class Hypothesis:
 
     @classmethod
     def of(
-        cls, guide: Guide, flow: Flow, *, follows: bool = False, last: bool = False
+        cls, guide: Guide, flow: Flow, *, follows: bool = False, lends: bool = False
     ) -> Hypothesis:
-        """Sample a guide through a flow, ``last`` the best that there is."""
-        lend = partial(guide.sample, flow, nearest=True) if last else None
+        """Sample a guide through a flow."""
+        lend = partial(guide.sample, flow, nearest=True) if lends else None
         return cls(guide.sample(flow), guide.damaged(flow), follows=follows, lend=lend)
 
     def crop(self, part: tuple[slice, slice]) -> Hypothesis:
@@ -329,6 +334,6 @@ def hypothesise(
     ]
     hypotheses = [Hypothesis.of(guide, flow) for guide, flow in flows]
     for guide, flow in zip(guides, together(again), strict=True):
-        hypotheses.append(Hypothesis.of(guide, flow, last=True))
+        hypotheses.append(Hypothesis.of(guide, flow, lends=guide is nearer(guides)))
     report(1.0)
     return hypotheses

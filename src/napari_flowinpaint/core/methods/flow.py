@@ -220,7 +220,8 @@ def _finish(
         fused = lesson.fuse(images)
         result = close_seam(lesson.correct(fused, section, known), section, known)
         if options.grain:
-            result = add_grain(result, _lender(window, hypotheses), section, window.mask, known)
+            lend = next(h.lend for h in hypotheses if h.lend is not None)
+            result = add_grain(result, lend(), section, window.mask, known)
         return fused, result
 
     jobs: list[Callable[[], Any]] = [filled, partial(lesson.errors.confidence, images, known)]
@@ -291,12 +292,6 @@ def check_registration(window: Window, correlation: float) -> None:
             f"least {_LEAST_CORRELATION} is needed); check the alignment of the stack, or mark "
             "the neighbours as damaged"
         )
-
-
-def _lender(window: Window, hypotheses: list[Hypothesis]) -> FloatImage:
-    """Return the image that lends its grain: the nearer neighbour, as well registered as can be."""
-    lend = [hypothesis.lend for hypothesis in hypotheses if hypothesis.lend is not None]
-    return lend[_nearer(window)]()
 
 
 def _nearer(window: Window) -> int:

@@ -29,6 +29,7 @@ from ..references import (
     Source,
     flow_source,
     interpolate,
+    nearer,
     register,
 )
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
@@ -123,7 +124,7 @@ def _source_of(
         samples = [
             *(partial(_interpolated, g, onto, f) for g, f in zip(guides, between, strict=True)),
             *(
-                partial(Hypothesis.of, g, f, follows=True, last=True)
+                partial(Hypothesis.of, g, f, follows=True, lends=g is nearer(guides))
                 for g, f in zip(guides, flows, strict=True)
             ),
         ]
