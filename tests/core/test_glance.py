@@ -101,15 +101,14 @@ def test_straight_lines_do_not_exceed_their_bound(tissue, sign):
     assert (excess <= bound[: excess.shape[0], : excess.shape[1]] + 1e-4).all()
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("shape", [(64, 96), (61, 95), (5, 3)])
-def test_extremes(shape):
+def test_extremes(shape, sign):
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     tiles = tiled(image)
-    assert tiles.finer is not None
-    for level in (tiles, tiles.finer):
+    outermost = np.max if sign > 0 else np.min
+    for level in (tiles, tiles.finer(sign)):
         rows, columns = (np.arange(0, n, level.side) for n in shape)
         blocks = [[image[y : y + level.side, x : x + level.side] for x in columns] for y in rows]
-        low = np.array([[block.min() for block in row] for row in blocks])
-        high = np.array([[block.max() for block in row] for row in blocks])
-        assert (level.low[: len(rows), : len(columns)] == low).all()
-        assert (level.high[: len(rows), : len(columns)] == high).all()
+        expected = np.array([[outermost(block) for block in row] for row in blocks])
+        assert (level.at(sign)[: len(rows), : len(columns)] == expected).all()

@@ -150,7 +150,7 @@ def _tiles(features: Features, what: str, sign: int, side: int) -> Tiled:
     if what == "lines":
         return features.line_tiles(sign, side)
     known: Tiled = getattr(features.tiles, what)
-    return known if known.side == side or known.finer is None else known.finer
+    return known if known.side == side else known.finer(sign)
 
 
 def _residual(neighbour: NeighbourView, side: int) -> int:

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import FloatImage
-from ._lazy import lazy
 
 _Map = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tiled:
     """The extremes of a map over square tiles.
 
@@ -33,11 +32,19 @@ class Tiled:
     high: FloatImage
     image: FloatImage | None = None
     _nearby: dict[tuple[int, int], FloatImage] = field(default_factory=dict)
+    _finer: dict[int, Tiled] = field(default_factory=dict)
 
-    @lazy
-    def finer(self) -> Tiled | None:
-        """Return the same in tiles of 2 pixels, which few sections need; None where unknown."""
-        return None if self.image is None else Tiled(2, *extremes(padded(self.image, 4), 2))
+    def finer(self, sign: int) -> Tiled:
+        """Return the largest (``sign`` > 0) or the smallest values in tiles of 2 pixels.
+
+        As ``low`` and ``high`` alike: few sections need them, and hardly any needs both.
+        """
+        assert self.image is not None, "finer tiles of this map are not known"
+        found = self._finer.get(sign)
+        if found is None:
+            values = extreme(padded(self.image, 4), sign, 2)
+            found = self._finer[sign] = Tiled(2, values, values)
+        return found
 
     def at(self, sign: int) -> FloatImage:
         """Return the largest values where ``sign`` is positive, else the smallest."""
