@@ -328,8 +328,11 @@ def _local_variance(smooth: FloatImage) -> FloatImage:
 
 
 def _log_energy(band: FloatImage, halvings: int) -> FloatImage:
-    """Grid map of the logarithm of the local mean square, of a band that is halved so often."""
-    energy = band * band
+    """Grid map of the logarithm of the local mean square, of a band that is halved so often.
+
+    The band is squared in place.
+    """
+    energy = np.multiply(band, band, out=band)
     for _ in range(halvings):
         energy = halve(energy)
     energy = blur(energy, _GRID_SIGMA)

@@ -330,13 +330,14 @@ def _staining(glance: Glance, detector: StainingDetector) -> StainingDetector | 
     if glance.has_flat(HoleDetector().tolerance, detector.smallest):
         return detector
     level, unusual = view.strictness, unusual_loss(view)
-    bright, shares = detector.bright(view), (0.75 * detector.smallest, 0.15 * detector.smallest)
+    shares = (0.75 * detector.smallest, 0.15 * detector.smallest)
     # what costs less first: tissue is taken not to move
     still = detector.deviation(view, 0)
 
     def cores(alone: FloatImage, odds: FloatImage) -> tuple[BoolImage, BoolImage]:
-        cloud = detector.suspicion(alone, odds, unusual) > level
-        return cloud, bright & (alone > level)
+        cloud, far_off = detector.suspicion(alone, odds, unusual) > level, alone > level
+        # what is bright takes a median, which costs more
+        return cloud, detector.bright(view) & far_off if far_off.any() else far_off
 
     maybe = cores(still, still)
     if not any(_inner(core) >= least for core, least in zip(maybe, shares, strict=True)):
