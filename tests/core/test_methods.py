@@ -131,6 +131,24 @@ def test_a_leader_leads_only_where_it_rehearses_better():
     assert good.scores["rehearsal_psnr"] > lesson(0.1, False).scores["rehearsal_psnr"]
 
 
+def test_less_is_expected_of_a_hole_with_larger_errors_than_those_rehearsed():
+    truth = texture(seed=1)
+    known = np.ones(truth.shape, dtype=bool)
+    known[100:150, 100:150] = False
+    holes = np.zeros_like(known)
+    holes[20:80, 20:200] = True
+    guess = Hypothesis(truth + 0.5 * (texture(seed=9) - 128), np.zeros_like(known))
+    lesson = Lesson.learn([guess, guess], truth, known, holes)
+
+    def expected(error: float) -> float:
+        confidence = np.full(truth.shape, np.exp(-error / lesson.errors.scale), np.float32)
+        return lesson.scores_at(confidence, ~known)["rehearsal_psnr"]
+
+    assert expected(lesson.error) == pytest.approx(lesson.scores["rehearsal_psnr"], abs=0.01)
+    assert expected(2 * lesson.error) == pytest.approx(expected(lesson.error) - 3.01, abs=0.01)
+    assert lesson.scores_at(np.ones_like(truth), ~known) == lesson.scores
+
+
 def test_close_seam_leaves_no_step_and_does_not_reach_deep():
     section = np.full((80, 80), 100, dtype=np.float32)
     known = np.ones((80, 80), dtype=bool)

@@ -24,6 +24,8 @@ _MOST_SAMPLES = 5_000
 _REACH = 8.0
 #: Disagreement around a pixel is averaged over this width (pixels).
 _AROUND = 8.0
+#: Less confidence than this is none.
+_LEAST = 1e-6
 #: Doubt assumed where no rehearsal was possible: nothing but the disagreement counts.
 _UNTAUGHT = (0.0, 1.0, 0.0, 0.0, 0.0)
 
@@ -88,6 +90,10 @@ class ErrorModel:
         for weight, doubt in zip(self.weights, _doubts(images, known), strict=True):
             error += np.float32(weight) * doubt
         return np.exp(-error / np.float32(self.scale))
+
+    def mean_error(self, confidence: FloatImage, where: BoolImage) -> float:
+        """Return the mean of the errors that a confidence stands for."""
+        return float(-self.scale * np.mean(np.log(np.maximum(confidence[where], _LEAST))))
 
 
 def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:

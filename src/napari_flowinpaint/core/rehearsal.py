@@ -44,6 +44,8 @@ class Lesson:
         ``rehearsal_correlation`` and ``rehearsal_psnr`` (dB over 255 working grey values): of
         the rehearsed result with it. All after a 2 px low-pass. Empty when nothing could be
         rehearsed.
+    error
+        Mean absolute error of the rehearsed result, after the same low-pass.
     """
 
     fusion: Fusion | None
@@ -51,6 +53,7 @@ class Lesson:
     errors: ErrorModel
     scores: dict[str, float]
     trusted: bool = True
+    error: float = 0.0
 
     @classmethod
     def untaught(cls, section: FloatImage, known: BoolImage) -> Lesson:
@@ -107,7 +110,20 @@ class Lesson:
             partial(_scores, registered, filled, truth, where),
         ]
         errors, scores = together(jobs)
-        return cls(fusion, ring, errors, scores, trusted)
+        error = float(np.abs(blur(filled - truth, 2.0))[where].mean())
+        return cls(fusion, ring, errors, scores, trusted, error)
+
+    def scores_at(self, confidence: FloatImage, mask: BoolImage) -> dict[str, float]:
+        """Return the scores, the PSNR as the confidence lets expect it of the real hole.
+
+        That is deeper than those rehearsed on, and may lie where registration is worse. Half of
+        the difference is believed: more was too much on the training sections.
+        """
+        expected = self.errors.mean_error(confidence, mask)
+        if not self.scores or min(expected, self.error) <= 0:
+            return self.scores
+        psnr = self.scores["rehearsal_psnr"] - 10 * np.log10(expected / self.error)
+        return self.scores | {"rehearsal_psnr": float(psnr)}
 
     def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
         """Return the fused image, (H, W) float32."""

@@ -231,7 +231,7 @@ def _finish(
         refined_reference=greys.back(fused),
         result=greys.back(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
-        scores=lesson.scores,
+        scores=lesson.scores_at(confidence, window.mask),
     )
 
 
