@@ -111,12 +111,17 @@ def test_a_leader_counts_as_much_as_all_others_together():
     assert (led.weights[:, 6] > led.weights[:, :6].max(axis=1)).all()
 
 
-def test_a_leader_leads_only_where_it_rehearses_better():
-    truth = texture(seed=1)
-    known = np.ones(truth.shape, dtype=bool)
+def rehearsed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a section, its known pixels, and the rehearsal holes among them."""
+    known, holes = np.ones((2, 256, 256), dtype=bool)
     known[100:150, 100:150] = False
-    holes = np.zeros_like(known)
+    holes[:] = False
     holes[20:80, 20:200] = True
+    return texture(seed=1), known, holes
+
+
+def test_a_leader_leads_only_where_it_rehearses_better():
+    truth, known, holes = rehearsed()
     clean = np.zeros_like(known)
     peers = [Hypothesis(truth + 0.5 * (texture(seed=n) - 128), clean) for n in (2, 3)]
 
@@ -132,11 +137,7 @@ def test_a_leader_leads_only_where_it_rehearses_better():
 
 
 def test_less_is_expected_of_a_hole_with_larger_errors_than_those_rehearsed():
-    truth = texture(seed=1)
-    known = np.ones(truth.shape, dtype=bool)
-    known[100:150, 100:150] = False
-    holes = np.zeros_like(known)
-    holes[20:80, 20:200] = True
+    truth, known, holes = rehearsed()
     guess = Hypothesis(truth + 0.5 * (texture(seed=9) - 128), np.zeros_like(known))
     lesson = Lesson.learn([guess, guess], truth, known, holes)
 
