@@ -246,7 +246,7 @@ def _fill_and_learn(
     """Make hypotheses for the damage and for holes whose content is known; learn from the latter.
 
     Both in one go: holes to rehearse on are small and lie away from the damage, which is filled
-    as well without them, and half the time of a repair is saved.
+    as well without them, and a third of the time of a repair is saved.
     """
     known = window.intact
     part = rehearsal_part(window.mask, known).slices

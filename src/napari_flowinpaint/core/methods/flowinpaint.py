@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..networks.joint import JointNet
 
 #: Where more of a window than this share is missing, little but the network tells what was there:
-#: it then looks at so many turned and mirrored copies. That takes five times as long as one; where
+#: it then looks at so many turned and mirrored copies. That takes four to five times as long; where
 #: half of a window is missing it brings some 0.1 dB, and less where less is.
 MUCH = 0.4
 _VIEWS = 8
