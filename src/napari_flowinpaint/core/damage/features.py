@@ -127,12 +127,6 @@ class Features:
         """Return how bright straight lines are; see :attr:`dark_lines`."""
         return self._grey(self._lines[1])
 
-    def complete(self) -> Features:
-        """Compute what is left for later, though nearly every section needs it; return itself."""
-        for name in ("texture", "spread", "structured", "_lines"):
-            getattr(self, name)
-        return self
-
     def line_tiles(self, sign: int, side: int) -> Tiled:
         """Return the brightest of bright lines (``sign`` > 0) or the darkest of dark ones.
 

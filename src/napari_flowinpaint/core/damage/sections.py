@@ -95,7 +95,7 @@ class Sections:
         self._level = working_level(stack, self.factor)
         section = math.prod(self._level.shape[1:]) * self._level.dtype.itemsize
         self._block = int(np.clip(_BLOCK_BYTES // max(section, 1), 1, _BLOCK))
-        self._blocks = _Cache(2)
+        self._blocks = _Cache(3)  # the last one, this one, and the one that is read ahead
 
     def features(self, z: int) -> Features:
         """Return the maps of a section."""
@@ -105,10 +105,19 @@ class Sections:
 
         return self._features.get(z, make)
 
-    def _read(self, z: int) -> FloatImage:
-        """Return a section at the working level, read with those beside it."""
+    def read_ahead(self, z: int) -> None:
+        """Read a section before it is asked for, where there is one that can be read."""
+        if z < self.stack.shape[0]:
+            with suppress(StoreError):
+                self._pixels(z)
+
+    def _pixels(self, z: int) -> AnyImage | None:
+        """Return a section as it was read, together with those beside it.
+
+        Of a large section the working level; None where one of those read together is damaged.
+        """
         if self._block == 1:
-            return read_working(self.stack, z, self.factor)
+            return self._blocks.get(z, lambda: read_working(self.stack, z, self.factor))
         first = z - z % self._block
 
         def make() -> AnyImage | None:
@@ -118,19 +127,16 @@ class Sections:
                 return None
 
         block = self._blocks.get(first, make)
-        if block is None:
-            return read_working(self.stack, z, self.factor)
-        return reduce_to_working(self.stack, self._level, block[z - first], self.factor)
+        return None if block is None else block[z - first]
 
-    def prepare(self, z: int) -> None:
-        """Make what the views of the sections before ``z`` will ask of it, where it can be read."""
-        if z >= self.stack.shape[0]:
-            return
-        with suppress(StoreError):
-            # all at once: whoever waits for the section must not begin with the rest as well
-            self._features.get(z, lambda: make_features(z, self._read(z), self.zoom).complete())
-            for other in range(max(z - PER_SIDE, 0), z):
-                self.registration(other, z)
+    def _read(self, z: int) -> FloatImage:
+        """Return a section at the working level."""
+        pixels = self._pixels(z)
+        if pixels is None:
+            return read_working(self.stack, z, self.factor)
+        if self._block == 1:
+            return pixels
+        return reduce_to_working(self.stack, self._level, pixels, self.factor)
 
     @property
     def texture(self) -> float:

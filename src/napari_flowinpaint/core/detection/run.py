@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..damage.detect import DetectionOptions, detect_section
+from ..damage.detect import DetectionOptions
 from ..damage.detectors import Detector
-from ..damage.kinds import KINDS
 from ..damage.sections import Sections
-from ..damage.view import PER_SIDE
-from ..device import keep_freed_memory
-from ..errors import InputError, StoreError
+from ..errors import InputError
 from ..export import check_target
 from ..methods import available_methods
 from ..types import Progress, no_progress
-from .store import DetectionStore, Found, Labels, read_detection, tiles_of
+from .store import DetectionStore, Found, Labels, read_detection
 from .table import Flagged, write_table
+from .workers import Looking, Outcome, look_in_processes, look_in_threads, look_in_turn
 
 if TYPE_CHECKING:
     from ..stack import Stack
+
+#: From so many sections on, processes make up for the second that they take to start.
+_MANY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Detection:
 
 
 def default_workers() -> int:
-    """Return how many threads search by default: one per core, at most 8."""
+    """Return how many workers search by default: one per core, at most 8."""
     return min(os.cpu_count() or 1, 8)
 
 
@@ -71,9 +68,10 @@ def detect_stack(
 ) -> Detection:
     """Find the damage of many sections.
 
-    The sections are read lazily and searched in threads; memory does not grow with their number.
-    An interrupted search goes on where it was when it is asked for again in the same words, and
-    its outcome is the same to the byte.
+    The sections are read lazily; memory does not grow with their number. A long search of a stack
+    that was opened from a path runs in processes of its own, another in threads. An interrupted
+    search goes on where it was when it is asked for again in the same words, and its outcome is
+    the same to the byte.
 
     Parameters
     ----------
@@ -89,7 +87,7 @@ def detect_stack(
     report
         Table of flagged sections, CSV or (``.json``) JSON, written before ``output`` appears.
     workers
-        Threads; by default one per core, at most 8.
+        How many search at once; by default one per core, at most 8.
     overwrite
         Whether an existing zarr at ``output`` is replaced.
     max_gap
@@ -114,8 +112,7 @@ def detect_stack(
     """
     options = options or DetectionOptions()
     chosen = _check(stack, sections, workers)
-    threads = workers or default_workers()
-    search = _Search(stack, options, detectors, threads)
+    search = _Search(stack, Looking(options, detectors), workers or default_workers())
     if output is None:
         failed = search.run(chosen, {}, lambda z, labels, found: None, progress)
         rows = _rows(stack, search.found, max_gap)
@@ -189,22 +186,13 @@ def _request(
 
 
 class _Search:
-    """Searches sections in threads and collects what they found."""
+    """Searches sections and collects what was found in them."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        options: DetectionOptions,
-        detectors: Sequence[Detector] | None,
-        threads: int,
-    ) -> None:
-        self._sections = Sections(stack, options.side, threads)
-        self._options = options
-        self._detectors = detectors
-        self._threads = threads
-        self._lock = Lock()
+    def __init__(self, stack: Stack, looking: Looking, workers: int) -> None:
+        self._stack = stack
+        self._looking = looking
+        self._workers = workers
         self.found: dict[int, list[Found]] = {}
-        self._failed: dict[int, str] = {}
 
     def run(
         self,
@@ -214,82 +202,31 @@ class _Search:
         progress: Progress,
     ) -> dict[int, str]:
         """Search what is not finished; return the sections that could not be read, and why."""
-        from dask.system import CPU_COUNT
-
         self.found = {z: found for z, found in finished.items() if z in set(chosen)}
+        failed: dict[int, str] = {}
         todo = [z for z in chosen if z not in self.found]
-        progress(len(self.found) / max(len(chosen), 1), f"searching {len(todo)} sections")
-        # where a processor is left, it makes what is read and computed of a section by itself
-        prepared = set(todo) if self._threads < CPU_COUNT else set()
 
-        def one(z: int) -> None:
-            if z + self._threads in prepared:
-                ahead.submit(self._sections.prepare, z + self._threads + PER_SIDE)
-            try:
-                labels, found = self._look(z)
-            except StoreError as error:
-                with self._lock:
-                    self._failed[z] = str(error)
-                return
-            keep(z, labels, found)
-            with self._lock:
-                self.found[z] = found
-                done = len(self.found) + len(self._failed)
-                progress(0.99 * done / len(chosen), f"searched section {z}")
+        def tell(message: str) -> None:
+            done = len(self.found) + len(failed)
+            progress(0.99 * done / max(len(chosen), 1), message)
 
-        with ThreadPoolExecutor(1) as ahead:
-            self._each(one, todo)
-        return dict(sorted(self._failed.items()))
+        tell(f"searching {len(todo)} sections")
+        for outcome in self._outcomes(todo, lambda: tell("searching")):
+            if outcome.failure:
+                failed[outcome.z] = outcome.failure
+            else:
+                keep(outcome.z, outcome.labels, outcome.found)
+                self.found[outcome.z] = outcome.found
+                tell(f"searched section {outcome.z}")
+        return dict(sorted(failed.items()))
 
-    def _each(self, one: Callable[[int], None], todo: list[int]) -> None:
-        import cv2
-
-        keep_freed_memory()
-        before = cv2.getNumThreads()
-        # images are small here: threads within threads cost more than they bring
-        cv2.setNumThreads(1)
-        try:
-            self._each_section(one, todo)
-        finally:
-            cv2.setNumThreads(before)
-
-    def _each_section(self, one: Callable[[int], None], todo: list[int]) -> None:
-        if self._threads == 1:
-            for z in todo:
-                one(z)
-            return
-        from dask.base import compute
-        from dask.delayed import delayed
-
-        # in order, whoever is free: sections near each other are compared with the same ones
-        waiting, lock, stopped = iter(todo), Lock(), Event()
-
-        def work() -> None:
-            while not stopped.is_set():
-                with lock:
-                    z = next(waiting, None)
-                if z is None:
-                    return
-                try:
-                    one(z)
-                except BaseException:
-                    stopped.set()
-                    raise
-
-        tasks = [delayed(work, pure=False)() for _ in range(self._threads)]
-        compute(*tasks, scheduler="threads", num_workers=self._threads)
-
-    def _look(self, z: int) -> tuple[Labels | None, list[Found]]:
-        damages = detect_section(self._sections, z, self._options, self._detectors)
-        if not damages:
-            return None, []
-        labels = np.zeros(damages[0].mask.shape, dtype=np.uint8)
-        found = []
-        for damage in damages:
-            labels[damage.mask] = KINDS[damage.kind].label
-            pixels = int(np.count_nonzero(damage.mask))
-            found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
-        return labels, found
+    def _outcomes(self, todo: list[int], waiting: Callable[[], None]) -> Iterator[Outcome]:
+        if self._workers > 1 and len(todo) >= _MANY and self._stack.kind != "array":
+            return look_in_processes(self._stack, todo, self._looking, self._workers, waiting)
+        sections = Sections(self._stack, self._looking.options.side, self._workers)
+        if self._workers == 1:
+            return look_in_turn(sections, todo, self._looking)
+        return look_in_threads(sections, todo, self._looking, self._workers)
 
 
 def _rows(stack: Stack, found: dict[int, list[Found]], max_gap: int) -> list[Flagged]:

@@ -1,0 +1,218 @@
+"""Search sections one after the other, in threads, or in processes of their own.
+
+A section is some hundred short steps, and Python lets one thread at a time begin one: two threads
+of a process are hardly faster than one, unless they wait for what they read. So a long search goes
+to processes, each of which searches runs of sections that lie beside each other.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..damage.detect import DetectionOptions, detect_section
+from ..damage.detectors import Detector
+from ..damage.kinds import KINDS
+from ..damage.sections import Sections
+from ..damage.view import PER_SIDE
+from ..device import keep_freed_memory
+from ..errors import StoreError
+from .store import Found, Labels, tiles_of
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+#: Sections that are searched at once, without their neighbours being looked at again.
+_RUN = 32
+#: Seconds between two times that a waiting search can be cancelled.
+_INTERVAL = 0.2
+#: Seconds between two times that a process looks whether the one that started it is still there.
+_WATCH = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How sections are looked at.
+
+    Parameters
+    ----------
+    options
+        See :class:`~napari_flowinpaint.core.damage.detect.DetectionOptions`.
+    detectors
+        Those that look; None for all.
+    """
+
+    options: DetectionOptions
+    detectors: Sequence[Detector] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of one section.
+
+    Parameters
+    ----------
+    z
+        Section number.
+    labels
+        (Y, X) uint8, 0 where intact; None where all of it is.
+    found
+        Its damage, one per kind.
+    failure
+        Why it could not be read; empty where it could.
+    """
+
+    z: int
+    labels: Labels | None = None
+    found: list[Found] = field(default_factory=list)
+    failure: str = ""
+
+
+def look(sections: Sections, z: int, looking: Looking) -> Outcome:
+    """Return what becomes of one section."""
+    try:
+        damages = detect_section(sections, z, looking.options, looking.detectors)
+    except StoreError as error:
+        return Outcome(z, failure=str(error))
+    if not damages:
+        return Outcome(z)
+    labels = np.zeros(damages[0].mask.shape, dtype=np.uint8)
+    found = []
+    for damage in damages:
+        labels[damage.mask] = KINDS[damage.kind].label
+        pixels = int(np.count_nonzero(damage.mask))
+        found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
+    return Outcome(z, labels, found)
+
+
+def look_in_turn(sections: Sections, run: Sequence[int], looking: Looking) -> Iterator[Outcome]:
+    """Yield what becomes of sections, in order; the next ones are read meanwhile."""
+    wanted = set(run)
+    with one_thread_per_image(), ThreadPoolExecutor(1) as reader:
+        for z in run:
+            if z + 1 in wanted:
+                reader.submit(sections.read_ahead, z + PER_SIDE + 1)
+            yield look(sections, z, looking)
+
+
+def look_in_threads(
+    sections: Sections, todo: Sequence[int], looking: Looking, workers: int
+) -> Iterator[Outcome]:
+    """Yield what becomes of sections, nearly in order, for a stack that is in this process only."""
+    left = iter(todo)
+    pending: set[Future[Outcome]] = set()
+    with one_thread_per_image(), ThreadPoolExecutor(workers) as pool:
+        while True:
+            # few at a time: sections near each other are compared with the same ones
+            for z in islice(left, workers + 1 - len(pending)):
+                pending.add(pool.submit(look, sections, z, looking))
+            if not pending:
+                return
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+
+
+def look_in_processes(
+    stack: Stack,
+    todo: Sequence[int],
+    looking: Looking,
+    workers: int,
+    waiting: Callable[[], None],
+) -> Iterator[Outcome]:
+    """Yield what becomes of sections, in any order.
+
+    Parameters
+    ----------
+    stack
+        One that can be opened again elsewhere.
+    todo
+        Section numbers, ascending.
+    looking
+        How they are looked at.
+    workers
+        Number of processes.
+    waiting
+        Called now and then; what it raises ends the search.
+
+    Raises
+    ------
+    StoreError
+        If a process was ended from outside.
+    """
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import BrokenProcessPool
+
+    opened = pickle.dumps(stack)
+    runs = _runs(todo, workers)
+    executor = ProcessPoolExecutor(
+        min(workers, len(runs)), initializer=_end_with, initargs=(os.getpid(),)
+    )
+    done = False
+    try:
+        pending = {executor.submit(_look_here, opened, run, looking) for run in runs}
+        while pending:
+            finished, pending = wait(pending, _INTERVAL, FIRST_COMPLETED)
+            waiting()
+            for future in finished:
+                yield from future.result()
+        done = True
+    except BrokenProcessPool as error:
+        raise StoreError(
+            "a process that searched was ended by the system, perhaps for want of memory; search "
+            "again with fewer workers: what was finished is kept."
+        ) from error
+    finally:
+        executor.shutdown(wait=True, kill_workers=not done)
+
+
+def _runs(todo: Sequence[int], workers: int) -> list[list[int]]:
+    """Return sections that lie beside each other, in runs of which every worker has several."""
+    length = min(max(len(todo) // (4 * workers), 1), _RUN)
+    return [list(todo[n : n + length]) for n in range(0, len(todo), length)]
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end when the one that started it is gone, though it waits to be heard."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _look_here(opened: bytes, run: Sequence[int], looking: Looking) -> list[Outcome]:
+    return list(look_in_turn(_sections(opened, looking.options.side), run, looking))
+
+
+@lru_cache(maxsize=1)
+def _sections(opened: bytes, side: int) -> Sections:
+    """Return the views of a stack; a process keeps them from one run to the next."""
+    return Sections(pickle.loads(opened), side)
+
+
+@contextmanager
+def one_thread_per_image() -> Iterator[None]:
+    """Let OpenCV use one thread: for small images, several cost more than they bring."""
+    import cv2
+
+    keep_freed_memory()
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
