@@ -18,6 +18,7 @@ import numpy as np
 from . import adding, places
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, VoxelSize
+from .deferred import shown_levels
 from .review import STAGES, Review
 from .work import LayerSource, Loaded
 
@@ -158,7 +159,7 @@ def stack_layer(loaded: Loaded) -> Image:
     from napari.layers import Image as ImageLayer
 
     stack = loaded.stack
-    levels = [level.array for level in stack.levels]
+    levels = shown_levels([level.array for level in stack.levels])
     size = stack.voxel_size
     space = {} if size is None else {"scale": size, "units": ("nm", "nm", "nm")}
     return ImageLayer(
@@ -307,6 +308,7 @@ def show_synthetic(
     levels
         Arrays of the stack's ``labels/synthetic``, full resolution first; empty without.
     """
+    levels = shown_levels(levels)
     old = next(
         (layer for layer in viewer.layers if role_of(layer) == f"synthetic {stack.path}"), None
     )
@@ -315,13 +317,13 @@ def show_synthetic(
             adding.remove(viewer, old)
         return
     if old is not None:
-        old.data = list(levels) if old.multiscale else levels[0]
+        old.data = levels if old.multiscale else levels[0]
         return
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
 
     layer = LabelsLayer(
-        list(levels) if len(levels) > 1 else levels[0],
+        levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
         name="synthetic pixels",
         opacity=0.35,
@@ -346,6 +348,6 @@ def refresh_stack(image: Image, stack: Stack) -> None:
     """
     shown = full_resolution(image)
     if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
-        levels = [level.array for level in stack.levels]
+        levels = shown_levels([level.array for level in stack.levels])
         image.data = levels if image.multiscale else levels[0]
     image.refresh()
