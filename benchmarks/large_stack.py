@@ -21,6 +21,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.export import create_image
+from napari_flowinpaint.core.filters import shrink_to
+
 #: Run in a fresh process: seconds and peak memory, in MB, after each step.
 STEPS = """
 import json, resource, sys, time
@@ -51,28 +55,38 @@ print(json.dumps([steps, plan.summary(job["workers"])]))
 
 
 def write_sparse(folder: Path, depth: int, side: int, damaged: int, hole: int) -> None:
-    """Write a stack and its mask; every fourth damage is three sections deep."""
-    from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-
-    chunk = 512
-    tissue = synthetic_stack(SampleConfig(shape=(5, chunk, chunk)))
-    options = {"shape": (depth, side, side), "chunks": (1, chunk, chunk), "dtype": "u1"}
-    stack = zarr.create_array(str(folder / "stack.zarr"), **options)
-    mask = zarr.create_array(str(folder / "mask.zarr"), **options)
+    """Write a stack with its pyramid, and its mask; every fourth damage is three sections deep."""
+    tile = 512
+    tissue = synthetic_stack(SampleConfig(shape=(5, tile, tile)))
+    shape = (depth, side, side)
+    levels = create_image(folder / "stack.zarr", "stack", shape, np.dtype("u1"), (40, 4, 4))
+    mask = zarr.create_array(
+        str(folder / "mask.zarr"), shape=shape, chunks=(1, tile, tile), dtype="u1"
+    )
     rng = np.random.default_rng(0)
     places = np.linspace(3, depth - 6, max(damaged * 2 // 3, 1)).astype(int)
     done = 0
     for number, z in enumerate(places):
         long = 3 if number % 4 == 0 else 1
-        y, x = (int(n) for n in rng.integers(0, side // chunk, 2) * chunk)
-        for step in range(5):
-            stack[z - 1 + step, y : y + chunk, x : x + chunk] = tissue[step]
-        top, left = (int(n) for n in rng.integers(20, chunk - hole - 20, 2))
+        y, x = (int(n) for n in rng.integers(0, side // tile, 2) * tile)
+        top, left = (int(n) for n in rng.integers(20, tile - hole - 20, 2))
+        sections = tissue.copy()
         for step in range(min(long, damaged - done)):
-            here = (z + step, slice(y + top, y + top + hole), slice(x + left, x + left + hole))
-            mask[here] = 1
-            stack[here] = 255
+            sections[1 + step, top : top + hole, left : left + hole] = 255
+            rows, columns = (slice(n, n + hole) for n in (y + top, x + left))
+            mask[z + step, rows, columns] = 1
             done += 1
+        for section, pixels in enumerate(sections, start=z - 1):
+            write_tile(levels, section, y, x, pixels)
+
+
+def write_tile(levels: list[zarr.Array], z: int, y: int, x: int, pixels: np.ndarray) -> None:
+    """Write a part of a section to all levels of the pyramid."""
+    for number, level in enumerate(levels):
+        reduced = shrink_to(pixels.astype(np.float32), tuple(n >> number for n in pixels.shape))
+        top, left = y >> number, x >> number
+        height, width = reduced.shape
+        level[z, top : top + height, left : left + width] = np.rint(reduced).astype(np.uint8)
 
 
 def measure(folder: Path, args: argparse.Namespace, depth: int, damaged: int) -> None:
