@@ -128,6 +128,16 @@ def test_sections_that_cannot_be_read_do_not_stop_the_others(path, tmp_path):
     assert {4, 17} <= {row.section for row in found.flagged}
 
 
+def test_threads_search_where_processes_cannot_be(path, tmp_path, monkeypatch):
+    def refused(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("loky.ProcessPoolExecutor", refused)
+    found = detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
+    assert found.searched == tuple(range(DEPTH))
+    assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
+
+
 def test_a_process_that_is_ended_is_told(path, tmp_path):
     with pytest.raises(StoreError, match="fewer workers"):
         detect_stack(open_stack(path), tmp_path / "m.zarr", workers=2, detectors=[Deadly()])

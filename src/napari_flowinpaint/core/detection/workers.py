@@ -31,6 +31,8 @@ from ..errors import StoreError
 from .store import Found, Labels, tiles_of
 
 if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
+
     from ..stack import Stack
 
 #: Sections that are searched at once, without their neighbours being looked at again.
@@ -133,6 +135,8 @@ def look_in_processes(
 ) -> Iterator[Outcome]:
     """Yield what becomes of sections, in any order.
 
+    Where the system lets no processes share what they need to, threads search.
+
     Parameters
     ----------
     stack
@@ -151,14 +155,15 @@ def look_in_processes(
     StoreError
         If a process was ended from outside.
     """
-    from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool
 
     opened = pickle.dumps(stack)
     runs = _runs(todo, workers)
-    executor = ProcessPoolExecutor(
-        min(workers, len(runs)), initializer=_end_with, initargs=(os.getpid(),)
-    )
+    executor = _executor(min(workers, len(runs)))
+    if executor is None:
+        sections = Sections(stack, looking.options.side, workers)
+        yield from look_in_threads(sections, todo, looking, workers)
+        return
     done = False
     try:
         pending = {executor.submit(_look_here, opened, run, looking) for run in runs}
@@ -175,6 +180,16 @@ def look_in_processes(
         ) from error
     finally:
         executor.shutdown(wait=True, kill_workers=not done)
+
+
+def _executor(workers: int) -> ProcessPoolExecutor | None:
+    """Return what runs in processes that end with this one; None where there can be none."""
+    from loky import ProcessPoolExecutor
+
+    try:
+        return ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),))
+    except (OSError, ImportError, NotImplementedError):  # no shared memory, or no semaphores in it
+        return None
 
 
 def _runs(todo: Sequence[int], workers: int) -> list[list[int]]:
