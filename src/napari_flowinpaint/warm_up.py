@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Lock, get_ident
 from types import ModuleType
 
+from .turns import short_turns
+
 #: What napari imports for its first labels layer, and what jobs import when they begin.
 _MODULES = (
     "pandas",
@@ -31,9 +33,6 @@ _MODULES = (
 
 _warming = Lock()
 
-#: Seconds after which a thread of Python asks another for the lock, while this one warms up. A
-#: viewer that draws gives the lock away at every call of OpenGL; usually it waits 5 ms each time.
-_SWITCH = 5e-4
 #: Seconds without a beat after which the viewer is busy, and for how long it is waited for in all.
 _BUSY, _PATIENCE = 0.03, 1.0
 _last_beat: float | None = None
@@ -46,11 +45,9 @@ def warm_up() -> None:
     viewer a third of the processor, since they all compute in Python. Between any two modules the
     viewer goes first, where it tells that it is busy, see :func:`beat`.
     """
-    with _warming:
+    with _warming, short_turns():
         hold_collector()  # or all that is imported would make it begin
         polite = _Polite()
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(min(interval, _SWITCH))
         sys.meta_path.insert(0, polite)
         try:
             _draw_dashes(polite)
@@ -60,7 +57,6 @@ def warm_up() -> None:
             set_aside()
         finally:
             sys.meta_path.remove(polite)
-            sys.setswitchinterval(interval)
             release_collector()
 
 

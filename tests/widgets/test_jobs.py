@@ -1,5 +1,6 @@
 """Threads: progress, cancelling, replacing, errors, and waiting for the end."""
 
+import sys
 import threading
 import time
 
@@ -50,6 +51,14 @@ def test_the_answer_and_the_progress_arrive_in_the_gui_thread(qtbot, runner, ans
     assert 2 <= len(seen) < 30, "reported, but not with every step"
     assert {thread for _, thread in seen} == {threading.main_thread()}
     assert seen[0][0] == ("job", 0.0, "step 0")
+
+
+def test_the_viewer_waits_for_short_turns_only(qtbot, runner, answers):
+    usual = sys.getswitchinterval()
+    start(runner, answers, lambda progress: sys.getswitchinterval())
+    qtbot.waitUntil(lambda: bool(answers), timeout=5000)
+    assert answers[0][1] < 0.001 < usual
+    qtbot.waitUntil(lambda: sys.getswitchinterval() == usual, timeout=5000)
 
 
 def test_a_cancelled_job_stops_early(qtbot, runner, answers):

@@ -20,6 +20,7 @@ from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from ..core.errors import Cancelled
 from ..core.types import Progress
+from ..turns import short_turns
 from ._calm import Calm
 
 #: Shortest time between two reports of progress, in seconds. Each makes Qt compose the window
@@ -154,7 +155,8 @@ class JobRunner(QObject):
         """Do the work (in the thread) and send its answer to the GUI thread."""
         result, error = None, None
         try:
-            result = work(*args, progress=self._reporter(job), **keywords)
+            with short_turns():
+                result = work(*args, progress=self._reporter(job), **keywords)
         except Exception as raised:
             error = raised
         if not self._stopped:
