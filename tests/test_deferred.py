@@ -69,6 +69,12 @@ def test_nothing_is_read_by_slices(pixels):
     assert source.read == [26 * 40]
 
 
+def test_a_stack_can_be_made_of_it(pixels):
+    stack = Stack.from_array(DeferredArray(pixels))
+    assert np.array_equal(stack.read(4), pixels[4])
+    assert np.array_equal(stack.levels[0].read(slice(2, 5)), pixels[2:5])
+
+
 @pytest.mark.parametrize("key", [9, (0, 0, 0, 0)], ids=str)
 def test_what_is_not_there(pixels, key):
     with pytest.raises(IndexError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -136,6 +138,34 @@ def test_threads_search_where_processes_cannot_be(path, tmp_path, monkeypatch):
     found = detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
     assert found.searched == tuple(range(DEPTH))
     assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
+
+
+def test_threads_search_in_a_worker_of_a_cluster(path, tmp_path, monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
+    assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
+
+
+def test_processes_end_with_a_search_whose_error_is_kept(path):
+    psutil = pytest.importorskip("psutil")
+    before = set(psutil.Process().children(recursive=True))
+
+    def stop(fraction, message):
+        if message.startswith("searched"):
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled) as kept:
+        detect_stack(open_stack(path), None, workers=2, progress=stop)
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [p for p in left if "popen_loky" in " ".join(p.cmdline())], kept
+
+
+def test_what_processes_send_is_small():
+    outcome = workers.Outcome(3, np.full((2000, 2000), 7, np.uint8), [], "")
+    packed = workers._pack(outcome)
+    assert len(pickle.dumps(packed)) < 2000 * 2000 / 100
+    assert np.array_equal(workers._unpack(packed).labels, outcome.labels)
+    assert workers._unpack(workers._pack(workers.Outcome(4, failure="gone"))).failure == "gone"
 
 
 def test_a_process_that_is_ended_is_told(path, tmp_path):

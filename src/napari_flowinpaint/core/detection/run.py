@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,16 +212,20 @@ class _Search:
             progress(0.99 * done / max(len(chosen), 1), message)
 
         tell(f"searching {len(todo)} sections")
-        for outcome in self._outcomes(todo, lambda: tell("searching")):
-            if outcome.failure:
-                failed[outcome.z] = outcome.failure
-            else:
-                keep(outcome.z, outcome.labels, outcome.found)
-                self.found[outcome.z] = outcome.found
-                tell(f"searched section {outcome.z}")
+        # closed at once where the search ends early: processes would go on
+        with closing(self._outcomes(todo, lambda: tell("searching"))) as outcomes:
+            for outcome in outcomes:
+                if outcome.failure:
+                    failed[outcome.z] = outcome.failure
+                else:
+                    keep(outcome.z, outcome.labels, outcome.found)
+                    self.found[outcome.z] = outcome.found
+                    tell(f"searched section {outcome.z}")
         return dict(sorted(failed.items()))
 
-    def _outcomes(self, todo: list[int], waiting: Callable[[], None]) -> Iterator[Outcome]:
+    def _outcomes(
+        self, todo: list[int], waiting: Callable[[], None]
+    ) -> Generator[Outcome, None, None]:
         if self._workers > 1 and len(todo) >= _MANY and self._stack.kind != "array":
             return look_in_processes(self._stack, todo, self._looking, self._workers, waiting)
         sections = Sections(self._stack, self._looking.options.side, self._workers)

@@ -7,13 +7,15 @@ to processes, each of which searches runs of sections that lie beside each other
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from threading import Thread
@@ -81,6 +83,10 @@ class Outcome:
     failure: str = ""
 
 
+#: An outcome without its labels; these, compressed; their shape.
+_Packed = tuple[Outcome, bytes, tuple[int, int]]
+
+
 def look(sections: Sections, z: int, looking: Looking) -> Outcome:
     """Return what becomes of one section."""
     try:
@@ -98,7 +104,9 @@ def look(sections: Sections, z: int, looking: Looking) -> Outcome:
     return Outcome(z, labels, found)
 
 
-def look_in_turn(sections: Sections, run: Sequence[int], looking: Looking) -> Iterator[Outcome]:
+def look_in_turn(
+    sections: Sections, run: Sequence[int], looking: Looking
+) -> Generator[Outcome, None, None]:
     """Yield what becomes of sections, in order; the next ones are read meanwhile."""
     wanted = set(run)
     with one_thread_per_image(), ThreadPoolExecutor(1) as reader:
@@ -110,7 +118,7 @@ def look_in_turn(sections: Sections, run: Sequence[int], looking: Looking) -> It
 
 def look_in_threads(
     sections: Sections, todo: Sequence[int], looking: Looking, workers: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield what becomes of sections, nearly in order, for a stack that is in this process only."""
     left = iter(todo)
     pending: set[Future[Outcome]] = set()
@@ -132,7 +140,7 @@ def look_in_processes(
     looking: Looking,
     workers: int,
     waiting: Callable[[], None],
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield what becomes of sections, in any order.
 
     Where the system lets no processes share what they need to, threads search.
@@ -171,7 +179,7 @@ def look_in_processes(
             finished, pending = wait(pending, _INTERVAL, FIRST_COMPLETED)
             waiting()
             for future in finished:
-                yield from future.result()
+                yield from map(_unpack, future.result())
         done = True
     except BrokenProcessPool as error:
         raise StoreError(
@@ -186,6 +194,8 @@ def _executor(workers: int) -> ProcessPoolExecutor | None:
     """Return what runs in processes that end with this one; None where there can be none."""
     from loky import ProcessPoolExecutor
 
+    if multiprocessing.current_process().daemon:  # such as a worker of a cluster
+        return None
     try:
         return ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),))
     except (OSError, ImportError, NotImplementedError):  # no shared memory, or no semaphores in it
@@ -209,8 +219,27 @@ def _end_with(parent: int) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _look_here(opened: bytes, run: Sequence[int], looking: Looking) -> list[Outcome]:
-    return list(look_in_turn(_sections(opened, looking.options.side), run, looking))
+def _look_here(opened: bytes, run: Sequence[int], looking: Looking) -> list[_Packed]:
+    """Return what becomes of sections (in a process of its own), small enough for many of them."""
+    sections = _sections(opened, looking.options.side)
+    return [_pack(outcome) for outcome in look_in_turn(sections, run, looking)]
+
+
+def _pack(outcome: Outcome) -> _Packed:
+    """Compress labels, which are as large as a section and nearly all alike."""
+    labels = outcome.labels
+    if labels is None:
+        return outcome, b"", (0, 0)
+    height, width = labels.shape
+    return replace(outcome, labels=None), zlib.compress(labels.tobytes(), 1), (height, width)
+
+
+def _unpack(packed: _Packed) -> Outcome:
+    outcome, compressed, shape = packed
+    if not compressed:
+        return outcome
+    labels = np.frombuffer(zlib.decompress(compressed), dtype=np.uint8).reshape(shape)
+    return replace(outcome, labels=labels)
 
 
 @lru_cache(maxsize=1)
