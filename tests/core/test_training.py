@@ -378,3 +378,19 @@ assert outcome.steps == 1
     )
     assert done.returncode == 0, done.stderr
     assert output.exists()
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_half_precision_only_where_the_processor_is_fast_at_it(stack, tmp_path, monkeypatch, fast):
+    seen = []
+    forward = JointNet.forward
+
+    def watched(self, *args):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return forward(self, *args)
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
+    monkeypatch.setattr(JointNet, "forward", watched)
+    specs = [StackSpec(stack)]
+    train_joint(specs, specs, tmp_path / "a.safetensors", plan(steps=1))
+    assert len(seen) > 1 and set(seen) == {fast}

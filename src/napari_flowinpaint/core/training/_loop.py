@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..networks.registration import autocast
 from ..networks.weights import save_network
 from ..types import Progress
 from .data import Batch, StackSpec, Triplets
@@ -216,10 +217,6 @@ class Training(ABC, Generic[P, N]):
         """Return where the training is, in the unit of ``plan.every``."""
         return float(self.step) if self.plan.minutes is None else self.seconds / 60
 
-    def _autocast(self) -> Any:
-        kind = self.device.split(":")[0]
-        return torch.autocast(kind, torch.bfloat16, enabled=kind in ("cpu", "cuda"))
-
     def _descend(
         self, net: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor
     ) -> bool:
@@ -240,7 +237,7 @@ class Training(ABC, Generic[P, N]):
         averaged = self._averaged()
         report = Report(math.nan, math.nan, math.nan, ())
         if self.cases:
-            with self._autocast():
+            with autocast(self.device):
                 report = validate(self._filler(averaged), self.cases, self.device)
         if not self.cases or report.structure > self.best:
             self.best = report.structure if self.cases else self.best

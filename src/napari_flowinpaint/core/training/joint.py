@@ -11,6 +11,7 @@ import torch
 
 from ..errors import InputError
 from ..networks.joint import SIZES, JointConfig, JointNet
+from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
 from ._loop import Outcome, Schedule, Training
@@ -99,7 +100,7 @@ class _Run(Training[Plan, JointNet]):
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         self.net.train()
-        with self._autocast():
+        with autocast(self.device):
             output = self.net(
                 batch.truth * batch.known, batch.known, batch.neighbours, batch.valid, batch.alpha
             )

@@ -22,6 +22,7 @@ from ..networks.discriminator import SIZES as DISCRIMINATORS
 from ..networks.discriminator import Discriminator
 from ..networks.inpainting import PAPER_SIZES, PaperNetwork
 from ..networks.refined_reference import RefinedReferenceNetwork
+from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
 from ._loop import Outcome, Schedule, Training
@@ -162,17 +163,17 @@ class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
         """Return the loss of the network that is trained, after the discriminator's step."""
         truth, features = batch.truth, self.features
         if isinstance(self.net, RefinedReferenceNetwork):
-            with self._autocast():
+            with autocast(self.device):
                 pyramid = self.net(truth, mask, initial, torch.maximum(*batch.valid)).pyramid
             return refined_reference_loss(pyramid, initial, truth, mask, features)
-        with self._autocast():
+        with autocast(self.device):
             inpainted, refined = self.net(
                 truth, mask, batch.neighbours, batch.alpha, initial, batch.valid
             )
         scores = None
         if self.adversarial:
             self._train_discriminator(truth, inpainted.image.detach(), mask)
-            with self._autocast():
+            with autocast(self.device):
                 scores = self.discriminator(inpainted.image, mask).scores.float()
         loss = generator_loss(inpainted.image, truth, mask, scores, inpainted.drawn)
         if self.plan.fine_tune and refined is not None:
@@ -180,7 +181,7 @@ class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
         return loss
 
     def _train_discriminator(self, truth: Tensor, fake: Tensor, mask: Tensor) -> None:
-        with self._autocast():
+        with autocast(self.device):
             scores = (self.discriminator(image, mask).scores.float() for image in (truth, fake))
             loss = discriminator_loss(*scores)
         self._descend(self.discriminator, self.opponent, loss)
