@@ -7,14 +7,19 @@ loop run in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .warm_up import set_aside
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
+    from napari.components import Dims, ViewerModel
     from napari.layers import Labels, Layer
+    from napari.utils.events import EventEmitter
+
+#: Names of napari's classes that show the axes, and the controls of layers.
+_SLIDERS, _CONTROLS = "QtDims", "QtLayerControlsContainer"
 
 
 def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
@@ -25,11 +30,31 @@ def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     if len(viewer.layers):
         return
     dims, extent = viewer.dims, layer.extent
-    dims.ndim = layer.ndim
-    yield
+    yield from _adding_axes(dims, layer.ndim)
     dims.range = tuple(zip(*extent.world, extent.step, strict=True))
     yield
     dims.current_step = [(steps - 1) // 2 for steps in dims.nsteps]
+    yield
+
+
+def _adding_axes(dims: Dims, count: int) -> Iterator[None]:
+    """Set the number of axes, in two steps: the axes, and then their sliders.
+
+    Sliders that are not there yet hear nothing of the axes in between.
+    """
+    make_sliders = _callback_of(dims.events.ndim, _SLIDERS)
+    try:
+        with ExitStack() as deaf:
+            for emitter in dims.events.emitters.values():
+                hears = _callback_of(emitter, _SLIDERS)
+                if hears is not None:
+                    deaf.enter_context(emitter.blocker(hears))
+            dims.ndim = count
+            yield
+    finally:  # also where nobody asks for the next step
+        if make_sliders is not None:  # None: a viewer without a window, or of another version
+            with suppress(RuntimeError):  # the window was closed meanwhile
+                make_sliders()
     yield
 
 
@@ -58,7 +83,7 @@ def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[
     from napari.utils.events import Event
 
     inserted, removing = viewer.layers.events.inserted, viewer.layers.events.removing
-    make_form = _maker_of_controls(viewer)
+    make_form = _callback_of(inserted, _CONTROLS)
     if make_form is None:  # a viewer without a window, or of another version
         add_hidden(viewer, position, layer)
         return
@@ -77,13 +102,13 @@ def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[
             finish()
 
 
-def _maker_of_controls(viewer: ViewerModel) -> Callable[[Any], None] | None:
-    """Return what makes the form of a new layer's controls."""
-    for callback in viewer.layers.events.inserted.callbacks:
-        owner = callback[0]() if isinstance(callback, tuple) else None
-        if type(owner).__name__ == "QtLayerControlsContainer":
-            make: Callable[[Any], None] = getattr(owner, callback[1])
-            return make
+def _callback_of(emitter: EventEmitter, owner: str) -> Callable[..., None] | None:
+    """Return what an object of a class of napari's window does at an event, if there is one."""
+    for callback in emitter.callbacks:
+        found = callback[0]() if isinstance(callback, tuple) else None
+        if type(found).__name__ == owner:
+            act: Callable[..., None] = getattr(found, callback[1])
+            return act
     return None
 
 

@@ -114,3 +114,57 @@ def test_a_layer_whose_form_is_missing_may_be_removed(added):
     viewer.layers.clear()
     assert list(steps) == []
     assert not forms
+
+
+@pytest.fixture
+def making_room(make_napari_viewer):
+    """Return a viewer, its sliders, and the steps that give it the axes of a stack."""
+    viewer = make_napari_viewer()
+    sliders = viewer.window._qt_viewer.dims
+    return viewer, sliders, adding.make_room(viewer, Image(np.zeros((5, 8, 8))))
+
+
+def test_sliders_come_a_step_after_the_axes(making_room):
+    viewer, sliders, steps = making_room
+    next(steps)
+    assert viewer.dims.ndim == 3
+    assert sliders.nsliders == 2, "else the step is of no use any more"
+    viewer.dims.set_range(0, (0, 3, 1))
+    viewer.dims.last_used = 1
+    next(steps)
+    assert sliders.nsliders == 3
+    assert list(steps) == [None, None]
+    assert sliders.slider_widgets[0].isVisibleTo(sliders)
+    first = sliders.slider_widgets[0].slider
+    assert (first.maximum(), first.value()) == (4, 2)
+    viewer.dims.set_point(0, 4)
+    assert first.value() == 4
+
+
+def test_sliders_come_where_the_steps_are_dropped(making_room):
+    viewer, sliders, steps = making_room
+    next(steps)
+    steps.close()
+    assert sliders.nsliders == 3
+    viewer.add_image(np.zeros((7, 8, 8)))
+    assert sliders.slider_widgets[0].slider.maximum() == 6
+
+
+def test_a_viewer_may_be_closed_before_the_sliders_come(making_room, monkeypatch):
+    _, sliders, steps = making_room
+    next(steps)
+
+    def gone():
+        raise RuntimeError("wrapped C/C++ object of type QtDims has been deleted")
+
+    monkeypatch.setattr(sliders, "_update_display", gone)
+    steps.close()
+
+
+def test_room_is_made_in_three_dimensions_too(make_napari_viewer):
+    viewer, layer = make_napari_viewer(), Image(np.zeros((5, 8, 8)))
+    viewer.dims.ndisplay = 3
+    list(adding.make_room(viewer, layer))
+    viewer.add_layer(layer)
+    assert viewer.dims.nsteps == (5, 8, 8)
+    assert viewer.dims.ndisplay == 3
