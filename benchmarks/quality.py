@@ -34,6 +34,7 @@ from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.metrics import data_range, score
 from napari_flowinpaint.core.quality import predict_quality
+from napari_flowinpaint.core.refusal import tell_refused
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.core.types import RepairOptions
@@ -111,6 +112,8 @@ def try_one(volume, z, mask, method, options):
     stack, truth = damaged(volume, z, mask), volume[z]
     started = time.perf_counter()
     repair = repair_section(stack, z, mask, method=method, options=options)
+    if repair.refused:  # what is left would be scored as if it were the truth
+        raise RepairRefused(tell_refused(repair.refused))
     seconds = time.perf_counter() - started
     filled = whole(repair, "result", truth)
     span = data_range(truth)
@@ -164,7 +167,10 @@ def refused(volume, z, mask, method) -> str:
     """Return why a repair is refused, in a few words; "" if it is not."""
     options = RepairOptions(quality=True)
     try:
-        repair_section(damaged(volume, z, mask), z, mask, method=method, options=options)
+        stack = damaged(volume, z, mask)
+        repair = repair_section(stack, z, mask, method=method, options=options)
+        if repair.refused:
+            raise RepairRefused(tell_refused(repair.refused))
     except RepairRefused as error:
         words = {
             "agree with its": "fit",

@@ -15,6 +15,7 @@ from psygnal import Signal
 from . import layers as napari_layers
 from .core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
 from .core.errors import InputError
+from .core.refusal import tell_refused
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,8 +39,10 @@ class BatchRow:
 
     @property
     def reason(self) -> str:
-        """Why it is not repaired; empty where it is, or will be."""
-        return self.plan.reason if self.outcome is None else self.outcome.message
+        """Why it is not repaired, or not all of it; empty where it is, or will be."""
+        told = self.plan.reason if self.outcome is None else self.outcome.message
+        left = self.plan.refused if self.outcome is None else self.outcome.refused
+        return told or tell_refused(left)
 
 
 class Batch:

@@ -24,8 +24,9 @@ from .core.batch import (
     plan_batch,
     run_batch,
 )
+from .core.batch.records import REPAIRED
 from .core.batch.review import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
-from .core.batch.stage import REPAIRED, Stage
+from .core.batch.stage import Stage
 from .core.errors import FlowInpaintError, InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .core.refusal import tell_refused
 from .core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
 
 #: The four layers of a repair, in the order in which they are shown.
@@ -116,11 +117,12 @@ class Review:
         return self.repair.select(set(self.accepted))
 
     def summary(self) -> str:
-        """Return in one line what made the repair."""
+        """Return in one line what made the repair, and what was left."""
         sections = self.repair.provenance.neighbours
         names = " and ".join(str(n) for n in sections) or "no other section"
         seconds = sum(patch.seconds for patch in self.repair.patches)
-        return f"method {self.repair.provenance.method}, from {names}, {seconds:.1f} s"
+        made = f"method {self.repair.provenance.method}, from {names}, {seconds:.1f} s"
+        return f"{made}; {tell_refused(self.repair.refused)}" if self.repair.refused else made
 
 
 def _is_any_of(components: AnyImage, numbers: set[int]) -> BoolImage:

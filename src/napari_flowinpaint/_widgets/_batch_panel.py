@@ -36,7 +36,9 @@ def _guides(row: BatchRow) -> str:
 
 
 def _explain(row: BatchRow) -> str:
-    return row.reason or str(row.plan)
+    return (
+        str(row.plan) if row.plan.windows and row.outcome is None else row.reason or str(row.plan)
+    )
 
 
 _COLUMNS = (
@@ -191,6 +193,8 @@ class BatchPanel(QWidget):
         text = f"{len(report.repaired)} sections are repaired and wait in Review"
         if report.unrepaired:
             text += f"; {len(report.unrepaired)} are not, the table tells why"
+        if report.incomplete:
+            text += f"; {len(report.incomplete)} of them only in part, the table tells why"
         self.messages.tell(text)
         self.finished.emit()
 

@@ -70,6 +70,12 @@ class Messages(QLabel):
         self.say(text)
         show_info(_sentence(text))
 
+    def warn(self, text: str) -> None:
+        """Show a warning as a notification; the line in the dock stays."""
+        from napari.utils.notifications import show_warning
+
+        show_warning(_sentence(text))
+
     def fail(self, error: Exception) -> None:
         """Say why something did not work; never as a traceback.
 

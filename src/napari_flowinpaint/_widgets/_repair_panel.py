@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
 from .. import work
+from ..core.refusal import tell_refused
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._settings_form import SettingsForm
@@ -57,10 +58,13 @@ class RepairPanel(QGroupBox):
 
         def done(review: Review) -> None:
             self._steps.start(self.session.open_review(job, review))
+            part = " in part" if review.repair.refused else ""
             self.messages.say(
-                f"section {review.z} is repaired ({review.summary()}); compare the stages, "
+                f"section {review.z} is repaired{part} ({review.summary()}); compare the stages, "
                 "untick what is not good, then press Accept"
             )
+            if review.repair.refused:
+                self.messages.warn(tell_refused(review.repair.refused))
 
         self.messages.say("")
         self.jobs.start("repair", work.repair, job, done=done, failed=self.messages.fail)

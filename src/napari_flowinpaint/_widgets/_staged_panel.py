@@ -25,6 +25,7 @@ from ..batch_work import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
 from ..core.batch import StagedSection
 from ..core.errors import InputError
 from ..core.methods import available_methods
+from ..core.refusal import tell_refused
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
@@ -48,7 +49,8 @@ def _number(value: float | None, digits: int) -> str:
 def _explain(row: StagedSection) -> str:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
     guides = ", ".join(map(str, row.neighbours)) or "no other section"
-    return f"{row.pixels:,} pixels, guided by {guides}; {scores}"
+    left = f"; {tell_refused(row.refused)}" if row.refused else ""
+    return f"{row.pixels:,} pixels, guided by {guides}{left}; {scores}"
 
 
 _COLUMNS = (

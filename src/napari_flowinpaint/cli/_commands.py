@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
+from ..core.refusal import tell_refused
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
 from ._parse import parse_sections
 from ._repair import NothingRepaired, Plan, RepairCommand, plan_repair, run_repair
@@ -53,14 +54,20 @@ def _show_plan(plan: Plan) -> int:
     show_plan(plan, batch)
     if command.report is not None:
         write_json(command.report, {"flowinpaint": __version__, **batch.to_dict()})
-    if not batch.unplanned:
-        return DONE
-    first = batch.unplanned[0]
-    complain(
-        f"{len(batch.unplanned)} of {len(batch.sections)} sections would not be repaired: "
-        f"{_list([s.z for s in batch.unplanned])} (section {first.z}: {first.reason})"
-    )
-    return NOT_ALL_DONE
+    if batch.unplanned:
+        first = batch.unplanned[0]
+        complain(
+            f"{len(batch.unplanned)} of {len(batch.sections)} sections would not be repaired: "
+            f"{_list([s.z for s in batch.unplanned])} (section {first.z}: {first.reason})"
+        )
+    if batch.incomplete:
+        part = batch.incomplete[0]
+        complain(
+            f"{len(batch.incomplete)} of {len(batch.sections)} sections would be repaired in part: "
+            f"{_list([s.z for s in batch.incomplete])} (section {part.z}: "
+            f"{tell_refused(part.refused)})"
+        )
+    return NOT_ALL_DONE if batch.unplanned or batch.incomplete else DONE
 
 
 def _conclude(plan: Plan, report: RepairReport, error: BaseException | None) -> int:
@@ -83,24 +90,35 @@ def _conclude(plan: Plan, report: RepairReport, error: BaseException | None) -> 
             f"{'it' if len(report.waiting) == 1 else 'them'} in {plan.staging}."
         )
         return NOT_ALL_DONE
-    if not report.unrepaired:
+    for records, what in (
+        (report.unrepaired, "not repaired"),
+        (report.incomplete, "repaired in part"),
+    ):
+        if records:
+            _complain_of(records, what, len(report.sections))
+    if not report.unrepaired and not report.incomplete:
         return DONE
-    first = report.unrepaired[0]
-    if len(report.sections) == 1:
-        complain(first["message"])
-    else:
-        missing = _list([record["section"] for record in report.unrepaired])
-        complain(
-            f"{len(report.unrepaired)} of {len(report.sections)} sections were not repaired: "
-            f"{missing} (section {first['section']}: {first['message']})"
-        )
     nothing_done = not report.repaired and not report.count("refused")
     return BAD_INPUT if nothing_done else NOT_ALL_DONE
 
 
+def _complain_of(records: list[dict[str, Any]], what: str, total: int) -> None:
+    """Say which sections something is wrong with, and what it is with the first of them."""
+    first = records[0]
+    if total == 1:
+        complain(first["message"])
+    else:
+        complain(
+            f"{len(records)} of {total} sections were {what}: "
+            f"{_list([record['section'] for record in records])} "
+            f"(section {first['section']}: {first['message']})"
+        )
+
+
 def _staged(plan: Plan, written: list[int]) -> str:
     """Say what a batch that ended early keeps."""
-    from ..core.batch.stage import REPAIRED, Stage
+    from ..core.batch.records import REPAIRED
+    from ..core.batch.stage import Stage
 
     stage = None if plan.staging is None else Stage(plan.staging)
     if stage is None or not stage.exists:

@@ -20,7 +20,7 @@ Replace the damaged pixels of a stack, guided by the neighbouring sections.
 
 STACK is repaired in place (OME-Zarr and zarr on a local disk: journalled, marked in
 labels/synthetic, revertible) or written to a new OME-Zarr of the same shape and dtype.
-A section that has no usable neighbour is refused and said so; the others are repaired.
+Damage that no usable neighbour shows is left and said so; all other is repaired.
 Several sections are planned and repaired side by side into a staging folder first; after an
 interruption the same command goes on where it was.
 
@@ -37,7 +37,8 @@ Examples:
 \b
 Exit codes:
   0    all that was asked was done
-  1    some sections were refused or failed, or stayed below --accept-above; all others were done
+  1    some damage was refused, or sections failed or stayed below --accept-above; all other was
+       done
   2    the request or the data are wrong; nothing was written
   130  interrupted; sections written before that stay written
 """

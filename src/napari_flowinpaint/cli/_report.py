@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..core.refusal import tell_refused
 from ..core.types import Patch
 from ._repair import Outcome, Plan
 
@@ -40,9 +41,13 @@ class RepairReport:
             "computed": outcome.computed,
             "seconds": round(outcome.seconds, 3),
             "windows": [],
+            "refused_windows": [],
         }
         if outcome.repair is not None:
+            left = outcome.repair.refused
+            record["message"] = outcome.message or tell_refused(left)
             record["windows"] = [_window(patch) for patch in outcome.repair.patches]
+            record["refused_windows"] = [refusal.to_dict() for refusal in left]
             record["provenance"] = outcome.repair.provenance.to_dict()
         self.sections.append(record)
         return _line(outcome)
@@ -70,6 +75,12 @@ class RepairReport:
     def unrepaired(self) -> list[dict[str, Any]]:
         """Records of the sections that were refused or failed."""
         return [record for record in self.sections if record["status"] != "repaired"]
+
+    @property
+    def incomplete(self) -> list[dict[str, Any]]:
+        """Records of the sections that were repaired, but not all windows of them."""
+        repaired = (record for record in self.sections if record["status"] == "repaired")
+        return [record for record in repaired if record["refused_windows"]]
 
     def save(self, path: Path, error: BaseException | None = None) -> None:
         """Write the report as JSON; numbers that JSON does not know become null.
@@ -103,6 +114,7 @@ class RepairReport:
             "error": None if error is None else str(error) or "interrupted",
             "requested": list(self._plan.sections),
             "repaired": self.count("repaired"),
+            "incomplete": len(self.incomplete),
             "refused": self.count("refused"),
             "failed": self.count("failed"),
             "sections": sorted(self.sections, key=lambda record: record["section"]),
@@ -149,6 +161,7 @@ def _line(outcome: Outcome) -> str:
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
         f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
+        + (f"; {tell_refused(repair.refused)}" if repair.refused else "")
         + "".join(f"; flagged: {flag}" for flag in repair.flags)
     )
 

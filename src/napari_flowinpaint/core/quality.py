@@ -24,6 +24,7 @@ from .methods import Method
 from .metrics import STRUCTURE_SIGMA, data_range, psnr, score
 from .neighbours import Masks, axial_position, is_grey, read_neighbour
 from .references import Greys, neighbours_of
+from .refusal import Refusal, tell_reasons
 from .types import (
     AnyImage,
     BoolImage,
@@ -186,7 +187,7 @@ def predict_quality(
     Returns
     -------
     Quality
-        Of all damaged pixels together.
+        Of all damaged pixels together, without those of windows that are refused.
 
     Raises
     ------
@@ -197,14 +198,21 @@ def predict_quality(
     job = make_job(stack, z, mask, masks, thickness, method, device, options)
     check_job(job)
     groups = list(windows_of(mask))
-    found = []
+    left = set() if repair is None else {refusal.box for refusal in repair.refused}
+    found, refused = [], []
     for number, (damage, components) in enumerate(groups):
+        if damage in left:
+            continue
 
         def report(fraction: float, message: str, number: int = number) -> None:
             progress((number + fraction) / len(groups), message)
 
         neighbours = find_both(job, damage, components > 0)
-        chosen = method_for(job, neighbours)
+        try:
+            chosen = method_for(job, neighbours)
+        except RepairRefused as error:
+            refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
+            continue
         window, _, _ = read_window(job, damage, components, chosen, neighbours)
         scores = _scores_of(repair, window.box)
         quality = predict_window(job, damage, window, chosen, scores, places, report)
@@ -214,8 +222,10 @@ def predict_quality(
                 "its quality cannot be predicted"
             )
         found.append((quality, int(window.mask.sum())))
+    if not found:
+        raise RepairRefused(tell_reasons(refused))
     total = combine(found)
-    assert total is not None  # a mask that is not empty has windows
+    assert total is not None
     return total
 
 

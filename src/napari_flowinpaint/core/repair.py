@@ -31,6 +31,7 @@ from .gate import judge, measure_fit
 from .methods import Method
 from .neighbours import Masks, axial_position
 from .quality import PLACES, Quality, combine, predict_window
+from .refusal import Refusal, tell_reasons
 from .types import (
     AnyImage,
     BoolImage,
@@ -66,6 +67,9 @@ def repair_section(
 ) -> SectionRepair:
     """Repair the damaged pixels of one section; nothing is written.
 
+    A window that would have to be made up is left as it is and told in ``refused``; the others are
+    repaired.
+
     Parameters
     ----------
     stack
@@ -92,15 +96,17 @@ def repair_section(
     Returns
     -------
     SectionRepair
-        Patches in the stack's dtype; pixels outside the mask equal the section's.
+        Patches in the stack's dtype; pixels outside the mask equal the section's. Windows that
+        were refused have no patch.
 
     Raises
     ------
     InputError
         Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
     RepairRefused
-        No usable neighbour within ``options.max_gap`` sections, neighbours that do not fit the
-        section (see ``options.gate``), or the method refused.
+        Every window was: no usable neighbour within ``options.max_gap`` sections, neighbours that
+        do not fit the section (see ``options.gate``), or the method refused. Or the repair of all
+        windows together is expected to be worse than the mean of their neighbours.
     StoreError
         The stack could not be read.
     Cancelled
@@ -109,18 +115,7 @@ def repair_section(
     job = make_job(stack, z, mask, masks, thickness, method, device, options)
     check_job(job)
     progress(0.0, f"section {z}: looking at the mask")
-    groups = list(windows_of(mask))
-    patches = []
-    digests: set[str] = set()
-    for number, (damage, components) in enumerate(groups):
-
-        def report(fraction: float, message: str, number: int = number) -> None:
-            progress((number + fraction) / len(groups), message)
-
-        patch, weights = _repair_window(job, damage, components, report)
-        patches.append(patch)
-        if weights is not None:
-            digests.add(weights)
+    patches, refused, digests = _repair_windows(job, progress)
     quality = _quality(patches)
     flags = judge(z, quality.fault if quality else "", job.options.gate)
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
@@ -131,6 +126,7 @@ def repair_section(
         dtype=np.dtype(stack.dtype),
         patches=tuple(patches),
         provenance=_provenance(patches, digests, job.options),
+        refused=tuple(refused),
     )
 
 
@@ -168,16 +164,24 @@ def plan_windows(
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     options: RepairOptions | None = None,
-) -> tuple[WindowPlan, ...]:
-    """Return the windows :func:`repair_section` would repair, and what would guide them.
+) -> tuple[tuple[WindowPlan, ...], tuple[Refusal, ...]]:
+    """Return the windows :func:`repair_section` would repair, and those it would leave.
 
     Nothing is computed; of the stack only the pixels around the damage in possible neighbours are
-    read, to see whether they show anything.
+    read, to see whether they show anything. So what is told to be left is left, and what shows
+    when it is computed may be left as well.
 
     Parameters
     ----------
     stack, z, mask, masks, thickness, method, options
         As for :func:`repair_section`.
+
+    Returns
+    -------
+    plans
+        At least one.
+    refused
+        Windows that no section can guide.
 
     Raises
     ------
@@ -186,21 +190,52 @@ def plan_windows(
     """
     job = make_job(stack, z, mask, masks, thickness, method, "auto", options)
     check_job(job)
-    plans = []
+    plans, refused = [], []
     for damage, components in windows_of(mask):
         neighbours = find_both(job, damage, components > 0)
-        chosen = method_for(job, neighbours)
+        pixels = int(np.count_nonzero(components))
+        try:
+            chosen = method_for(job, neighbours)
+        except RepairRefused as error:
+            refused.append(Refusal(damage, pixels, str(error)))
+            continue
         halo = chosen.halo(damage) if job.options.halo is None else job.options.halo
-        plans.append(
-            WindowPlan(
-                damage.expand(halo, mask.shape),
-                int(np.count_nonzero(components)),
-                neighbours,
-                axial_position(z, *neighbours, thickness),
-                chosen.name,
-            )
-        )
-    return tuple(plans)
+        box = damage.expand(halo, mask.shape)
+        alpha = axial_position(z, *neighbours, thickness)
+        plans.append(WindowPlan(box, pixels, neighbours, alpha, chosen.name))
+    if not plans:
+        raise RepairRefused(tell_reasons(refused))
+    return tuple(plans), tuple(refused)
+
+
+def _repair_windows(job: Job, progress: Progress) -> tuple[list[Patch], list[Refusal], set[str]]:
+    """Repair every window that can be; return patches, what is left, and checksums of weights.
+
+    Raises
+    ------
+    RepairRefused
+        If every window was refused.
+    """
+    groups = list(windows_of(job.mask))
+    patches: list[Patch] = []
+    refused: list[Refusal] = []
+    digests: set[str] = set()
+    for number, (damage, components) in enumerate(groups):
+
+        def report(fraction: float, message: str, number: int = number) -> None:
+            progress((number + fraction) / len(groups), message)
+
+        try:
+            patch, weights = _repair_window(job, damage, components, report)
+        except RepairRefused as error:
+            refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
+            continue
+        patches.append(patch)
+        if weights is not None:
+            digests.add(weights)
+    if not patches:
+        raise RepairRefused(tell_reasons(refused))
+    return patches, refused, digests
 
 
 def _repair_window(
@@ -249,7 +284,7 @@ def _part(progress: Progress, start: float, share: float, fraction: float, messa
 def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
     """Return the section with the masked pixels replaced, all others bit-identical (eq. 12)."""
     if not np.isfinite(repair.result[mask]).all():
-        raise RepairRefused("the repair produced NaN; nothing was changed. Try another method")
+        raise RepairRefused("the repair produced NaN and was dropped; try another method")
     out = raw.copy()
     out[mask] = to_dtype(repair.result[mask], raw.dtype)
     return out

@@ -17,6 +17,7 @@ from ..errors import InputError, RepairRefused, StoreError
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
 from ..quality import PLACES
+from ..refusal import Refusal, tell_refused
 from ..repair import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
 from .damage import Damage
@@ -81,11 +82,13 @@ class SectionPlan:
     windows
         What is repaired together; empty unless planned.
     pixels
-        Damaged pixels.
+        Damaged pixels that are going to be replaced.
     seconds
         Estimate, on one worker.
     reason
         Why it was refused or failed.
+    refused
+        Windows that are going to be left as they are, and why; empty unless planned.
     """
 
     z: int
@@ -94,6 +97,7 @@ class SectionPlan:
     pixels: int = 0
     seconds: float = 0.0
     reason: str = ""
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -109,6 +113,7 @@ class SectionPlan:
             f"section {self.z}: {self.pixels} pixels in {number} window{'s' * (number != 1)}, "
             f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}, "
             f"about {duration(self.seconds)}"
+            + (f"; {tell_refused(self.refused)}" if self.refused else "")
         )
 
 
@@ -148,6 +153,11 @@ class BatchPlan:
         return tuple(section for section in self.sections if section.status != PLANNED)
 
     @property
+    def incomplete(self) -> tuple[SectionPlan, ...]:
+        """Sections that are going to be repaired, but not all windows of them."""
+        return tuple(section for section in self.planned if section.refused)
+
+    @property
     def pixels(self) -> int:
         """Damaged pixels that are going to be replaced."""
         return sum(section.pixels for section in self.planned)
@@ -166,10 +176,13 @@ class BatchPlan:
         """Return the plan in one line."""
         windows = sum(len(section.windows) for section in self.planned)
         refused = len(self.unplanned)
+        left = sum(len(section.refused) for section in self.incomplete)
         return (
             f"{_count(len(self.planned), 'section')}, {_count(windows, 'window')}, "
             f"{self.pixels} pixels, about {duration(self.seconds / max(workers, 1))} with "
-            f"{_count(workers, 'worker')}" + (f"; {refused} not repaired" if refused else "")
+            f"{_count(workers, 'worker')}"
+            + (f"; {refused} not repaired" if refused else "")
+            + (f"; {_count(left, 'window')} left in the others" if left else "")
         )
 
     def __str__(self) -> str:
@@ -290,7 +303,7 @@ def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
     """Plan one section: the windows, or the reason why there are none."""
     try:
         mask = plan.damage.section(z, plan.boxes[z])
-        windows = plan_windows(
+        windows, refused = plan_windows(
             plan.stack,
             z,
             mask,
@@ -306,7 +319,7 @@ def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
     pixels = sum(window.pixels for window in windows)
     if plan.options.quality:  # every window is repaired on other places as well
         rate = rate.corrected(1 + PLACES)
-    return SectionPlan(z, PLANNED, windows, pixels, rate.seconds(windows))
+    return SectionPlan(z, PLANNED, windows, pixels, rate.seconds(windows), refused=refused)
 
 
 def _section_to_json(section: SectionPlan) -> dict[str, Any]:
@@ -328,6 +341,7 @@ def _section_to_json(section: SectionPlan) -> dict[str, Any]:
             }
             for w in section.windows
         ],
+        "refused_windows": [refusal.to_dict() for refusal in section.refused],
     }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from .. import durable
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
 from ..methods import check_method
+from ..refusal import Refusal
 from ..types import (
     BoolImage,
     Box,
@@ -27,8 +28,9 @@ from ..types import (
 from .damage import Damage
 from .edits import Edited, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
+from .records import REPAIRED, Record, refused_of
 from .run import check_fits, log_line, make_task
-from .stage import REPAIRED, Record, Stage
+from .stage import Stage
 from .task import CANCELLED, SectionOutcome, run_task
 from .workers import threads_given_back
 
@@ -71,6 +73,8 @@ class StagedSection:
         Predicted SSIM; likewise.
     key
         Digest of all the repair was made from.
+    refused
+        Windows that were left as they were, and why.
     """
 
     z: int
@@ -86,6 +90,7 @@ class StagedSection:
     expected_structure: float | None
     expected_ssim: float | None
     key: str
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def quality(self) -> float:
@@ -333,4 +338,5 @@ def _told(record: Record, decisions: Mapping[str, Any]) -> StagedSection:
         expected_structure=scores.get("expected_structure"),
         expected_ssim=scores.get("expected_ssim"),
         key=record.key,
+        refused=refused_of(record.repair),
     )

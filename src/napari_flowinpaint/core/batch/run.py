@@ -19,7 +19,8 @@ from ..errors import Cancelled, InputError, StoreError
 from ..types import Progress, no_progress
 from .edits import Edits, with_edits
 from .plan import BatchPlan, Rate, SectionPlan, duration
-from .stage import FAILED, FORMAT, REPAIRED, Stage
+from .records import FAILED, FORMAT, REPAIRED
+from .stage import Stage
 from .task import CANCELLED, SectionOutcome, Task
 from .workers import Cluster, Control, Events, Threads, Workers
 
@@ -64,16 +65,21 @@ class BatchReport:
         return tuple(s for s in self.sections if s.status != REPAIRED)
 
     @property
+    def incomplete(self) -> tuple[SectionOutcome, ...]:
+        """Sections that were repaired, but not all windows of them."""
+        return tuple(s for s in self.sections if s.status == REPAIRED and s.refused)
+
+    @property
     def complete(self) -> bool:
-        """Whether every section was repaired."""
-        return not self.unrepaired
+        """Whether every section was repaired, and every window of it."""
+        return not self.unrepaired and not self.incomplete
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON."""
         return {
             "seconds": round(self.seconds, 3),
             "workers": self.workers,
-            "sections": [asdict(section) for section in self.sections],
+            "sections": [_told(section) for section in self.sections],
         }
 
 
@@ -245,9 +251,14 @@ class _Run:
 
 def log_line(outcome: SectionOutcome) -> dict[str, Any]:
     """Return an outcome as the log of the staging folder has it."""
-    told = asdict(outcome)
+    told = _told(outcome)
     told["section"] = told.pop("z")
     return told
+
+
+def _told(outcome: SectionOutcome) -> dict[str, Any]:
+    """Return an outcome as plain JSON."""
+    return {**asdict(outcome), "refused": [refusal.to_dict() for refusal in outcome.refused]}
 
 
 class _Clock:

@@ -26,7 +26,6 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,50 +34,31 @@ import numpy as np
 
 from .. import durable
 from ..errors import StoreError
-from ..types import AnyImage, BoolImage, Box, Patch, Provenance, SectionRepair
-
-FORMAT = 1
-#: What may become of a section. ``failed`` ones are not staged: they are tried again.
-REPAIRED, REFUSED, FAILED = "repaired", "refused", "failed"
+from ..types import AnyImage, BoolImage, Box, SectionRepair
+from .records import (
+    FORMAT,
+    IMAGES,
+    REFUSED,
+    REPAIRED,
+    Record,
+    box_to_json,
+    record_of,
+    record_to_json,
+    repair_of,
+    repair_to_json,
+)
 
 _README = """\
 Repairs of sections, made by flowinpaint, that wait to be accepted and written into the stack.
 Nothing here is part of the stack. Delete the folder if you do not want them; to go on where a
 batch was interrupted, keep it and run the same command again.
 """
-_IMAGES = ("components", "initial_reference", "refined_reference", "result", "confidence")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: A date that is always the same, for the members of an archive.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _RECORD = "record.json"
 #: What is in a staging folder before the plan.
 _FIRST = ("README.txt", "scratch", "lock")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What became of one section, without the pixels.
-
-    Parameters
-    ----------
-    z
-        Section number.
-    key
-        Digest of all the repair was made from; another key means that it is out of date.
-    status
-        ``"repaired"`` or ``"refused"``.
-    message
-        Why it was refused.
-    repair
-        Everything of the :class:`~napari_flowinpaint.core.types.SectionRepair` that is no image,
-        plain JSON; None where refused.
-    """
-
-    z: int
-    key: str
-    status: str
-    message: str = ""
-    repair: dict[str, Any] | None = None
 
 
 class Stage:
@@ -182,7 +162,7 @@ class Stage:
     def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = "masks") -> None:
         """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there."""
         packed = np.packbits(mask)
-        self.put(_name(folder, z), _pack(_box_to_json(box), {"mask": packed}))
+        self.put(_name(folder, z), _pack(box_to_json(box), {"mask": packed}))
 
     def get_mask(self, z: int, folder: str = "masks") -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, bool; None where the section has none."""
@@ -203,17 +183,17 @@ class Stage:
     def put_refusal(self, z: int, key: str, reason: str) -> None:
         """Store that a section was refused."""
         record = Record(z, key, REFUSED, reason)
-        self.put(_name("sections", z), _pack(_record_to_json(record), {}))
+        self.put(_name("sections", z), _pack(record_to_json(record), {}))
 
     def put_repair(self, key: str, repair: SectionRepair) -> None:
         """Store a repair."""
-        record = Record(repair.z, key, REPAIRED, "", _repair_to_json(repair))
+        record = Record(repair.z, key, REPAIRED, "", repair_to_json(repair))
         images = {
             f"{name}-{number}": getattr(patch, name)
             for number, patch in enumerate(repair.patches)
-            for name in _IMAGES
+            for name in IMAGES
         }
-        self.put(_name("sections", repair.z), _pack(_record_to_json(record), images))
+        self.put(_name("sections", repair.z), _pack(record_to_json(record), images))
 
     def get_record(self, z: int) -> Record | None:
         """Return what became of a section; None where that is not known, or damaged."""
@@ -221,7 +201,7 @@ class Stage:
             found = self._unpack(_name("sections", z), images=False)
         except StoreError:
             return None
-        return None if found is None else _record_of(found[0])
+        return None if found is None else record_of(found[0])
 
     def get_repair(self, z: int) -> SectionRepair:
         """Return the repair of a section; its times are those of the log.
@@ -232,10 +212,10 @@ class Stage:
             If there is none, or it cannot be read.
         """
         found = self._unpack(_name("sections", z))
-        record = None if found is None else _record_of(found[0])
+        record = None if found is None else record_of(found[0])
         if found is None or record is None or record.repair is None:
             raise StoreError(f"{self.path} holds no repair of section {z}; repair it.")
-        return _repair_of(z, record.repair, found[1], self._last_log(z, record.key))
+        return repair_of(z, record.repair, found[1], self._last_log(z, record.key))
 
     def discard(self, z: int, folder: str = "sections") -> None:
         """Remove what is stored of a section, if anything is."""
@@ -323,76 +303,3 @@ def _unpack(path: Path, images: bool) -> tuple[dict[str, Any], dict[str, AnyImag
     if record.get("format") != FORMAT:
         raise ValueError("it was written by another version")
     return record, found
-
-
-def _box_to_json(box: Box) -> dict[str, Any]:
-    return {"format": FORMAT, "box": [box.y0, box.x0, box.y1, box.x1]}
-
-
-def _record_to_json(record: Record) -> dict[str, Any]:
-    return {"format": FORMAT, **asdict(record)}
-
-
-def _record_of(content: Mapping[str, Any]) -> Record:
-    return Record(**{name: content[name] for name in Record.__slots__})
-
-
-def _repair_to_json(repair: SectionRepair) -> dict[str, Any]:
-    """Return all of a repair but images and times."""
-    provenance = repair.provenance.to_dict()
-    del provenance["time"]
-    return {
-        "shape": list(repair.shape),
-        "dtype": repair.dtype.name,
-        "provenance": provenance,
-        "patches": [
-            {
-                **_box_to_json(patch.box),
-                "neighbours": list(patch.neighbours),
-                "alpha": patch.alpha,
-                "method": patch.method,
-                "scores": patch.scores,
-                "source_digest": patch.source_digest,
-                "flags": list(patch.flags),
-            }
-            for patch in repair.patches
-        ],
-    }
-
-
-def _repair_of(
-    z: int, told: Mapping[str, Any], images: Mapping[str, AnyImage], log: Mapping[str, Any]
-) -> SectionRepair:
-    """Return the repair of which :func:`_repair_to_json` made ``told``."""
-    seconds = log.get("windows", [])
-    patches = []
-    for number, patch in enumerate(told["patches"]):
-        patches.append(
-            Patch(
-                box=Box(*patch["box"]),
-                **{name: images[f"{name}-{number}"] for name in _IMAGES},
-                neighbours=(patch["neighbours"][0], patch["neighbours"][1]),
-                alpha=patch["alpha"],
-                method=patch["method"],
-                seconds=seconds[number] if number < len(seconds) else 0.0,
-                scores=patch["scores"],
-                source_digest=patch["source_digest"],
-                flags=tuple(patch["flags"]),
-            )
-        )
-    provenance = dict(told["provenance"])
-    for name in ("neighbours", "alpha"):
-        provenance[name] = tuple(provenance[name])
-    height, width = told["shape"]
-    return SectionRepair(
-        z=z,
-        shape=(height, width),
-        dtype=np.dtype(told["dtype"]),
-        patches=tuple(patches),
-        provenance=Provenance(time=log["time"], **provenance),
-    )
-
-
-def without_time(provenance: Provenance) -> Provenance:
-    """Return a record that can be compared with that of the same repair made at another time."""
-    return replace(provenance, time="")

@@ -26,10 +26,12 @@ from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
 from ..methods import Method
 from ..neighbours import no_masks
 from ..parallel import alone
+from ..refusal import Refusal
 from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
-from .stage import FAILED, REFUSED, REPAIRED, Record, Stage
+from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
+from .stage import Stage
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -92,6 +94,8 @@ class SectionOutcome:
         Machine and process.
     fatal
         Whether the staging folder could not be written to, so that going on is no use.
+    refused
+        Windows of a repaired section that were left as they were, and why.
     """
 
     z: int
@@ -103,6 +107,7 @@ class SectionOutcome:
     windows: tuple[float, ...] = ()
     worker: str = ""
     fatal: bool = False
+    refused: tuple[Refusal, ...] = ()
 
 
 def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
@@ -148,7 +153,8 @@ def _repair(
     key, *as_good = input_keys(task, masks)
     record = stage.get_record(z)
     if record is not None and (record.key == key or _repaired_with(record, as_good)):
-        return outcome(record.status, record.message, key=record.key)
+        left = refused_of(record.repair)
+        return outcome(record.status, record.message, key=record.key, refused=left)
     try:
         repair = repair_section(
             task.stack,
@@ -169,7 +175,7 @@ def _repair(
     progress(1.0, f"section {z}: staging")
     _put(lambda: stage.put_repair(key, repair), stage)
     seconds = tuple(round(patch.seconds, 3) for patch in repair.patches)
-    return outcome(REPAIRED, key=key, computed=True, windows=seconds)
+    return outcome(REPAIRED, key=key, computed=True, windows=seconds, refused=repair.refused)
 
 
 def _put(write: Callable[[], None], stage: Stage) -> None:
@@ -298,7 +304,7 @@ def _request(task: Task) -> dict[str, object]:
     """Return all of a task that is not pixels, as plain JSON."""
     stack = task.stack
     method = task.method if isinstance(task.method, str) else task.method.name
-    return {
+    request: dict[str, object] = {
         "version": __version__,
         "shape": stack.shape,
         "dtype": stack.dtype.name,
@@ -310,6 +316,9 @@ def _request(task: Task) -> dict[str, object]:
         "thickness": task.thickness,
         "weights": _weights_of(task),
     }
+    if task.section.refused:  # they are told with the repair
+        request["refused"] = [refusal.to_dict() for refusal in task.section.refused]
+    return request
 
 
 def _weights_of(task: Task) -> list[str | None]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..device import resolve_device
 from ..errors import Cancelled, InputError
-from .stage import FAILED
+from .records import FAILED
 from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
 
 Events = Queue[tuple[int, float, str] | SectionOutcome | BaseException]

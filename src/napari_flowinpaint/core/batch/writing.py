@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from .._apply import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writeback import history, write_back
+from .records import without_time
 from .review import ACCEPTED, Staging
-from .stage import without_time
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -15,6 +15,7 @@ from ..errors import InputError, RepairRefused
 from ..methods import Method
 from ..metrics import data_range
 from ..peers import PEERS
+from ..refusal import tell_refused
 from ..repair import repair_section
 from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
 
@@ -165,13 +166,22 @@ def attempt(case: Case, label: str, method: str | Method, device: str) -> Iterat
 def run_method(
     case: Case, method: str | Method, device: str, *, grain: bool = True
 ) -> SectionRepair:
-    """Repair the middle one of three sections, its masked pixels overwritten."""
+    """Repair the middle one of three sections, its masked pixels overwritten.
+
+    Raises
+    ------
+    RepairRefused
+        If the section, or a window of it, was refused.
+    """
     from ..stack import Stack
 
     stack = Stack.from_array(np.stack([case.previous, case.damaged, case.following]))
     # without the gate: every row is about the same sections, also those it would refuse
     options = RepairOptions(grain=grain, gate="off")
-    return repair_section(stack, 1, case.mask, method=method, device=device, options=options)
+    repair = repair_section(stack, 1, case.mask, method=method, device=device, options=options)
+    if repair.refused:  # what is left would be scored as if it were the truth
+        raise RepairRefused(tell_refused(repair.refused))
+    return repair
 
 
 def whole(repair: SectionRepair, name: str, around: AnyImage) -> AnyImage:

@@ -1,0 +1,80 @@
+"""What is left of a section's damage, and why: windows whose repair would have to be made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .box import Box
+
+#: Places and reasons that are told in one line; of the others, how many there are.
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A window of a section that was refused: its pixels are left as they are.
+
+    Parameters
+    ----------
+    box
+        Bounding box of the damage in the section, without context.
+    pixels
+        Damaged pixels in it that are left.
+    reason
+        Why, in one line.
+    """
+
+    box: Box
+    pixels: int
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """Where it lies, in words; the last row and column are included."""
+        box = self.box
+        return f"rows {box.y0}-{box.y1 - 1}, columns {box.x0}-{box.x1 - 1}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, as reports and staging folders have them."""
+        box = [self.box.y0, self.box.x0, self.box.y1, self.box.x1]
+        return {"box_yxyx": box, "pixels": self.pixels, "reason": self.reason}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Refusal:
+        """Return that of which :meth:`to_dict` made ``told``."""
+        return cls(Box(*told["box_yxyx"]), told["pixels"], told["reason"])
+
+
+def tell_refused(refused: Sequence[Refusal]) -> str:
+    """Return in one line what is left, where and why; "" where nothing is.
+
+    Parameters
+    ----------
+    refused
+        Windows of one section.
+
+    Examples
+    --------
+    >>> tell_refused([Refusal(Box(4, 0, 8, 9), 36, "section 3 has no usable neighbour")])
+    '36 pixels left at rows 4-7, columns 0-8: section 3 has no usable neighbour'
+    """
+    told = []
+    for reason in dict.fromkeys(refusal.reason for refusal in refused):
+        same = [refusal for refusal in refused if refusal.reason == reason]
+        pixels = sum(refusal.pixels for refusal in same)
+        places = _few([refusal.place for refusal in same], " and ")
+        told.append(f"{pixels} pixel{'s' * (pixels != 1)} left at {places}: {reason}")
+    return _few(told, "; ")
+
+
+def tell_reasons(refused: Sequence[Refusal]) -> str:
+    """Return in one line why windows were refused, each reason once."""
+    return _few(list(dict.fromkeys(refusal.reason for refusal in refused)), "; ")
+
+
+def _few(texts: Sequence[str], joint: str) -> str:
+    """Return the first few of some texts, joined, and the number of the others."""
+    more = len(texts) - _TOLD
+    return joint.join([*texts[:_TOLD], *([f"{more} more"] if more > 0 else [])])
