@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 sys.path.insert(0, str(Path(__file__).parent / "core"))
@@ -17,7 +18,9 @@ from batches import DAMAGED, image_files, masks, staged_files, write_scene
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.batch import load_staged
 from napari_flowinpaint.core.batch.stage import Stage
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.core.writeback import history
 
 
@@ -187,3 +190,50 @@ def test_a_deep_mask_in_zarr(data):
     assert repair(data, "--in-place", mask="damage.zarr") == 0
     marks = zarr.open_array(str(data / "stack.zarr" / "labels" / "synthetic" / "0"), mode="r")
     assert np.array_equal(marks[...] > 0, masks() > 0)
+
+
+@pytest.fixture
+def two_holes(tmp_path: Path) -> Path:
+    """Two holes far apart in section 2; the sections beside it are damaged at one of them too."""
+    shape = (6, 300, 300)
+    save_ome_zarr(Stack.from_array(synthetic_stack(SampleConfig(shape))), tmp_path / "stack.zarr")
+    mask = np.zeros(shape, np.uint8)
+    mask[1:5, 280:290, 280:290] = mask[2, 4:14, 4:14] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    return tmp_path
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_hole_that_no_neighbour_shows_is_left_and_the_other_is_repaired(
+    two_holes, capsys, staged
+):
+    report, before = two_holes / "report.json", open_stack(two_holes / "stack.zarr").read(2)
+    more = ["--sections", 2, "--max-gap", 1]
+    assert repair(two_holes, "--plan", *more) == 1
+    told = capsys.readouterr()
+    assert "100 pixels in 1 window" in told.out
+    assert "1 of 1 sections would be repaired in part: 2 (section 2: 100 pixels left" in told.err
+    more += ["--staging", two_holes / "repairs"] if staged else []
+    assert repair(two_holes, "--in-place", "--report", report, *more) == 1
+    told = capsys.readouterr()
+    assert "repaired 100 pixels in 1 window" in told.out
+    assert "100 pixels left at rows 280-289, columns 280-289: " in told.out
+    assert "no usable neighbour" in told.err
+    assert told.err.count("\n") == 1
+    content = json.loads(report.read_text())
+    assert (content["repaired"], content["incomplete"], content["refused"]) == (1, 1, 0)
+    (section,) = content["sections"]
+    assert [window["pixels"] for window in section["windows"]] == [100]
+    assert [window["pixels"] for window in section["refused_windows"]] == [100]
+    changed = open_stack(two_holes / "stack.zarr").read(2) != before
+    assert changed[4:14, 4:14].any()
+    changed[4:14, 4:14] = False
+    assert not changed.any()
+
+
+def test_sections_repaired_in_part_are_told_beside_refused_ones(two_holes, capsys):
+    assert repair(two_holes, "--in-place", "--sections", "2,3", "--max-gap", 1) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("flowinpaint: 1 of 2 sections were not repaired: 3 (section 3: ")
+    assert told[1].startswith("flowinpaint: 1 of 2 sections were repaired in part: 2 (section 2: ")
+    assert len(told) == 2

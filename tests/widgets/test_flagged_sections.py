@@ -1,12 +1,17 @@
 """The docks Find damage and Flagged sections, mostly by calling their methods."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_flowinpaint.core.batch import BatchReport, Rate, SectionOutcome
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import read_table
+from napari_flowinpaint.core.refusal import Refusal
 from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
 
 DAMAGED_SECTIONS = (2, 5)
@@ -266,6 +271,30 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     settled(flagged, wait)
     assert np.array_equal(stack.read(2), before)
     assert not panel.writing.revert_all_button.isEnabled()
+
+
+def test_what_a_batch_leaves_of_a_section_is_told(make_docks, wait, damaged_path):
+    _, find, flagged = make_docks(damaged_path)
+    flag(flagged, find, wait)
+    panel, batch_board, image = flagged.batch_panel, flagged.session.batch, flagged.session.image
+    panel.plan()
+    wait(lambda: not flagged.jobs.is_running("plan"))
+    left = Refusal(Box(0, 0, 1, 2), 2, "no usable neighbour")
+    found = batch_board.of(image)
+    planned = [replace(section, refused=(left,)) for section in found.plan.sections]
+    found.plan = replace(found.plan, sections=tuple(planned))
+    panel.refresh()
+    assert "2 windows left in the others" in panel.summary.text()
+    row = panel.table.rows.rows[0]
+    assert row.reason == "2 pixels left at rows 0-0, columns 0-1: no usable neighbour"
+    panel._on_picked(row)
+    assert "guided by 1 and 3" in flagged.messages.text()
+    assert row.reason in flagged.messages.text()
+    outcome = SectionOutcome(2, "repaired", refused=(left,))
+    batch_board.add_outcome(image, outcome)
+    assert panel.table.rows.rows[0].reason == row.reason
+    panel._on_done(BatchReport((outcome,), 1.0, 1, Rate()))
+    assert "1 of them only in part, the table tells why" in flagged.messages.text()
 
 
 def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, damaged_path):

@@ -1,9 +1,12 @@
 """The dock Repair section, mostly by calling its methods."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 
+from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.stack import open_stack
 from napari_flowinpaint.review import STAGES
@@ -52,8 +55,6 @@ def test_the_form_and_the_settings_follow_each_other(make_dock):
 
 
 def test_devices_are_looked_for_when_the_list_is_opened(make_dock, wait, monkeypatch):
-    from napari_flowinpaint import work
-
     monkeypatch.setattr(work, "list_devices", lambda *, progress: ("auto", "cpu", "cuda"))
     _, dock = make_dock()
     device = dock.repair_panel.device
@@ -174,8 +175,6 @@ def test_an_answer_is_dropped_when_the_user_has_moved_on(make_dock, wait, stack_
 def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeypatch):
     import time
 
-    from napari_flowinpaint import work
-
     def endless(job, *, progress):
         while True:
             progress(0.5, "working")
@@ -205,8 +204,6 @@ def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeyp
 def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, error, told):
     from napari.utils.notifications import notification_manager
 
-    from napari_flowinpaint import work
-
     def fail(job, *, progress):
         raise error
 
@@ -220,6 +217,27 @@ def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, e
     (record,) = notification_manager.records[before:]
     assert told in record.message
     assert "\n" not in record.message
+
+
+def test_what_is_left_of_a_section_is_told(make_dock, wait, stack_path):
+    from napari.utils.notifications import notification_manager
+
+    from napari_flowinpaint.core.refusal import Refusal
+    from napari_flowinpaint.core.types import Box
+
+    _, dock = make_dock(stack_path)
+    paint(dock)
+    job = dock.session.request_repair()
+    review = work.repair(job, progress=lambda *_: None)
+    left = Refusal(Box(90, 100, 91, 102), 2, "no usable neighbour")
+    review.repair = replace(review.repair, refused=(left,))
+    before = len(notification_manager.records)
+    dock.repair_panel.show_repair(job, review)
+    wait(lambda: not dock.repair_panel.is_showing)
+    assert "repaired in part" in dock.messages.text()
+    (record,) = notification_manager.records[before:]
+    assert record.severity.name == "WARNING"
+    assert record.message == "2 pixels left at rows 90-90, columns 100-101: no usable neighbour"
 
 
 def test_the_question_is_asked_once_per_stack_and_no_means_no(make_dock, wait, stack_path):
@@ -308,8 +326,6 @@ def test_an_image_that_another_reader_opened_is_repaired_as_well(make_dock, wait
 @pytest.mark.parametrize("how", ["dock", "window"])
 def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, monkeypatch, how):
     import time
-
-    from napari_flowinpaint import work
 
     started, ended = [], []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
@@ -16,6 +17,7 @@ from ._steps import Steps
 if TYPE_CHECKING:
     from ..review import Review
     from ..session import Session
+    from ..work import RepairJob
 
 
 class RepairPanel(QGroupBox):
@@ -56,18 +58,25 @@ class RepairPanel(QGroupBox):
         """Repair the section that is shown; the answer is shown unless it is stale by then."""
         job = self.session.request_repair()
 
-        def done(review: Review) -> None:
-            self._steps.start(self.session.open_review(job, review))
-            part = " in part" if review.repair.refused else ""
-            self.messages.say(
-                f"section {review.z} is repaired{part} ({review.summary()}); compare the stages, "
-                "untick what is not good, then press Accept"
-            )
-            if review.repair.refused:
-                self.messages.warn(tell_refused(review.repair.refused))
-
         self.messages.say("")
-        self.jobs.start("repair", work.repair, job, done=done, failed=self.messages.fail)
+        self.jobs.start(
+            "repair",
+            work.repair,
+            job,
+            done=partial(self.show_repair, job),
+            failed=self.messages.fail,
+        )
+
+    def show_repair(self, job: RepairJob, review: Review) -> None:
+        """Show a finished repair, and say what was left of the section."""
+        self._steps.start(self.session.open_review(job, review))
+        left = review.repair.refused
+        self.messages.say(
+            f"section {review.z} is repaired{' in part' if left else ''} ({review.summary()}); "
+            "compare the stages, untick what is not good, then press Accept"
+        )
+        if left:
+            self.messages.warn(tell_refused(left))
 
     @property
     def is_showing(self) -> bool:
