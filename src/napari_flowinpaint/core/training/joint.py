@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from ..types import Progress, no_progress
 from ._loop import Outcome, Schedule, Training
 from .data import Batch, StackSpec
 from .loss import joint_loss
+from .narrow import narrowed
+
+#: Batches by which the channels of a wider network are judged.
+_JUDGING = 40
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Plan(Schedule):
         Steps until the rate is reached.
     start
         Weights to begin with instead of random ones: longer training, or training on one's own
-        tissue. The schedule begins anew.
+        tissue. The schedule begins anew. Of a wider network the channels that matter most are
+        taken; see :mod:`.narrow`.
     """
 
     warm_up: int = 100
@@ -91,7 +96,8 @@ class _Run(Training[Plan, JointNet]):
     """One training in progress."""
 
     def _build(self) -> JointNet:
-        return _network(self.plan)
+        steps = range(_JUDGING)
+        return _network(self.plan, (self.data.batch(n, self.plan.batch) for n in steps))
 
     def _optimize(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.net.parameters(), self.plan.rate, weight_decay=0.05)
@@ -110,15 +116,26 @@ class _Run(Training[Plan, JointNet]):
         return float(loss.detach())
 
 
-def _network(plan: Plan) -> JointNet:
-    """Return the network at the beginning of the training."""
+def _network(plan: Plan, batches: Iterable[Batch]) -> JointNet:
+    """Return the network at the beginning of the training; what is narrowed, judged by batches."""
     net = JointNet(SIZES[plan.size])
     if plan.start is not None:
         first, _ = load_network(Path(plan.start), architecture="joint")
-        config: JointConfig = first.config  # type: ignore[assignment]
+        assert isinstance(first, JointNet)
+        config = first.config
         grown = config if config.deep else replace(config, deep=net.config.deep)
+        if config.deep and _is_narrower(net.config, config):
+            return narrowed(first.requires_grad_(True), net.config, batches)
         if grown != net.config:
             raise InputError(f"{plan.start} has another size than '{plan.size}'")
         # weights from before the fusion had a context go on with one: it begins by adding nothing
         net.load_state_dict(first.state_dict(), strict=config.deep > 0)
     return net
+
+
+def _is_narrower(config: JointConfig, other: JointConfig) -> bool:
+    """Return whether a network has fewer channels in places, and is alike otherwise."""
+    widths, others = ((c.hidden, *c.fusion, c.deep) for c in (config, other))
+    alike = replace(other, hidden=config.hidden, fusion=config.fusion, deep=config.deep) == config
+    smaller = all(a <= b for a, b in zip(widths, others, strict=True))
+    return alike and smaller and config != other
