@@ -28,7 +28,7 @@ from ._layers import (
     Pyramid,
     as_computed,
     conv,
-    correlate,
+    correlate_pairs,
     enlarge,
     gaussian,
     join,
@@ -165,10 +165,8 @@ class Estimator(nn.Module):
         previous = same_length(warp(previous, flows[:, :2]))
         following = same_length(warp(following, flows[:, 2:]))
         heard = section * (known > 0.5).to(section.dtype)
-        costs = join(
-            correlate(heard, previous, self.radius),
-            correlate(heard, following, self.radius),
-            correlate(previous, following, self.radius),
+        costs = correlate_pairs(
+            [heard, heard, previous], [previous, following, following], self.radius
         )
         few = [flows / 8, known, alpha.expand_as(known)]
         place = torch.cat([part.to(section.dtype) for part in few], dim=1)
