@@ -12,6 +12,7 @@ from napari.layers import Labels
 
 from napari_flowinpaint import places, work
 from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.core.stack import Stack, open_stack
 from napari_flowinpaint.session import session_of
 
@@ -230,9 +231,22 @@ def test_status_of_the_mask(session):
     paint(session)
     mask = session.mask.frozen()
     status = work.look_at_mask(session.stack, mask, 3, 5, progress=quiet)
-    assert (status.components, status.neighbours) == (2, (2, 4))
+    assert (status.components, status.neighbours) == (2, ((2, 4),))
     assert status.pixels == session.mask.read(3).sum()
     assert work.look_at_mask(session.stack, mask, 2, 5, progress=quiet).pixels == 0
+    untold = work.look_at_mask(None, mask, 3, 5, progress=quiet)
+    assert (untold.components, untold.pixels, untold.neighbours) == (2, status.pixels, None)
+
+
+def test_status_of_parts_far_apart():
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 400), np.uint8)
+    pixels[0, :, 200:] = pixels[2, :, 200:] = 0
+    damage = np.zeros(pixels.shape, bool)
+    damage[1, 20:30, 20:30] = damage[1, 20:30, 350:360] = True
+    mask = SparseMask(pixels.shape, base=damage)
+    status = work.look_at_mask(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
+    assert (status.components, status.pixels) == (2, 200)
+    assert status.neighbours == ((0, 2), (None, None))
 
 
 # ---- repairing and reviewing

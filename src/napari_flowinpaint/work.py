@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TILE = 256
 #: Largest damaged box, in pixels, under which the neighbours are looked up while painting.
 _CHEAP = 2048 * 2048
+#: Most windows whose neighbours are looked up then.
+_FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +70,15 @@ class RepairJob:
 
 @dataclass(frozen=True)
 class MaskStatus:
-    """What is damaged in a section; neighbours are None where they were too dear to find."""
+    """What is damaged in a section.
+
+    ``neighbours`` are those of each window; None where they were too dear to find.
+    """
 
     z: int
     components: int
     pixels: int
-    neighbours: tuple[int | None, int | None] | None
+    neighbours: tuple[tuple[int | None, int | None], ...] | None
 
 
 def load(
@@ -200,6 +205,7 @@ def look_at_mask(
     """Count the damage of a section and find its neighbours, where that is cheap."""
     import cv2
 
+    from .core._windows import windows_of
     from .core.neighbours import find_neighbour
 
     progress(0.0, "counting the damage")
@@ -209,16 +215,24 @@ def look_at_mask(
     if around is None or damage is None or inner is None:
         return MaskStatus(z, 0, 0, None)
     damage = damage[inner.slices]
-    y, x = around.y0, around.x0
-    box = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
-    count, _ = cv2.connectedComponents(damage.view(np.uint8), connectivity=8)
-    neighbours = None
-    if stack is not None and damage.size <= _CHEAP:
+    pixels = int(np.count_nonzero(damage))
+    if stack is None or damage.size > _CHEAP:
+        count, _ = cv2.connectedComponents(damage.view(np.uint8), connectivity=8)
+        return MaskStatus(z, count - 1, pixels, None)
+    windows = list(windows_of(damage))
+    count = max(int(components.max()) for _, components in windows)
+    if len(windows) > _FEW:
+        return MaskStatus(z, count, pixels, None)
+    y, x = around.y0 + inner.y0, around.x0 + inner.x0
+    neighbours = []
+    for box, components in windows:
+        place = Box(box.y0 + y, box.x0 + x, box.y1 + y, box.x1 + x)
         before, after = (
-            find_neighbour(stack, z, box, damage, step, max_gap, mask.read) for step in (-1, 1)
+            find_neighbour(stack, z, place, components > 0, step, max_gap, mask.read)
+            for step in (-1, 1)
         )
-        neighbours = (before, after)
-    return MaskStatus(z, count - 1, int(np.count_nonzero(damage)), neighbours)
+        neighbours.append((before, after))
+    return MaskStatus(z, count, pixels, tuple(neighbours))
 
 
 def edit_mask(

@@ -89,6 +89,21 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
     assert not dock.mask_panel.redo_button.isEnabled()
 
 
+@pytest.mark.parametrize(
+    ("neighbours", "told"),
+    [
+        (((2, 4), (1, 4)), "7 pixels; neighbours 1 and 2 and 4."),
+        (((2, None), (None, None)), "neighbours 2; no usable neighbour for 1 of 2 parts."),
+        (((None, None), (None, None)), "7 pixels; no usable neighbour."),
+        (None, "7 pixels."),
+    ],
+)
+def test_neighbours_of_all_parts_are_told(make_dock, stack_path, neighbours, told):
+    _, dock = make_dock(stack_path)
+    dock.mask_panel._show_status(work.MaskStatus(3, 2, 7, neighbours))
+    assert dock.mask_panel.status.text().endswith(told)
+
+
 def test_an_edit_is_not_put_over_what_was_painted_meanwhile(make_dock, wait, stack_path):
     _, dock = make_dock(stack_path)
     layer = paint(dock)

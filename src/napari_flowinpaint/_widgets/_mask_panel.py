@@ -279,8 +279,13 @@ class MaskPanel(QGroupBox):
             f"{status.pixels:,} pixels"
         )
         if status.neighbours is not None:
-            usable = [str(z) for z in status.neighbours if z is not None]
-            text += f"; neighbours {' and '.join(usable)}" if usable else "; no usable neighbour"
+            usable = sorted({z for pair in status.neighbours for z in pair if z is not None})
+            lost = status.neighbours.count((None, None))
+            if usable:
+                text += f"; neighbours {' and '.join(map(str, usable))}"
+            if lost:
+                text += "; no usable neighbour"
+                text += f" for {lost} of {len(status.neighbours)} parts" if usable else ""
         self.status.setText(text + ".")
 
     def _no_status(self, error: Exception) -> None:
