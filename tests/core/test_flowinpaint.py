@@ -12,9 +12,11 @@ from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.damage.simulate import irregular_mask
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods import choose_method, get_method
+from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks import released
 from napari_flowinpaint.core.networks.registration import Registration
 from napari_flowinpaint.core.networks.weights import save_network
+from napari_flowinpaint.core.references import Hypothesis, registered_average
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions
@@ -186,3 +188,33 @@ def test_the_released_weights_are_what_their_card_says():
     card = path.with_suffix(".md").read_text()
     assert "CC BY-NC-SA 4.0" in card
     assert get_method("flowinpaint").ready()
+
+
+def test_the_refined_reference_is_what_the_registered_neighbours_show():
+    def shows(value, follows=True, damaged=False):
+        image = np.full((2, 3), value, np.float32)
+        where = np.zeros((2, 3), dtype=bool)
+        where[0, 0] = damaged
+        return Hypothesis(image, where, follows=follows)
+
+    fused = np.full((2, 3), 7, np.float32)
+    first, second = shows(100, damaged=True), shows(200)
+    average = registered_average([shows(9, follows=False), first, second], 0.25, fused)
+    assert average[0, 0] == pytest.approx(200, abs=0.01)
+    assert average[1] == pytest.approx(125)
+    assert registered_average([shows(9, follows=False)], 0.25, fused) is fused
+
+
+def test_every_stage_of_the_released_network_is_better_than_the_one_before():
+    stack, mask, truth = damaged_stack(256)
+    options = RepairOptions(grain=False)
+    repair = repair_section(stack, 1, mask, method="flowinpaint", options=options)
+    (patch,) = repair.patches
+    stages = [patch.initial_reference, patch.refined_reference, patch.result]
+    scores = []
+    for stage in stages:
+        whole = truth.copy()
+        whole[patch.box.slices][patch.mask] = stage[patch.mask]
+        scores.append(score(whole, truth, mask, 255).structure_psnr)
+    assert scores[0] + 0.5 < scores[1]
+    assert scores[1] < scores[2]

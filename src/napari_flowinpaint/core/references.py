@@ -6,7 +6,7 @@ dtype, each neighbour brought to the section's brightness and contrast (:class:`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,8 @@ from .types import BoolImage, Box, FloatImage, Neighbour, Window
 _LOW, _HIGH = 16.0, 239.0
 #: Smaller differences of grey values are none: float32 cannot bring them to working ones.
 _SMALLEST = 1e-30
+#: Share of a neighbour that shows damage only, beside one that does not.
+_LITTLE = 1e-6
 #: Patches for the flow between neighbours where that is all there is.
 SMOOTH_PATCH = 16
 
@@ -271,6 +273,32 @@ class Hypothesis:
         """Return what it says of a part of the window."""
         image = np.ascontiguousarray(self.image[part])
         return replace(self, image=image, damaged=self.damaged[part])
+
+
+def registered_average(
+    hypotheses: Sequence[Hypothesis], alpha: float, otherwise: FloatImage
+) -> FloatImage:
+    """Return what both neighbours show, registered with the leader's help (eq. 3, 6).
+
+    Parameters
+    ----------
+    hypotheses
+        About a section; of those made with a leader's help the first is of the previous
+        neighbour, the second of the following one.
+    alpha
+        Axial position between them. Where one of them shows damage only, the other counts alone.
+    otherwise
+        What is returned where none was made with a leader's help.
+    """
+    pair = [hypothesis for hypothesis in hypotheses if hypothesis.follows]
+    if len(pair) != 2:
+        return otherwise
+    shares = [
+        np.where(h.damaged, _LITTLE, share).astype(np.float32)
+        for h, share in zip(pair, (1 - alpha, alpha), strict=True)
+    ]
+    total = pair[0].image * shares[0] + pair[1].image * shares[1]
+    return np.asarray(total / (shares[0] + shares[1]), dtype=np.float32)
 
 
 #: Makes hypotheses about a section from it, the pixels it may look at, and a callback for its

@@ -38,6 +38,7 @@ from ..references import (
     initial_reference,
     interpolate,
     neighbours_of,
+    registered_average,
     unaligned_guides,
 )
 from ..rehearsal import Lesson
@@ -228,7 +229,7 @@ def _finish(
     (fused, result), confidence = together(jobs, workers_for(window.mask.size))
     return WindowRepair(
         initial_reference=greys.back(initial),
-        refined_reference=greys.back(fused),
+        refined_reference=greys.back(registered_average(hypotheses, window.alpha, fused)),
         result=greys.back(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=lesson.scores_at(confidence, window.mask),
