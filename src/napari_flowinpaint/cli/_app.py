@@ -351,7 +351,10 @@ def train(
     ] = None,
     start: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="WEIGHTS.safetensors", help="Begin with these weights, or the channels of wider ones that matter most"),
+        typer.Option(
+            metavar="WEIGHTS.safetensors",
+            help="Begin with these weights, or with the channels of wider ones that matter most",
+        ),
     ] = None,
     network: Annotated[
         str,
