@@ -61,8 +61,8 @@ class JointConfig(Config):
 
     channels: tuple[int, ...] = (16, 32, 48, 64, 64)
     radii: tuple[int, ...] = (3, 3, 4, 4)
-    hidden: int = 48
-    fusion: tuple[int, ...] = (32, 48)
+    hidden: int = 40
+    fusion: tuple[int, ...] = (24, 40)
     deep: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class JointConfig(Config):
 
 #: Named sizes: ``small`` for CPUs, ``base`` for training on a GPU.
 SIZES = {
-    "small": JointConfig(deep=64),
+    "small": JointConfig(deep=48),
     "base": JointConfig((32, 48, 64, 96, 96), (4, 4, 4, 4), 96, (48, 64), 96),
 }
 
