@@ -197,12 +197,11 @@ def test_the_refined_reference_is_what_the_registered_neighbours_show():
         where[0, 0] = damaged
         return Hypothesis(image, where, follows=follows)
 
-    fused = np.full((2, 3), 7, np.float32)
     first, second = shows(100, damaged=True), shows(200)
-    average = registered_average([shows(9, follows=False), first, second], 0.25, fused)
+    average = registered_average([shows(9, follows=False), first, second], 0.25)
     assert average[0, 0] == pytest.approx(200, abs=0.01)
     assert average[1] == pytest.approx(125)
-    assert registered_average([shows(9, follows=False)], 0.25, fused) is fused
+    assert registered_average([shows(9, follows=False)], 0.25) is None
 
 
 def test_every_stage_of_the_released_network_is_better_than_the_one_before():

@@ -275,9 +275,7 @@ class Hypothesis:
         return replace(self, image=image, damaged=self.damaged[part])
 
 
-def registered_average(
-    hypotheses: Sequence[Hypothesis], alpha: float, otherwise: FloatImage
-) -> FloatImage:
+def registered_average(hypotheses: Sequence[Hypothesis], alpha: float) -> FloatImage | None:
     """Return what both neighbours show, registered with the leader's help (eq. 3, 6).
 
     Parameters
@@ -287,12 +285,15 @@ def registered_average(
         neighbour, the second of the following one.
     alpha
         Axial position between them. Where one of them shows damage only, the other counts alone.
-    otherwise
-        What is returned where none was made with a leader's help.
+
+    Returns
+    -------
+    FloatImage or None
+        (H, W) float32, working grey values; None where nothing was made with a leader's help.
     """
     pair = [hypothesis for hypothesis in hypotheses if hypothesis.follows]
     if len(pair) != 2:
-        return otherwise
+        return None
     shares = [
         np.where(h.damaged, _LITTLE, share).astype(np.float32)
         for h, share in zip(pair, (1 - alpha, alpha), strict=True)

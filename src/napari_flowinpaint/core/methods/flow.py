@@ -225,11 +225,15 @@ def _finish(
             result = add_grain(result, lend(), section, window.mask, known)
         return fused, result
 
-    jobs: list[Callable[[], Any]] = [filled, partial(lesson.errors.confidence, images, known)]
-    (fused, result), confidence = together(jobs, workers_for(window.mask.size))
+    jobs: list[Callable[[], Any]] = [
+        filled,
+        partial(lesson.errors.confidence, images, known),
+        partial(registered_average, hypotheses, window.alpha),
+    ]
+    (fused, result), confidence, registered = together(jobs, workers_for(window.mask.size))
     return WindowRepair(
         initial_reference=greys.back(initial),
-        refined_reference=greys.back(registered_average(hypotheses, window.alpha, fused)),
+        refined_reference=greys.back(fused if registered is None else registered),
         result=greys.back(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=lesson.scores_at(confidence, window.mask),
