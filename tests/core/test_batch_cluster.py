@@ -39,6 +39,8 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
         report = run_batch(
             plan, tmp_path / "st", scheduler=cluster.scheduler_address, on_section=lose
         )
-    assert report.repaired == report.computed == DAMAGED
+    assert report.repaired == DAMAGED
+    # The lost worker may have staged the section it was at, and died before it said so
+    assert len(set(DAMAGED) - set(report.computed)) <= 1
     assert all(not worker.endswith(f":{os.getpid()}") for worker in where)
     assert staged_files(tmp_path / "st") == staged_files(tmp_path / "threads")
