@@ -8,7 +8,7 @@ import time
 import pytest
 
 from napari_flowinpaint.core.errors import Cancelled
-from napari_flowinpaint.core.parallel import reporting, together
+from napari_flowinpaint.core.parallel import alone, beside, reporting, together
 
 
 def test_results_keep_their_order():
@@ -74,3 +74,36 @@ def test_the_first_error_is_raised_and_ends_the_others():
     with pytest.raises(ValueError, match="broken"):
         reporting([lasts, fails], lambda share: None)
     assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_runs_beside_is_computed_once_and_in_turn(at_once):
+    done: list[tuple[str, int]] = []
+
+    def job(name: str) -> str:
+        done.append((name, threading.get_ident()))
+        return name
+
+    with beside(at_once) as start:
+        first, second = start(lambda: job("first")), start(lambda: job("second"))
+        assert [second(), first(), first()] == ["second", "first", "first"]
+    names, threads = zip(*done, strict=True)
+    assert sorted(names) == ["first", "second"]
+    assert (threading.get_ident() in threads) is not at_once
+    if at_once:
+        assert names == ("first", "second")
+
+
+def test_beside_a_thread_that_is_alone_nothing_runs():
+    with alone(), beside() as start:
+        assert start(threading.get_ident)() == threading.get_ident()
+
+
+def test_what_was_not_begun_is_not_done_after_an_error():
+    begun, done = threading.Event(), []
+    with pytest.raises(ValueError, match="wrong"), beside() as start:
+        start(lambda: (begun.set(), time.sleep(0.1), done.append("first")))
+        start(lambda: done.append("second"))
+        begun.wait(5)
+        raise ValueError("wrong")
+    assert done == ["first"]

@@ -56,7 +56,7 @@ class ErrorModel:
     def learn(
         cls,
         images: Sequence[FloatImage],
-        filled: FloatImage,
+        off: FloatImage,
         section: FloatImage,
         known: BoolImage,
         holes: BoolImage,
@@ -67,8 +67,8 @@ class ErrorModel:
         ----------
         images
             The rehearsed hypotheses.
-        filled
-            The rehearsed result.
+        off
+            How far the rehearsed result is off, (H, W) float32 >= 0, after a 2 px low-pass.
         section
             The truth in ``holes``.
         known
@@ -80,8 +80,7 @@ class ErrorModel:
 
         picked = sample(holes, _MOST_SAMPLES)
         doubts = np.stack([doubt[picked] for doubt in _doubts(images, known)], axis=1)
-        error = np.abs(blur(filled - section, 2.0))[picked]
-        weights, _ = nnls(doubts.astype(np.float64), error.astype(np.float64))
+        weights, _ = nnls(doubts.astype(np.float64), off[picked].astype(np.float64))
         return cls(weights, _structure_deviation(section, known | holes))
 
     def confidence(self, images: Sequence[FloatImage], known: BoolImage) -> FloatImage:

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from .filters import blur, wide_blur
-from .parallel import together
 from .types import BoolImage, Box, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
@@ -183,7 +181,7 @@ class Bands:
             (H, W) bool, the rehearsal holes.
         """
         picked = sample(where[::2, ::2])
-        y, *rows = together([partial(_band_values, i, picked) for i in (truth, *hypotheses)])
+        y, *rows = (_band_values(image, picked) for image in (truth, *hypotheses))
         return cls(tuple(y), tuple(np.stack(band) for band in zip(*rows, strict=True)))
 
     def only(self, chosen: Sequence[int]) -> Bands:
@@ -303,7 +301,7 @@ def ring_features(residual: FloatImage, known: BoolImage) -> Iterator[FloatImage
     shown = known.astype(np.float32)
     left = np.where(known, residual, 0).astype(np.float32, copy=False)
     for sigma in _RING:
-        density, carried = together([partial(wide_blur, i, sigma) for i in (shown, left)])
+        density, carried = wide_blur(shown, sigma), wide_blur(left, sigma)
         carried /= density + np.float32(0.05)
         carried *= np.minimum(2 * density, 1)
         yield carried

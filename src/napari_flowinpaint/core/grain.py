@@ -10,12 +10,10 @@ plain PSNR. Coarser scales stay as they were.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
 from .filters import blur, fine_scales
-from .parallel import together
 from .types import BoolImage, FloatImage
 
 _BANDS = (0.7, 1.0, 1.5, 2.0)
@@ -60,9 +58,7 @@ def add_grain(
     if measured.sum() < 100:  # no place to learn the section's grain from: the neighbour's own
         section, measured = source, np.ones_like(mask)
     grain = np.zeros_like(filled)
-    wanted, there = together(
-        [partial(_variances, section, measured), partial(_variances, filled, mask)]
-    )
+    wanted, there = _variances(section, measured), _variances(filled, mask)
     for own, present, lent in zip(wanted, there, _split(source), strict=True):
         gain = np.sqrt(max(own - present, 0.0) / max(float(lent.var()), 1e-12))
         grain += lent * np.float32(min(gain, _MOST_GAIN))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from threading import Event
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from .errors import Cancelled
 
@@ -40,6 +41,31 @@ def together(jobs: Sequence[Callable[[], T]], workers: int = 2) -> list[T]:
         return [job() for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda job: job(), jobs))
+
+
+class Start(Protocol):
+    """Starts a computation; returns what waits for its result and returns it."""
+
+    def __call__(self, job: Callable[[], T]) -> Callable[[], T]:
+        """Start ``job``."""
+        ...
+
+
+@contextmanager
+def beside(at_once: bool = True) -> Iterator[Start]:
+    """Yield what starts a computation in one more thread: what others do not wait for yet.
+
+    They follow one another there. Where they are not to run at once with the thread that starts
+    them, as in an :func:`alone` one, each runs in it when its result is asked for.
+    """
+    if not at_once or _ALONE.get():
+        yield lambda job: cache(job)
+        return
+    pool = ThreadPoolExecutor(1, initializer=_ALONE.set, initargs=(True,))
+    try:
+        yield lambda job: pool.submit(job).result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def workers_for(pixels: int) -> int:

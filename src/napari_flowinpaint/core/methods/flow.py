@@ -17,16 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..device import keep_freed_memory
 from ..errors import RepairRefused
 from ..flow import Flow
-from ..fusion import FEWEST_SAMPLES, close_seam, rehearsal_holes, rehearsal_part
+from ..fusion import close_seam
 from ..grain import add_grain
-from ..parallel import Report, together, workers_for
+from ..parallel import Report, Start, beside, together, workers_for
 from ..references import (
     SMOOTH_PATCH,
     Greys,
@@ -41,7 +40,7 @@ from ..references import (
     registered_average,
     unaligned_guides,
 )
-from ..rehearsal import Lesson
+from ..rehearsal import Lesson, Rehearsal
 from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 
 #: Fewer intact pixels than this cannot be registered to.
@@ -112,36 +111,47 @@ def repair_by(
     if window.intact.sum() < FEWEST_INTACT:
         return _replace_missing(window, greys, options, report, blind)
     section = greys.work(np.where(window.intact, window.section, 0))
-    taught, initial = _register(source_of, otherwise, window, greys, section, options, report)
-    if options.gate == "refuse":
-        check_registration(window, taught[0].scores.get("registration_correlation", 1.0))
-    return _finish(*taught, window, greys, section, initial, options, report)
+    with beside(workers_for(window.mask.size) > 1) as start:
+        sources = (source_of, otherwise)
+        lesson, hypotheses, initial = _register(
+            sources, window, greys, section, options, report, start
+        )
+        return _finish(lesson, hypotheses, window, greys, section, initial, options, report, start)
 
 
 def _register(
-    source_of: SourceOf,
-    otherwise: SourceOf | None,
+    sources: tuple[SourceOf, SourceOf | None],
     window: Window,
     greys: Greys,
     section: FloatImage,
     options: RepairOptions,
     report: Callable[[float, str], None],
-) -> tuple[tuple[Lesson, list[Hypothesis]], FloatImage]:
-    """Return what the rehearsal taught, the hypotheses, and the initial reference."""
+    start: Start,
+) -> tuple[Lesson, list[Hypothesis], Callable[[], FloatImage]]:
+    """Return what the rehearsal taught, the hypotheses, and what makes the initial reference.
+
+    Hypotheses for the damage and for the holes of the rehearsal are made in one go.
+    """
+    rehearse = start(partial(Rehearsal.of, window.mask, window.intact, options.seed))
     guides = unaligned_guides(window, greys)
     report(0.02, "aligning the neighbours")
     aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
     report(0.08, "interpolating between the neighbours")
     between = flows_between(aligned)
     report(0.16, "registering the neighbours")
-    initially = partial(initial_reference, guides)
-    source = source_of(aligned, between)
-    taught, initial = _fill_and_learn(source, window, section, options, report, initially)
-    if not taught[0].trusted and otherwise is not None:
-        source = otherwise(aligned, between)
-        later = lambda _, message: report(0.82, message)  # noqa: E731
-        taught, _ = _fill_and_learn(source, window, section, options, later, lambda: initial)
-    return taught, initial
+    rehearsal = rehearse()
+    source_of, otherwise = sources
+    note = lambda share: report(0.2 + 0.5 * share, "registering")  # noqa: E731
+    hypotheses = source_of(aligned, between)(section, rehearsal.seen, note)
+    report(0.75, "learning from the rehearsal")
+    initial = start(partial(initial_reference, guides))
+    lesson = rehearsal.learn(hypotheses, section)
+    if not lesson.trusted and otherwise is not None:
+        note = lambda _: report(0.82, "registering")  # noqa: E731
+        hypotheses = otherwise(aligned, between)(section, rehearsal.seen, note)
+        report(0.82, "learning from the rehearsal")
+        lesson = rehearsal.learn(hypotheses, section)
+    return lesson, hypotheses, initial
 
 
 def _told(progress: Progress, z: int, fraction: float, message: str) -> None:
@@ -208,69 +218,33 @@ def _finish(
     window: Window,
     greys: Greys,
     section: FloatImage,
-    initial: FloatImage,
+    initial: Callable[[], FloatImage],
     options: RepairOptions,
     report: Callable[[float, str], None],
+    start: Start,
 ) -> WindowRepair:
     """Fuse, correct at the rim, add grain."""
     known = window.intact
     report(0.85, "fusing")
     images = [hypothesis.image for hypothesis in hypotheses]
-
-    def filled() -> tuple[FloatImage, FloatImage]:
-        fused = lesson.fuse(images)
-        result = close_seam(lesson.correct(fused, section, known), section, known)
-        if options.grain:
-            lend = next(h.lend for h in hypotheses if h.lend is not None)
-            result = add_grain(result, lend(), section, window.mask, known)
-        return fused, result
-
-    jobs: list[Callable[[], Any]] = [
-        filled,
-        partial(lesson.errors.confidence, images, known),
-        partial(registered_average, hypotheses, window.alpha),
-    ]
-    (fused, result), confidence, registered = together(jobs, workers_for(window.mask.size))
+    relied = start(lesson.rely)
+    confident = start(lambda: relied().confidence(images, known))
+    averaged = start(partial(registered_average, hypotheses, window.alpha))
+    fused = lesson.fuse(images)
+    result = close_seam(lesson.correct(fused, section, known), section, known)
+    if options.grain:
+        lend = next(h.lend for h in hypotheses if h.lend is not None)
+        result = add_grain(result, lend(), section, window.mask, known)
+    confidence, registered = confident(), averaged()
+    if options.gate == "refuse":
+        check_registration(window, relied().scores.get("registration_correlation", 1.0))
     return WindowRepair(
-        initial_reference=greys.back(initial),
+        initial_reference=greys.back(initial()),
         refined_reference=greys.back(fused if registered is None else registered),
         result=greys.back(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
-        scores=lesson.scores_at(confidence, window.mask),
+        scores=relied().scores_at(confidence, window.mask),
     )
-
-
-def _fill_and_learn(
-    source: Source,
-    window: Window,
-    section: FloatImage,
-    options: RepairOptions,
-    report: Callable[[float, str], None],
-    initially: Callable[[], FloatImage],
-) -> tuple[tuple[Lesson, list[Hypothesis]], FloatImage]:
-    """Make hypotheses for the damage and for holes whose content is known; learn from the latter.
-
-    Both in one go: holes to rehearse on are small and lie away from the damage, which is filled
-    as well without them, and a third of the time of a repair is saved.
-    """
-    known = window.intact
-    part = rehearsal_part(window.mask, known).slices
-    there, seen = known[part], known.copy()
-    holes = rehearsal_holes(window.mask[part], there, options.seed)
-    seen[part] &= ~holes
-    note = lambda share: report(0.2 + 0.5 * share, "registering")  # noqa: E731
-    hypotheses = source(section, seen, note)
-    report(0.75, "learning from the rehearsal")
-
-    def learn() -> Lesson:
-        if holes.sum() < FEWEST_SAMPLES:
-            return Lesson.untaught(section, known)
-        rehearsed = [hypothesis.crop(part) for hypothesis in hypotheses]
-        return Lesson.learn(rehearsed, section[part], there, holes)
-
-    jobs: list[Callable[[], Any]] = [learn, initially]
-    lesson, initial = together(jobs, workers_for(window.mask.size))
-    return (lesson, hypotheses), initial
 
 
 def check_registration(window: Window, correlation: float) -> None:

@@ -20,16 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..confidence import ErrorModel
-from ..filters import blur
 from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, cut_holes, depth
 from ..grain import add_grain
-from ..metrics import psnr
 from ..networks.guided import Guided, inpaint_guided
 from ..networks.released import PAPER
 from ..references import SMOOTH_PATCH, Greys, Guide, flows_between, interpolate, unaligned_guides
-from ..rehearsal import structure_correlation
+from ..rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from ._learned import LearnedMethod
 from .base import Method
@@ -123,21 +120,21 @@ def _repair(
         progress(fraction, f"section {window.z}: {message}")
 
     known = window.intact
-    errors, scores = _rehearse(fill, window, section, initial, options, report)
+    relied = _rehearse(fill, window, section, initial, options, report)
     if options.gate == "refuse":
-        check_registration(window, scores.get("registration_correlation", 1.0))
+        check_registration(window, relied.scores.get("registration_correlation", 1.0))
     filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
     result = filled.image
     if options.grain:
         report(0.95, "matching the grain")
         result = add_grain(result, lender, section, window.mask, known)
-    confidence = errors.confidence([initial, filled.refined, filled.image], known)
+    confidence = relied.confidence([initial, filled.refined, filled.image], known)
     return WindowRepair(
         initial_reference=greys.back(initial),
         refined_reference=greys.back(filled.refined),
         result=greys.back(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
-        scores=scores,
+        scores=relied.scores,
     )
 
 
@@ -148,23 +145,18 @@ def _rehearse(
     initial: FloatImage,
     options: RepairOptions,
     report: Callable[[float, str], None],
-) -> tuple[ErrorModel, dict[str, float]]:
-    """Fill holes whose content is known; return how large errors are, and the scores of ``flow``.
+) -> Reliability:
+    """Fill holes whose content is known; return how far a repair like this can be relied on.
 
     Where nothing can be rehearsed, disagreement of references and result is all that counts.
     """
     known = window.intact
     holes = cut_holes(depth(window.mask), known, _REHEARSED, options.seed)
     if holes.sum() < FEWEST_SAMPLES:
-        return ErrorModel.untaught(section, known), {}
+        return Reliability.untaught(section, known)
     seen = known & ~holes
     tried = fill(section, seen, lambda s: report(0.1 + 0.4 * s, "rehearsing"))
     # the low-pass reaches across the rim: the real hole needs something plausible in it
     truth = np.where(known, section, tried.image)
     images = [initial, tried.refined, tried.image]
-    errors = ErrorModel.learn(images, tried.image, truth, seen, holes)
-    return errors, {
-        "registration_correlation": structure_correlation(tried.refined, truth, holes),
-        "rehearsal_correlation": structure_correlation(tried.image, truth, holes),
-        "rehearsal_psnr": psnr(blur(tried.image, 2.0), blur(truth, 2.0), holes, 255.0),
-    }
+    return Reliability.of(images, tried.refined, tried.image, truth, seen, holes)
