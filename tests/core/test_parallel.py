@@ -101,9 +101,14 @@ def test_beside_a_thread_that_is_alone_nothing_runs():
 
 def test_what_was_not_begun_is_not_done_after_an_error():
     begun, done = threading.Event(), []
-    with pytest.raises(ValueError, match="wrong"), beside() as start:
-        start(lambda: (begun.set(), time.sleep(0.1), done.append("first")))
-        start(lambda: done.append("second"))
-        begun.wait(5)
-        raise ValueError("wrong")
+
+    def fail() -> None:
+        with beside() as start:
+            start(lambda: (begun.set(), time.sleep(0.1), done.append("first")))
+            start(lambda: done.append("second"))
+            begun.wait(5)
+            raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        fail()
     assert done == ["first"]
