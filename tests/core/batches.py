@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_flowinpaint.core.batch import BatchPlan, plan_batch
 from napari_flowinpaint.core.errors import RepairRefused
+from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import (
     Box,
     Progress,
@@ -82,6 +84,12 @@ def masks() -> np.ndarray:
     mask[4:6, 30:50, 20:40] = 1
     mask[8, 5:12, 40:60] = 2
     return mask
+
+
+def plan_of(stack: Stack, mask: Any = None, **more: Any) -> BatchPlan:
+    """Plan a batch with the quick method."""
+    more = {"method": Quick(), "options": options()} | more
+    return plan_batch(stack, masks() if mask is None else mask, **more)
 
 
 @lru_cache

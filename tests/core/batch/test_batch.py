@@ -1,4 +1,4 @@
-"""Many sections: the plan, the staging folder, going on after a kill, deciding, writing."""
+"""Many sections: the staging folder, one failing, pause, cancel, going on after a kill."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
 import zarr
 from batches import (
     DAMAGED,
@@ -22,6 +20,7 @@ from batches import (
     image_files,
     masks,
     options,
+    plan_of,
     staged_files,
     start,
     write_scene,
@@ -32,190 +31,13 @@ from napari_flowinpaint.core import durable
 from napari_flowinpaint.core.batch import (
     Control,
     Damage,
-    Rate,
-    commit,
     load_staged,
-    plan_batch,
     run_batch,
 )
 from napari_flowinpaint.core.batch.stage import Stage
-from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused, StoreError
-from napari_flowinpaint.core.repair import WindowPlan, repair_section
-from napari_flowinpaint.core.sparse_mask import SparseMask
-from napari_flowinpaint.core.stack import Stack, open_mask, open_stack
-from napari_flowinpaint.core.types import Box, RepairOptions
-from napari_flowinpaint.core.writeback import history, revert
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is killed here but processes of their own, so nothing need be synced."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return write_scene(tmp_path)
-
-
-@pytest.fixture
-def stack(store: Path) -> Stack:
-    return open_stack(store)
-
-
-def plan_of(stack: Stack, mask: Any = None, **more: Any):
-    more = {"method": Quick(), "options": options()} | more
-    return plan_batch(stack, masks() if mask is None else mask, **more)
-
-
-# ---- the plan
-
-
-def test_consecutive_sections_are_guided_by_the_nearest_intact_ones(stack):
-    mask = np.zeros(SHAPE, bool)
-    mask[2:5, 10:20, 10:20] = True
-    plan = plan_of(stack, mask)
-    assert [section.z for section in plan.planned] == [2, 3, 4]
-    assert all(section.windows[0].neighbours == (1, 5) for section in plan.sections)
-    assert [section.windows[0].alpha for section in plan.sections] == [0.25, 0.5, 0.75]
-    assert plan.pixels == 300
-    assert "guided by 1 and 5 (alpha 0.25)" in str(plan)
-    told = json.loads(json.dumps(plan.to_dict()))
-    assert told["sections"][0]["windows"][0]["previous"] == 1
-    assert plan.seconds == sum(section.seconds for section in plan.sections) > 0
-
-
-def test_more_time_is_planned_for_windows_that_a_network_looks_at_several_times():
-    box = Box(0, 0, 1000, 1000)
-    half, tenth = (
-        WindowPlan(box, pixels, (0, 2), 0.5, "flowinpaint") for pixels in (500_000, 100_000)
-    )
-    flow = replace(half, method="flow")
-    rate = Rate(window=0.0, megapixel=2.0)
-    assert rate.seconds([tenth]) == rate.seconds([flow]) == 2.0
-    assert rate.seconds([half, tenth]) == 10.0
-
-
-def test_a_gap_longer_than_the_limit_is_refused(stack):
-    mask = np.zeros(SHAPE, bool)
-    mask[1:8, 10:20, 10:20] = True
-    mask[9, 40:50, 40:50] = True
-    plan = plan_of(stack, mask, max_gap=2)
-    assert [section.z for section in plan.planned] == [1, 2, 6, 7, 9]
-    assert [section.z for section in plan.unplanned] == [3, 4, 5]
-    for section in plan.unplanned:
-        assert section.status == "refused"
-        assert "no usable neighbour within 2" in section.reason
-    assert "3 not repaired" in plan.summary()
-
-
-def test_what_cannot_be_planned(stack, store):
-    for mask, sections, words in (
-        (np.zeros(SHAPE, bool), None, "empty"),
-        (masks(), [3], "section 3 is empty"),
-        (masks(), [10], "does not exist"),
-        (masks(), [], "no section"),
-        (masks()[:, :60], None, "shape"),
-    ):
-        with pytest.raises(InputError, match=words):
-            plan_of(stack, mask, sections=sections)
-    for chunk in (store / "0" / "c" / "3").rglob("*"):
-        if chunk.is_file():
-            chunk.write_bytes(chunk.read_bytes()[:20])
-    plan = plan_of(stack)
-    assert [section.z for section in plan.planned] == [8]
-    assert {section.status for section in plan.unplanned} == {"failed"}
-    assert "section 3 of" in plan.unplanned[0].reason
-
-
-def written(folder: Path, kind: str) -> Any:
-    """The mask of the scene in one of the forms a mask may have."""
-    mask = masks()
-    if kind == "array":
-        return mask
-    if kind == "sections":
-        return {z: mask[z] for z in DAMAGED}
-    if kind.startswith("painted"):
-        base = None
-        if kind == "painted over zarr":
-            base = open_mask(written_zarr(folder / "base.zarr", masks() * (masks() == 2))).array
-        painted = SparseMask(SHAPE, base)
-        painted[:8] = mask[:8]
-        if base is None:
-            painted[8] = mask[8]
-        return painted
-    if kind == "tiff":
-        tifffile.imwrite(folder / "kind.tif", mask, photometric="minisblack")
-        return open_mask(folder / "kind.tif")
-    if kind == "hdf5":
-        with h5py.File(folder / "kind.h5", "w") as file:
-            data = file.create_dataset("m", SHAPE, "u1", chunks=(2, 16, 16))
-            for z in DAMAGED:
-                data[z] = mask[z]
-        return open_mask(f"{folder / 'kind.h5'}:/m")
-    if kind == "labels":
-        path = write_ngff(folder / "labels.zarr", mask[None], axes="czyx", chunks=(1, 4, 32, 32))
-        return open_mask(path)
-    return open_mask(written_zarr(folder / "kind.zarr", mask, kind))
-
-
-def written_zarr(path: Path, mask: np.ndarray, kind: str = "zarr") -> Path:
-    form = {"zarr_format": 2} if kind == "zarr v2" else {}
-    if kind == "shards":
-        form["shards"] = (4, 32, 32)
-    chunks = (2, 16, 16) if kind == "shards" else (3, 20, 20)
-    array = zarr.create_array(str(path), shape=SHAPE, dtype="u1", chunks=chunks, **form)
-    array[...] = mask
-    return path
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("array", "sections", "painted", "painted over zarr", "tiff"),
-        *("hdf5", "labels", "zarr", "zarr v2", "shards"),
-    ],
-)
-def test_masks_of_every_kind_tell_the_same(tmp_path, kind):
-    damage = Damage(written(tmp_path, kind), SHAPE)
-    boxes = damage.find()
-    assert tuple(boxes) == DAMAGED
-    for z, box in boxes.items():
-        assert np.array_equal(damage.section(z, box), masks()[z] > 0), z
-    assert tuple(damage.find([1, 5])) == (5,)
-
-
-def test_only_stored_chunks_are_looked_at(tmp_path, monkeypatch):
-    """A deep stack of which a few chunks exist: all others are never asked for."""
-    depth, side = 400, 512
-    mask = zarr.create_array(
-        str(tmp_path / "mask.zarr"), shape=(depth, side, side), chunks=(1, 128, 128), dtype="u1"
-    )
-    data = zarr.create_array(
-        str(tmp_path / "stack.zarr"), shape=(depth, side, side), chunks=(1, 128, 128), dtype="u1"
-    )
-    rng = np.random.default_rng(0)
-    for z in (50, 51, 300):
-        mask[z, 200:220, 200:230] = 1
-    for z in (49, 50, 51, 52, 299, 300, 301):
-        data[z, 128:256, 128:256] = rng.integers(0, 255, (128, 128))
-    asked: list[str] = []
-    get = zarr.storage.LocalStore.get
-
-    async def counted(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
-        asked.append(f"{self.root.name}/{key}")
-        return await get(self, key, *args, **kwargs)
-
-    stack, damage = open_stack(tmp_path / "stack.zarr"), open_mask(tmp_path / "mask.zarr")
-    monkeypatch.setattr(zarr.storage.LocalStore, "get", counted)
-    plan = plan_of(stack, damage)
-    assert [s.windows[0].neighbours for s in plan.sections] == [(49, 52), (49, 52), (299, 301)]
-    of_mask = [key for key in asked if key.startswith("mask.zarr/c/")]
-    of_stack = [key for key in asked if key.startswith("stack.zarr/c/")]
-    assert {int(key.split("/")[2]) for key in of_mask} <= set(range(46, 56)) | set(range(296, 305))
-    assert {int(key.split("/")[2]) for key in of_stack} <= {49, 52, 299, 301}
-    assert len(of_stack) <= 16
-
+from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
+from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.stack import Stack, open_stack
 
 # ---- the run
 
@@ -443,83 +265,6 @@ def test_a_scheduler_that_does_not_answer(stack, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no dask scheduler answers at tcp"):
         run_batch(plan_of(stack), tmp_path / "st", scheduler="tcp://127.0.0.1:1")
     assert not (tmp_path / "st").exists()
-
-
-# ---- review
-
-
-def test_decisions_commit_and_revert(stack, store, tmp_path):
-    staging, before = tmp_path / "st", image_files(store)
-    run_batch(plan_of(stack), staging)
-    staged = load_staged(staging)
-    assert commit(stack, staged) == {}, "nothing is accepted"
-    quality = {section.z: section.quality for section in staged.sections}
-    worst = sorted(DAMAGED, key=lambda z: quality[z])
-    assert staged.accept_above(quality[worst[2]]) == tuple(sorted(worst[2:]))
-    staged.undecide(worst)
-    staged.accept([5, 8])
-    staged.reject([2])
-    staged = load_staged(staging)
-    decisions = {section.z: section.decision for section in staged.sections}
-    assert decisions == {2: "rejected", 4: "undecided", 5: "accepted", 8: "accepted"}
-    assert [section.z for section in staged.worst_first()] == worst
-    assert image_files(store) == before, "nothing is written before it is accepted"
-    assert commit(stack, staged, [8]) == {8: 1}
-    assert commit(stack, staged) == {5: 2}
-    assert commit(stack, staged) == {}
-    level = zarr.open_array(str(store / "0"), mode="r")
-    for z in (5, 8):
-        repair = staged.repair(z)
-        here = level[z][repair.box.slices]
-        assert np.array_equal(here[repair.mask], repair.result[repair.mask])
-    assert [entry.z for entry in history(stack)] == [8, 5]
-    assert run_batch(plan_of(open_stack(store)), staging).computed == (), (
-        "our own writing counts not"
-    )
-    revert(stack, repair_id=2)
-    revert(stack)
-    after = image_files(store)
-    assert {name: after[name] for name in before} == before
-    staged.accept([5])
-    assert commit(stack, staged) == {5: 3}, "it was reverted, so it is written again"
-
-
-def test_a_commit_that_was_killed_writes_nothing_twice(stack, store, tmp_path):
-    run_batch(plan_of(stack), tmp_path / "st")
-    staged = load_staged(tmp_path / "st")
-    staged.accept(DAMAGED)
-    assert commit(stack, staged) == {2: 1, 4: 2, 5: 3, 8: 4}
-    staged.accept([4, 8])  # as if it had been killed before it was noted
-    assert commit(open_stack(store), staged) == {4: 2, 8: 4}
-    assert len(history(stack)) == 4
-
-
-def test_redo_with_another_mask_or_method(stack, tmp_path):
-    staging = tmp_path / "st"
-    plan = plan_of(stack, method="flow")
-    run_batch(plan, staging)
-    staged = load_staged(staging)
-    staged.accept(DAMAGED)
-    smaller = masks()[8] > 0
-    smaller[:, 50:] = False
-    section = staged.redo(stack, 8, mask=smaller)
-    assert (section.decision, section.pixels) == ("undecided", 70)
-    key = section.key
-    section = staged.redo(stack, 2, options=replace(options(), seed=3))
-    assert section.decision == "undecided"
-    again = run_batch(plan, staging)
-    assert again.computed == (), "running the batch again does not undo what was chosen"
-    found = {section.z: section for section in load_staged(staging).sections}
-    assert (found[8].key, found[8].pixels) == (key, 70)
-    assert [found[z].decision for z in DAMAGED] == [
-        *("undecided", "accepted", "accepted", "undecided"),
-    ]
-    with pytest.raises(InputError, match="no mask"):
-        staged.redo(stack, 7)
-    with pytest.raises(InputError, match="empty"):
-        staged.redo(stack, 8, mask=np.zeros(SHAPE[1:], bool))
-    with pytest.raises(RepairRefused, match="usable neighbour"):
-        staged.redo(stack, 9, mask=np.ones(SHAPE[1:], bool), options=RepairOptions(max_gap=1))
 
 
 # ---- killed
