@@ -6,6 +6,7 @@ A process of its own, so that it can be started inside a virtual display.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 _PLUGIN = "napari-flowinpaint"
+#: Tenths of a second for which the docks are at rest before a picture is taken.
+_AT_REST = 10
+#: Seconds after which it is taken all the same.
+_LONGEST = 60.0
 
 
 def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
@@ -73,7 +78,7 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     go_to_section(viewer, image, z)
 
     viewer.window.resize(1500, 960)
-    _let_threads_report()  # the docks have read the journal: its marks are a layer now
+    _settle()  # the docks have read the journal: its marks are a layer now
     viewer.reset_view()
     marks = [layer for layer in viewer.layers if layer.name == "synthetic pixels"]
     for layer in marks:
@@ -105,15 +110,36 @@ def _show(image: Image, before: Image, *, repaired: bool) -> None:
 
 def _save(viewer: napari.Viewer, path: Path) -> None:
     """Save a picture of the whole window."""
-    _let_threads_report()
+    _settle()
     viewer.screenshot(str(path), canvas_only=False, flash=False)
 
 
-def _let_threads_report() -> None:
-    """Keep the window alive until the jobs of the docks are surely done."""
+def _settle() -> None:
+    """Wait until the docks have been at rest for a while, and the window is drawn."""
     from qtpy.QtTest import QTest
 
-    QTest.qWait(1500)
+    until, at_rest = time.monotonic() + _LONGEST, 0
+    while at_rest < _AT_REST and time.monotonic() < until:
+        QTest.qWait(100)
+        at_rest = 0 if _at_work() else at_rest + 1
+
+
+def _at_work() -> bool:
+    """Return whether a dock has something to do, or something is still to be painted."""
+    from qtpy.QtWidgets import QApplication
+
+    from ._widgets._jobs import JobRunner
+    from ._widgets._painting import is_to_paint
+    from ._widgets._steps import Steps
+
+    windows = QApplication.topLevelWidgets()
+    jobs = (job for window in windows for job in window.findChildren(JobRunner))
+    steps = (step for window in windows for step in window.findChildren(Steps))
+    return (
+        is_to_paint()
+        or any(job.is_running() for job in jobs)
+        or any(step.running for step in steps)
+    )
 
 
 def main(arguments: list[str]) -> None:
