@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from threading import Event
 from typing import Protocol, TypeVar
 
@@ -56,16 +55,22 @@ def beside(at_once: bool = True) -> Iterator[Start]:
     """Yield what starts a computation in one more thread: what others do not wait for yet.
 
     They follow one another there. Where they are not to run at once with the thread that starts
-    them, as in an :func:`alone` one, each runs in it when its result is asked for.
+    them, as in an :func:`alone` one, each runs in it when it is started.
     """
     if not at_once or _ALONE.get():
-        yield lambda job: cache(job)
+        yield _here
         return
     pool = ThreadPoolExecutor(1, initializer=_ALONE.set, initargs=(True,))
     try:
         yield lambda job: pool.submit(job).result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _here(job: Callable[[], T]) -> Callable[[], T]:
+    """Run a computation here and now."""
+    result = job()
+    return lambda: result
 
 
 def workers_for(pixels: int) -> int:
