@@ -56,13 +56,16 @@ def estimate_flow(
     flow
         (2, H, W) float32: ``target(x) = source(x + flow(x))``.
     """
+    import cv2
+
     shape = target.shape
     shrink = max(1.0, float(np.sqrt(target.size / _MOST_FLOW_PIXELS)))
     size = (max(int(shape[1] / shrink), _LEAST_SIDE), max(int(shape[0] / shrink), _LEAST_SIDE))
     images = [_to_uint8(image, size) for image in (target, source)]
     start = None
     if initial is not None:
-        start = _resize_flow(initial, size).transpose(1, 2, 0)[..., ::-1].copy()
+        dy, dx = _resize_flow(initial, size)
+        start = np.asarray(cv2.merge([dx, dy]))
     xy = _dis(patch).calc(images[0], images[1], start)
     return _resize_flow(xy[..., ::-1].transpose(2, 0, 1), (shape[1], shape[0]))
 
@@ -86,10 +89,17 @@ def _dis(patch: int) -> Any:
 
 def _to_uint8(image: FloatImage, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Clip to 0..255 and resize to ``size`` (width, height)."""
-    clipped = np.clip(np.rint(image), 0, 255)
-    if (clipped.shape[1], clipped.shape[0]) != size:
-        clipped = shrink_to(clipped.astype(np.float32), (size[1], size[0]))
-    return np.rint(clipped).astype(np.uint8)
+    grey = _rounded(image)
+    if (grey.shape[1], grey.shape[0]) != size:
+        grey = _rounded(shrink_to(grey.astype(np.float32), (size[1], size[0])))
+    return grey
+
+
+def _rounded(image: FloatImage) -> npt.NDArray[np.uint8]:
+    """Round and clip to 0..255, in one pass."""
+    import cv2
+
+    return np.asarray(cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def _resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
