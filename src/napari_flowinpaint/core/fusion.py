@@ -259,11 +259,13 @@ class Fusion:
         The sum over the bands of every hypothesis, ordered so that each Gaussian is applied
         once: what is weighed alike in a band and in the next coarser one is not split at all.
         """
-        steps = np.diff(self.weights, axis=0, prepend=0).astype(np.float32)
-        total, part = np.zeros_like(hypotheses[0]), np.empty_like(hypotheses[0])
+        import cv2
+
+        steps = np.diff(self.weights, axis=0, prepend=0)
+        total = np.zeros_like(hypotheses[0])
         for step, sigma in zip(steps[::-1], (*BANDS[::-1], None), strict=True):
             for weight, image in zip(step, hypotheses, strict=True):
-                total += np.multiply(weight, image, out=part)
+                cv2.scaleAdd(image, float(weight), total, total)
             if sigma is not None:
                 total = wide_blur(total, sigma)
         return total + np.float32(self.offsets.sum())
