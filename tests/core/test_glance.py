@@ -15,7 +15,7 @@ from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.damage.search import search
 from napari_flowinpaint.core.damage.sections import Sections
 from napari_flowinpaint.core.damage.simulate import Debris, Hole, Line, Missing, StainingCloud
-from napari_flowinpaint.core.damage.tiles import tiled
+from napari_flowinpaint.core.damage.tiles import halved, tiled
 from napari_flowinpaint.core.stack import Stack
 
 SHAPE = (5, 262, 331)
@@ -105,10 +105,10 @@ def test_straight_lines_do_not_exceed_their_bound(tissue, sign):
 @pytest.mark.parametrize("shape", [(64, 96), (61, 95), (5, 3)])
 def test_extremes(shape, sign):
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    tiles = tiled(image)
+    fine = tiled(image)
     outermost = np.max if sign > 0 else np.min
-    for level in (tiles, tiles.finer(sign)):
-        rows, columns = (np.arange(0, n, level.side) for n in shape)
-        blocks = [[image[y : y + level.side, x : x + level.side] for x in columns] for y in rows]
+    for side, found in ((2, fine.at(sign)), (4, halved(fine.at(sign), sign))):
+        rows, columns = (np.arange(0, n, side) for n in shape)
+        blocks = [[image[y : y + side, x : x + side] for x in columns] for y in rows]
         expected = np.array([[outermost(block) for block in row] for row in blocks])
-        assert (level.at(sign)[: len(rows), : len(columns)] == expected).all()
+        assert (found[: len(rows), : len(columns)] == expected).all()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ..types import BoolImage, FloatImage
 from ._lazy import lazy
-from .tiles import Tiled, Tiles, extreme, make_tiles, padded
+from .tiles import Tiled, Tiles, halved, make_tiles, padded_to
 
 #: Grey values beyond this are none: in float32 their squares do not add up.
 _LARGEST = 1e12
@@ -27,6 +27,8 @@ FLAT_WINDOW = 10
 #: Half the length of the straight pieces of which :attr:`Features.dark_lines` are made, pixels.
 LINE_REACH = 16
 _LINE_DIRECTIONS = 12
+#: Maps of grey values of which there are extremes over tiles; lines are darkest and brightest.
+MAPS = ("wide", "smooth", "lines")
 #: Longest side of the thumbnails that are registered.
 _THUMB_SIDE = 128
 #: Width of the window of the grid maps, in pixels of the grid.
@@ -127,28 +129,48 @@ class Features:
         """Return how bright straight lines are; see :attr:`dark_lines`."""
         return self._grey(self._lines[1])
 
-    def line_tiles(self, sign: int, side: int) -> Tiled:
-        """Return the brightest of bright lines (``sign`` > 0) or the darkest of dark ones.
-
-        Over tiles, as ``low`` and ``high`` alike.
+    def fine_tiles(self, what: str, sign: int) -> Tiled:
+        """Return the extremes of one map over tiles of 2 pixels.
 
         Parameters
         ----------
+        what
+            One of :data:`MAPS`.
         sign
-            +1 or -1.
-        side
-            Side of a tile, 4 or 2 pixels.
+            +1 for the largest, of which ``lines`` are bright ones, -1 for the smallest. The other
+            may not be in it.
         """
-        found = self._line_tiles.get((sign, side))
-        if found is None:
-            steps = padded(self._lines[sign > 0], 2)
-            grey = self._grey(steps if side == 2 else extreme(steps, sign, 2))
-            found = self._line_tiles[sign, side] = Tiled(side, grey, grey)
-        return found
+        if what != "lines":
+            found: Tiled = getattr(self.tiles, what)
+            return found
+        if sign not in self._line_tiles:
+            grey = self._grey(self._line_steps[sign > 0])
+            self._line_tiles[sign] = Tiled(2, grey, grey)
+        return self._line_tiles[sign]
 
     @lazy
-    def _line_tiles(self) -> dict[tuple[int, int], Tiled]:
+    def coarse_tiles(self) -> Tiled:
+        """Return the extremes of all :data:`MAPS` over tiles of 4 pixels, (3, H / 4, W / 4)."""
+        height, width = (n // 2 for n in self.tiles.smooth.low.shape)
+        low, high = (np.empty((len(MAPS), height, width), np.float32) for _ in range(2))
+        for sign, out in ((-1, low), (1, high)):
+            lines = halved(self._line_steps[sign > 0], sign)
+            for n, what in enumerate(MAPS):
+                out[n] = (
+                    self._grey(lines)
+                    if what == "lines"
+                    else halved(self.fine_tiles(what, sign).at(sign), sign)
+                )
+        return Tiled(4, low, high)
+
+    @lazy
+    def _line_tiles(self) -> dict[int, Tiled]:
         return {}
+
+    @lazy
+    def _line_steps(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        dark, bright = (padded_to(steps, self.tiles.smooth.low.shape) for steps in self._lines)
+        return dark, bright
 
     @lazy
     def _lines(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

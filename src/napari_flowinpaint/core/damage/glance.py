@@ -23,7 +23,7 @@ from .detectors.flat import CANDIDATE, HoleDetector, MissingDetector
 from .detectors.lines import LineDetector, straight_lines
 from .detectors.outliers import OutlierDetector
 from .detectors.staining import StainingDetector, unusual_loss
-from .features import Features
+from .features import MAPS, Features
 from .morphology import highest
 from .tiles import Tiled
 from .view import NeighbourView, View
@@ -43,7 +43,7 @@ class Glance:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._excess: dict[tuple[int, str, int, int], FloatImage] = {}
+        self._excess: dict[tuple[int, int], FloatImage] = {}
         self._flat: dict[int, BoolImage] = {}
         self._largest_flat: dict[int, int] = {}
 
@@ -85,32 +85,42 @@ class Glance:
         FloatImage
             For every tile a value that no pixel in it exceeds; 0 where it does not matter.
         """
-        if where is not None:
-            found = np.zeros(where.shape, dtype=np.float32)
-            places = np.flatnonzero(where)
-            found.ravel()[places] = self._beyond(sign, radius, what, side, places)
-            return found
-        if side == 4:  # a smaller radius is a bound as well, and the detectors share it
-            radius -= radius % 4
-        key = (sign, what, side, radius)
-        if key not in self._excess:
-            self._excess[key] = self._beyond(sign, radius, what, side, None)
-        return self._excess[key]
+        if side == 4:
+            return self._coarse_excess(sign, radius)[MAPS.index(what)]
+        if where is None:
+            return self._beyond(sign, radius, lambda f: f.fine_tiles(what, sign))
+        found = np.zeros(where.shape, dtype=np.float32)
+        places = np.flatnonzero(where)
+        found.ravel()[places] = self._beyond(
+            sign, radius, lambda f: f.fine_tiles(what, sign), places
+        )
+        return found
+
+    def _coarse_excess(self, sign: int, radius: int) -> FloatImage:
+        """Return :meth:`excess` of all maps, over tiles of 4 pixels: together they cost less."""
+        radius -= radius % 4  # a smaller radius is a bound as well, and the detectors share it
+        if (sign, radius) not in self._excess:
+            self._excess[sign, radius] = self._beyond(sign, radius, lambda f: f.coarse_tiles)
+        return self._excess[sign, radius]
 
     def _beyond(
-        self, sign: int, radius: int, what: str, side: int, places: npt.NDArray[np.intp] | None
+        self,
+        sign: int,
+        radius: int,
+        tiles: Callable[[Features], Tiled],
+        places: npt.NDArray[np.intp] | None = None,
     ) -> FloatImage:
         """Return :meth:`excess` of all tiles, or of those at ``places`` of the flat map."""
         view, limit = self.view, np.float32(-np.inf * sign)
         extreme = np.maximum if sign > 0 else np.minimum
         for neighbour in view.neighbours:
-            near = max(radius - _residual(neighbour, side), 0)
-            known = _tiles(neighbour.features, what, sign, side).nearby(sign, near)
-            known = neighbour.moved(known, side)
-            their = neighbour.gain * (known if places is None else known.take(places))
+            known = tiles(neighbour.features)
+            near = max(radius - _residual(neighbour, known.side), 0)
+            moved = neighbour.moved(known.nearby(sign, near), known.side)
+            their = neighbour.gain * (moved if places is None else moved.take(places))
             their += np.float32(neighbour.offset)
             limit = extreme(limit, their, out=their)
-        own = _tiles(view.section, what, sign, side).at(sign)
+        own = tiles(view.section).at(sign)
         found: FloatImage = np.subtract(own if places is None else own.take(places), limit)
         found *= np.float32(sign / view.contrast)
         return found
@@ -146,11 +156,10 @@ class Glance:
         return self._largest_flat[radius] >= least
 
 
-def _tiles(features: Features, what: str, sign: int, side: int) -> Tiled:
-    if what == "lines":
-        return features.line_tiles(sign, side)
-    known: Tiled = getattr(features.tiles, what)
-    return known if known.side == side else known.finer(sign)
+def _own(features: Features, what: str, sign: int, side: int) -> FloatImage:
+    if side == 4:
+        return features.coarse_tiles.at(sign)[MAPS.index(what)]
+    return features.fine_tiles(what, sign).at(sign)
 
 
 def _residual(neighbour: NeighbourView, side: int) -> int:
@@ -249,17 +258,16 @@ def _line_tiles(
         for (sign, what), tiles in where.items()
     ]
     # below one another, an empty row apart: many calls would cost more than what they do
-    height, width = (max(n) for n in zip(*(excess.shape for excess in bounds), strict=True))
+    height, width = bounds[0].shape
     some, certain = (np.zeros((len(where), height + 1, width), dtype=bool) for _ in range(2))
-    boxes = [(n, slice(e.shape[0]), slice(e.shape[1])) for n, e in enumerate(bounds)]
-    for box, excess in zip(boxes, bounds, strict=True):
-        np.greater(excess, 0.1, out=some[box])
-        np.greater(excess, level, out=certain[box])
+    for n, excess in enumerate(bounds):
+        np.greater(excess, 0.1, out=some[n, :height])
+        np.greater(excess, level, out=certain[n, :height])
     pieces = _Pieces(some.reshape(-1, width), certain.reshape(-1, width))
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
     long = _may_be_long(pieces, side, 0.06 * view.side, least, len(where))
-    seen = pieces.tiles().reshape(some.shape)
-    return {way: seen[box] for way, box, is_long in zip(where, boxes, long, strict=True) if is_long}
+    seen = pieces.tiles().reshape(some.shape)[:, :height]
+    return {way: tiles for way, tiles, is_long in zip(where, seen, long, strict=True) if is_long}
 
 
 def _may_be_long(pieces: _Pieces, side: int, shortest: float, least: float, maps: int) -> BoolImage:
@@ -292,7 +300,7 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int) -> bool:
         certain = excess > detector.excess * view.strictness**0.5
         if not certain.any():
             return False
-        own = _tiles(view.section, "smooth", sign, side).at(sign)
+        own = _own(view.section, "smooth", sign, side)
         certain &= sign * (own - np.float32(limit)) > least * view.contrast
         if not certain.any():
             return False

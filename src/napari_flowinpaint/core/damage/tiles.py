@@ -15,36 +15,20 @@ _Map = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tiled:
-    """The extremes of a map over square tiles.
+    """The extremes of a map, or of several at once, over square tiles.
 
     Parameters
     ----------
     side
         Pixels per side of a tile.
     low, high
-        (ceil(H / side), ceil(W / side)) float32: the smallest and the largest value in each.
-    image
-        The map itself, where finer tiles of it may be asked for.
+        (..., ceil(H / side), ceil(W / side)) float32: the smallest and the largest value in each.
     """
 
     side: int
     low: FloatImage
     high: FloatImage
-    image: FloatImage | None = None
     _nearby: dict[tuple[int, int], FloatImage] = field(default_factory=dict)
-    _finer: dict[int, Tiled] = field(default_factory=dict)
-
-    def finer(self, sign: int) -> Tiled:
-        """Return the largest (``sign`` > 0) or the smallest values in tiles of 2 pixels.
-
-        As ``low`` and ``high`` alike: few sections need them, and hardly any needs both.
-        """
-        assert self.image is not None, "finer tiles of this map are not known"
-        found = self._finer.get(sign)
-        if found is None:
-            values = extreme(padded(self.image, 4), sign, 2)
-            found = self._finer[sign] = Tiled(2, values, values)
-        return found
 
     def at(self, sign: int) -> FloatImage:
         """Return the largest values where ``sign`` is positive, else the smallest."""
@@ -78,9 +62,9 @@ class Tiles:
     Parameters
     ----------
     smooth, wide
-        Of the maps of this name of :class:`~.features.Features`.
+        Of the maps of this name of :class:`~.features.Features`, over tiles of 2 pixels.
     local_std
-        Of the root of its local variance.
+        Of the root of its local variance, over tiles of 4.
     """
 
     smooth: Tiled
@@ -93,51 +77,53 @@ def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage)
     std = np.sqrt(local_variance)
     # between every second pixel it is interpolated, and no more than at the pixels around
     low, high = (padded(_spread(std, sign, 1), 2) for sign in (-1, 1))
-    local_std = Tiled(4, extreme(low, -1, 2), extreme(high, 1, 2))
+    local_std = Tiled(4, halved(low, -1), halved(high, 1))
     return Tiles(tiled(smooth), tiled(wide), local_std)
 
 
 def tiled(image: FloatImage) -> Tiled:
-    """Return the extremes of a map, (H, W) float32, over tiles of 4 pixels, and of 2."""
-    return Tiled(4, *extremes(padded(image, 4), 4), image)
+    """Return the extremes of a map, (H, W) float32, over tiles of 2 pixels, by fours."""
+    image = padded(image, 4)
+    return Tiled(2, halved(image, -1), halved(image, 1))
 
 
-def extremes(image: _Map, side: int) -> tuple[_Map, _Map]:
-    """Return the smallest and the largest over tiles of 2 or 4 pixels, of which all are whole."""
-    return extreme(image, -1, side), extreme(image, 1, side)
-
-
-def extreme(image: _Map, sign: int, side: int) -> _Map:
-    """Return the largest over tiles where ``sign`` is positive, else the smallest."""
+def halved(image: _Map, sign: int) -> _Map:
+    """Return the largest over tiles of 2 pixels where ``sign`` is positive, else the smallest."""
     import cv2
 
     both = cv2.max if sign > 0 else cv2.min
-    halvings = side.bit_length() - 1
-    for _ in range(halvings):
-        image = np.asarray(both(image[0::2], image[1::2]))
-    for _ in range(halvings):
-        # pixels that lie together in memory go several at a time: twice as many, in half the time
-        line = image.reshape(-1)
-        pairs = np.asarray(both(line[:-1], line[1:])).reshape(-1)[::2]
-        image = np.ascontiguousarray(pairs).reshape(image.shape[0], -1)
-    return image
+    image = np.asarray(both(image[0::2], image[1::2]))
+    # pixels that lie together in memory go several at a time: twice as many, in half the time
+    line = image.reshape(-1)
+    pairs = np.asarray(both(line[:-1], line[1:])).reshape(-1)[::2]
+    return np.ascontiguousarray(pairs).reshape(image.shape[0], -1)
 
 
 def padded(image: _Map, side: int) -> _Map:
     """Return a map of whole tiles: the last ones hold what there is of them."""
+    height, width = (n + -n % side for n in image.shape)
+    return padded_to(image, (height, width))
+
+
+def padded_to(image: _Map, shape: tuple[int, int]) -> _Map:
+    """Return a map of this shape, its last row and column repeated."""
     import cv2
 
-    rest = [-n % side for n in image.shape]
-    if not any(rest):
+    bottom, right = (n - own for n, own in zip(shape, image.shape, strict=True))
+    if bottom == right == 0:
         return image
-    return np.asarray(cv2.copyMakeBorder(image, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE))
 
 
-def _spread(image: FloatImage, sign: int, reach: int) -> FloatImage:
-    """Return the extreme over the tiles around each."""
+def _spread(maps: FloatImage, sign: int, reach: int) -> FloatImage:
+    """Return the extreme over the tiles around each; of several maps, of each."""
     import cv2
 
     if reach == 0:
-        return image
-    spread = cv2.dilate if sign > 0 else cv2.erode
-    return np.asarray(spread(image, np.ones((2 * reach + 1,) * 2, np.uint8)), dtype=np.float32)
+        return maps
+    spread, square = cv2.dilate if sign > 0 else cv2.erode, np.ones((2 * reach + 1,) * 2, np.uint8)
+    found = np.empty_like(maps)
+    height, width = maps.shape[-2:]
+    for image, out in zip(maps.reshape(-1, height, width), found.reshape(-1, height, width), strict=True):
+        spread(image, square, dst=out)
+    return found

@@ -122,7 +122,7 @@ class NeighbourView:
         Parameters
         ----------
         image
-            A map of :attr:`features`.
+            A map of :attr:`features`, or several, (N, height, width).
         step
             Pixels of the working level per pixel of the map.
         """
@@ -131,6 +131,8 @@ class NeighbourView:
         dy, dx = self._shift(step)
         if (dy, dx) == (0, 0):
             return image
+        if image.ndim > 2:
+            return np.stack([self.moved(one, step) for one in image])
         height, width = image.shape
         part = image[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
         border = (max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0))
