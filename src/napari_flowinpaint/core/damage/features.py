@@ -18,8 +18,6 @@ from ..types import BoolImage, FloatImage
 from ._lazy import lazy
 from .tiles import Tiled, Tiles, halved, make_tiles, padded_to
 
-#: Grey values beyond this are none: in float32 their squares do not add up.
-_LARGEST = 1e12
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
 #: Side of the window of :attr:`Features.local_std`.
@@ -35,6 +33,8 @@ _THUMB_SIDE = 128
 _GRID_SIGMA = 3.0
 #: Tiles whose log-variance is so far below that of the strongest have no structure.
 _NO_STRUCTURE = 4.0
+#: Sections are matched by this many pixels of the grid per side, about.
+_VOTES = 32
 _TINY = 1e-6
 
 
@@ -187,9 +187,34 @@ class Features:
         return self.thumb * _window(self.thumb.shape)
 
     @lazy
-    def structured(self) -> BoolImage:
-        """Return a grid map of where there is structure, against the strongest in the section."""
-        return np.asarray(self.contrast > quantiles(self.contrast, 95)[0] - _NO_STRUCTURE)
+    def votes(self) -> Votes:
+        """Return the grid maps where they are compared with those of other sections."""
+        thin = max(min(self.mean.shape) // _VOTES, 1)  # the maps are smooth
+        some = (slice(None, None, thin),) * 2
+        contrast = np.ascontiguousarray(self.contrast[some])
+        # against the strongest in the section
+        places = np.flatnonzero(contrast > quantiles(self.contrast, 95)[0] - _NO_STRUCTURE)
+        return Votes(some, contrast, np.ascontiguousarray(self.mean[some]), places)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Votes:
+    """Tiles by which brightness and contrast of two sections are matched.
+
+    Parameters
+    ----------
+    some
+        Which pixels of the grid these are.
+    contrast, mean
+        The grid maps of :class:`Features` there, (n, m).
+    places
+        Where there is structure, in the flat maps.
+    """
+
+    some: tuple[slice, slice]
+    contrast: FloatImage
+    mean: FloatImage
+    places: npt.NDArray[np.intp]
 
 
 def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
@@ -205,7 +230,6 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
         From :func:`~.working.working_zoom`. Maps are enlarged, but for the statistics on the grid:
         these are of so many pixels as there are.
     """
-    pixels = _numbers(pixels)
     bands = _bands(pixels)
     # what is wider than 2 pixels loses nothing by being reduced
     half = halve(bands[1])
@@ -229,7 +253,6 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
 
 def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
     """Return :attr:`Features.texture` alone; parameters as for :func:`make_features`."""
-    pixels = _numbers(pixels)
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
     return _texture(_local_variance(_low_pass(grey, 1.0)))
 
@@ -317,17 +340,6 @@ def _low_pass(image: FloatImage, sigma: float) -> FloatImage:
 
     size = 2 * round(3 * sigma) + 1
     return np.asarray(cv2.GaussianBlur(image, (size, size), sigma), dtype=np.float32)
-
-
-def _numbers(grey: FloatImage) -> FloatImage:
-    """Replace pixels that are no numbers to compute with by the median."""
-    import cv2
-
-    # the largest value passes over NaN, the sum does not
-    if cv2.norm(grey, cv2.NORM_INF) < _LARGEST and np.isfinite(cv2.sumElems(grey)[0]):
-        return grey
-    good = np.abs(grey) < _LARGEST
-    return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
 
 
 def _local_variance(smooth: FloatImage) -> FloatImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,14 @@ def _spread(maps: FloatImage, sign: int, reach: int) -> FloatImage:
 
     if reach == 0:
         return maps
-    spread, square = cv2.dilate if sign > 0 else cv2.erode, np.ones((2 * reach + 1,) * 2, np.uint8)
+    spread, square = cv2.dilate if sign > 0 else cv2.erode, _square(reach)
     found = np.empty_like(maps)
     height, width = maps.shape[-2:]
     for image, out in zip(maps.reshape(-1, height, width), found.reshape(-1, height, width), strict=True):
         spread(image, square, dst=out)
     return found
+
+
+@lru_cache(maxsize=16)
+def _square(reach: int) -> npt.NDArray[np.uint8]:
+    return np.ones((2 * reach + 1,) * 2, np.uint8)

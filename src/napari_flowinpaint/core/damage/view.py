@@ -33,8 +33,6 @@ _NEAR = 2
 BLANK = 0.12
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
-#: Grey values are matched by this many pixels of the grid per side, about.
-_VOTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,17 +319,21 @@ def match(
     known
         Grid map of the tiles that may vote.
     """
+    votes = section.votes.places
+    if known is not None:
+        some = known[section.votes.some].ravel().take(votes)
+        if np.count_nonzero(some) > 0.05 * section.votes.mean.size:
+            votes = votes[some]
+    contrast, mean = neighbour.votes.contrast, neighbour.votes.mean
     probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
-    thin = max(min(section.mean.shape) // _VOTES, 1)  # the maps are smooth
-    some = (slice(None, None, thin),) * 2
-    votes = section.structured[some]
-    if known is not None and (votes & known[some]).mean() > 0.05:
-        votes = votes & known[some]
-    maps = (neighbour.contrast, neighbour.mean)
-    theirs, mean = (probe.moved(m, section.step)[some] for m in maps)
-    ratio = (section.contrast[some] - theirs)[votes]
+    if not probe.still(section.step):
+        contrast, mean = (
+            probe.moved(image, section.step)[section.votes.some]
+            for image in (neighbour.contrast, neighbour.mean)
+        )
+    ratio = section.votes.contrast.take(votes) - contrast.take(votes)
     gain = math.exp(min(max(quantiles(ratio, 50)[0] / 2, -3), 3))
-    offset = quantiles((section.mean[some] - gain * mean)[votes], 50)[0]
+    offset = quantiles(section.votes.mean.take(votes) - gain * mean.take(votes), 50)[0]
     return gain, offset
 
 

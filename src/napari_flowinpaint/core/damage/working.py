@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512
+#: Grey values beyond this are none: in float32 their squares do not add up.
+_LARGEST = 1e12
 
 
 def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
@@ -62,7 +64,8 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
     Returns
     -------
     FloatImage
-        (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers stay so.
+        (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers to compute with are
+        replaced by the median.
     """
     level = working_level(stack, factor)
     if level is not stack.levels[0]:
@@ -80,5 +83,18 @@ def reduce_to_working(stack: Stack, level: Level, pixels: AnyImage, factor: int)
             # single precision from the first reduction on
             pixels = halve(pixels).astype(np.float32)
     grey = pixels.astype(np.float32, copy=False)
+    if stack.dtype.kind == "f":
+        grey = _numbers(grey)
     target = (-(-shape[1] // factor), -(-shape[2] // factor))
     return grey if grey.shape == target else shrink_to(grey, target)
+
+
+def _numbers(grey: FloatImage) -> FloatImage:
+    """Replace pixels that are no numbers to compute with by the median."""
+    import cv2
+
+    # the largest value passes over NaN, the sum does not
+    if cv2.norm(grey, cv2.NORM_INF) < _LARGEST and np.isfinite(cv2.sumElems(grey)[0]):
+        return grey
+    good = np.abs(grey) < _LARGEST
+    return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
