@@ -164,7 +164,8 @@ def _own(features: Features, what: str, sign: int, side: int) -> FloatImage:
 
 def _residual(neighbour: NeighbourView, side: int) -> int:
     """Return by how many pixels a shift is no whole number of tiles."""
-    return max(abs(s - side * round(s / side)) for s in neighbour.registration.shift)
+    shift = neighbour.registration.shift
+    return 0 if shift == (0, 0) else max(abs(s - side * round(s / side)) for s in shift)
 
 
 class _Pieces:

@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 #: Small sections are read together, in blocks of so many bytes and sections at most: a call of
 #: zarr takes longer than to decode the pixels of a coarse level.
 _BLOCK_BYTES = 2**22
-_BLOCK = 8
+_BLOCK = 16
 #: Sections from which the usual texture of a stack is taken.
 _SAMPLES = 7
 #: With neighbours on one side only, or far away, thresholds are higher by this.
@@ -106,8 +106,11 @@ class Sections:
         return self._features.get(z, make)
 
     def read_ahead(self, z: int) -> None:
-        """Read a section before it is asked for, where there is one that can be read."""
-        if z < self.stack.shape[0]:
+        """Read a section before it is asked for, where there is one that can be read.
+
+        Not a small one: that takes Python's lock from those that search for longer than it helps.
+        """
+        if z < self.stack.shape[0] and self._block < _BLOCK:
             with suppress(StoreError):
                 self._pixels(z)
 
@@ -169,8 +172,8 @@ class Sections:
     def view(self, z: int, strictness: float = 1.0) -> View:
         """Return a section between its neighbours."""
         section = self.features(z)
-        previous = self._side(z, -1)
-        following = self._side(z, +1)
+        previous = self._side(section, -1)
+        following = self._side(section, +1)
         spreads = [n.gain * n.features.spread for n in previous + following]
         contrast = median(spreads) if spreads else section.spread
         view = View(
@@ -187,11 +190,11 @@ class Sections:
         )
         return view if view.two_sided else replace(view, strictness=strictness * _ONE_SIDED)
 
-    def _side(self, z: int, step: int) -> tuple[NeighbourView, ...]:
+    def _side(self, section: Features, step: int) -> tuple[NeighbourView, ...]:
         """Return the nearest sections on one side that show something."""
         found: list[NeighbourView] = []
-        section = self.features(z)
-        blank = section.texture < BLANK * self.texture
+        z, usual = section.z, self.texture
+        blank = section.texture < BLANK * usual
         for distance in range(1, REACH + 1):
             other = z + step * distance
             if len(found) == PER_SIDE or not 0 <= other < self.stack.shape[0]:
@@ -200,7 +203,7 @@ class Sections:
                 features = self.features(other)
             except StoreError:  # a section that cannot be read is nobody's neighbour
                 continue
-            if features.texture < BLANK * self.texture:
+            if features.texture < BLANK * usual:
                 continue
             registration = Registration((0, 0), 0.0, 0.0) if blank else self.registration(z, other)
             gain, offset = (1.0, 0.0) if blank else match(section, features, registration.shift)

@@ -124,13 +124,13 @@ class NeighbourView:
         step
             Pixels of the working level per pixel of the map.
         """
-        import cv2
-
-        dy, dx = self._shift(step)
-        if (dy, dx) == (0, 0):
+        if self.still(step):
             return image
         if image.ndim > 2:
             return np.stack([self.moved(one, step) for one in image])
+        import cv2
+
+        dy, dx = self._shift(step)
         height, width = image.shape
         part = image[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
         border = (max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0))
@@ -138,7 +138,7 @@ class NeighbourView:
 
     def still(self, step: int = 1) -> bool:
         """Return whether a map with so many pixels per pixel need not be moved."""
-        return self._shift(step) == (0, 0)
+        return self.registration.shift == (0, 0) or self._shift(step) == (0, 0)
 
     def _shift(self, step: int) -> tuple[int, int]:
         dy, dx = self.registration.shift
