@@ -120,7 +120,7 @@ class OutlierDetector:
         if not certain.any():
             return None
         edge = excess > self.excess / 3
-        _, masses = _masses(reached(edge, certain), excess)
+        _, masses = _masses(edge, certain, excess)
         zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
         large = masses[masses > zoom * self.total / 15]
         score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total) / zoom
@@ -128,8 +128,8 @@ class OutlierDetector:
             return None
         # beside damage that is beyond doubt smaller and weaker blobs are believed
         likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
-        names, masses = _masses(reached(edge, likely), excess)
-        return score, np.concatenate([[False], masses > self.mass / 10])[names]
+        names, masses = _masses(edge, likely, excess)
+        return score, (masses > self.mass / 10)[names]
 
     def _beyond(self, view: View, sign: int) -> FloatImage:
         """Return how far the section is beyond all grey values of its neighbours."""
@@ -159,12 +159,19 @@ def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
     return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
 
 
-def _masses(blobs: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]:
-    """Return the numbers of the connected blobs, and the sum of the excess in each."""
+def _masses(
+    edge: BoolImage, certain: BoolImage, excess: FloatImage
+) -> tuple[IntImage, FloatImage]:
+    """Return the numbers of the connected blobs, and the sum of the excess in each.
+
+    ``edge`` is all that may be in a blob; one that holds no pixel of ``certain`` has no mass.
+    """
     import cv2
 
-    count, names = cv2.connectedComponents(blobs.view(np.uint8), connectivity=8)
-    places = np.flatnonzero(blobs)  # few are, mostly
+    count, names = cv2.connectedComponents(edge.view(np.uint8), connectivity=8)
+    kept = np.zeros(count, dtype=bool)
+    kept[names[certain]] = True
+    places = np.flatnonzero(edge)  # few are, mostly
     weights = np.maximum(excess.ravel()[places], 0)
-    masses = np.bincount(names.ravel()[places], weights=weights, minlength=count)[1:]
-    return np.asarray(names), np.asarray(masses, dtype=np.float32)
+    masses = np.bincount(names.ravel()[places], weights=weights, minlength=count)
+    return np.asarray(names), np.asarray(np.where(kept, masses, 0), dtype=np.float32)
