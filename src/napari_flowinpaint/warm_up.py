@@ -166,6 +166,15 @@ def know_units() -> None:
         import_module("pint").get_application_registry().Unit("nm")
 
 
+def know_arrays() -> None:
+    """Import xarray, if it is there: napari does for its first image, and would wait for it.
+
+    For the disk, and for a thread that is just importing it and lets the viewer go first.
+    """
+    with suppress(ImportError):
+        import_module("xarray")
+
+
 def set_aside() -> None:
     """Spare the garbage collector the objects that are there now.
 
