@@ -1,7 +1,9 @@
 import gc
+import subprocess
 import sys
 import time
 import weakref
+from importlib import import_module
 from threading import Thread
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ from napari_flowinpaint.warm_up import (
     bring_back,
     busy,
     hold_collector,
-    know_units,
+    know_images,
     release_collector,
     set_aside,
     stop_beating,
@@ -131,8 +133,52 @@ def test_only_new_objects_are_looked_through_until_all_are_brought_back():
 
 def test_pint_has_read_its_definitions():
     pint = pytest.importorskip("pint")
-    know_units()
+    know_images()
     assert "nanometer" in pint.get_application_registry()
+
+
+def test_an_image_finds_what_it_wants_in_memory():
+    """What napari imports for its first image is there when a stack is loaded."""
+    code = (
+        "import napari, numpy, sys\n"
+        "from napari_flowinpaint.warm_up import know_images\n"
+        "assert 'napari.components.histogram' not in sys.modules\n"
+        "know_images()\n"
+        "before = set(sys.modules)\n"
+        "napari.layers.Image(numpy.zeros((4, 4))).histogram\n"
+        "print(*(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "histogram" not in done.stdout
+    assert "xarray" not in done.stdout
+
+
+def test_who_warms_up_does_not_let_the_viewer_wait_for_a_module(monkeypatch, tmp_path):
+    """The viewer wants a module that is just being imported by a thread that lets it go first."""
+    (tmp_path / "wanted_by_both.py").write_text("import colorsys_not_there_1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "_last_beat", time.monotonic() - 1)  # busy all the time
+    polite = []
+
+    def warm() -> None:
+        polite.append(module._Polite())
+        sys.meta_path.insert(0, polite[0])
+        with pytest.raises(ImportError):
+            import_module("wanted_by_both")
+
+    thread = Thread(target=warm)
+    try:
+        thread.start()
+        while not polite or polite[0]._patience == module._PATIENCE:
+            time.sleep(0.001)
+        started = time.monotonic()
+        with pytest.raises(ImportError):
+            import_module("wanted_by_both")
+        assert time.monotonic() - started < 0.5 * module._PATIENCE
+    finally:
+        thread.join()
+        sys.meta_path.remove(polite[0])
 
 
 def test_no_collection_begins_until_the_last_has_released_it():

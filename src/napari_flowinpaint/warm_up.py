@@ -14,14 +14,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Lock, get_ident, main_thread
 from types import ModuleType
 
+from .core.device import read_into_memory
 from .turns import short_turns
 
 #: What napari imports for its first labels layer, and what jobs import when they begin.
 _MODULES = (
+    "cv2",
     "pandas",
     "scipy.linalg",
     "skimage.color.colorconv",
@@ -30,6 +33,8 @@ _MODULES = (
     "dask.delayed",
     "dask.threaded",
 )
+#: What napari imports for its first image.
+_FOR_IMAGES = ("xarray", "napari.components.histogram")
 
 _warming = Lock()
 
@@ -51,6 +56,7 @@ def warm_up() -> None:
         sys.meta_path.insert(0, polite)
         try:
             _draw_dashes(polite)
+            _read_opencv()
             for name in _MODULES:
                 with suppress(ImportError):
                     import_module(name)
@@ -99,28 +105,37 @@ class _Polite:
         self.wait()
         spec = None if path is None else PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, ExtensionFileLoader):
-            _read(spec.loader.path)
+            read_into_memory(spec.loader.path)
         return spec
 
     def wait(self) -> None:
         """Wait until the viewer is not busy, but not for long.
 
-        Not without end, since it may be waiting for a module that this thread is importing.
+        Not at all where it waits for a module itself: that may be one of this thread.
         """
         while self._patience > 0 and _last_beat is not None:
             started = time.monotonic()
-            if started - _last_beat <= _BUSY:
+            if started - _last_beat <= _BUSY or _viewer_wants_module():
                 break
             time.sleep(0.004)
             self._patience -= time.monotonic() - started
 
 
-def _read(path: str) -> None:
-    """Read a file, so that the system has it in memory."""
-    buffer = bytearray(1 << 20)
-    with suppress(OSError), Path(path).open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
+def _viewer_wants_module() -> bool:
+    """Return whether the main thread is in Python's import system, as when it waits for a lock."""
+    frame = sys._current_frames().get(main_thread().ident or 0)
+    return frame is not None and frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+
+
+def _read_opencv() -> None:
+    """Read the libraries of OpenCV, which Python looks for in another way than in packages."""
+    spec = find_spec("cv2")
+    if "cv2" in sys.modules or spec is None or spec.origin is None:
+        return
+    folder = Path(spec.origin).parent
+    for path in (*folder.rglob("*"), *folder.parent.glob("opencv_*.libs/*")):
+        if {".so", ".dylib", ".pyd", ".dll"} & set(path.suffixes):
+            read_into_memory(path)
 
 
 def _draw_dashes(polite: _Polite) -> None:
@@ -160,19 +175,16 @@ def release_collector() -> None:
             gc.enable()
 
 
-def know_units() -> None:
-    """Let pint read its definitions of units, which it does for the first one it is asked for."""
+def know_images() -> None:
+    """Import what napari wants for its first image, and let pint read its definitions of units.
+
+    The viewer would wait for the disk, or for a thread that is just importing the same.
+    """
+    for name in _FOR_IMAGES if "napari" in sys.modules else ():
+        with suppress(ImportError):
+            import_module(name)
     with suppress(ImportError):
         import_module("pint").get_application_registry().Unit("nm")
-
-
-def know_arrays() -> None:
-    """Import xarray, if it is there: napari does for its first image, and would wait for it.
-
-    For the disk, and for a thread that is just importing it and lets the viewer go first.
-    """
-    with suppress(ImportError):
-        import_module("xarray")
 
 
 def set_aside() -> None:

@@ -24,7 +24,7 @@ from .core.types import (
     no_progress,
 )
 from .review import Review, find_components
-from .warm_up import know_arrays, know_units, warm_up
+from .warm_up import know_images, warm_up
 
 if TYPE_CHECKING:
     from .core.journal import JournalEntry
@@ -94,10 +94,8 @@ def load(
 
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
-    if stack.voxel_size is not None:
-        know_units()
     progress(0.5, "looking at the grey values")
-    know_arrays()
+    know_images()
     return Loaded(stack, contrast_limits(stack), contrast_polarity(stack))
 
 

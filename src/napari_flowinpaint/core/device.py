@@ -45,6 +45,16 @@ def preload_torch() -> None:
             scope = os.RTLD_GLOBAL if name == "torch_global_deps" else os.RTLD_LOCAL
             for path in (Path(spec.origin).parent / "lib").glob(f"lib{name}.*"):
                 load(os.fsencode(path), os.RTLD_LAZY | scope)
+        for path in (Path(spec.origin).parent / "lib").glob("libtorch_python.*"):
+            read_into_memory(path)  # this one is full of Python, and comes with the import
+
+
+def read_into_memory(path: Path | str) -> None:
+    """Read a file, so that the system has it in memory when it is wanted."""
+    buffer = bytearray(1 << 20)
+    with suppress(OSError), Path(path).open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
 
 
 def _wait_calmly() -> None:
