@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
-from ..types import BoolImage, FloatImage
+from ..types import FloatImage
 from ._lazy import lazy
 from .tiles import Tiled, Tiles, halved, make_tiles, padded_to
 

@@ -124,9 +124,9 @@ def _spread(maps: FloatImage, sign: int, reach: int) -> FloatImage:
         return maps
     spread, square = cv2.dilate if sign > 0 else cv2.erode, _square(reach)
     found = np.empty_like(maps)
-    height, width = maps.shape[-2:]
-    for image, out in zip(maps.reshape(-1, height, width), found.reshape(-1, height, width), strict=True):
-        spread(image, square, dst=out)
+    images, outputs = (m.reshape(-1, *maps.shape[-2:]) for m in (maps, found))
+    for image, output in zip(images, outputs, strict=True):
+        spread(image, square, dst=output)
     return found
 
 

@@ -159,9 +159,7 @@ def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
     return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
 
 
-def _masses(
-    edge: BoolImage, certain: BoolImage, excess: FloatImage
-) -> tuple[IntImage, FloatImage]:
+def _masses(edge: BoolImage, certain: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]:
     """Return the numbers of the connected blobs, and the sum of the excess in each.
 
     ``edge`` is all that may be in a blob; one that holds no pixel of ``certain`` has no mass.
