@@ -148,21 +148,26 @@ class StainingDetector:
 
     def deviation(self, view: View, radius: int) -> FloatImage:
         """Return contrast and mean together, 1 where they are too far off."""
-        section = view.section
+        section, neighbours = view.section, view.neighbours
 
-        def contrast(n: NeighbourView) -> FloatImage:
-            least = n.moved(lowest(n.features.contrast, radius), n.features.step)
-            return least + np.float32(2 * np.log(n.gain))
+        def moved(n: NeighbourView, image: FloatImage) -> FloatImage:
+            return n.moved(image, n.features.step)
 
-        def mean(n: NeighbourView, extreme: Callable[..., FloatImage]) -> FloatImage:
-            return n.grey(extreme(n.features.mean, radius), n.features.step)
-
-        weak = view.over_neighbours(np.minimum, contrast) - section.contrast
-        least = [mean(n, lowest) for n in view.neighbours]
-        most = [mean(n, highest) for n in view.neighbours] if radius else least
-        dark, light = np.minimum.reduce(least), np.maximum.reduce(most)
-        off = np.maximum(dark - section.mean, section.mean - light) / np.float32(view.contrast)
-        return np.maximum(weak, 0) / self.contrast + np.maximum(off, 0) / self.mean
+        weakest = np.full_like(section.contrast, np.inf)
+        darkest, lightest = weakest.copy(), np.full_like(weakest, -np.inf)
+        for n in neighbours:
+            contrast = moved(n, lowest(n.features.contrast, radius))
+            np.minimum(weakest, contrast + np.float32(2 * np.log(n.gain)), out=weakest)
+            dark = n.gain * moved(n, lowest(n.features.mean, radius)) + np.float32(n.offset)
+            np.minimum(darkest, dark, out=darkest)
+            light = dark
+            if radius:
+                light = n.gain * moved(n, highest(n.features.mean, radius)) + np.float32(n.offset)
+            np.maximum(lightest, light, out=lightest)
+        weakest -= section.contrast
+        darkest -= section.mean
+        off = np.maximum(darkest, section.mean - lightest) / np.float32(view.contrast)
+        return np.maximum(weakest, 0) / self.contrast + np.maximum(off, 0) / self.mean
 
 
 def unusual_loss(view: View) -> FloatImage:
