@@ -129,8 +129,8 @@ def _viewer_wants_module() -> bool:
 
 def _read_opencv() -> None:
     """Read the libraries of OpenCV, which Python looks for in another way than in packages."""
-    spec = find_spec("cv2")
-    if "cv2" in sys.modules or spec is None or spec.origin is None:
+    spec = None if "cv2" in sys.modules else find_spec("cv2")
+    if spec is None or spec.origin is None:
         return
     folder = Path(spec.origin).parent
     for path in (*folder.rglob("*"), *folder.parent.glob("opencv_*.libs/*")):
