@@ -271,6 +271,16 @@ def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:
     return tuple(_quantile(values, share) for share in percent)
 
 
+def medians(rows: FloatImage) -> list[float]:
+    """Return the median of every row, and change the order of the values."""
+    high = rows.shape[1] // 2
+    rows.partition(high, axis=1)
+    found = rows[:, high].astype(float)
+    if rows.shape[1] % 2 == 0:
+        found = (found + rows[:, :high].max(axis=1)) / 2
+    return [float(value) for value in found]
+
+
 def _quantile(values: npt.NDArray, percent: float, outermost: npt.NDArray | None = None) -> float:
     """Return a percentile of values, (N,), and change their order.
 
@@ -301,7 +311,6 @@ def _along_lines(
     """
     import cv2
 
-    small = shrink_to(image, (image.shape[0] // 2, image.shape[1] // 2))
     steps_per_grey = 255 / max(high - low, _TINY)
     # the way to 8 bits that rounds, and cuts off what lies beyond
     steps: npt.NDArray[Any] = cv2.addWeighted(

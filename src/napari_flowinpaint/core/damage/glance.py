@@ -24,7 +24,7 @@ from .detectors.lines import LineDetector, straight_lines
 from .detectors.outliers import OutlierDetector
 from .detectors.staining import StainingDetector, unusual_loss
 from .features import MAPS, Features
-from .morphology import highest
+from .morphology import Pieces, highest
 from .tiles import Tiled
 from .view import NeighbourView, View
 
@@ -152,7 +152,7 @@ class Glance:
             return False
         radius = self.view.radius(tolerance)
         if radius not in self._largest_flat:
-            self._largest_flat[radius] = int(_Pieces(flat).areas.max())
+            self._largest_flat[radius] = int(Pieces(flat).areas.max())
         return self._largest_flat[radius] >= least
 
 
@@ -166,53 +166,6 @@ def _residual(neighbour: NeighbourView, side: int) -> int:
     """Return by how many pixels a shift is no whole number of tiles."""
     shift = neighbour.registration.shift
     return 0 if shift == (0, 0) else max(abs(s - side * round(s / side)) for s in shift)
-
-
-class _Pieces:
-    """The connected pieces of a map of tiles, looked at where there are any: few tiles are.
-
-    Parameters
-    ----------
-    mask
-        The tiles.
-    certain
-        Pieces without one of these do not count; all do by default.
-    """
-
-    def __init__(self, mask: BoolImage, certain: BoolImage | None = None) -> None:
-        import cv2
-
-        self.shape = mask.shape
-        count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        self.places = np.flatnonzero(mask)
-        self.owners = names.ravel()[self.places]
-        if certain is not None:
-            kept = np.zeros(count, dtype=bool)
-            kept[names[certain]] = True
-            kept[0] = False  # a tile may be certain that is no tile of the mask
-            some = kept[self.owners]
-            self.places, self.owners = self.places[some], self.owners[some]
-        self.areas = np.bincount(self.owners, minlength=count)
-
-    def tiles(self) -> BoolImage:
-        """Return the tiles of all pieces that count."""
-        found = np.zeros(self.shape, dtype=bool)
-        found.ravel()[self.places] = True
-        return found
-
-    def extents(self, which: BoolImage) -> FloatImage:
-        """Return the diagonals of the boxes around some of the pieces, in tiles."""
-        some = which[self.owners]
-        rows, columns = np.divmod(self.places[some], self.shape[1])
-        owners = self.owners[some]
-        ends = np.zeros((4, which.size), dtype=np.intp)
-        # places are in order of rows: of those that are written last, the last one stays
-        ends[0, owners[::-1]], ends[1, owners] = rows[::-1], rows
-        ends[2] = self.shape[1]
-        np.minimum.at(ends[2], owners, columns)
-        np.maximum.at(ends[3], owners, columns)
-        top, bottom, left, right = ends[:, which]
-        return np.hypot(bottom - top + 1, right - left + 1).astype(np.float32)
 
 
 # ---- the bounds of the detectors
@@ -264,14 +217,14 @@ def _line_tiles(
     for n, excess in enumerate(bounds):
         np.greater(excess, 0.1, out=some[n, :height])
         np.greater(excess, level, out=certain[n, :height])
-    pieces = _Pieces(some.reshape(-1, width), certain.reshape(-1, width))
+    pieces = Pieces(some.reshape(-1, width), certain.reshape(-1, width))
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
     long = _may_be_long(pieces, side, 0.06 * view.side, least, len(where))
-    seen = pieces.tiles().reshape(some.shape)[:, :height]
+    seen = pieces.mask().reshape(some.shape)[:, :height]
     return {way: tiles for way, tiles, is_long in zip(where, seen, long, strict=True) if is_long}
 
 
-def _may_be_long(pieces: _Pieces, side: int, shortest: float, least: float, maps: int) -> BoolImage:
+def _may_be_long(pieces: Pieces, side: int, shortest: float, least: float, maps: int) -> BoolImage:
     """Tell of maps below one another whether long pieces may cover so many pixels of a line."""
     owner_map = np.zeros(pieces.areas.size, dtype=np.intp)
     owner_map[pieces.owners] = pieces.places // (pieces.shape[0] // maps * pieces.shape[1])
@@ -305,8 +258,8 @@ def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int) -> bool:
         certain &= sign * (own - np.float32(limit)) > least * view.contrast
         if not certain.any():
             return False
-        pieces = _Pieces(excess > detector.excess / 3, certain)
-        some = pieces.tiles()
+        pieces = Pieces(excess > detector.excess / 3, certain)
+        some = pieces.mask()
         masses = np.bincount(pieces.owners, side**2 * excess.ravel()[pieces.places])
         large = masses[masses > zoom * detector.total / 15]
         score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
@@ -362,7 +315,7 @@ def _has_region(edge: BoolImage, core: BoolImage, least: float) -> bool:
     if not core.any():
         return False
     around, inner = (highest(n.astype(np.uint8), 1) > 0 for n in (edge | core, core))
-    pieces = _Pieces(around)
+    pieces = Pieces(around)
     inside = pieces.owners[inner.ravel()[pieces.places]]
     return bool(np.bincount(inside).max() >= least * core.size)
 

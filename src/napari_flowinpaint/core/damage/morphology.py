@@ -48,15 +48,70 @@ def highest(image: FloatImage, radius: int) -> FloatImage:
 
 def reached(low: BoolImage, high: BoolImage) -> BoolImage:
     """Return the connected pieces of ``low`` that hold a pixel of ``high`` (hysteresis)."""
-    import cv2
+    return Pieces(low | high, high).mask() if high.any() else np.zeros_like(high)
 
-    if not high.any():
-        return np.zeros_like(high)
-    both = low | high
-    count, names = cv2.connectedComponents(both.view(np.uint8), connectivity=8)
-    kept = np.zeros(count, dtype=bool)
-    kept[names[high]] = True
-    out = np.zeros_like(both)
-    places = np.flatnonzero(both)  # few are, mostly
-    out.ravel()[places] = kept[names.ravel()[places]]
-    return out
+
+class Pieces:
+    """The connected pieces of a mask, looked at where there are any: few pixels are.
+
+    Parameters
+    ----------
+    mask
+        The mask; pixels that touch at a corner are connected.
+    certain
+        Pieces without one of these pixels do not count; all do by default.
+
+    Attributes
+    ----------
+    places
+        Where there are pieces that count, in the flat mask, ascending.
+    owners
+        The number of the piece there.
+    areas
+        Pixels of every piece, by its number; 0 where it does not count.
+    """
+
+    def __init__(self, mask: BoolImage, certain: BoolImage | None = None) -> None:
+        import cv2
+
+        self.shape = mask.shape
+        count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        self.places = np.flatnonzero(mask)
+        self.owners = names.ravel()[self.places]
+        self.areas = np.bincount(self.owners, minlength=count)
+        if certain is not None:
+            kept = self.holding(certain)
+            some = kept[self.owners]
+            self.places, self.owners = self.places[some], self.owners[some]
+            self.areas *= kept
+
+    def holding(self, pixels: BoolImage) -> BoolImage:
+        """Tell which pieces hold one of some pixels."""
+        kept = np.zeros(self.areas.size, dtype=bool)
+        kept[self.owners[pixels.ravel()[self.places]]] = True
+        return kept
+
+    def mask(self, which: BoolImage | None = None) -> BoolImage:
+        """Return the pixels of some pieces; of all that count by default."""
+        found = np.zeros(self.shape, dtype=bool)
+        found.ravel()[self.places if which is None else self.places[which[self.owners]]] = True
+        return found
+
+    def sums(self, image: FloatImage) -> FloatImage:
+        """Return the sum of the values of an image in every piece."""
+        values = image.ravel()[self.places]
+        return np.bincount(self.owners, values, self.areas.size).astype(np.float32)
+
+    def extents(self, which: BoolImage) -> FloatImage:
+        """Return the diagonals of the boxes around some of the pieces, in pixels."""
+        some = which[self.owners]
+        rows, columns = np.divmod(self.places[some], self.shape[1])
+        owners = self.owners[some]
+        ends = np.zeros((4, which.size), dtype=np.intp)
+        # places are in order of rows: of those that are written last, the last one stays
+        ends[0, owners[::-1]], ends[1, owners] = rows[::-1], rows
+        ends[2] = self.shape[1]
+        np.minimum.at(ends[2], owners, columns)
+        np.maximum.at(ends[3], owners, columns)
+        top, bottom, left, right = ends[:, which]
+        return np.hypot(bottom - top + 1, right - left + 1).astype(np.float32)

@@ -105,12 +105,17 @@ class Sections:
 
         return self._features.get(z, make)
 
-    def read_ahead(self, z: int) -> None:
-        """Read a section before it is asked for, where there is one that can be read.
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether it helps to read sections before they are asked for.
 
-        Not a small one: that takes Python's lock from those that search for longer than it helps.
+        Not small ones: that takes Python's lock from those that search for longer than it helps.
         """
-        if z < self.stack.shape[0] and self._block < _BLOCK:
+        return self._block < _BLOCK
+
+    def read_ahead(self, z: int) -> None:
+        """Read a section before it is asked for, where there is one that can be read."""
+        if z < self.stack.shape[0]:
             with suppress(StoreError):
                 self._pixels(z)
 
@@ -172,9 +177,16 @@ class Sections:
     def view(self, z: int, strictness: float = 1.0) -> View:
         """Return a section between its neighbours."""
         section = self.features(z)
-        previous = self._side(section, -1)
-        following = self._side(section, +1)
-        spreads = [n.gain * n.features.spread for n in previous + following]
+        blank = section.texture < BLANK * self.texture
+        before, after = (self._side(z, step, blank) for step in (-1, +1))
+        pairs = [(features, registration.shift) for features, registration in before + after]
+        matched = [(1.0, 0.0)] * len(pairs) if blank else match(section, pairs)
+        neighbours = tuple(
+            NeighbourView(*lying, *levels)
+            for lying, levels in zip(before + after, matched, strict=True)
+        )
+        previous, following = neighbours[: len(before)], neighbours[len(before) :]
+        spreads = [n.gain * n.features.spread for n in neighbours]
         contrast = median(spreads) if spreads else section.spread
         view = View(
             section=section,
@@ -190,11 +202,9 @@ class Sections:
         )
         return view if view.two_sided else replace(view, strictness=strictness * _ONE_SIDED)
 
-    def _side(self, section: Features, step: int) -> tuple[NeighbourView, ...]:
-        """Return the nearest sections on one side that show something."""
-        found: list[NeighbourView] = []
-        z, usual = section.z, self.texture
-        blank = section.texture < BLANK * usual
+    def _side(self, z: int, step: int, blank: bool) -> list[tuple[Features, Registration]]:
+        """Return the nearest sections on one side that show something, and how they lie."""
+        found: list[tuple[Features, Registration]] = []
         for distance in range(1, REACH + 1):
             other = z + step * distance
             if len(found) == PER_SIDE or not 0 <= other < self.stack.shape[0]:
@@ -203,12 +213,11 @@ class Sections:
                 features = self.features(other)
             except StoreError:  # a section that cannot be read is nobody's neighbour
                 continue
-            if features.texture < BLANK * usual:
+            if features.texture < BLANK * self.texture:
                 continue
             registration = Registration((0, 0), 0.0, 0.0) if blank else self.registration(z, other)
-            gain, offset = (1.0, 0.0) if blank else match(section, features, registration.shift)
-            found.append(NeighbourView(features, registration, gain, offset))
-        return tuple(found)
+            found.append((features, registration))
+        return found
 
     def _between(
         self, previous: tuple[NeighbourView, ...], following: tuple[NeighbourView, ...]

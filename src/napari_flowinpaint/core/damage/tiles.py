@@ -75,10 +75,11 @@ class Tiles:
 
 def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage) -> Tiles:
     """Return the extremes of three maps; the variance is known at every second pixel."""
-    std = np.sqrt(local_variance)
     # between every second pixel it is interpolated, and no more than at the pixels around
-    low, high = (padded(_spread(std, sign, 1), 2) for sign in (-1, 1))
-    local_std = Tiled(4, halved(low, -1), halved(high, 1))
+    low, high = (
+        np.sqrt(halved(padded(_spread(local_variance, sign, 1), 2), sign)) for sign in (-1, 1)
+    )
+    local_std = Tiled(4, low, high)
     return Tiles(tiled(smooth), tiled(wide), local_std)
 
 

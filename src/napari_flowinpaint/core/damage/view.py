@@ -8,7 +8,7 @@ neighbours moved to the section by whole pixels only where that is certain.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, make_features, quantiles, to_working
+from .features import Features, make_features, medians, to_working
 from .morphology import highest, lowest
 
 #: Sections on each side that are compared with.
@@ -255,15 +255,15 @@ class View:
     def rematched(self, mask: BoolImage) -> View:
         """Return the view with the neighbours matched to what is left of the section."""
         known = shrink_to((~mask).astype(np.float32), self.section.mean.shape) > 0.99
-        previous, following = (
-            tuple(self._matched(n, known) for n in side) for side in (self.previous, self.following)
-        )
-        return replace(self, previous=previous, following=following)
-
-    def _matched(self, neighbour: NeighbourView, known: BoolImage) -> NeighbourView:
-        shift = neighbour.registration.shift
-        gain, offset = match(self.section, neighbour.features, shift, known)
-        return replace(neighbour, gain=gain, offset=offset)
+        pairs = [(n.features, n.registration.shift) for n in self.neighbours]
+        matched = [
+            replace(n, gain=gain, offset=offset)
+            for n, (gain, offset) in zip(
+                self.neighbours, match(self.section, pairs, known), strict=True
+            )
+        ]
+        before = len(self.previous)
+        return replace(self, previous=tuple(matched[:before]), following=tuple(matched[before:]))
 
     def over_neighbours(
         self, reduce: Callable[..., FloatImage], maps: Callable[[NeighbourView], FloatImage]
@@ -303,38 +303,45 @@ class View:
 
 
 def match(
-    section: Features, neighbour: Features, shift: tuple[int, int], known: BoolImage | None = None
-) -> tuple[float, float]:
-    """Return gain and offset that give a neighbour the contrast and brightness of the section.
+    section: Features,
+    neighbours: Sequence[tuple[Features, tuple[int, int]]],
+    known: BoolImage | None = None,
+) -> list[tuple[float, float]]:
+    """Return gains and offsets that give neighbours the contrast and brightness of the section.
 
     Medians over the grid of differences of local means and of local log-contrast: tiles that are
     damaged, or show other tissue, are outvoted; those without any structure do not vote.
 
     Parameters
     ----------
-    section, neighbour
-        The two sections.
-    shift
-        How the section lies on the neighbour.
+    section
+        The section.
+    neighbours
+        Its neighbours, and how the section lies on each.
     known
         Grid map of the tiles that may vote.
     """
+    if not neighbours:
+        return []
     votes = section.votes.places
     if known is not None:
         some = known[section.votes.some].ravel().take(votes)
         if np.count_nonzero(some) > 0.05 * section.votes.mean.size:
             votes = votes[some]
-    contrast, mean = neighbour.votes.contrast, neighbour.votes.mean
-    probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
-    if not probe.still(section.step):
-        contrast, mean = (
-            probe.moved(image, section.step)[section.votes.some]
-            for image in (neighbour.contrast, neighbour.mean)
-        )
-    ratio = section.votes.contrast.take(votes) - contrast.take(votes)
-    gain = math.exp(min(max(quantiles(ratio, 50)[0] / 2, -3), 3))
-    offset = quantiles(section.votes.mean.take(votes) - gain * mean.take(votes), 50)[0]
-    return gain, offset
+    contrast, mean = np.empty((2, len(neighbours), votes.size), np.float32)
+    for n, (neighbour, shift) in enumerate(neighbours):
+        maps = [neighbour.votes.contrast, neighbour.votes.mean]
+        probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
+        if not probe.still(section.step):
+            maps = [
+                probe.moved(image, section.step)[section.votes.some]
+                for image in (neighbour.contrast, neighbour.mean)
+            ]
+        contrast[n], mean[n] = (image.take(votes) for image in maps)
+    ratios = medians(section.votes.contrast.take(votes) - contrast)
+    gains = [math.exp(min(max(ratio / 2, -3), 3)) for ratio in ratios]
+    mean *= np.array(gains, np.float32)[:, None]
+    return list(zip(gains, medians(section.votes.mean.take(votes) - mean), strict=True))
 
 
 def enlarge(view: View, grid: FloatImage) -> FloatImage:

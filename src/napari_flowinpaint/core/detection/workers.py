@@ -108,10 +108,10 @@ def look_in_turn(
     sections: Sections, run: Sequence[int], looking: Looking
 ) -> Generator[Outcome, None, None]:
     """Yield what becomes of sections, in order; the next ones are read meanwhile."""
-    wanted = set(run)
+    ahead = set(run) if sections.reads_ahead else set()
     with one_thread_per_image(), ThreadPoolExecutor(1) as reader:
         for z in run:
-            if z + 1 in wanted:
+            if z + 1 in ahead:
                 reader.submit(sections.read_ahead, z + PER_SIDE + 1)
             yield look(sections, z, looking)
 

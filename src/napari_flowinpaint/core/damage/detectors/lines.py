@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
 from ..features import Features
-from ..morphology import grow, reached
+from ..morphology import Pieces, grow, reached
 from ..view import View
 from .base import Finding
 from .outliers import excess_over_neighbours
@@ -148,14 +148,13 @@ class LineDetector:
 
     def _line(self, view: View, sign: int, excess: FloatImage) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
-        seen = reached(excess > 0.1, excess > self.excess * view.strictness)
-        many = np.count_nonzero(seen)
-        if many < self.length * view.side or many > 0.5 * seen.size:
+        seen = Pieces(excess > 0.1, excess > self.excess * view.strictness)
+        many = seen.places.size
+        if many < self.length * view.side or many > 0.5 * excess.size:
             return None
-        y, x = _places(seen)
         best: tuple[float, BoolImage] | None = None
-        for normal, offset in _hough(seen):
-            found = self._follow(view, seen, (y, x), normal, offset)
+        for normal, offset in _hough(seen.mask()):
+            found = self._follow(view, seen, normal, offset)
             if found is None or _score(best) >= found[0]:
                 continue
             if _apart(view, sign, found[1]) > (_APART if found[0] < _CERTAIN else _APART_CERTAIN):
@@ -165,27 +164,25 @@ class LineDetector:
     def _follow(
         self,
         view: View,
-        seen: BoolImage,
-        places: tuple[IntArray, IntArray],
+        seen: Pieces,
         normal: FloatImage,
         offset: float,
     ) -> tuple[float, BoolImage] | None:
         """Take what is seen within the band around a straight line, if it is a line."""
-        y, x = places
-        near = np.abs(_away(y, x, normal, offset)) <= self.wander * view.side
+        y, x = np.divmod(seen.places, view.shape[1])
+        near = np.flatnonzero(np.abs(_away(y, x, normal, offset)) <= self.wander * view.side)
         y, x = y[near], x[near]
-        long = _in_long_pieces(seen.shape, y, x, _along(y, x, normal), 0.06 * view.side)
+        long = _in_long_pieces(y, x, _along(y, x, normal), 0.06 * view.side)
         y, x = y[long], x[long]
         if not y.size:
             return None
-        pieces = _mask(seen.shape, y, x)
         step = 8.0
         covers = _stretches(normal, step, y, x).size
         # a blob that is cut by the band is no line: most of what it touches lies outside
-        if y.size / max(
-            covers * step, 1
-        ) > self.width * view.side or y.size < 0.6 * np.count_nonzero(reached(seen, pieces)):
+        whole = seen.areas[np.unique(seen.owners[near[long]])].sum()
+        if y.size / max(covers * step, 1) > self.width * view.side or y.size < 0.6 * whole:
             return None
+        pieces = _mask(view.shape, y, x)
         rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
         away = _away(rows, columns, normal, offset)
         straight = np.abs(away) <= 1
@@ -298,7 +295,7 @@ def _along_border(straight: BoolImage, margin: int) -> bool:
 
 
 def _in_long_pieces(
-    shape: tuple[int, int], y: IntArray, x: IntArray, along: FloatArray, shortest: float
+    y: IntArray, x: IntArray, along: FloatArray, shortest: float
 ) -> BoolImage:
     """Tell which pixels are in connected pieces that go some way along the line, and are no blobs.
 
@@ -308,7 +305,8 @@ def _in_long_pieces(
 
     if not y.size:
         return np.zeros(0, dtype=bool)
-    grown = grow(_mask(shape, y, x), 1)
+    y, x = y - y.min() + 1, x - x.min() + 1
+    grown = grow(_mask((int(y.max()) + 2, int(x.max()) + 2), y, x), 1)
     count, names = cv2.connectedComponents(grown.view(np.uint8), connectivity=4)
     # few pixels are seen: sorted by piece, these go fast
     owners = names[y, x]

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from ...filters import blur
-from ...types import BoolImage, FloatImage, IntImage
+from ...types import BoolImage, FloatImage
 from ..features import Features
-from ..morphology import grow, reached
+from ..morphology import Pieces, grow, reached
 from ..view import View
 from .base import Finding
 
@@ -119,17 +119,17 @@ class OutlierDetector:
         certain &= beyond > least
         if not certain.any():
             return None
-        edge = excess > self.excess / 3
-        _, masses = _masses(edge, certain, excess)
+        pieces = Pieces(excess > self.excess / 3)
+        masses = pieces.sums(excess)
+        sure = masses[pieces.holding(certain)]
         zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
-        large = masses[masses > zoom * self.total / 15]
-        score = max(float(masses.max()) / self.mass, float(large.sum()) / self.total) / zoom
+        large = sure[sure > zoom * self.total / 15]
+        score = max(float(sure.max()) / self.mass, float(large.sum()) / self.total) / zoom
         if score < strictness:
             return None
         # beside damage that is beyond doubt smaller and weaker blobs are believed
         likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
-        names, masses = _masses(edge, likely, excess)
-        return score, (masses > self.mass / 10)[names]
+        return score, pieces.mask(pieces.holding(likely) & (masses > self.mass / 10))
 
     def _beyond(self, view: View, sign: int) -> FloatImage:
         """Return how far the section is beyond all grey values of its neighbours."""
@@ -140,15 +140,10 @@ class OutlierDetector:
 
 def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
     """Return large blobs grown into the tissue that they fade into; nothing for others."""
-    from scipy.ndimage import label
-
-    names, _ = label(blobs, np.ones((3, 3), bool))
-    sizes = np.bincount(names.ravel())
-    sizes[0] = 0
-    large = sizes > 0.004 * blobs.size
-    if not large.any():
+    pieces = Pieces(blobs)
+    core = pieces.mask(pieces.areas > 0.004 * blobs.size)
+    if not core.any():
         return np.zeros_like(blobs)
-    core = large[names]
     own = blur(view.section.grey, 3.0)
     usual = view.over_neighbours(np.add, lambda n: n.grey(n.features.grey))
     usual = blur((usual / len(view.neighbours)).astype(np.float32), 3.0)
@@ -157,19 +152,3 @@ def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
     near = grow(core, radius)
     grown = reached(grow(grow((beyond > 0.7) & near, -2), 2) | core, core)
     return grown if grown.sum() > 1.25 * core.sum() else np.zeros_like(blobs)
-
-
-def _masses(edge: BoolImage, certain: BoolImage, excess: FloatImage) -> tuple[IntImage, FloatImage]:
-    """Return the numbers of the connected blobs, and the sum of the excess in each.
-
-    ``edge`` is all that may be in a blob; one that holds no pixel of ``certain`` has no mass.
-    """
-    import cv2
-
-    count, names = cv2.connectedComponents(edge.view(np.uint8), connectivity=8)
-    kept = np.zeros(count, dtype=bool)
-    kept[names[certain]] = True
-    places = np.flatnonzero(edge)  # few are, mostly
-    weights = np.maximum(excess.ravel()[places], 0)
-    masses = np.bincount(names.ravel()[places], weights=weights, minlength=count)
-    return np.asarray(names), np.asarray(np.where(kept, masses, 0), dtype=np.float32)
