@@ -93,11 +93,12 @@ def test_bounds_of_some_tiles_are_those_of_all(tissue, what):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_straight_lines_do_not_exceed_their_bound(tissue, sign):
+@pytest.mark.parametrize("what", ["wide", "lines"])
+def test_maps_of_every_second_pixel_do_not_exceed_their_bound(tissue, sign, what):
     view = view_of(tissue, "fold")
     detector = LineDetector()
-    excess = detector.straight_excess(view, sign)
-    bound = Glance(view).excess(sign, view.radius(detector.tolerance), "lines", 2)
+    excess = detector.excess_of(view, sign, what)
+    bound = Glance(view).excess(sign, view.radius(detector.tolerance), what, 2)
     assert (excess <= bound[: excess.shape[0], : excess.shape[1]] + 1e-4).all()
 
 

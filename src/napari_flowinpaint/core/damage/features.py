@@ -35,6 +35,9 @@ _GRID_SIGMA = 3.0
 _NO_STRUCTURE = 4.0
 #: Sections are matched by this many pixels of the grid per side, about.
 _VOTES = 32
+#: Width, in pixels of a halved image, of the Gaussian that makes one of 2 pixels of one of 1 that
+#: was halved, which is a low-pass as well.
+_REST = ((2**2 - 1**2 - 0.25) / 4) ** 0.5
 _TINY = 1e-6
 
 
@@ -54,8 +57,11 @@ class Features:
         (H, W) float32, grey values; those that are no numbers are replaced by the median.
     smooth
         ``grey`` without its finest grain (Gaussian of 1 pixel).
+    small
+        (ceil(H / 2), ceil(W / 2)) ``smooth``, halved.
     wide
-        ``grey`` without membranes, for the most part (Gaussian of more than 2 pixels).
+        (ceil(H / 2), ceil(W / 2)) ``grey`` without membranes, for the most part (Gaussian of 2
+        pixels).
     local_variance
         (ceil(H / 2), ceil(W / 2)) variance of ``smooth`` within windows of :data:`FLAT_WINDOW`
         pixels: of structure, since grain of single pixels is no longer in it.
@@ -68,13 +74,14 @@ class Features:
     thumb
         Small image without shading, mean 0, for registration.
     tiles
-        Extremes of ``smooth``, ``wide`` and ``local_std`` over tiles, for bounds.
+        Extremes of ``smooth`` and ``local_std`` over tiles, for bounds.
     """
 
     z: int
     zoom: int
     grey: FloatImage
     smooth: FloatImage
+    small: FloatImage
     wide: FloatImage
     local_variance: FloatImage
     mean: FloatImage
@@ -117,10 +124,11 @@ class Features:
 
     @lazy
     def dark_lines(self) -> FloatImage:
-        """Return how dark straight lines are, (H // 2, W // 2): all else is as bright as can be.
+        """Return how dark straight lines are; all else is as bright as can be.
 
         That is the lowest grey value that is nowhere exceeded along a straight piece of
-        2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction.
+        2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction; of every second pixel,
+        (ceil(H / 2), ceil(W / 2)).
         """
         return self._grey(self._lines[0])
 
@@ -140,13 +148,19 @@ class Features:
             +1 for the largest, of which ``lines`` are bright ones, -1 for the smallest. The other
             may not be in it.
         """
-        if what != "lines":
-            found: Tiled = getattr(self.tiles, what)
-            return found
+        if what == "smooth":
+            return self.tiles.smooth
+        if what == "wide":
+            return self._wide_tiles
         if sign not in self._line_tiles:
             grey = self._grey(self._line_steps[sign > 0])
             self._line_tiles[sign] = Tiled(2, grey, grey)
         return self._line_tiles[sign]
+
+    @lazy
+    def _wide_tiles(self) -> Tiled:
+        wide = padded_to(self.wide, self.tiles.smooth.low.shape)
+        return Tiled(2, wide, wide)
 
     @lazy
     def coarse_tiles(self) -> Tiled:
@@ -175,7 +189,7 @@ class Features:
     @lazy
     def _lines(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Return dark and bright lines in 255 steps between the limits."""
-        return _along_lines(self.smooth, *self.limits)
+        return _along_lines(self.small, *self.limits)
 
     def _grey(self, steps: npt.NDArray[np.uint8]) -> FloatImage:
         low, high = self.limits
@@ -230,31 +244,40 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
         From :func:`~.working.working_zoom`. Maps are enlarged, but for the statistics on the grid:
         these are of so many pixels as there are.
     """
+    # what is wider than a pixel loses nothing by being reduced
     bands = _bands(pixels)
-    # what is wider than 2 pixels loses nothing by being reduced
-    half = halve(bands[1])
-    grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
-    smooth, wide = bands if zoom == 1 else _bands(grey)
-    local_variance = _local_variance(smooth)
+    small, wide = bands[1:]
+    quarter = halve(wide)
+    contrast = _log_energy(wide - enlarge_to(blur(quarter, 4.0), wide.shape))
+    middle = _log_energy(wide - _low_pass(wide, 3**0.5))
+    sharpness = _log_energy(small - wide) - middle
+    mean = blur(halve(small), _GRID_SIGMA)
+    grey = pixels
+    if zoom > 1:
+        grey = enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
+        bands = _bands(grey)
+    local_variance = _local_variance(*bands[:2])
     return Features(
         z=z,
         zoom=zoom,
         grey=grey,
-        smooth=smooth,
-        wide=wide,
+        smooth=bands[0],
+        small=bands[1],
+        wide=bands[2],
         local_variance=local_variance,
-        mean=blur(halve(halve(pixels)), _GRID_SIGMA),
-        contrast=_log_energy(half - enlarge_to(blur(halve(half), 4.0), half.shape), 1),
-        sharpness=_log_energy(bands[0] - bands[1], 2) - _log_energy(half - blur(half, 3**0.5), 1),
-        thumb=_thumbnail(half),
-        tiles=make_tiles(smooth, wide, local_variance),
+        mean=mean,
+        contrast=contrast,
+        sharpness=sharpness,
+        thumb=_thumbnail(wide, quarter),
+        tiles=make_tiles(bands[0], local_variance),
     )
 
 
 def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
     """Return :attr:`Features.texture` alone; parameters as for :func:`make_features`."""
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
-    return _texture(_local_variance(_low_pass(grey, 1.0)))
+    smooth = _low_pass(grey, 1.0)
+    return _texture(_local_variance(smooth, halve(smooth)))
 
 
 def _texture(local_variance: FloatImage) -> float:
@@ -304,7 +327,7 @@ def _quantile(values: npt.NDArray, percent: float, outermost: npt.NDArray | None
 def _along_lines(
     image: FloatImage, low: float, high: float
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return extremes, over directions, of the extremes along a straight piece, (H // 2, W // 2).
+    """Return extremes, over directions, of the extremes along a straight piece.
 
     That is the lowest of the highest values, and the highest of the lowest, in 255 steps from
     ``low`` to ``high``: 8 bits tell enough, and are much faster.
@@ -314,7 +337,7 @@ def _along_lines(
     steps_per_grey = 255 / max(high - low, _TINY)
     # the way to 8 bits that rounds, and cuts off what lies beyond
     steps: npt.NDArray[Any] = cv2.addWeighted(
-        small, steps_per_grey, small, 0.0, -low * steps_per_grey, dtype=cv2.CV_8U
+        image, steps_per_grey, image, 0.0, -low * steps_per_grey, dtype=cv2.CV_8U
     )
     dark, bright = np.full(steps.shape, 255, np.uint8), np.zeros(steps.shape, np.uint8)
     for piece in _straight_pieces():
@@ -337,10 +360,11 @@ def _straight_pieces() -> tuple[npt.NDArray[np.uint8], ...]:
     return tuple(pieces)
 
 
-def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage]:
-    """Return Gaussian low-passes of 1 and 2 pixels."""
+def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage]:
+    """Return a Gaussian low-pass of 1 pixel, the same halved, and one of 2 pixels, halved."""
     smooth = _low_pass(image, 1.0)
-    return smooth, _low_pass(smooth, 3**0.5)
+    small = halve(smooth)
+    return smooth, small, _low_pass(small, _REST)
 
 
 def _low_pass(image: FloatImage, sigma: float) -> FloatImage:
@@ -351,36 +375,36 @@ def _low_pass(image: FloatImage, sigma: float) -> FloatImage:
     return np.asarray(cv2.GaussianBlur(image, (size, size), sigma), dtype=np.float32)
 
 
-def _local_variance(smooth: FloatImage) -> FloatImage:
-    """Return the variance within windows, at every second pixel."""
+def _local_variance(smooth: FloatImage, small: FloatImage) -> FloatImage:
+    """Return the variance within windows, at every second pixel; ``small`` is half ``smooth``."""
     import cv2
 
     # about the mean grey value, so that the difference of squares keeps its digits
-    centred = smooth - np.float32(cv2.mean(smooth)[0])
-    size = (FLAT_WINDOW // 2, FLAT_WINDOW // 2)
-    mean = cv2.boxFilter(halve(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    centre = np.float32(cv2.mean(small)[0])
+    centred = smooth - centre
     np.multiply(centred, centred, out=centred)
-    square = cv2.boxFilter(halve(centred), -1, size, borderType=cv2.BORDER_REFLECT)
+    size = (FLAT_WINDOW // 2, FLAT_WINDOW // 2)
+    mean, square = (
+        cv2.boxFilter(image, -1, size, borderType=cv2.BORDER_REFLECT)
+        for image in (small - centre, halve(centred))
+    )
     return np.asarray(np.maximum(square - mean * mean, 0), dtype=np.float32)
 
 
-def _log_energy(band: FloatImage, halvings: int) -> FloatImage:
-    """Grid map of the logarithm of the local mean square, of a band that is halved so often.
-
-    The band is squared in place.
-    """
-    energy = np.multiply(band, band, out=band)
-    for _ in range(halvings):
-        energy = halve(energy)
-    energy = blur(energy, _GRID_SIGMA)
+def _log_energy(band: FloatImage) -> FloatImage:
+    """Grid map of the logarithm of the local mean square of a halved band; it is overwritten."""
+    energy = blur(halve(np.multiply(band, band, out=band)), _GRID_SIGMA)
     floor = max(float(energy.max()), _TINY) * 1e-6
     return np.log(np.maximum(energy, floor)).astype(np.float32)
 
 
-def _thumbnail(half: FloatImage) -> FloatImage:
+def _thumbnail(half: FloatImage, quarter: FloatImage) -> FloatImage:
     """Return a small image without shading and with outliers cut: one blob must not decide."""
     shrink = max(1, -(-max(half.shape) // _THUMB_SIDE))
-    small = shrink_to(half, (half.shape[0] // shrink, half.shape[1] // shrink))
+    if shrink == 2:
+        small = quarter
+    else:
+        small = shrink_to(half, (half.shape[0] // shrink, half.shape[1] // shrink))
     small = small - wide_blur(small, 12.0)
     spread = 2.5 * quantiles(np.abs(small[::2, ::2]), 50)[0] * 1.4826 + _TINY
     return np.clip(small, -spread, spread).astype(np.float32)

@@ -66,8 +66,7 @@ class Glance:
     ) -> FloatImage:
         """Return a bound of how far a section is beyond its neighbours, in units of contrast.
 
-        That is of :func:`~.detectors.outliers.excess_over_neighbours`, or of
-        :meth:`.LineDetector.straight_excess` where lines are compared.
+        That is of :meth:`.LineDetector.excess_of`.
 
         Parameters
         ----------

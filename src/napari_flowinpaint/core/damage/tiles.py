@@ -62,25 +62,24 @@ class Tiles:
 
     Parameters
     ----------
-    smooth, wide
-        Of the maps of this name of :class:`~.features.Features`, over tiles of 2 pixels.
+    smooth
+        Of the map of this name of :class:`~.features.Features`, over tiles of 2 pixels.
     local_std
         Of the root of its local variance, over tiles of 4.
     """
 
     smooth: Tiled
-    wide: Tiled
     local_std: Tiled
 
 
-def make_tiles(smooth: FloatImage, wide: FloatImage, local_variance: FloatImage) -> Tiles:
-    """Return the extremes of three maps; the variance is known at every second pixel."""
+def make_tiles(smooth: FloatImage, local_variance: FloatImage) -> Tiles:
+    """Return the extremes of two maps; the variance is known at every second pixel."""
     # between every second pixel it is interpolated, and no more than at the pixels around
     low, high = (
         np.sqrt(halved(padded(_spread(local_variance, sign, 1), 2), sign)) for sign in (-1, 1)
     )
     local_std = Tiled(4, low, high)
-    return Tiles(tiled(smooth), tiled(wide), local_std)
+    return Tiles(tiled(smooth), local_std)
 
 
 def tiled(image: FloatImage) -> Tiled:

@@ -7,7 +7,6 @@ the grey value itself but how far it is beyond the neighbours', so that membrane
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -45,13 +44,9 @@ _STRAIGHT = 1.2
 _BORDER = 0.04
 
 
-#: The grey values that are compared, the coarser first.
-_GREY: dict[str, Callable[[Features], FloatImage]] = {
-    "wide": lambda f: f.wide,
-    "smooth": lambda f: f.smooth,
-}
-#: All that is looked for: dark (-1) and bright (+1), by grey values or by straight lines.
-WAYS = tuple((sign, what) for sign in (-1, 1) for what in (*_GREY, "lines"))
+#: All that is looked for: dark (-1) and bright (+1), by grey values, coarse or fine, or by straight
+#: lines.
+WAYS = tuple((sign, what) for sign in (-1, 1) for what in ("wide", "smooth", "lines"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +99,8 @@ class LineDetector:
         # beside a line lies displaced tissue, which may look like another one
         return sorted(findings, key=lambda f: -f.score)[:1]
 
-    def straight_excess(self, view: View, sign: int) -> FloatImage:
-        """Return how far straight lines are beyond all those of the neighbours nearby.
-
-        Membranes are as dark as a fold may be, but hardly any is straight for so long.
+    def excess_of(self, view: View, sign: int, what: str) -> FloatImage:
+        """Return how far one map is beyond those of all neighbours nearby.
 
         Parameters
         ----------
@@ -115,39 +108,45 @@ class LineDetector:
             The section; must have neighbours.
         sign
             +1 looks for brighter, -1 for darker.
+        what
+            ``smooth`` or ``wide`` grey values, or straight ``lines``: membranes are as dark as a
+            fold may be, but hardly any is straight for so long.
 
         Returns
         -------
         FloatImage
-            (H // 2, W // 2) float32, in units of contrast.
+            Float32, in units of contrast: (H, W) of ``smooth``, else of every second pixel,
+            (ceil(H / 2), ceil(W / 2)).
         """
-        near = view.radius(self.tolerance) // 2
-        limit = view.limit_nearby(sign, near, partial(_lines, sign), 2)
-        return (sign / view.contrast) * (_lines(sign, view.section) - limit)
+        image = partial(_map, what, sign)
+        radius = view.radius(self.tolerance)
+        if what == "smooth":
+            return excess_over_neighbours(view, sign, radius, image)
+        return excess_over_neighbours(view, sign, radius // 2, image, 2)
 
     def _seen_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return a line of which much is beyond all that the neighbours show nearby."""
-        radius = view.radius(self.tolerance)
         # thin lines are blurred away with the membranes: a second look, at finer grain
-        for what, image in _GREY.items():
-            if (sign, what) in self.ways:
-                found = self._line(view, sign, excess_over_neighbours(view, sign, radius, image))
-                if found is not None:
-                    return found
+        for what in ("wide", "smooth"):
+            found = self._line(view, sign, what)
+            if found is not None:
+                return found
         return None
 
     def _straight_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return a line that is no darker than membranes are, but straighter."""
-        if (sign, "lines") not in self.ways:
-            return None
-        excess = self.straight_excess(view, sign)
-        if not (excess > self.excess * view.strictness).any():
-            return None
-        found = self._line(view, sign, enlarge_to(excess, view.shape))
+        found = self._line(view, sign, "lines")
         return found if _score(found) >= _STRAIGHT * view.strictness else None
 
-    def _line(self, view: View, sign: int, excess: FloatImage) -> tuple[float, BoolImage] | None:
+    def _line(self, view: View, sign: int, what: str) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
+        if (sign, what) not in self.ways:
+            return None
+        excess = self.excess_of(view, sign, what)
+        if not (excess > self.excess * view.strictness).any():
+            return None
+        if excess.shape != view.shape:
+            excess = enlarge_to(excess, view.shape)
         seen = Pieces(excess > 0.1, excess > self.excess * view.strictness)
         many = seen.places.size
         if many < self.length * view.side or many > 0.5 * excess.size:
@@ -249,8 +248,10 @@ def _score(line: tuple[float, BoolImage] | None) -> float:
     return 0.0 if line is None else line[0]
 
 
-def _lines(sign: int, features: Features) -> FloatImage:
-    return features.bright_lines if sign > 0 else features.dark_lines
+def _map(what: str, sign: int, features: Features) -> FloatImage:
+    if what == "lines":
+        return features.bright_lines if sign > 0 else features.dark_lines
+    return features.wide if what == "wide" else features.smooth
 
 
 def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
@@ -294,9 +295,7 @@ def _along_border(straight: BoolImage, margin: int) -> bool:
     return bool(2 * np.count_nonzero(inner) < np.count_nonzero(straight))
 
 
-def _in_long_pieces(
-    y: IntArray, x: IntArray, along: FloatArray, shortest: float
-) -> BoolImage:
+def _in_long_pieces(y: IntArray, x: IntArray, along: FloatArray, shortest: float) -> BoolImage:
     """Tell which pixels are in connected pieces that go some way along the line, and are no blobs.
 
     ``along`` is how far along the line the pixels are.

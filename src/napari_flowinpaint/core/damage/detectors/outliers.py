@@ -22,7 +22,11 @@ _ACROSS_A_GAP = 1.3
 
 
 def excess_over_neighbours(
-    view: View, sign: int, radius: int, image: Callable[[Features], FloatImage]
+    view: View,
+    sign: int,
+    radius: int,
+    image: Callable[[Features], FloatImage],
+    step: int = 1,
 ) -> FloatImage:
     """Return how far a section is beyond all its neighbours, in units of contrast.
 
@@ -33,15 +37,18 @@ def excess_over_neighbours(
     sign
         +1 looks for brighter, -1 for darker.
     radius
-        A pixel is compared with all of the neighbours within this distance, since tissue moves.
+        A pixel is compared with all of the neighbours within this distance, in pixels of the map,
+        since tissue moves.
     image
         Which smooth grey values are compared.
+    step
+        Pixels of the working level per pixel of the map.
 
     Notes
     -----
     All of it is float32: no difference of unsigned integers wraps around.
     """
-    limit = view.limit_nearby(sign, radius, image)
+    limit = view.limit_nearby(sign, radius, image, step)
     return np.asarray(sign * (image(view.section) - limit) / view.contrast, dtype=np.float32)
 
 
