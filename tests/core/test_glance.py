@@ -92,6 +92,18 @@ def test_bounds_of_some_tiles_are_those_of_all(tissue, what):
     assert (some == np.where(where, every, 0)).all()
 
 
+@pytest.mark.parametrize("what", ["smooth", "wide", "lines"])
+@pytest.mark.parametrize("shift", [(0, 0), (9, 13)])
+def test_the_loose_bound_is_between_those_of_small_and_large_tiles(tissue, what, shift):
+    glance = Glance(view_of(tissue, "dark", shift))
+    fine, coarse = (glance.excess(-1, 8, what, side) for side in (2, 4))
+    loose = glance.loose_excess(-1, 8, what, np.arange(fine.size)).reshape(fine.shape)
+    coarse = coarse.repeat(2, axis=0).repeat(2, axis=1)
+    assert (loose >= fine - 1e-4).all()
+    assert (loose <= coarse + 1e-4).all()
+    assert np.mean(loose < coarse - 0.01) > 0.25
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("what", ["wide", "lines"])
 def test_maps_of_every_second_pixel_do_not_exceed_their_bound(tissue, sign, what):

@@ -95,6 +95,32 @@ class Glance:
         )
         return found
 
+    def loose_excess(
+        self, sign: int, radius: int, what: str, places: npt.NDArray[np.intp]
+    ) -> FloatImage:
+        """Return a looser bound than :meth:`excess` of tiles of 2 pixels, which costs little.
+
+        Of the neighbours it takes what is known by tiles of 4.
+
+        Parameters
+        ----------
+        sign, radius, what
+            As there.
+        places
+            Which tiles, in the flat map, (N,).
+
+        Returns
+        -------
+        FloatImage
+            (N,), of these tiles.
+        """
+        own, fine = (_own(self.view.section, what, sign, side) for side in _SIDES)
+        rows, columns = np.divmod(places, fine.shape[1])
+        parents = rows // 2 * own.shape[1] + columns // 2
+        less = own.ravel()[parents] - fine.ravel()[places]
+        coarse = self.excess(sign, radius, what, 4).ravel()[parents]
+        return np.asarray(coarse - less * np.float32(sign / self.view.contrast))
+
     def _coarse_excess(self, sign: int, radius: int) -> FloatImage:
         """Return :meth:`excess` of all maps, over tiles of 4 pixels: together they cost less."""
         radius -= radius % 4  # a smaller radius is a bound as well, and the detectors share it
@@ -180,47 +206,41 @@ def _hole(glance: Glance, detector: HoleDetector) -> HoleDetector | None:
 
 def _line(glance: Glance, detector: LineDetector) -> LineDetector | None:
     """Tell in which ways a line may be seen."""
-    seen: dict[tuple[int, str], BoolImage | None] = dict.fromkeys(detector.ways)
-    for side in _SIDES:
-        if seen:
-            seen = _line_tiles(glance, detector, side, seen)
+    radius = glance.view.radius(detector.tolerance)
+    coarse = {way: glance.excess(way[0], radius, way[1], 4) for way in detector.ways}
+    fine = {}
+    for way, tiles in _line_tiles(glance.view, detector, 4, coarse).items():
+        some = _split(tiles)
+        fine[way] = np.zeros(some.shape, dtype=np.float32)
+        places = np.flatnonzero(some)
+        fine[way].ravel()[places] = glance.loose_excess(way[0], radius, way[1], places)
+    seen = _line_tiles(glance.view, detector, 2, fine)
     # every second pixel of what is seen lies in a tile of 2 pixels of its own
     height, width = (-(-n // 2) for n in glance.view.shape)
     ways = tuple(
-        way
-        for way, tiles in seen.items()
-        if tiles is not None and straight_lines(tiles[:height, :width]).size > 0
+        way for way, tiles in seen.items() if straight_lines(tiles[:height, :width]).size > 0
     )
     return replace(detector, ways=ways) if ways else None
 
 
 def _line_tiles(
-    glance: Glance,
-    detector: LineDetector,
-    side: int,
-    where: dict[tuple[int, str], BoolImage | None],
-) -> dict[tuple[int, str], BoolImage | None]:
-    """Return the tiles seen in ways in which long pieces cover as much as has to be seen.
-
-    ``where`` are the larger tiles that matter in each way, None for all.
-    """
-    view = glance.view
-    radius, level = view.radius(detector.tolerance), detector.excess * view.strictness
-    bounds = [
-        glance.excess(sign, radius, what, side, None if tiles is None else _split(tiles))
-        for (sign, what), tiles in where.items()
-    ]
+    view: View, detector: LineDetector, side: int, bounds: dict[tuple[int, str], FloatImage]
+) -> dict[tuple[int, str], BoolImage]:
+    """Return the tiles seen in ways in which long pieces cover as much as has to be seen."""
+    if not bounds:
+        return {}
+    level = detector.excess * view.strictness
     # below one another, an empty row apart: many calls would cost more than what they do
-    height, width = bounds[0].shape
-    some, certain = (np.zeros((len(where), height + 1, width), dtype=bool) for _ in range(2))
-    for n, excess in enumerate(bounds):
+    height, width = next(iter(bounds.values())).shape
+    some, certain = (np.zeros((len(bounds), height + 1, width), dtype=bool) for _ in range(2))
+    for n, excess in enumerate(bounds.values()):
         np.greater(excess, 0.1, out=some[n, :height])
         np.greater(excess, level, out=certain[n, :height])
     pieces = Pieces(some.reshape(-1, width), certain.reshape(-1, width))
     least = min(0.5, 1.6 * detector.length) * detector.coverage * view.side
-    long = _may_be_long(pieces, side, 0.06 * view.side, least, len(where))
+    long = _may_be_long(pieces, side, 0.06 * view.side, least, len(bounds))
     seen = pieces.mask().reshape(some.shape)[:, :height]
-    return {way: tiles for way, tiles, is_long in zip(where, seen, long, strict=True) if is_long}
+    return {way: tiles for way, tiles, is_long in zip(bounds, seen, long, strict=True) if is_long}
 
 
 def _may_be_long(pieces: Pieces, side: int, shortest: float, least: float, maps: int) -> BoolImage:
@@ -243,28 +263,45 @@ def _outlier(glance: Glance, detector: OutlierDetector) -> OutlierDetector | Non
 
 def _may_be_blobs(glance: Glance, detector: OutlierDetector, sign: int) -> bool:
     """Tell whether blobs may have the least mass."""
-    view, zoom = glance.view, glance.view.section.zoom
+    view, section = glance.view, glance.view.section
+    zoom, radius = section.zoom, view.radius(detector.tolerance)
+    level, edge = detector.excess * view.strictness**0.5, detector.excess / 3
     limit = median(n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours)
-    least = detector.beyond + 0.2 * (view.strictness - 1)
-    some: BoolImage | None = None
-    for side in _SIDES:
-        where = None if some is None else _split(some)
-        excess = glance.excess(sign, view.radius(detector.tolerance), "smooth", side, where)
-        certain = excess > detector.excess * view.strictness**0.5
-        if not certain.any():
-            return False
-        own = _own(view.section, "smooth", sign, side)
-        certain &= sign * (own - np.float32(limit)) > least * view.contrast
-        if not certain.any():
-            return False
-        pieces = Pieces(excess > detector.excess / 3, certain)
-        some = pieces.mask()
-        masses = np.bincount(pieces.owners, side**2 * excess.ravel()[pieces.places])
-        large = masses[masses > zoom * detector.total / 15]
-        score = max(masses.max() / detector.mass, large.sum() / detector.total) / zoom
-        if score < view.strictness:
-            return False
-    return True
+    least = (detector.beyond + 0.2 * (view.strictness - 1)) * view.contrast
+
+    def certain(excess: FloatImage, own: FloatImage) -> BoolImage:
+        return np.asarray((excess > level) & (sign * (own - np.float32(limit)) > least))
+
+    def enough(masses: npt.NDArray[np.floating]) -> bool:
+        large = masses[masses > zoom * detector.total / 15].sum()
+        score = max(masses.max(initial=0) / detector.mass, large / detector.total)
+        return bool(score >= view.strictness * zoom)
+
+    coarse = glance.excess(sign, radius, "smooth", 4)
+    own, fine = (_own(section, "smooth", sign, side) for side in _SIDES)
+    sure = certain(coarse, own)
+    if not sure.any():
+        return False
+    pieces = Pieces(coarse > edge, sure)
+    if not enough(16 * pieces.sums(coarse)):
+        return False
+    # smaller tiles against what the larger ones tell of the neighbours, which is at hand
+    places, owners = _children(pieces.places, coarse.shape[1]), pieces.owners.repeat(4)
+    excess = glance.loose_excess(sign, radius, "smooth", places)
+    held = np.zeros(pieces.areas.size, dtype=bool)
+    held[owners[certain(excess, fine.ravel()[places])]] = True
+    if not enough(held * np.bincount(owners, 4 * excess * (excess > edge), held.size)):
+        return False
+    excess = glance.excess(sign, radius, "smooth", 2, _split(pieces.mask()))
+    pieces = Pieces(excess > edge, certain(excess, fine))
+    return enough(4 * pieces.sums(excess))
+
+
+def _children(places: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.intp]:
+    """Return places of the four tiles of half the side, by those of tiles in a map so wide."""
+    rows, columns = np.divmod(places, width)
+    first = 4 * width * rows + 2 * columns
+    return np.add.outer(first, (0, 1, 2 * width, 2 * width + 1)).ravel()
 
 
 def _split(tiles: BoolImage) -> BoolImage:
