@@ -395,3 +395,12 @@ def test_a_section_that_cannot_be_read_is_nobodys_neighbour(tissue):
     assert [n.features.z for n in view.following] == [MIDDLE + 1, MIDDLE + 2]
     with pytest.raises(StoreError):
         sections.view(MIDDLE)
+
+
+@pytest.mark.parametrize("shape", [(700, 3), (1, 900), (4000, 10), (17, 1200), (2, 2)])
+def test_a_strip_is_searched(shape):
+    volume = np.random.default_rng(0).integers(0, 255, (6, *shape), dtype=np.uint8)
+    volume[3] = 0
+    sections = Sections(Stack.from_array(volume))
+    found = {z: detect_section(sections, z, DetectionOptions()) for z in range(6)}
+    assert [damage.kind for damage in found[3]] == ["missing"]

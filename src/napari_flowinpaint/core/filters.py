@@ -33,10 +33,10 @@ def wide_blur(image: FloatImage, sigma: float) -> FloatImage:
 
 
 def shrink_to(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
-    """Reduce an image to ``shape`` (height, width) by averaging areas."""
+    """Reduce an image to ``shape`` (height, width), at least a pixel, by averaging areas."""
     import cv2
 
-    size = (shape[1], shape[0])
+    size = (max(shape[1], 1), max(shape[0], 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 

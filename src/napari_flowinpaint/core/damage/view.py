@@ -31,6 +31,8 @@ _AT_THE_END = 2
 _NEAR = 2
 #: A section with less than this share of the stack's usual texture is blank.
 BLANK = 0.12
+#: Thumbnails of fewer pixels a side tell of no shift.
+_NARROW = 8
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
 
@@ -67,6 +69,8 @@ def register(section: Features, neighbour: Features) -> Registration:
 
     a, b = section.thumb, neighbour.thumb
     before = _correlation(a, b)
+    if min(a.shape) < _NARROW:
+        return Registration((0, 0), before, before)
     (dx, dy), _ = cv2.phaseCorrelate(section.faded_thumb, neighbour.faded_thumb)
     y, x = round(dy), round(dx)
     most = min(a.shape) // 2
