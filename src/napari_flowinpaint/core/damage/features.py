@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ..types import FloatImage
 from ._lazy import lazy
+from .quantiles import quantile, quantiles
 from .tiles import Tiled, Tiles, halved, make_tiles, padded_to
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
@@ -120,7 +121,7 @@ class Features:
         few = sample.size // 200
         darkest = values[values <= sample[few]]
         brightest = values[values >= sample[-1 - few]]
-        return _quantile(values, 0.1, darkest), _quantile(values, 99.9, brightest)
+        return quantile(values, 0.1, darkest), quantile(values, 99.9, brightest)
 
     @lazy
     def dark_lines(self) -> FloatImage:
@@ -282,46 +283,6 @@ def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
 
 def _texture(local_variance: FloatImage) -> float:
     return float(np.sqrt(quantiles(local_variance[::2, ::2], 90)[0]))
-
-
-def quantiles(image: npt.NDArray, *percent: float) -> tuple[float, ...]:
-    """Return percentiles of an image, each by a partition of its own.
-
-    NumPy's functions ask for both values that a percentile lies between in one partition, which is
-    much slower than asking for one.
-    """
-    values = image.flatten()
-    return tuple(_quantile(values, share) for share in percent)
-
-
-def medians(rows: FloatImage) -> list[float]:
-    """Return the median of every row, and change the order of the values."""
-    high = rows.shape[1] // 2
-    rows.partition(high, axis=1)
-    found = rows[:, high].astype(float)
-    if rows.shape[1] % 2 == 0:
-        found = (found + rows[:, :high].max(axis=1)) / 2
-    return [float(value) for value in found]
-
-
-def _quantile(values: npt.NDArray, percent: float, outermost: npt.NDArray | None = None) -> float:
-    """Return a percentile of values, (N,), and change their order.
-
-    ``outermost`` are all those of the values up to some value where the percentile is below 50,
-    else all from some value on: what lies in there has the same neighbours in order.
-    """
-    place = percent / 100 * (values.size - 1)
-    low = int(place)
-    fraction = place - low
-    high = min(low + 1, values.size - 1)
-    if outermost is not None:
-        first = 0 if percent < 50 else values.size - outermost.size
-        if first <= low and high < first + outermost.size:
-            values, low, high = outermost, low - first, high - first
-    values.partition(high)
-    b = float(values[high])
-    a = float(values[:high].max()) if low < high else b
-    return a + fraction * (b - a)
 
 
 def _along_lines(

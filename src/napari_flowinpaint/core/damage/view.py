@@ -16,8 +16,9 @@ import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, make_features, medians, to_working
+from .features import Features, make_features, to_working
 from .morphology import highest, lowest
+from .quantiles import medians
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
-from ..features import quantiles
 from ..morphology import lowest
+from ..quantiles import quantiles
 from ..view import View, enlarge
 from ._regions import large_regions
 from .base import Finding

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
-from ..features import quantiles
 from ..morphology import grow, highest, lowest
+from ..quantiles import quantiles
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
