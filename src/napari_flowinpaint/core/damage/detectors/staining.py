@@ -202,15 +202,9 @@ def _missing_range(view: View) -> FloatImage:
     A grid map, in units of contrast: within a window somewhat larger than that of the neighbours,
     its darkest is not as dark as theirs, and its brightest not as bright.
     """
-    height, width = view.shape
-    half = (height // 2, width // 2)
-    own, near = shrink_to(view.section.smooth, half), _RANGE + _MOVES
-    least = view.over_neighbours(
-        np.minimum, lambda n: n.grey(highest(shrink_to(n.features.smooth, half), _RANGE), 2)
-    )
-    most = view.over_neighbours(
-        np.maximum, lambda n: n.grey(lowest(shrink_to(n.features.smooth, half), _RANGE), 2)
-    )
+    own, near = view.section.small, _RANGE + _MOVES
+    least = view.over_neighbours(np.minimum, lambda n: n.grey(highest(n.features.small, _RANGE), 2))
+    most = view.over_neighbours(np.maximum, lambda n: n.grey(lowest(n.features.small, _RANGE), 2))
     missing = np.clip(least - highest(own, near), 0, None)
     missing += np.clip(lowest(own, near) - most, 0, None)
     return shrink_to(blur(missing, 2.0), view.section.mean.shape) / np.float32(view.contrast)
