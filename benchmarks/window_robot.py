@@ -34,11 +34,6 @@ class Gap(NamedTuple):
     queued: float
     drawing: float
 
-    @property
-    def own(self) -> float:
-        """About what would be left on a machine with nothing else to do."""
-        return max(self.wall - self.queued - self.drawing, self.cpu)
-
     def __str__(self) -> str:
         ms = [round(1000 * seconds) for seconds in self]
         return f"{ms[0]} ms (computing {ms[1]}, queued {ms[2]} + {ms[3]})"
@@ -81,7 +76,7 @@ class Watchdog:
 
     def stop(self) -> str:
         self._timer.stop()
-        gaps = sorted(self.gaps, key=lambda gap: gap.own, reverse=True)
+        gaps = sorted(self.gaps, reverse=True)
         return (
             f"longest {', then '.join(map(str, gaps[:3]))}; "
             f"median {1000 * statistics.median(g.wall for g in gaps):.1f} ms of {len(gaps)} ticks"

@@ -278,6 +278,6 @@ def test_a_stack_without_a_file_is_kept_for_now_only():
 def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
     list(session.flags.adopt(session.image, found([4])))
-    session.flags.show(session.image, row(4, "hole"))
+    list(session.flags.show(session.image, row(4, "hole")))
     assert places.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE

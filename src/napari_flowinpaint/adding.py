@@ -7,19 +7,26 @@ loop run in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .warm_up import set_aside
+from .warm_up import bring_back, set_aside
 
 if TYPE_CHECKING:
     from napari.components import Dims, ViewerModel
     from napari.layers import Labels, Layer
     from napari.utils.events import EventEmitter
 
-#: Names of napari's classes that show the axes, and the controls of layers.
-_SLIDERS, _CONTROLS = "QtDims", "QtLayerControlsContainer"
+#: Name of napari's class that shows the axes.
+_SLIDERS = "QtDims"
+#: What takes long of what the window does when a layer comes or goes, by class and method.
+_PARTS = (
+    ("QtViewer", "_on_add_layer_change"),
+    ("VispyCanvas", "_remove_layer"),
+    ("QtLayerControlsContainer", "_add"),
+    ("QtLayerControlsContainer", "_remove"),
+)
 
 
 def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
@@ -38,24 +45,41 @@ def make_room(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
 
 
 def _adding_axes(dims: Dims, count: int) -> Iterator[None]:
-    """Set the number of axes, in two steps: the axes, and then their sliders.
+    """Set the number of axes, in three steps: the axes, their sliders, and the room for these.
 
     Sliders that are not there yet hear nothing of the axes in between.
     """
     make_sliders = _callback_of(dims.events.ndim, _SLIDERS)
-    try:
-        with ExitStack() as deaf:
-            for emitter in dims.events.emitters.values():
-                hears = _callback_of(emitter, _SLIDERS)
-                if hears is not None:
-                    deaf.enter_context(emitter.blocker(hears))
-            dims.ndim = count
-            yield
-    finally:  # also where nobody asks for the next step
-        if make_sliders is not None:  # None: a viewer without a window, or of another version
-            with suppress(RuntimeError):  # the window was closed meanwhile
-                make_sliders()
+    with ExitStack() as still:
+        try:
+            with ExitStack() as deaf:
+                for emitter in dims.events.emitters.values():
+                    hears = _callback_of(emitter, _SLIDERS)
+                    if hears is not None:
+                        deaf.enter_context(emitter.blocker(hears))
+                dims.ndim = count
+                yield
+        finally:  # also where nobody asks for the next step
+            if make_sliders is not None:  # None: a viewer without a window, or of another version
+                with suppress(RuntimeError):  # the window was closed meanwhile
+                    still.enter_context(_laid_out_later(make_sliders))
+                    make_sliders()
+        yield
     yield
+
+
+@contextmanager
+def _laid_out_later(method: Callable[..., None]) -> Iterator[None]:
+    """Leave everything beside the widget that a method is of where it is until the end."""
+    layout = method.__self__.parentWidget().layout()  # type: ignore[attr-defined]
+    layout.setEnabled(False)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # the window was closed meanwhile
+            layout.setEnabled(True)
+            layout.invalidate()
+            layout.activate()
 
 
 def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
@@ -75,38 +99,59 @@ def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
 
 
 def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[None]:
-    """Do what :func:`add_hidden` does, in two steps: the layer, and the form of its controls.
+    """Do what :func:`add_hidden` does, step by step: the layer, its drawing, and its controls.
 
-    Either takes napari half of the time. The form has to be there before the layer is selected or
-    removed.
+    Each takes napari a third of the time.
+    """
+    change = partial(add_hidden, viewer, position, layer)
+    yield from _in_parts(viewer, viewer.layers.events.inserted, layer, change)
+
+
+def _in_parts(
+    viewer: ViewerModel, emitter: EventEmitter, layer: Layer, change: Callable[[], None]
+) -> Iterator[None]:
+    """Add or remove a layer; what the window does at that follows, one part per step.
+
+    What is left is done at once before layers come, go or are moved, since napari relies on it
+    then, and where nobody asks for the next step. Where it draws, napari leaves out layers that
+    have no drawing.
     """
     from napari.utils.events import Event
 
-    inserted, removing = viewer.layers.events.inserted, viewer.layers.events.removing
-    make_form = _callback_of(inserted, _CONTROLS)
-    if make_form is None:  # a viewer without a window, or of another version
-        add_hidden(viewer, position, layer)
-        return
+    left = [act for act in (_callback_of(emitter, *part) for part in _PARTS) if act is not None]
+    layers = viewer.layers
+    events = layers.events
 
-    def finish(event: Any = None) -> None:
-        removing.disconnect(finish)
-        make_form(Event("inserted", value=layer))
+    def follow() -> None:
+        left.pop(0)(Event("changed", value=layer))
 
-    with inserted.blocker(make_form):
-        add_hidden(viewer, position, layer)
-    removing.connect(finish)
+    def rest(event: Any = None) -> None:
+        while left:
+            follow()
+        layers._clean_cache()  # filled by drawing; as napari leaves it when a layer comes
+
+    with ExitStack() as deaf:
+        for act in left:
+            deaf.enter_context(emitter.blocker(act))
+        change()
+    for earlier in (events.inserting, events.removing, events.reordered):
+        earlier.connect(rest)
     try:
-        yield
+        while left:
+            yield
+            if left:
+                follow()
     finally:  # also where nobody asks for the next step
-        if finish in removing.callbacks:
-            finish()
+        rest()
+        for earlier in (events.inserting, events.removing, events.reordered):
+            earlier.disconnect(rest)
 
 
-def _callback_of(emitter: EventEmitter, owner: str) -> Callable[..., None] | None:
+def _callback_of(emitter: EventEmitter, owner: str, name: str = "") -> Callable[..., None] | None:
     """Return what an object of a class of napari's window does at an event, if there is one."""
     for callback in emitter.callbacks:
         found = callback[0]() if isinstance(callback, tuple) else None
-        if type(found).__name__ == owner:
+        if type(found).__name__ == owner and name in ("", callback[1]):
             act: Callable[..., None] = getattr(found, callback[1])
             return act
     return None
@@ -142,11 +187,21 @@ def take_brush(viewer: ViewerModel, layer: Labels) -> Iterator[None]:
 
 
 def remove(viewer: ViewerModel, layer: Layer) -> None:
-    """Remove a layer, if it is there.
+    """Do at once what :func:`removing` does."""
+    for _ in removing(viewer, layer):
+        pass
+
+
+def removing(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
+    """Remove a layer, if it is there, step by step: the layer, its drawing, and its controls.
 
     napari collects garbage whenever a layer goes, which holds up the viewer for a fifth of a
-    second; it is left little to look through. The session brings the rest back afterwards.
+    second; it is left little to look through. The rest is brought back afterwards.
     """
     if layer in viewer.layers:
+        change = partial(viewer.layers.remove, layer)
         set_aside()
-        viewer.layers.remove(layer)
+        for _ in _in_parts(viewer, viewer.layers.events.removed, layer, change):
+            yield
+            set_aside()  # the session has brought it back when the layer went
+        bring_back()

@@ -201,15 +201,24 @@ class FlagBoard(napari_layers.OfViewer):
         """Note that something was kept."""
         self._flags[image].note_saved(unsaved)
 
-    def show(self, image: Image, row: Flagged) -> None:
-        """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
+    def show(self, image: Image, row: Flagged) -> Iterator[None]:
+        """Move the viewer to a flagged section, its mask on top, the brush set to its kind.
+
+        Returns
+        -------
+        iterator
+            Steps to exhaust; in between the event loop may run.
+        """
         from .core.damage.kinds import KINDS
 
         places.go_to_section(self.viewer, image, row.section)
+        yield
         self.masks.show(image)
         layer = self.masks.layer(image)
-        if layer is not None:
-            layer.selected_label = KINDS[row.kind].label
+        label = KINDS[row.kind].label
+        if layer is not None and layer.selected_label != label:
+            layer.selected_label = label
+            yield
 
     def _on_changed(self) -> None:
         self.changed.emit()

@@ -314,7 +314,7 @@ def show_synthetic(
     )
     if not levels:
         if old is not None:
-            adding.remove(viewer, old)
+            yield from adding.removing(viewer, old)
         return
     if old is not None:
         old.data = levels if old.multiscale else levels[0]

@@ -114,10 +114,10 @@ class MaskBoard(napari_layers.OfViewer):
         self._layers[image] = layer
         self.changed.emit()
         yield
-        if old is not None:
-            adding.remove(viewer, old)
-            yield
         yield from steps
+        if old is not None:
+            yield
+            yield from adding.removing(viewer, old)
         if paint:
             yield
             yield from adding.take_brush(viewer, layer)

@@ -87,7 +87,7 @@ class ReviewBoard(napari_layers.OfViewer):
         self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            adding.remove(self.viewer, layer)
+            yield from adding.removing(self.viewer, layer)
             yield
 
     def forget(self, layer: Any) -> None:

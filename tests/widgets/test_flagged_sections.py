@@ -84,6 +84,7 @@ def test_a_search_fills_the_list_and_the_mask(make_docks, wait, damaged_path):
     assert str(len(set(sections(panel)))) in find.messages.text()
     row = panel.table.rows.rows[0]
     assert panel.table.select((row.section, row.kind))
+    wait(lambda: not panel.is_showing)
     assert flagged.session.section == row.section
     assert flagged.session.mask_layer.selected_label == KINDS[row.kind].label
     wait(lambda: not panel.thumbnails.pictures[1].pixmap().isNull())

@@ -81,39 +81,95 @@ def test_the_rest_is_done_at_once_or_not_at_all(make_steps):
 
 
 @pytest.fixture
-def added(make_napari_viewer):
-    """Return a viewer, the forms of its layers' controls, a layer, and the steps that add it."""
-    viewer, layer = make_napari_viewer(), Image(np.zeros((2, 8, 8)))
-    forms = viewer.window._qt_viewer.controls.widgets
-    return viewer, forms, layer, adding.adding_hidden(viewer, 0, layer)
+def window(make_napari_viewer):
+    """Return a viewer, the drawings of its layers, and the forms of their controls."""
+    viewer = make_napari_viewer()
+    shown = viewer.window._qt_viewer
+    return viewer, shown.canvas.layer_to_visual, shown.controls.widgets
 
 
-def test_the_form_of_a_layer_comes_a_step_later(added):
-    viewer, forms, layer, steps = added
+def image():
+    return Image(np.zeros((2, 8, 8)))
+
+
+def drop(steps):
+    steps.close()
+
+
+@pytest.mark.parametrize("end", [list, drop])
+def test_a_layer_is_added_in_three_steps(window, end):
+    viewer, drawings, forms = window
+    layer = image()
+    steps = adding.adding_hidden(viewer, 0, layer)
     next(steps)
     assert layer in viewer.layers
+    assert layer not in drawings, "else the steps are of no use any more"
+    next(steps)
+    assert layer in drawings
     assert layer not in forms, "else the steps are of no use any more"
-    assert list(steps) == []
+    end(steps)
     form = forms[layer]
     viewer.layers.selection.active = layer
     viewer.add_image(np.zeros((2, 8, 8)))
     assert forms[layer] is form
-    assert len(forms) == 2
+    assert len(forms) == len(drawings) == 2
 
 
-def test_the_form_of_a_layer_comes_where_the_steps_are_dropped(added):
-    _, forms, layer, steps = added
+@pytest.mark.parametrize("end", [list, drop])
+def test_a_layer_is_removed_in_three_steps(window, end):
+    viewer, drawings, forms = window
+    layer, other = viewer.add_image(np.ones((2, 8, 8))), viewer.add_image(np.ones((2, 8, 8)))
+    steps = adding.removing(viewer, layer)
     next(steps)
-    steps.close()
-    assert layer in forms
-
-
-def test_a_layer_whose_form_is_missing_may_be_removed(added):
-    viewer, forms, _, steps = added
+    assert layer not in viewer.layers
+    assert layer in drawings, "else the steps are of no use any more"
+    other.visible = False
+    viewer.dims.set_point(0, 1)
     next(steps)
-    viewer.layers.clear()
+    assert layer not in drawings
+    assert layer in forms, "else the steps are of no use any more"
+    end(steps)
+    assert list(drawings) == list(forms) == [other]
+
+
+def removed(viewer, layer):
+    viewer.layers.remove(layer)
+
+
+def moved(viewer, layer):
+    viewer.layers.move(0, 2)
+
+
+def joined(viewer, layer):
+    viewer.layers.insert(0, Image(np.zeros((7, 9, 8))))
+    assert viewer.dims.nsteps == (7, 9, 8)
+
+
+@pytest.mark.parametrize("change", [removed, moved, joined])
+@pytest.mark.parametrize("steps_done", [1, 2])
+def test_layers_may_change_while_one_is_added(window, change, steps_done):
+    viewer, drawings, forms = window
+    viewer.add_image(np.ones((2, 8, 8)))
+    layer = image()
+    steps = adding.adding_hidden(viewer, 1, layer)
+    for _ in range(steps_done):
+        next(steps)
+    change(viewer, layer)
+    assert set(drawings) == set(forms) == set(viewer.layers)
     assert list(steps) == []
-    assert not forms
+    assert set(drawings) == set(forms) == set(viewer.layers)
+    orders = [drawings[layer].order for layer in viewer.layers]
+    assert orders == sorted(orders)
+
+
+def test_a_layer_may_come_back_while_it_is_removed(window):
+    viewer, drawings, forms = window
+    layer = viewer.add_image(np.ones((2, 8, 8)))
+    steps = adding.removing(viewer, layer)
+    next(steps)
+    viewer.add_layer(layer)
+    list(steps)
+    assert list(drawings) == list(forms) == [layer]
 
 
 @pytest.fixture
@@ -133,7 +189,7 @@ def test_sliders_come_a_step_after_the_axes(making_room):
     viewer.dims.last_used = 1
     next(steps)
     assert sliders.nsliders == 3
-    assert list(steps) == [None, None]
+    assert list(steps) == [None] * 3
     assert sliders.slider_widgets[0].isVisibleTo(sliders)
     first = sliders.slider_widgets[0].slider
     assert (first.maximum(), first.value()) == (4, 2)
@@ -141,11 +197,14 @@ def test_sliders_come_a_step_after_the_axes(making_room):
     assert first.value() == 4
 
 
-def test_sliders_come_where_the_steps_are_dropped(making_room):
+@pytest.mark.parametrize("steps_done", [1, 2])
+def test_sliders_come_where_the_steps_are_dropped(making_room, steps_done):
     viewer, sliders, steps = making_room
-    next(steps)
+    for _ in range(steps_done):
+        next(steps)
     steps.close()
     assert sliders.nsliders == 3
+    assert sliders.parentWidget().layout().isEnabled()
     viewer.add_image(np.zeros((7, 8, 8)))
     assert sliders.slider_widgets[0].slider.maximum() == 6
 

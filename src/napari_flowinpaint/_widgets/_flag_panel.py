@@ -26,7 +26,6 @@ from ..core.errors import InputError
 from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
-from ._painting import painted_later
 from ._rows_table import Column, RowsTable
 from ._steps import Steps
 from ._thumbnails import ThumbnailRow
@@ -93,6 +92,8 @@ class FlagPanel(QWidget):
         self.table = RowsTable(_COLUMNS, key_of, several=True)
         self.thumbnails = ThumbnailRow()
         self._pictured: Flagged | None = None
+        self._picked: Flagged | None = None
+        self._looking = Steps(messages.fail, self)
         self._steps = Steps(messages.fail, self)
         self.damaged_button = QPushButton("Damaged")
         self.intact_button = QPushButton("Not damaged")
@@ -179,6 +180,7 @@ class FlagPanel(QWidget):
     # ---- looking
 
     def _on_target(self) -> None:
+        self._looking.stop()
         self.thumbnails.clear()
         self.refresh()
 
@@ -216,13 +218,22 @@ class FlagPanel(QWidget):
             self._picture(row)
 
     def _on_picked(self, row: Flagged) -> None:
-        """Show a section, with its mask and thumbnails."""
-        try:
-            with painted_later(self):
-                self.session.flags.show(self.session.require_image(), row)
-            self._picture(row)
-        except Exception as error:
-            self.messages.fail(error)
+        """Show a section, with its mask and thumbnails, soon.
+
+        What was picked last is shown: who holds a key down is not slowed by what he passes.
+        """
+        self._picked = row
+        if not self._looking.running:
+            self._looking.start(self._show_picked())
+
+    def _show_picked(self) -> Iterator[None]:
+        """Show what was picked, step by step, until nothing else was picked meanwhile."""
+        shown: Flagged | None = None
+        while self._picked is not None and shown is not self._picked:
+            shown = self._picked
+            yield from self.session.flags.show(self.session.require_image(), shown)
+            self._picture(shown)
+            yield
 
     def _picture(self, row: Flagged) -> None:
         """Make the thumbnails of a section, in a thread."""
@@ -279,7 +290,7 @@ class FlagPanel(QWidget):
     def edit_mask(self) -> None:
         """Show the mask of the current row and take the brush."""
         row, image = self._current(), self.session.require_image()
-        self.session.flags.show(image, row)
+        self._looking.stop()
         self._steps.start(self._painting(image, row))
         self.messages.say(
             f"section {row.section}: paint {row.kind} damage; 1 erases, 2 paints, [ and ] change "
@@ -287,7 +298,8 @@ class FlagPanel(QWidget):
         )
 
     def _painting(self, image: Image, row: Flagged) -> Iterator[None]:
-        """Take the brush, set to the kind of a row; step by step."""
+        """Show a row and take the brush, set to its kind; step by step."""
+        yield from self.session.flags.show(image, row)
         yield from self.session.masks.brush(image)
         layer = self.session.masks.layer(image)
         if layer is not None:
@@ -295,8 +307,8 @@ class FlagPanel(QWidget):
 
     @property
     def is_showing(self) -> bool:
-        """Whether the layer of a new mask is still being added."""
-        return self._steps.running
+        """Whether a section, or the layer of a new mask, is still being shown."""
+        return self._steps.running or self._looking.running
 
     @guarded
     def add_section(self) -> None:
@@ -350,6 +362,7 @@ class FlagPanel(QWidget):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
+        self._looking.stop()
         self._steps.finish()
         self.session.flags.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self._on_target)

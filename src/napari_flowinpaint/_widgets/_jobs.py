@@ -22,6 +22,7 @@ from ..core.errors import Cancelled
 from ..core.types import Progress
 from ..turns import short_turns
 from ._calm import Calm
+from ._painting import paint_windows_later
 
 #: Shortest time between two reports of progress, in seconds. Each makes Qt compose the window
 #: anew, canvas included, which takes 50 ms without a graphics card.
@@ -95,6 +96,7 @@ class JobRunner(QObject):
         self._jobs: dict[str, Job] = {}
         self._stopped = False
         self._ended.connect(self._on_ended)
+        self.progressed.connect(self._on_progress)  # before anybody who shows it
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.stop)
@@ -177,10 +179,15 @@ class JobRunner(QObject):
 
         return report
 
+    def _on_progress(self, *_: object) -> None:
+        """Have all that shows progress painted at once: bars of Qt do not wait for the others."""
+        paint_windows_later()
+
     def _on_ended(self, job: Job, result: Any, error: Exception | None) -> None:
         """Deliver an answer (in the GUI thread), unless it is not wanted any more."""
         if self._stopped or self._jobs.get(job.name) is not job:
             return
+        paint_windows_later()
         del self._jobs[job.name]
         if error is None and job.cancelled.is_set() and not job.lasting:
             error = Cancelled("cancelled; nothing was changed")

@@ -12,6 +12,9 @@ from ._painting import is_to_paint, painted_later
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
+#: Milliseconds by which a step comes late after something that took long, and how often it makes
+#: way once more then, for what else is due by now.
+_LATE, _PATIENCE = 5, 3
 
 
 class Steps(QObject):
@@ -40,11 +43,13 @@ class Steps(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._next)
+        self._due = 0.0
+        self._late = 0  # times on end
 
     def start(self, steps: Iterator[None]) -> None:
         """Begin, soon."""
         self._steps = steps
-        self._timer.start(_PAUSE)
+        self._wait(_PAUSE)
 
     @property
     def running(self) -> bool:
@@ -61,9 +66,16 @@ class Steps(QObject):
         while self.running:
             self._step()
 
+    def _wait(self, milliseconds: int) -> None:
+        self._due = time.monotonic() + milliseconds / 1000
+        self._timer.start(milliseconds)
+
     def _next(self) -> None:
-        if is_to_paint() or 1000 * (time.monotonic() - Steps._last) < _PAUSE / 2:
-            self._timer.start(_PAUSE // 4)  # another has just done one, or its canvas is not drawn
+        now = time.monotonic()
+        late = 1000 * (now - self._due) > _LATE and self._late < _PATIENCE
+        self._late = self._late + 1 if late else 0
+        if late or is_to_paint() or 1000 * (now - Steps._last) < _PAUSE / 2:
+            self._wait(_PAUSE // 4)  # another has just done one, or its canvas is not drawn
         else:
             with painted_later(self._widget):
                 self._step()
@@ -81,5 +93,5 @@ class Steps(QObject):
             self._failed(error)
             self.ended.emit()
         else:
-            self._timer.start(_PAUSE)
+            self._wait(_PAUSE)
         Steps._last = time.monotonic()
