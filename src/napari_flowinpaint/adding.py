@@ -101,50 +101,65 @@ def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
 def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[None]:
     """Do what :func:`add_hidden` does, step by step: the layer, its drawing, and its controls.
 
-    Each takes napari a third of the time.
+    Each takes napari a third of the time. Where it draws, napari leaves out layers that have no
+    drawing.
     """
-    change = partial(add_hidden, viewer, position, layer)
-    yield from _in_parts(viewer, viewer.layers.events.inserted, layer, change)
+    events = viewer.layers.events
+    with ExitStack() as after:
+        left = _Left(events.inserted, layer)
+        with left.kept_back():
+            add_hidden(viewer, position, layer)
+        after.callback(left.do)  # also where nobody asks for the next step
+
+        def on_removing(event: Any) -> None:
+            if viewer.layers[event.index] is layer:
+                left.do()
+
+        events.removing.connect(on_removing)
+        after.callback(events.removing.disconnect, on_removing)
+        yield from left.steps()
 
 
-def _in_parts(
-    viewer: ViewerModel, emitter: EventEmitter, layer: Layer, change: Callable[[], None]
-) -> Iterator[None]:
-    """Add or remove a layer; what the window does at that follows, one part per step.
+class _Left:
+    """What the window has still to do after a layer was added or removed.
 
-    What is left is done at once before layers come, go or are moved, since napari relies on it
-    then, and where nobody asks for the next step. Where it draws, napari leaves out layers that
-    have no drawing.
+    Parameters
+    ----------
+    emitter
+        Of the event at which the window does it.
+    layer
+        The layer.
     """
-    from napari.utils.events import Event
 
-    left = [act for act in (_callback_of(emitter, *part) for part in _PARTS) if act is not None]
-    layers = viewer.layers
-    events = layers.events
+    def __init__(self, emitter: EventEmitter, layer: Layer) -> None:
+        found = (_callback_of(emitter, *part) for part in _PARTS)
+        self._acts = [act for act in found if act is not None]
+        self._emitter, self._layer = emitter, layer
 
-    def follow() -> None:
-        left.pop(0)(Event("changed", value=layer))
-
-    def rest(event: Any = None) -> None:
-        while left:
-            follow()
-        layers._clean_cache()  # filled by drawing; as napari leaves it when a layer comes
-
-    with ExitStack() as deaf:
-        for act in left:
-            deaf.enter_context(emitter.blocker(act))
-        change()
-    for earlier in (events.inserting, events.removing, events.reordered):
-        earlier.connect(rest)
-    try:
-        while left:
+    @contextmanager
+    def kept_back(self) -> Iterator[None]:
+        """Have the window not do it now."""
+        with ExitStack() as deaf:
+            for act in self._acts:
+                deaf.enter_context(self._emitter.blocker(act))
             yield
-            if left:
-                follow()
-    finally:  # also where nobody asks for the next step
-        rest()
-        for earlier in (events.inserting, events.removing, events.reordered):
-            earlier.disconnect(rest)
+
+    def steps(self) -> Iterator[None]:
+        """Do one part after each step."""
+        while self._acts:
+            yield
+            self._do_one()
+
+    def do(self) -> None:
+        """Do what is left."""
+        while self._acts:
+            self._do_one()
+
+    def _do_one(self) -> None:
+        from napari.utils.events import Event
+
+        if self._acts:
+            self._acts.pop(0)(Event("changed", value=self._layer))
 
 
 def _callback_of(emitter: EventEmitter, owner: str, name: str = "") -> Callable[..., None] | None:
@@ -198,10 +213,23 @@ def removing(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     napari collects garbage whenever a layer goes, which holds up the viewer for a fifth of a
     second; it is left little to look through. The rest is brought back afterwards.
     """
-    if layer in viewer.layers:
-        change = partial(viewer.layers.remove, layer)
+    if layer not in viewer.layers:
+        return
+    layers = viewer.layers
+    with ExitStack() as after:
+        after.callback(bring_back)
+        left = _Left(layers.events.removed, layer)
         set_aside()
-        for _ in _in_parts(viewer, viewer.layers.events.removed, layer, change):
+        with left.kept_back():
+            layers.remove(layer)
+        after.callback(left.do)  # also where nobody asks for the next step
+
+        def on_inserting(event: Any) -> None:  # the same layer, perhaps
+            left.do()
+            layers._clean_cache()  # filled by drawing; as napari leaves it when a layer comes
+
+        layers.events.inserting.connect(on_inserting)
+        after.callback(layers.events.inserting.disconnect, on_inserting)
+        for _ in left.steps():
             yield
             set_aside()  # the session has brought it back when the layer went
-        bring_back()

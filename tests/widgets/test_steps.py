@@ -145,7 +145,16 @@ def joined(viewer, layer):
     assert viewer.dims.nsteps == (7, 9, 8)
 
 
-@pytest.mark.parametrize("change", [removed, moved, joined])
+def another_removed(viewer, layer):
+    viewer.layers.pop(0)
+
+
+def hidden(viewer, layer):
+    viewer.layers[0].visible = False
+    layer.visible = True
+
+
+@pytest.mark.parametrize("change", [removed, moved, joined, another_removed, hidden])
 @pytest.mark.parametrize("steps_done", [1, 2])
 def test_layers_may_change_while_one_is_added(window, change, steps_done):
     viewer, drawings, forms = window
@@ -155,11 +164,22 @@ def test_layers_may_change_while_one_is_added(window, change, steps_done):
     for _ in range(steps_done):
         next(steps)
     change(viewer, layer)
-    assert set(drawings) == set(forms) == set(viewer.layers)
-    assert list(steps) == []
+    list(steps)
     assert set(drawings) == set(forms) == set(viewer.layers)
     orders = [drawings[layer].order for layer in viewer.layers]
     assert orders == sorted(orders)
+
+
+def test_two_layers_are_added_at_the_same_time(window):
+    viewer, drawings, forms = window
+    several = [adding.adding_hidden(viewer, 0, image()) for _ in range(2)]
+    for steps in (*several, *several):
+        next(steps)
+        assert len(drawings) <= 1 or not forms
+    for steps in several:
+        list(steps)
+    assert set(drawings) == set(forms) == set(viewer.layers)
+    assert len(drawings) == 2
 
 
 def test_a_layer_may_come_back_while_it_is_removed(window):

@@ -129,8 +129,8 @@ class JobRunner(QObject):
             answer is delivered even if Cancel came at the last moment, and a second job of
             its kind does not replace it but is ignored.
         calm
-            True for work that nobody has pressed a button for: it counts as running, and begins
-            once the viewer has drawn what there is to draw, see :class:`.Calm`.
+            True for work that need not begin at once: it counts as running, and begins once the
+            viewer has drawn what there is to draw, see :class:`.Calm`.
         """
         if self._stopped:
             return

@@ -146,6 +146,7 @@ class WritePanel(QWidget):
             done=done,
             failed=self.messages.fail,
             lasting=True,
+            calm=True,  # the window behind the question is drawn first
         )
 
     @guarded
