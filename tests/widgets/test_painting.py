@@ -102,18 +102,20 @@ def test_what_can_wait_begins_at_last_though_the_viewer_is_busy(window, qtbot):
     qtbot.waitUntil(lambda: bool(began), timeout=5000)
 
 
-def test_a_canvas_is_seen_after_the_window_was_painted(qtbot):
-    """What lies behind a canvas that is not to be drawn yet must not stay painted over it."""
+@pytest.fixture
+def red(qtbot):
+    """Return a window, its red canvas, what lies behind, and whether the canvas is seen."""
     from OpenGL import GL
     from qtpy.QtCore import QPoint
     from qtpy.QtGui import QGuiApplication
     from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-    from napari_flowinpaint._widgets._painting import painted_later
-
     class Red(QOpenGLWidget):
+        drawn = 0
+
         def paintGL(self):
+            self.drawn += 1
             GL.glClearColor(1, 0, 0, 1)
             GL.glClear(GL.GL_COLOR_BUFFER_BIT)
 
@@ -134,7 +136,45 @@ def test_a_canvas_is_seen_after_the_window_was_painted(qtbot):
         qtbot.waitUntil(is_seen, timeout=5000)
     except qtbot.TimeoutError:
         pytest.skip("this screen cannot be looked at")
+    return window, canvas, behind, is_seen
+
+
+def test_a_canvas_is_seen_after_the_window_was_painted(red, qtbot):
+    """What lies behind a canvas that is not to be drawn yet must not stay painted over it."""
+    from napari_flowinpaint._widgets._painting import painted_later
+
+    window, _, behind, is_seen = red
     with painted_later(window):
         behind.update()
     qtbot.wait(200)
     assert is_seen()
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["done", "stopped"])
+def test_a_canvas_is_drawn_now_and_then_while_steps_go_on(red, qtbot, ended):
+    from napari_flowinpaint._widgets._steps import Steps
+
+    window, canvas, _, is_seen = red
+    done, seen = [], []
+
+    def work():
+        for number in range(30):
+            canvas.update()
+            done.append(number)
+            seen.append(is_seen())
+            yield
+
+    steps, before = Steps(pytest.fail, window), canvas.drawn
+    steps.start(work())
+    if ended:
+        qtbot.waitUntil(lambda: not steps.running)
+        assert before + 2 <= canvas.drawn <= before + len(done) / 3
+        assert all(seen)
+    else:
+        qtbot.waitUntil(lambda: len(done) == 3)
+        steps.stop()
+    qtbot.wait(150)
+    assert is_seen()
+    last = canvas.drawn
+    canvas.update()
+    qtbot.waitUntil(lambda: canvas.drawn == last + 1, timeout=200)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from weakref import WeakSet
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -14,6 +16,8 @@ from ..warm_up import busy, hold_collector, release_collector
 
 #: Milliseconds in which the event loop reacts before the window, and then the canvas, is painted.
 _PAUSE = 5
+#: Seconds for which a canvas stays as it is at most while steps go on.
+_STILL = 0.25
 
 
 class _Held(QObject):
@@ -48,8 +52,55 @@ _held: set[_Held] = set()
 
 
 def is_to_paint() -> bool:
-    """Return whether something that was changed is still to be painted, or to be drawn."""
+    """Return whether something that was changed is still to be painted."""
     return bool(_held)
+
+
+class _Canvases:
+    """Canvases that are not drawn while steps go on that change them, but for a moment at most.
+
+    To draw a canvas takes longer than most steps; it is drawn once after several.
+    """
+
+    def __init__(self) -> None:
+        self.steps: WeakSet[object] = WeakSet()  # that are not all done
+        self._still: set[QWidget] = set()
+        self._since = 0.0
+        self._waiting = False
+
+    def hold(self, canvases: Iterable[QWidget]) -> None:
+        """Have canvases stay as they are until :meth:`draw`."""
+        if not self._still:
+            self._since = time.monotonic()
+        for canvas in canvases:
+            self._still.add(canvas)
+            canvas.setUpdatesEnabled(False)
+
+    def draw(self) -> None:
+        """Let the canvases be drawn again, now or soon.
+
+        Where the window was painted meanwhile a canvas may be painted over, by what lies behind
+        it: that has to be painted once more, which leaves out what a canvas covers.
+        """
+        if self.steps and time.monotonic() - self._since < _STILL:
+            if not self._waiting:
+                self._waiting = True
+                QTimer.singleShot(2 * _PAUSE, self._draw_at_last)
+            return
+        for canvas in self._still:
+            with suppress(RuntimeError):  # the window was closed meanwhile
+                canvas.setUpdatesEnabled(True)
+                behind = canvas.parentWidget()
+                if behind is not None:
+                    behind.update(canvas.geometry())
+        self._still.clear()
+
+    def _draw_at_last(self) -> None:
+        self._waiting = False
+        self.draw()
+
+
+canvases = _Canvases()
 
 
 @contextmanager
@@ -65,10 +116,8 @@ def painted_later(widget: QWidget) -> Iterator[None]:
         In the window that is changed.
     """
     window = widget.window()
-    canvases = window.findChildren(QOpenGLWidget)
     held = _Held(window)
-    for canvas in canvases:
-        canvas.setUpdatesEnabled(False)
+    canvases.hold(window.findChildren(QOpenGLWidget))
     busy()
     hold_collector()
     _held.add(held)
@@ -80,26 +129,12 @@ def painted_later(widget: QWidget) -> Iterator[None]:
     def draw() -> None:
         _held.discard(held)
         release_collector()
-        with suppress(RuntimeError):  # the window was closed meanwhile
-            for canvas in canvases:
-                _draw(canvas)
+        canvases.draw()
 
     try:
         yield
     finally:
         QTimer.singleShot(_PAUSE, paint)
-
-
-def _draw(canvas: QWidget) -> None:
-    """Let a canvas be drawn again.
-
-    Where the window was painted meanwhile the canvas is painted over, by what lies behind it: that
-    has to be painted once more, which leaves out what a canvas covers.
-    """
-    canvas.setUpdatesEnabled(True)
-    behind = canvas.parentWidget()
-    if behind is not None:
-        behind.update(canvas.geometry())
 
 
 def paint_windows_later() -> None:

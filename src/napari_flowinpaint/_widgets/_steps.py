@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from ._painting import is_to_paint, painted_later
+from ._painting import canvases, is_to_paint, painted_later
 
 #: Milliseconds between two steps, for the event loop to paint and to react.
 _PAUSE = 20
@@ -49,6 +49,7 @@ class Steps(QObject):
     def start(self, steps: Iterator[None]) -> None:
         """Begin, soon."""
         self._steps = steps
+        canvases.steps.add(self)
         self._wait(_PAUSE)
 
     @property
@@ -59,6 +60,7 @@ class Steps(QObject):
     def stop(self) -> None:
         """Do no more."""
         self._steps = None
+        canvases.steps.discard(self)
         self._timer.stop()
 
     def finish(self) -> None:
@@ -75,7 +77,7 @@ class Steps(QObject):
         late = 1000 * (now - self._due) > _LATE and self._late < _PATIENCE
         self._late = self._late + 1 if late else 0
         if late or is_to_paint() or 1000 * (now - Steps._last) < _PAUSE / 2:
-            self._wait(_PAUSE // 4)  # another has just done one, or its canvas is not drawn
+            self._wait(_PAUSE // 4)  # another has just done one, or it is not painted
         else:
             with painted_later(self._widget):
                 self._step()
