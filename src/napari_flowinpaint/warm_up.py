@@ -153,16 +153,20 @@ def _draw_dashes(polite: _Polite) -> None:
 
 _lock = Lock()
 _holders = 0
-_was_enabled = True
+_thresholds = gc.get_threshold()
 
 
 def hold_collector() -> None:
-    """Let no garbage collection begin, in any thread, until everybody has released it again."""
-    global _holders, _was_enabled
+    """Let no garbage collection begin, in any thread, until everybody has released it again.
+
+    The collector stays enabled: dask, while it is imported, looks whether it is, and leaves it
+    disabled ever after where it is not.
+    """
+    global _holders, _thresholds
     with _lock:
         if not _holders:
-            _was_enabled = gc.isenabled()
-            gc.disable()
+            _thresholds = gc.get_threshold()
+            gc.set_threshold(0)
         _holders += 1
 
 
@@ -170,9 +174,9 @@ def release_collector() -> None:
     """Take one :func:`hold_collector` back."""
     global _holders
     with _lock:
+        if _holders == 1:
+            gc.set_threshold(*_thresholds)
         _holders = max(_holders - 1, 0)
-        if not _holders and _was_enabled:
-            gc.enable()
 
 
 def know_images() -> None:
