@@ -115,8 +115,14 @@ def adding_hidden(viewer: ViewerModel, position: int, layer: Layer) -> Iterator[
             if viewer.layers[event.index] is layer:
                 left.do()
 
-        events.removing.connect(on_removing)
-        after.callback(events.removing.disconnect, on_removing)
+        def on_active(event: Any) -> None:  # clicked at in the list: its controls are shown
+            if event.value is layer:
+                left.do()
+
+        active = viewer.layers.selection.events.active
+        for emitter, act in ((events.removing, on_removing), (active, on_active)):
+            emitter.connect(act)
+            after.callback(emitter.disconnect, act)
         yield from left.steps()
 
 

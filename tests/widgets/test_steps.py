@@ -145,6 +145,13 @@ def joined(viewer, layer):
     assert viewer.dims.nsteps == (7, 9, 8)
 
 
+def clicked_at(viewer, layer):
+    viewer.layers.selection.clear()
+    viewer.layers.selection.select_only(layer)
+    viewer.layers.selection.toggle(layer)
+    viewer.layers.selection.toggle(layer)
+
+
 def another_removed(viewer, layer):
     viewer.layers.pop(0)
 
@@ -154,7 +161,7 @@ def hidden(viewer, layer):
     layer.visible = True
 
 
-@pytest.mark.parametrize("change", [removed, moved, joined, another_removed, hidden])
+@pytest.mark.parametrize("change", [removed, moved, joined, clicked_at, another_removed, hidden])
 @pytest.mark.parametrize("steps_done", [1, 2])
 def test_layers_may_change_while_one_is_added(window, change, steps_done):
     viewer, drawings, forms = window
