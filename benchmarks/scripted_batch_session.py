@@ -188,6 +188,7 @@ def decide(s: Session) -> None:
     s.robot.paint(layer, [(y, x), (y + height / 40, x), (y + height / 40, x + width / 40)])
     assert int(s.session.mask.read(rows[0].section).sum()) > before, "the mask was painted on"
     s.robot.wait(lambda: s.session.flags.unsaved(s.session.image) is None, 20)
+    assert panel.thumbnails.captions[1].text() == f"this: {rows[0].section}"
     s.robot.shoot("mask-fixed")
 
 

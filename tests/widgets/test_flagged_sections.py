@@ -91,6 +91,26 @@ def test_a_search_fills_the_list_and_the_mask(make_docks, wait, damaged_path):
     assert panel.thumbnails.captions[1].text() == f"this: {row.section}"
 
 
+def test_a_mask_is_edited_before_the_section_is_shown(make_docks, wait, damaged_path):
+    _viewer, find, flagged = make_docks(damaged_path)
+    search(find, wait)
+    panel = flagged.flag_panel
+    first, last = panel.table.rows.rows[0], panel.table.rows.rows[-1]
+    for row in (last, first):
+        panel.table.select((row.section, row.kind))
+        panel.edit_mask()
+        wait(lambda: not panel.is_showing)
+        assert flagged.session.section == row.section
+        assert flagged.session.mask_layer.mode == "paint"
+        wait(lambda row=row: panel.thumbnails.captions[1].text() == f"this: {row.section}")
+    panel.table.select((last.section, last.kind))
+    panel.table.select((first.section, first.kind))
+    panel.table.select((last.section, last.kind))
+    wait(lambda: not panel.is_showing)
+    assert flagged.session.section == last.section
+    wait(lambda: panel.thumbnails.captions[1].text() == f"this: {last.section}")
+
+
 def test_the_form_and_the_settings_follow_each_other(make_docks, damaged_path):
     _, find, _ = make_docks(damaged_path)
     settings = find.settings

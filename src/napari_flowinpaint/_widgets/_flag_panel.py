@@ -300,6 +300,9 @@ class FlagPanel(QWidget):
     def _painting(self, image: Image, row: Flagged) -> Iterator[None]:
         """Show a row and take the brush, set to its kind; step by step."""
         yield from self.session.flags.show(image, row)
+        if row is not self._pictured:
+            self._picture(row)
+            yield
         yield from self.session.masks.brush(image)
         layer = self.session.masks.layer(image)
         if layer is not None:
