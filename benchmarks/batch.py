@@ -51,7 +51,8 @@ from napari_flowinpaint.core.batch import (  # noqa: E402
 )
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack  # noqa: E402
 from napari_flowinpaint.core.export import save_ome_zarr  # noqa: E402
-from napari_flowinpaint.core.stack import Stack, open_mask, open_stack  # noqa: E402
+from napari_flowinpaint.core.open import open_mask, open_stack  # noqa: E402
+from napari_flowinpaint.core.stack import Stack  # noqa: E402
 
 PROGRAM = [sys.executable, "-c", "from napari_flowinpaint.cli import main; main()"]
 
@@ -62,7 +63,7 @@ import json, resource, sys, time
 from pathlib import Path
 from threading import get_native_id
 from napari_flowinpaint.core.batch import plan_batch, run_batch, workers
-from napari_flowinpaint.core.stack import open_mask, open_stack
+from napari_flowinpaint.core.open import open_mask, open_stack
 
 def kept_waiting():
     told = Path(f"/proc/self/task/{get_native_id()}/schedstat")

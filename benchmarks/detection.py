@@ -29,7 +29,8 @@ from napari_flowinpaint.core.damage.detect import DetectionOptions, detect_secti
 from napari_flowinpaint.core.damage.draw import draw_damage, simulate
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.damage.sections import Sections
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.stack import Stack
 
 APART = 4
 

@@ -43,7 +43,8 @@ from napari_flowinpaint.core.damage.glance import Glance
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.stack import Stack
 
 #: Numbers of sections that memory is measured with.
 DEPTHS = (100, 1000, 4000)
@@ -51,7 +52,7 @@ DEPTHS = (100, 1000, 4000)
 SEARCH = """
 import resource, sys, time
 from napari_flowinpaint.core.detection import detect_stack
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 found = detect_stack(open_stack(sys.argv[1]), sys.argv[2], workers=int(sys.argv[3]))
 assert not found.failed
 own, other = (

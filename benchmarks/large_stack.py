@@ -36,7 +36,7 @@ def note(name):
     steps[name] = [time.perf_counter() - started, peak]
     started = time.perf_counter()
 from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-from napari_flowinpaint.core.stack import open_mask, open_stack
+from napari_flowinpaint.core.open import open_mask, open_stack
 job = json.loads(sys.argv[1])
 note("import")
 stack, mask = open_stack(job["stack"]), open_mask(job["mask"])

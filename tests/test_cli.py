@@ -20,7 +20,8 @@ from napari_flowinpaint.cli._parse import parse_names, parse_numbers, parse_sect
 from napari_flowinpaint.core.damage.sample import SampleConfig, damaged_sample
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.stack import Stack
 
 SHAPE = (7, 96, 112)
 DAMAGED = [2, 4]
@@ -417,7 +418,7 @@ def test_two_writers(data, capsys):
     assert run([str(a) for a in repair_arguments(data, "--sections", 2)]) == 0
     script = (
         "import sys, time\n"
-        "from napari_flowinpaint.core.stack import open_stack\n"
+        "from napari_flowinpaint.core.open import open_stack\n"
         "from napari_flowinpaint.core.writeback import revert\n"
         "stack = open_stack(sys.argv[1])\n"
         "def hold(fraction, message):\n"

@@ -217,7 +217,7 @@ def test_a_layer_over_dask_shows_new_pixels_after_a_write(tmp_path):
     import dask.array
     import zarr
 
-    from napari_flowinpaint.core.stack import open_stack
+    from napari_flowinpaint.core.open import open_stack
 
     path = tmp_path / "a.zarr"
     array = zarr.create_array(path, data=np.zeros((4, 40, 40), np.uint8), chunks=(1, 40, 40))

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.damage.detect import detect_damage
     from .core.detection import detect_stack
+    from .core.open import open_stack
     from .core.quality import Quality, predict_quality
     from .core.repair import repair_section
-    from .core.stack import Stack, open_stack
+    from .core.stack import Stack
     from .core.types import RepairOptions, SectionRepair
     from .core.writeback import history, revert, write_back
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "open_stack": "core.stack",
+    "open_stack": "core.open",
     "Stack": "core.stack",
     "detect_damage": "core.damage.detect",
     "detect_stack": "core.detection",

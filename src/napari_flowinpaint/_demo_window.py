@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core.stack import open_mask, open_stack
+from .core.open import open_mask, open_stack
 from .core.types import no_progress
 from .demo import BEFORE, MASK, STACK
 

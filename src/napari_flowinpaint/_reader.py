@@ -15,7 +15,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return a reader for ``path`` if it is a zarr that holds a stack, else None."""
     from .core.errors import FlowInpaintError
-    from .core.stack import open_stack
+    from .core.open import open_stack
 
     if not isinstance(path, str):
         return None

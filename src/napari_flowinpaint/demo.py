@@ -111,8 +111,8 @@ def _write_sample(folder: Path) -> DamagedSample:
 
 def _repair(folder: Path, sample: DamagedSample) -> None:
     """Repair every damaged section in place."""
+    from .core.open import open_stack
     from .core.repair import repair_section
-    from .core.stack import open_stack
     from .core.types import BoolImage, Box
     from .core.writeback import write_back
 
@@ -129,7 +129,7 @@ def _repair(folder: Path, sample: DamagedSample) -> None:
 
 def _read(path: Path, sections: dict[int, str]) -> dict[int, AnyImage]:
     """Return sections of a stack as they are on disk now."""
-    from .core.stack import open_stack
+    from .core.open import open_stack
 
     stack = open_stack(path)
     return {z: stack.read(z) for z in sections}

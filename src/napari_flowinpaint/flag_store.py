@@ -208,7 +208,7 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     InputError
         If they cannot be read.
     """
-    from .core.stack import open_mask
+    from .core.open import open_mask
 
     return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
 

@@ -90,7 +90,8 @@ def load(
     progress: Progress,
 ) -> Loaded:
     """Open a stack and look at a few tiles of it."""
-    from .core.stack import contrast_polarity, open_stack
+    from .core._polarity import contrast_polarity
+    from .core.open import open_stack
 
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
@@ -127,7 +128,8 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
     written to; else the layer's array.
     """
     from .core.errors import FlowInpaintError
-    from .core.stack import Stack, open_stack
+    from .core.open import open_stack
+    from .core.stack import Stack
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(
@@ -161,7 +163,7 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
     InputError
         If it cannot be opened, or has another shape.
     """
-    from .core.stack import open_mask
+    from .core.open import open_mask
 
     progress(0.0, f"opening {path}")
     mask = open_mask(path)
@@ -303,7 +305,7 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     """Return the repairs that are in a stack; none where nothing can be written."""
     if not stack.writable or stack.group_path is None:
         return Written((), (), ())
-    from .core.stack import open_mask
+    from .core.open import open_mask
     from .core.synthetic import label_folder
     from .core.writeback import history
 

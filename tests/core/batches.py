@@ -149,7 +149,7 @@ def _work(job: dict[str, Any]) -> None:
 
     from napari_flowinpaint.core import durable
     from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-    from napari_flowinpaint.core.stack import open_stack
+    from napari_flowinpaint.core.open import open_stack
 
     if job.get("kill_at"):
         durable.os = CountingOs(job["kill_at"])  # type: ignore[assignment]

@@ -107,7 +107,7 @@ def _work(job: dict[str, Any], ready: int) -> None:
     """Do a job, in the child."""
     from napari_flowinpaint.core import durable
     from napari_flowinpaint.core.errors import Cancelled
-    from napari_flowinpaint.core.stack import open_stack
+    from napari_flowinpaint.core.open import open_stack
     from napari_flowinpaint.core.writeback import revert, write_back
 
     calls = 0
@@ -146,7 +146,10 @@ def _serve() -> None:
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
-    from napari_flowinpaint.core import _durable_store, journal, stack, writeback  # noqa: F401
+    import napari_flowinpaint.core._durable_store
+    import napari_flowinpaint.core.journal
+    import napari_flowinpaint.core.open
+    import napari_flowinpaint.core.writeback  # noqa: F401
 
     for line in sys.stdin:
         job = json.loads(line)

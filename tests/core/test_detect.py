@@ -39,8 +39,9 @@ from napari_flowinpaint.core.damage.view import register
 from napari_flowinpaint.core.damage.working import read_working, working_factor
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import write_back
 

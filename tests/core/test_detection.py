@@ -27,7 +27,8 @@ from napari_flowinpaint.core.detection import (
 from napari_flowinpaint.core.detection.store import tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack, open_mask, open_stack
+from napari_flowinpaint.core.open import open_mask, open_stack
+from napari_flowinpaint.core.stack import Stack
 
 SHAPE = (10, 96, 120)
 HOLES = {2: "hole", 3: "dark", 7: "hole"}
@@ -206,7 +207,7 @@ KILLED = """
 import os, signal, sys
 from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.detection.run import DetectionStore
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 stack, out, when = sys.argv[1:]
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)

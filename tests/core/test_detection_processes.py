@@ -17,7 +17,8 @@ import pytest
 from napari_flowinpaint.core.detection import detect_stack, run, workers
 from napari_flowinpaint.core.errors import Cancelled, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.stack import Stack
 
 DEPTH = 24
 
@@ -177,7 +178,7 @@ def test_a_process_that_is_ended_is_told(path, tmp_path):
 SEARCH = """
 import sys
 from napari_flowinpaint.core.detection import detect_stack, run
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 run._MANY = 2
 def progress(fraction, message):
     if message.startswith("searched"):

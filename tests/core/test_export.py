@@ -21,8 +21,9 @@ from repaired_stores import label_arrays, level_arrays, make_repair
 
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.pyramid import Rule, detect_rules, downsample
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box, SectionRepair
 from napari_flowinpaint.core.writeback import history, revert, write_back
 

@@ -23,7 +23,7 @@ from repaired_stores import (
 
 from napari_flowinpaint.core.errors import StoreError
 from napari_flowinpaint.core.journal import needs_recovery, recover
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back
 
 LAYOUT = Layout(3, (2, 16, 16), None, ((1, 2, 2),))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from repaired_stores import Expectation, Layout, make_repair, random_pixels, write_store
 
 from napari_flowinpaint.core import pyramid
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 37), st.integers(1, 37))

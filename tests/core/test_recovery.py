@@ -23,7 +23,7 @@ from repaired_stores import (
 
 from napari_flowinpaint.core import pyramid
 from napari_flowinpaint.core.journal import needs_recovery
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")

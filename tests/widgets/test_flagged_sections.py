@@ -9,8 +9,8 @@ from qtpy.QtCore import Qt
 from napari_flowinpaint.core.batch import BatchReport, Rate, SectionOutcome
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import read_table
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal
-from napari_flowinpaint.core.stack import open_stack
 from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
 

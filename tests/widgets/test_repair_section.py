@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 
 from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError, RepairRefused
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.review import STAGES
 
 

@@ -35,7 +35,7 @@ def benchmark_stack(
     from ..core.benchmark.figure import draw_figure, figure_method
     from ..core.benchmark.run import check_request, run_benchmark
     from ..core.device import resolve_device
-    from ..core.stack import open_stack
+    from ..core.open import open_stack
 
     extra = parse_ablations(ablations)
     names = check_request(methods, shapes, fractions, [label for label, _ in extra])

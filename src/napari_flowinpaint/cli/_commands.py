@@ -139,7 +139,7 @@ def _list(numbers: Any) -> str:
 
 def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
     """Undo repairs; return the exit code."""
-    from ..core.stack import open_stack
+    from ..core.open import open_stack
     from ..core.writeback import history, revert
 
     stack = open_stack(path, **opening)
@@ -169,7 +169,7 @@ def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) ->
 
 def list_history(path: str, opening: Mapping[str, Any]) -> int:
     """Print the repairs of a stack; return the exit code."""
-    from ..core.stack import open_stack
+    from ..core.open import open_stack
     from ..core.writeback import history
 
     stack = open_stack(path, **opening)

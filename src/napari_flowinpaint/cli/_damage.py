@@ -26,7 +26,7 @@ def open_damage(
     Parameters
     ----------
     path
-        What :func:`~napari_flowinpaint.core.stack.open_mask` opens; or, where exactly one
+        What :func:`~napari_flowinpaint.core.open.open_mask` opens; or, where exactly one
         section is asked for, a single image of its shape (TIFF, PNG, zarr array or HDF5 dataset).
     shape
         (Z, Y, X) of the stack.
@@ -41,7 +41,7 @@ def open_damage(
         If the mask cannot be opened or does not fit the stack.
     """
     from ..core.batch.damage import Damage
-    from ..core.stack import open_mask
+    from ..core.open import open_mask
 
     single = _read_image(Path(path).expanduser(), dataset)
     if single is not None:
@@ -83,7 +83,7 @@ def _single_section(
 
 def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
-    from ..core.stack import split_hdf5
+    from ..core._hdf5_reader import split_hdf5
 
     hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()

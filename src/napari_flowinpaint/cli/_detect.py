@@ -26,7 +26,7 @@ class DetectCommand:
     kinds
         Names, or None for all.
     opening
-        For :func:`~napari_flowinpaint.core.stack.open_stack`.
+        For :func:`~napari_flowinpaint.core.open.open_stack`.
     """
 
     stack: str
@@ -46,7 +46,7 @@ def detect_damaged(command: DetectCommand) -> int:
     from ..core.damage.detect import DetectionOptions, estimate_parameters
     from ..core.damage.kinds import KINDS
     from ..core.detection import check_output, detect_stack
-    from ..core.stack import open_stack
+    from ..core.open import open_stack
 
     options = DetectionOptions(
         sensitivity=command.sensitivity,

@@ -74,7 +74,7 @@ class RepairCommand:
     report
         JSON file to write, or None.
     channel, time, dataset, voxel_size
-        As for :func:`~napari_flowinpaint.core.stack.open_stack`.
+        As for :func:`~napari_flowinpaint.core.open.open_stack`.
     mask_dataset
         Name of the mask within its container.
     batch
@@ -165,7 +165,7 @@ def plan_repair(command: RepairCommand) -> Plan:
     """
     from ..core.device import resolve_device
     from ..core.methods import check_method
-    from ..core.stack import open_stack
+    from ..core.open import open_stack
 
     check_method(command.method)
     _check_weights(command)

@@ -309,7 +309,7 @@ def _paste(
     path: Path, earlier: EarlierRepairs, repairs: Iterable[SectionRepair], progress: Progress
 ) -> None:
     """Write the repairs into the copy, one at a time, those that the stack has before the new."""
-    from .stack import open_stack
+    from .open import open_stack
 
     copy = open_stack(path, recover=False)
     total = len(earlier) + len(repairs) if isinstance(repairs, Sized) else None

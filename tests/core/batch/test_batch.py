@@ -36,8 +36,9 @@ from napari_flowinpaint.core.batch import (
 )
 from napari_flowinpaint.core.batch.stage import Stage
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack, open_stack
+from napari_flowinpaint.core.stack import Stack
 
 # ---- the run
 

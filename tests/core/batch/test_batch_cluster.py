@@ -11,7 +11,7 @@ import pytest
 from batches import DAMAGED, Quick, masks, options, staged_files, write_scene
 
 from napari_flowinpaint.core.batch import plan_batch, run_batch
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 
 distributed = pytest.importorskip("distributed", reason="it is in the extra cluster")
 

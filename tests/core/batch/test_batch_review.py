@@ -22,7 +22,7 @@ from napari_flowinpaint.core.batch import (
     run_batch,
 )
 from napari_flowinpaint.core.errors import InputError, RepairRefused
-from napari_flowinpaint.core.stack import open_stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import history, revert
 

@@ -35,7 +35,7 @@ class Damage:
     Parameters
     ----------
     source
-        A mask from :func:`~napari_flowinpaint.core.stack.open_mask`, a sparse mask, a (Z, Y, X)
+        A mask from :func:`~napari_flowinpaint.core.open.open_mask`, a sparse mask, a (Z, Y, X)
         array, or the masks of single sections, (Y, X), by section number; not zero where damaged.
     shape
         (Z, Y, X) of the stack the mask belongs to.

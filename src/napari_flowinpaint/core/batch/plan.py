@@ -222,7 +222,7 @@ def plan_batch(
     stack
         An open stack. To be repaired by other processes it must have been opened from a path.
     masks
-        The damage of the whole stack: from :func:`~napari_flowinpaint.core.stack.open_mask`, a
+        The damage of the whole stack: from :func:`~napari_flowinpaint.core.open.open_mask`, a
         sparse mask, a (Z, Y, X) array, or masks of single sections by number. Only what is stored
         of a zarr or HDF5 mask is read.
     sections

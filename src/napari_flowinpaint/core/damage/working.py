@@ -15,7 +15,8 @@ from ..filters import halve, shrink_to
 from ..types import AnyImage, FloatImage
 
 if TYPE_CHECKING:
-    from ..stack import Level, Stack
+    from .._levels import Level
+    from ..stack import Stack
 
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512

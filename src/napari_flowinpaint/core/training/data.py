@@ -36,7 +36,7 @@ class StackSpec:
     Parameters
     ----------
     path
-        Anything :func:`~napari_flowinpaint.core.stack.open_stack` opens.
+        Anything :func:`~napari_flowinpaint.core.open.open_stack` opens.
     sections
         The sections that may be looked at; None is all.
     spacings
@@ -118,7 +118,7 @@ def _read_pixels(path: str) -> AnyImage:
             raise InputError(f"{path} cannot be read: {error}") from None
         if pixels.ndim == 3:
             return np.asarray(pixels)
-    from ..stack import open_stack
+    from ..open import open_stack
 
     stack = open_stack(path)
     return np.stack([stack.read(z) for z in range(stack.shape[0])])

@@ -1,0 +1,198 @@
+"""Open what a path names: OME-Zarr, zarr, TIFF, a folder of images, HDF5.
+
+Responsibilities: choose the reader; finish or roll back a write that was interrupted; refuse what
+is no stack, in words that help.
+
+Not responsible for: what the readers find (axes, voxel size, pyramid), arrays that are open
+already (:meth:`.Stack.from_array`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ._axes import check_voxel_size
+from ._hdf5_reader import open_hdf5, split_hdf5
+from ._image_reader import open_folder
+from ._levels import DTYPES, Opened, check_dtype
+from ._tiff_reader import open_tiff
+from ._zarr_reader import is_zarr_node, open_zarr
+from .errors import InputError
+from .stack import Stack
+
+_URL = r"^[a-z0-9+]{2,}://"
+_LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")
+
+
+def open_stack(
+    path: Path | str,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    dataset: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    recover: bool = True,
+) -> Stack:
+    """Open a stack lazily; no pixel is read and no permission to write is needed.
+
+    Parameters
+    ----------
+    path
+        OME-Zarr group (0.4, 0.5), zarr array (v2, v3; also ``group.zarr/sub/array``), multi-page
+        TIFF, folder with one TIFF or PNG per section, ``file.h5:/dataset``, or the URL of a
+        zarr store.
+    channel, time
+        Index on the c and the t axis; needed only where that axis is longer than 1.
+    dataset
+        Name of the array within a zarr group or an HDF5 file, instead of in ``path``.
+    voxel_size
+        z, y, x in nm; overrules the file.
+    recover
+        Whether a write that was interrupted is finished or rolled back first.
+
+    Returns
+    -------
+    Stack
+
+    Notes
+    -----
+    The voxel size is None where the file gives no unit, an unknown one, or no z: a guess would
+    be wrong by a thousand without anyone noticing.
+
+    Raises
+    ------
+    InputError
+        If there is no such path or it holds no stack: a single image, colour, a dtype other
+        than uint8, uint16, int16 and float32; or if a channel, time or dataset must be chosen.
+    """
+    given = {"channel": channel, "time": time, "dataset": dataset, "voxel_size": voxel_size}
+    return _open(path, DTYPES, recover, given)
+
+
+def open_mask(
+    path: Path | str,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    dataset: str | None = None,
+) -> Stack:
+    """Open a mask or label volume: as :func:`open_stack`, but of any number dtype or bool.
+
+    Parameters
+    ----------
+    path, channel, time, dataset
+        As for :func:`open_stack`.
+
+    Returns
+    -------
+    Stack
+        Whose non-zero pixels are damaged.
+
+    Raises
+    ------
+    InputError
+        As for :func:`open_stack`.
+    """
+    given = {"channel": channel, "time": time, "dataset": dataset, "voxel_size": None}
+    return _open(path, _LABEL_DTYPES, False, given)
+
+
+def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[str, Any]) -> Stack:
+    """Open a path, check what was found, and finish an interrupted write."""
+    voxel_size = check_voxel_size(given["voxel_size"])
+    chosen = {"channel": given["channel"], "time": given["time"]}
+    opened, where = _read(str(path), given["dataset"], chosen)
+    check_dtype(opened.levels[0].dtype, str(path), dtypes)
+    messages = opened.messages
+    if voxel_size is not None:
+        messages = tuple(m for m in messages if not m.startswith("The voxel size"))
+        opened = replace(opened, voxel_size=voxel_size, messages=messages)
+    if recover and opened.group_path is not None:
+        opened = replace(opened, messages=messages + _recover(opened))
+    return Stack(opened, where, _Reopen(str(path), tuple(dtypes), given))
+
+
+class _Reopen:
+    """Open the same stack again; a class so that it can be pickled."""
+
+    def __init__(self, path: str, dtypes: Sequence[str], given: dict[str, Any]) -> None:
+        # Wherever it is opened again may be another working directory.
+        path = path.removeprefix("file://")
+        local = re.match(_URL, path) is None
+        where = str(Path(path).expanduser().absolute()) if local else path
+        self._arguments = (where, dtypes, False, given)
+
+    def __call__(self) -> Stack:
+        return _open(*self._arguments)
+
+
+def _read(
+    path: str, dataset: str | None, chosen: dict[str, int | None]
+) -> tuple[Opened, Path | None]:
+    """Find the reader for a path. Returns also the path as remembered by the stack."""
+    path = path.removeprefix("file://")
+    if not path.strip():  # in a shell: a variable that is not set
+        raise InputError("the path of the stack or mask is empty; give one.")
+    if re.match(_URL, path):
+        return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
+    where = Path(path).expanduser()
+    hdf5 = split_hdf5(path)
+    if hdf5 is not None and not where.is_dir():
+        where = Path(hdf5[0]).expanduser()
+        _must_exist(where)
+        return open_hdf5(where, dataset or hdf5[1], **chosen), Path(path)
+    if where.is_dir() and is_zarr_node(where):
+        where = where.absolute() if dataset is None else where.absolute() / dataset.strip("/")
+        _must_exist(where)
+        return open_zarr(where, **chosen), where
+    _must_exist(where)
+    if _is_hdf5(where):
+        return open_hdf5(where, dataset, **chosen), where
+    if dataset is not None:
+        raise InputError(f"{path} has no datasets within; leave out dataset {dataset!r}.")
+    if where.is_dir():
+        return open_folder(where), where
+    return open_tiff(where, **chosen), where
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Return whether a file of any name is HDF5, by its first bytes."""
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def _must_exist(path: Path) -> None:
+    """Refuse a path that leads nowhere, naming how far it leads."""
+    if path.is_file() or path.is_dir():
+        return
+    if path.exists():  # a pipe would be waited for
+        raise InputError(f"{path} is neither a file nor a folder; give a file.")
+    parent = next((p for p in path.parents if p.exists()), None)
+    told = parent is not None and (parent != path.parent or is_zarr_node(parent))
+    hint = f" ({parent} exists)" if told else ""
+    raise InputError(f"{path} does not exist{hint}; check the path.")
+
+
+def _recover(opened: Opened) -> tuple[str, ...]:
+    """Finish or roll back an interrupted write; say so if that is not possible."""
+    if opened.group_path is None:
+        return ()
+    array = opened.group_path / opened.levels[0].path
+    if not (array / ".flowinpaint").is_dir():
+        return ()
+    from .journal import needs_recovery, recover
+
+    if not opened.why_not_writable:
+        return recover(array)
+    if not needs_recovery(array):
+        return ()
+    return (
+        "A write to this stack was interrupted, so that some pixels may be old and some new; it "
+        f"cannot be finished here, because {opened.why_not_writable.partition(';')[0]}.",
+    )
