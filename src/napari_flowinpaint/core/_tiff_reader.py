@@ -18,8 +18,7 @@ from .types import AnyImage, VoxelSize
 class TiffPages(Planes):
     """The sections of a TIFF series: pages, or planes of one contiguous block.
 
-    Only the strips or tiles that a region touches are read and decoded. File positions are
-    shared by all threads, so that reading the bytes (not decoding them) is under a lock.
+    Only the rows of the block, or the strips or tiles of the page, that a region touches are read.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ class TiffPages(Planes):
         self.dtype = np.dtype(series.dtype)
         self._series = series
         weakref.finalize(self, series.parent.close)  # tifffile leaves that to the caller
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # threads share the position in the file
         # Where all planes lie one behind the other, without compression (also the planes of a
         # large ImageJ file, which has one page only).
         self._offset = None if series.is_multifile else series.dataoffset
@@ -53,65 +52,50 @@ class TiffPages(Planes):
         """Return a part of section ``z``."""
         top, bottom, step = rows.indices(self.shape[1])
         left, right, across = columns.indices(self.shape[2])
-        number = self._numbers[z]
         if self._offset is not None:
-            block = self._contiguous(self._offset, number, top, bottom)[:, left:right]
+            block = self._contiguous(self._offset, self._numbers[z], top, bottom)[:, left:right]
         else:
-            block = self._segments(number, top, bottom, left, right)
+            block = self._segments(self._numbers[z], top, bottom, left, right)
         return block[::step, ::across]
 
     def _contiguous(self, offset: int, number: int, top: int, bottom: int) -> AnyImage:
         """Read rows of plane ``number`` of the block without compression at ``offset``."""
-        handle = self._series.parent.filehandle
-        width = self.shape[2]
-        stored = self.dtype.newbyteorder(self._series.parent.byteorder)
-        start = (number * self.shape[1] + top) * width * stored.itemsize
-        with self._lock:
-            handle.seek(offset + start)
-            data = handle.read((bottom - top) * width * stored.itemsize)
-        return np.frombuffer(data, stored).reshape(bottom - top, width)
+        file, width = self._series.parent, self.shape[2]
+        stored = self.dtype.newbyteorder(file.byteorder)
+        start = offset + (number * self.shape[1] + top) * width * stored.itemsize
+        # Not mapped into memory: where a mapped file is cut short the process dies.
+        found = np.fromfile(file.filehandle.path, stored, (bottom - top) * width, offset=start)
+        return found.reshape(bottom - top, width)  # fails where the file has ended
 
     def _segments(self, number: int, top: int, bottom: int, left: int, right: int) -> AnyImage:
         """Read and decode the strips or tiles of page ``number`` that touch a region."""
-        out = np.zeros((bottom - top, right - left), self.dtype)
         with self._lock:  # pages are parsed on first access
             page = self._series.pages[number]
             if page is None:
                 raise OSError("the file with this section is missing")
-            frame = page.keyframe
-            decode = frame.decode
-            places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-            extra = {}
-            if frame.compression in (6, 7, 34892, 33007):  # JPEG keeps its tables apart
-                extra = {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}
-        high, wide = (
-            (frame.tilelength, frame.tilewidth)
-            if frame.is_tiled
-            else (frame.rowsperstrip, frame.imagewidth)
-        )
-        per_row = -(-frame.imagewidth // wide)
-        for row in range(top // high, -(-bottom // high)):
-            for column in range(left // wide, -(-right // wide)):
-                index = row * per_row + column
-                offset, count = places[index]
-                if count == 0:
-                    continue  # a sparse TIFF leaves empty segments out
-                with self._lock:
-                    handle = page.parent.filehandle
-                    if handle.closed:  # a further file of a multi-file OME-TIFF
-                        handle.open()
-                    handle.seek(offset)
-                    data = handle.read(count)
-                if len(data) != count:
-                    raise OSError(f"the file ends within strip or tile {index}")
-                segment = np.asarray(decode(data, index, **extra)[0])[0, :, :, 0]
-                y, x = row * high, column * wide
-                y0, y1 = max(y, top), min(y + segment.shape[0], bottom)
-                x0, x1 = max(x, left), min(x + segment.shape[1], right)
-                out[y0 - top : y1 - top, x0 - left : x1 - left] = segment[
-                    y0 - y : y1 - y, x0 - x : x1 - x
-                ]
-        return out
+            if page.parent.filehandle.closed:  # a further file of a multi-file OME-TIFF
+                page.parent.filehandle.open()
+        frame = page.keyframe
+        high, wide = frame.chunks
+        y0, x0 = top // high, left // wide
+        y1, x1 = -(-bottom // high), -(-right // wide)
+        wanted = [y * frame.chunked[1] + x for y in range(y0, y1) for x in range(x0, x1)]
+        out = np.zeros(((y1 - y0) * high, (x1 - x0) * wide), self.dtype)
+        jpeg = {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}
+        for data, index in page.parent.filehandle.read_segments(
+            [page.dataoffsets[i] for i in wanted],
+            [page.databytecounts[i] for i in wanted],
+            wanted,
+            lock=self._lock,
+        ):
+            if data is None:
+                continue  # a sparse TIFF leaves empty segments out
+            if len(data) != page.databytecounts[index]:
+                raise OSError(f"the file ends within strip or tile {index}")
+            segment, (_, _, y, x, _), _ = frame.decode(data, index, **jpeg)
+            y, x = y - y0 * high, x - x0 * wide
+            out[y : y + segment.shape[1], x : x + segment.shape[2]] = segment[0, :, :, 0]
+        return out[top - y0 * high : bottom - y0 * high, left - x0 * wide : right - x0 * wide]
 
 
 def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None) -> Opened:
