@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import durable
+from .core import durable, folders
 from .core.detection import read_detection
 from .core.detection.table import Flagged, read_table, write_table
 from .core.errors import InputError, StoreError
@@ -88,15 +88,16 @@ class FlagStore:
         root = _root(stack)
         if root is None:
             folder = Path(tempfile.mkdtemp(prefix="flowinpaint-"))
-            return cls(folder / "flagged", folder / "staging", lasting=False)
+            return cls(folder / folders.FLAGGED, folder / folders.STAGING, lasting=False)
         name = root.name + _channel(stack)
         if os.access(root.parent, os.W_OK | os.X_OK):
-            return cls(root.with_name(f"{name}.flagged"), root.with_name(f"{name}.staging"))
+            root = root.with_name(name)
+            return cls(folders.beside(root, folders.FLAGGED), folders.beside(root, folders.STAGING))
         from platformdirs import user_state_path
 
         digest = hashlib.sha256(str(root).encode()).hexdigest()[:10]
         folder = user_state_path("napari-flowinpaint") / f"{name}-{digest}"
-        return cls(folder / "flagged", folder / "staging")
+        return cls(folder / folders.FLAGGED, folder / folders.STAGING)
 
     # ---- reading
 
@@ -110,10 +111,10 @@ class FlagStore:
         """
         if not self.folder.is_dir():
             return Kept(self)
-        path = self.folder / "flagged.csv"
+        path = self.folder / folders.FLAGGED_TABLE
         rows = tuple(read_table(path)) if path.is_file() else ()
         rows = tuple(row for row in rows if row.section < shape[0])
-        painted = self.folder / "painted"
+        painted = self.folder / folders.PAINTED
         tiles = {}
         for file in sorted(painted.glob("z*.npz")):
             match = _PAINTED.fullmatch(file.name)
@@ -122,7 +123,7 @@ class FlagStore:
         return Kept(self, rows, self._base(shape), tiles)
 
     def _base(self, shape: tuple[int, int, int]) -> LayeredMask | None:
-        base, begun = None, self.folder / "painted" / "begun"
+        base, begun = None, self.folder / folders.PAINTED / "begun"
         last = int(begun.read_text()) if begun.is_file() else 0
         for path in self._searches():
             if _number(path) <= last:
@@ -148,7 +149,7 @@ class FlagStore:
     def save_rows(self, rows: Iterable[Flagged]) -> None:
         """Keep the list."""
         self._make()
-        write_table(rows, self.folder / "flagged.csv")
+        write_table(rows, self.folder / folders.FLAGGED_TABLE)
 
     def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
         """Keep what was painted in sections."""
@@ -157,7 +158,7 @@ class FlagStore:
         self._make()
         scratch = self._scratch()
         for z, section in tiles.items():
-            path = self.folder / "painted" / f"z{z:06d}.npz"
+            path = self.folder / folders.PAINTED / f"z{z:06d}.npz"
             if section:
                 durable.put_file(path, _pack(section), scratch)
             else:
@@ -172,14 +173,14 @@ class FlagStore:
             Whether what searches have found so far does not show in it.
         """
         self._make()
-        painted = self.folder / "painted"
+        painted = self.folder / folders.PAINTED
         durable.remove(painted)
         if alone:
             last = str(self._last_search()).encode()
             durable.put_file(painted / "begun", last, self._scratch())
 
     def _scratch(self) -> Path:
-        scratch = self.folder / "scratch"
+        scratch = self.folder / folders.SCRATCH
         durable.make_folder(scratch)
         return scratch
 
@@ -188,7 +189,7 @@ class FlagStore:
             return
         try:
             self.folder.mkdir(parents=True)
-            (self.folder / "README.txt").write_text(_README, encoding="utf-8")
+            (self.folder / folders.README).write_text(_README, encoding="utf-8")
         except OSError as error:
             raise StoreError(
                 f"the flagged sections cannot be kept in {self.folder} ({error.strerror}); make "
@@ -215,19 +216,14 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
 
 def _root(stack: Stack) -> Path | None:
     """Return the file or folder of a stack; None where it has none on this machine."""
-    from .core._zarr_reader import is_zarr_node
+    from .core._zarr_reader import outside_groups
 
-    root = stack.group_path
-    if root is None:
+    if stack.group_path is None:
         path = None if stack.path is None else Path(os.path.realpath(stack.path))
         while path is not None and not path.exists() and path != path.parent:
             path = path.parent  # file.h5:/dataset
         return path if path is not None and path != path.parent else None
-    while is_zarr_node(root.parent):  # nothing foreign goes into a zarr group
-        root = root.parent
-    if root != stack.group_path:
-        return root.with_name(f"{root.name}.{stack.group_path.name}")  # type: ignore[union-attr]
-    return root
+    return outside_groups(stack.group_path)
 
 
 def _channel(stack: Stack) -> str:

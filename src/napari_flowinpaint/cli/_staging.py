@@ -8,6 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
+from ..core.folders import (
+    DECISIONS,
+    LOCK,
+    LOG,
+    MASKS,
+    PLAN,
+    README,
+    SCRATCH,
+    SECTIONS,
+    STAGING,
+    beside,
+)
 from ._parse import check_apart
 
 if TYPE_CHECKING:
@@ -49,17 +61,13 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
 
 def default_staging(command: RepairCommand, stack: Stack) -> Path:
     """Return the folder beside what is written."""
-    from ..core._zarr_reader import is_zarr_node
+    from ..core._zarr_reader import outside_groups
 
     if command.output is not None:
-        return Path(f"{os.path.realpath(command.output.expanduser())}.staging")
+        return beside(Path(os.path.realpath(command.output.expanduser())), STAGING)
     if stack.group_path is None:  # only planned
-        return Path(f"{stack.name}.staging")
-    root = stack.group_path
-    while is_zarr_node(root.parent):  # nothing foreign goes into a zarr group
-        root = root.parent
-    name = root.name if root == stack.group_path else f"{root.name}.{stack.group_path.name}"
-    return root.with_name(f"{name}.staging")
+        return Path(f"{stack.name}.{STAGING}")
+    return beside(outside_groups(stack.group_path), STAGING)
 
 
 def start_anew(stage: Stage) -> None:
@@ -81,7 +89,6 @@ def tidy(stage: Stage, own: bool, done: bool) -> None:
         Whether all that is staged was written.
     """
     if stage.path.is_dir() and (not stage.sections or (own and done)):
-        known = {"README.txt", "plan.json", "masks", "sections", "scratch", "log.jsonl", "lock"}
-        known |= {"decisions.json"}
+        known = {README, PLAN, MASKS, SECTIONS, SCRATCH, LOG, LOCK, DECISIONS}
         if {path.name for path in stage.path.iterdir()} <= known:
             shutil.rmtree(stage.path, ignore_errors=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import pyramid
 from ._entries import Entry, Footprint, Layout, LevelRecord, Piece
-from ._levels import Level
+from ._levels import Level, write_grid
 from .errors import StoreError
 from .pyramid import Rule
 from .types import AnyImage, BoolImage, Box
@@ -116,8 +116,7 @@ def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
     """
     import zarr
 
-    from ._checked_store import watch
-    from ._durable_store import DurableStore
+    from ._durable_store import DurableStore, watch
 
     try:
         if folder.stat().st_dev != scratch.stat().st_dev:
@@ -147,11 +146,6 @@ def _codecs(metadata: dict[str, Any]) -> set[str]:
         names.add(str(codec["name"]).removeprefix("numcodecs."))
         pending += (codec.get("configuration") or {}).get("codecs") or ()
     return names
-
-
-def write_grid(array: Any) -> tuple[int, ...]:
-    """Return the shape of what is written as one file: the shard, or else the chunk."""
-    return tuple(getattr(array, "shards", None) or array.chunks)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import durable
+from . import durable, folders
 from ._apply import Target, apply, mark, open_level
 from ._entries import (
     ABORTING,
@@ -39,7 +39,6 @@ from .types import Provenance
 if TYPE_CHECKING:
     from .stack import Stack
 
-FOLDER = ".flowinpaint"
 _README = """This folder belongs to the array it lies in. Here napari-flowinpaint keeps what it
 replaced: the original pixels of every repaired region, the masks, and where the synthetic pixels
 come from. It is needed to revert repairs and to put the stack right after a crash. Keep it with
@@ -66,8 +65,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.data = folder
-        self.folder = folder / FOLDER
-        self.scratch = self.folder / "scratch"
+        self.folder = folder / folders.JOURNAL
+        self.scratch = self.folder / folders.SCRATCH
         self.entries: list[Entry] = []
         self._targets: dict[Any, Target] = {}
 
@@ -75,7 +74,7 @@ class Journal:
         """Read which entries there are; their content is read when it is asked for."""
         found: list[Entry] = []
         with suppress(FileNotFoundError):
-            for folder in (self.folder / "entries").iterdir():
+            for folder in (self.folder / folders.ENTRIES).iterdir():
                 entry = Entry.at(folder)
                 if entry is not None:
                     found.append(entry)
@@ -107,7 +106,7 @@ class Journal:
             cannot be brought to its end.
         """
         try:
-            for folder in (self.folder / "entries", self.scratch):
+            for folder in (self.folder / folders.ENTRIES, self.scratch):
                 durable.make_folder(folder)
         except OSError as error:
             raise StoreError(durable.explain(error, self.data)) from error
@@ -115,8 +114,8 @@ class Journal:
             self.scan()
             try:
                 self._tidy()
-                if not (self.folder / "README.txt").exists():
-                    durable.put_file(self.folder / "README.txt", _README.encode(), self.scratch)
+                if not (self.folder / folders.README).exists():
+                    durable.put_file(self.folder / folders.README, _README.encode(), self.scratch)
                 messages = self._recover()
             except OSError as error:
                 raise StoreError(durable.explain(error, self.data)) from error
@@ -257,7 +256,7 @@ class Journal:
         header = Header(number, z, now, provenance, layout, tuple(places))
         draft = self.scratch / f"entry-{number}"
         write_entry(draft, header, tuple(pieces))
-        folder = self.folder / "entries" / Entry.name(number, z, PREPARED)
+        folder = self.folder / folders.ENTRIES / Entry.name(number, z, PREPARED)
         durable.move(draft, folder)
         entry = Entry(folder, number, z, PREPARED)
         entry.header, entry.pieces = header, tuple(pieces)

@@ -217,6 +217,11 @@ class Planes(ABC):
         return out[(slice(None), *drop)]
 
 
+def write_grid(array: Any) -> tuple[int, ...]:
+    """Return the shape of what is written as one file: the shard, or else the chunk."""
+    return tuple(getattr(array, "shards", None) or array.chunks)
+
+
 def not_in_place(kind: str) -> str:
     """Return why data of a kind that is no zarr store may not be written in place."""
     return (

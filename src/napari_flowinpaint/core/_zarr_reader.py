@@ -29,6 +29,17 @@ def is_zarr_node(path: Path) -> bool:
     return any((path / name).is_file() for name in _METADATA_FILES)
 
 
+def outside_groups(path: Path) -> Path:
+    """Return a path outside any zarr group, for what is named after the node at ``path``.
+
+    Nothing foreign goes into a zarr group; the name tells the images of one group from each other.
+    """
+    root = path
+    while is_zarr_node(root.parent):
+        root = root.parent
+    return root if root == path else root.with_name(f"{root.name}.{path.name}")
+
+
 def open_zarr(path: Path | str, *, channel: int | None = None, time: int | None = None) -> Opened:
     """Open a zarr group or array; no pixel is read.
 
@@ -61,7 +72,7 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
     """Open a node, or say in one line why that is not possible."""
     import zarr
 
-    from ._checked_store import CheckedStore, watch
+    from ._durable_store import CheckedStore, watch
 
     try:
         store = CheckedStore(path, read_only=mode == "r") if isinstance(path, Path) else path

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from . import folders
 from .errors import StoreError
 
 #: Seconds a second writer waits for the first one.
@@ -173,7 +174,7 @@ def locked(folder: Path, data: Path, timeout: float | None = None) -> Iterator[N
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / folders.LOCK)
     try:
         lock.acquire(timeout=LOCK_SECONDS if timeout is None else timeout)
     except Timeout:

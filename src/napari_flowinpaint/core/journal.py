@@ -30,8 +30,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import durable
-from ._journal import FOLDER, Journal, pyramids
+from . import durable, folders
+from ._journal import Journal, pyramids
 from .types import Box, Provenance
 
 
@@ -69,8 +69,8 @@ class JournalEntry:
 
 def _journals(path: Path) -> list[Journal]:
     """Return the journals within a group or an array; nothing is read of them yet."""
-    folders = [path] + [path / levels[0] for levels in pyramids(path) if levels]
-    return [Journal(folder) for folder in folders if (folder / FOLDER).is_dir()]
+    arrays = [path] + [path / levels[0] for levels in pyramids(path) if levels]
+    return [Journal(folder) for folder in arrays if (folder / folders.JOURNAL).is_dir()]
 
 
 def needs_recovery(path: Path | str) -> bool:

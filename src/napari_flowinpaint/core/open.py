@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import folders
 from ._axes import check_voxel_size
 from ._hdf5_reader import open_hdf5, split_hdf5
 from ._image_reader import open_folder
@@ -184,7 +185,7 @@ def _recover(opened: Opened) -> tuple[str, ...]:
     if opened.group_path is None:
         return ()
     array = opened.group_path / opened.levels[0].path
-    if not (array / ".flowinpaint").is_dir():
+    if not (array / folders.JOURNAL).is_dir():
         return ()
     from .journal import needs_recovery, recover
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import durable
+from . import durable, folders
 from ._axes import voxel_size_from_attributes
 from ._levels import Level
 from .errors import StoreError
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 Labels = tuple[Level, ...]
 
-#: Name of the label image.
-NAME = "synthetic"
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -51,8 +49,8 @@ def label_folder(root: Path, levels: tuple[Level, ...]) -> Path:
     levels
         The image's pyramid.
     """
-    home = root if levels[0].path else root / ".flowinpaint"
-    return home / "labels" / NAME
+    home = root if levels[0].path else root / folders.JOURNAL
+    return home / folders.LABELS / folders.SYNTHETIC
 
 
 def open_labels(
@@ -173,7 +171,7 @@ def _metadata(root: Path, levels: tuple[Level, ...]) -> tuple[dict[str, Any], li
         kept = ("version", "axes", "coordinateTransformations")
         multiscale = {key: source[key] for key in kept if key in source}
         datasets = [dict(d, path=str(i)) for i, d in enumerate(source["datasets"])]
-        multiscale |= {"name": NAME, "datasets": datasets}
+        multiscale |= {"name": folders.SYNTHETIC, "datasets": datasets}
     else:
         label = {"source": {"image": "../../../"}}
         multiscale = _bare_multiscale(levels[0])
@@ -205,7 +203,7 @@ def _bare_multiscale(level: Level) -> dict[str, Any]:
         axes[position] = {"name": name, "type": kind} if kind else {"name": name}
     transform = {"type": "scale", "scale": scale}
     return {
-        "name": NAME,
+        "name": folders.SYNTHETIC,
         "axes": axes,
         "datasets": [{"path": "0", "coordinateTransformations": [transform]}],
     }

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import durable
-from ._apply import Target, write_grid
+from ._apply import Target
 from ._checks import (
     check_repairs,
     check_sections,
@@ -24,7 +24,7 @@ from ._checks import (
 from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
 from ._footprints import make_piece
 from ._journal import UNDO_REVERT, UNDO_WRITE, Journal
-from ._levels import Level
+from ._levels import Level, write_grid
 from .errors import Cancelled, FlowInpaintError, InputError, StoreError
 from .journal import JournalEntry
 from .types import Progress, SectionRepair, no_progress

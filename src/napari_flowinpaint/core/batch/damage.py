@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._apply import write_grid
-from .._levels import Level
+from .._levels import Level, write_grid
 from ..errors import InputError, StoreError
 from ..sparse_mask import SparseMask
 from ..types import AnyImage, BoolImage, Box

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from .. import folders
 from ..types import BoolImage, Box, RepairOptions
 from .damage import Damage
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
 from .stage import Stage
-
-_FOLDER, _FILE = "edits", "edits.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,12 @@ class Edits:
     @classmethod
     def of(cls, stage: Stage) -> Edits:
         """Return what is kept in a staging folder."""
-        masks = {z: mask for z in stage.masks(_FOLDER) if (mask := stage.get_mask(z, _FOLDER))}
-        told = {int(z): edit for z, edit in stage.get_json(_FILE).items()}
+        masks = {
+            z: mask
+            for z in stage.masks(folders.EDITS)
+            if (mask := stage.get_mask(z, folders.EDITS))
+        }
+        told = {int(z): edit for z, edit in stage.get_json(folders.EDITS_FILE).items()}
         methods = {z: edit["method"] for z, edit in told.items() if "method" in edit}
         options = {
             z: RepairOptions(**edit["options"]) for z, edit in told.items() if "options" in edit
@@ -70,14 +73,14 @@ def keep_edit(
         if mask is not None:
             box = Box.of_mask(mask)
             assert box is not None  # checked by the caller
-            stage.put_mask(z, box, mask[box.slices], _FOLDER)
-        told = stage.get_json(_FILE)
+            stage.put_mask(z, box, mask[box.slices], folders.EDITS)
+        told = stage.get_json(folders.EDITS_FILE)
         edit = told.setdefault(str(z), {})
         if method is not None:
             edit["method"] = method
         if options is not None:
             edit["options"] = asdict(options)
-        stage.put_json(_FILE, told)
+        stage.put_json(folders.EDITS_FILE, told)
 
 
 class Edited(Damage):

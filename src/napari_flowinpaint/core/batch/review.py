@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import durable
+from .. import durable, folders
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
 from ..methods import check_method
 from ..refusal import Refusal
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..stack import Stack
 
 UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
-_DECISIONS = "decisions.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class Staging:
 
     def get(self, sections: Iterable[int]) -> tuple[StagedSection, ...]:
         """Return those of ``sections`` that are staged."""
-        decisions = self._stage.get_json(_DECISIONS)
+        decisions = self._stage.get_json(folders.DECISIONS)
         records = (self._stage.get_record(z) for z in sections)
         return tuple(_told(record, decisions) for record in records if record)
 
@@ -199,7 +198,7 @@ class Staging:
             told[z] = {"key": record.key, "decision": decision}
             if numbers is not None:
                 told[z]["repair_id"] = numbers[z]
-        self._change(_DECISIONS, told)
+        self._change(folders.DECISIONS, told)
 
     def _change(self, name: str, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Change entries of a file that others may be changing, too."""
@@ -271,7 +270,7 @@ class Staging:
 
     def _plan(self, stack: Stack, device: str) -> BatchPlan:
         """Return the plan that the folder was made by, without its sections."""
-        told = self._stage.get_json("plan.json")
+        told = self._stage.get_json(folders.PLAN)
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
         damage = Edited(Damage({}, stack.shape), Edits(found))
         boxes = {z: box for z, (box, _) in found.items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from .. import folders
 from ..errors import Cancelled, InputError, StoreError
 from ..types import Progress, no_progress
 from .edits import Edits, with_edits
@@ -346,7 +347,7 @@ def check_fits(stage: Stage, plan: BatchPlan) -> None:
     InputError
         If it does.
     """
-    told = stage.get_json("plan.json")
+    told = stage.get_json(folders.PLAN)
     if told.get("format") != FORMAT or told.get("stack") != identity(plan):
         other = told.get("stack", {}).get("name", "something else")
         raise InputError(
@@ -359,7 +360,7 @@ def prepare(stage: Stage, plan: BatchPlan) -> None:
     """Put the plan and the masks into the staging folder; what no longer fits is removed."""
     method = plan.method_name
     stage.put_json(
-        "plan.json",
+        folders.PLAN,
         {
             "format": FORMAT,
             "stack": identity(plan),
@@ -374,8 +375,8 @@ def prepare(stage: Stage, plan: BatchPlan) -> None:
         box = plan.boxes.get(z)
         if box is not None:
             stage.put_mask(z, box, plan.damage.read(z, box))
-        elif (stage.path / "masks").is_dir():  # it is not damaged, or no longer
-            stage.discard(z, "masks")
+        elif (stage.path / folders.MASKS).is_dir():  # it is not damaged, or no longer
+            stage.discard(z, folders.MASKS)
             stage.discard(z)
     for section in plan.unplanned:
         stage.discard(section.z)

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import durable
+from .. import durable, folders
 from ..errors import StoreError
 from ..types import AnyImage, BoolImage, Box, SectionRepair
 from .records import (
@@ -58,7 +58,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _RECORD = "record.json"
 #: What is in a staging folder before the plan.
-_FIRST = ("README.txt", "scratch", "lock")
+_FIRST = (folders.README, folders.SCRATCH, folders.LOCK)
 
 
 class Stage:
@@ -72,14 +72,14 @@ class Stage:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).expanduser().absolute()
-        self.scratch = self.path / "scratch"
+        self.scratch = self.path / folders.SCRATCH
 
     # ---- the folder
 
     @property
     def exists(self) -> bool:
         """Whether a batch was begun here."""
-        return (self.path / "plan.json").is_file()
+        return (self.path / folders.PLAN).is_file()
 
     @property
     def foreign(self) -> bool:
@@ -102,11 +102,11 @@ class Stage:
         """
         with self.explained():
             durable.make_folder(self.scratch)
-            if not (self.path / "README.txt").exists():
-                self.put("README.txt", _README.encode())
+            if not (self.path / folders.README).exists():
+                self.put(folders.README, _README.encode())
         with durable.locked(self.scratch, self.path, timeout=1.0), self.explained():
             for left in self.scratch.iterdir():
-                if left.name != "lock":
+                if left.name != folders.LOCK:
                     durable.remove(left)
             yield
 
@@ -155,16 +155,16 @@ class Stage:
 
     # ---- masks
 
-    def masks(self, folder: str = "masks") -> tuple[int, ...]:
+    def masks(self, folder: str = folders.MASKS) -> tuple[int, ...]:
         """Return the sections of which a mask is stored."""
         return _sections_in(self.path / folder)
 
-    def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = "masks") -> None:
+    def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = folders.MASKS) -> None:
         """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there."""
         packed = np.packbits(mask)
         self.put(_name(folder, z), _pack(box_to_json(box), {"mask": packed}))
 
-    def get_mask(self, z: int, folder: str = "masks") -> tuple[Box, BoolImage] | None:
+    def get_mask(self, z: int, folder: str = folders.MASKS) -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, bool; None where the section has none."""
         found = self._unpack(_name(folder, z))
         if found is None:
@@ -178,12 +178,12 @@ class Stage:
     @property
     def sections(self) -> tuple[int, ...]:
         """Sections of which the outcome is stored."""
-        return _sections_in(self.path / "sections")
+        return _sections_in(self.path / folders.SECTIONS)
 
     def put_refusal(self, z: int, key: str, reason: str) -> None:
         """Store that a section was refused."""
         record = Record(z, key, REFUSED, reason)
-        self.put(_name("sections", z), _pack(record_to_json(record), {}))
+        self.put(_name(folders.SECTIONS, z), _pack(record_to_json(record), {}))
 
     def put_repair(self, key: str, repair: SectionRepair) -> None:
         """Store a repair."""
@@ -193,12 +193,12 @@ class Stage:
             for number, patch in enumerate(repair.patches)
             for name in IMAGES
         }
-        self.put(_name("sections", repair.z), _pack(record_to_json(record), images))
+        self.put(_name(folders.SECTIONS, repair.z), _pack(record_to_json(record), images))
 
     def get_record(self, z: int) -> Record | None:
         """Return what became of a section; None where that is not known, or damaged."""
         try:
-            found = self._unpack(_name("sections", z), images=False)
+            found = self._unpack(_name(folders.SECTIONS, z), images=False)
         except StoreError:
             return None
         return None if found is None else record_of(found[0])
@@ -211,13 +211,13 @@ class Stage:
         StoreError
             If there is none, or it cannot be read.
         """
-        found = self._unpack(_name("sections", z))
+        found = self._unpack(_name(folders.SECTIONS, z))
         record = None if found is None else record_of(found[0])
         if found is None or record is None or record.repair is None:
             raise StoreError(f"{self.path} holds no repair of section {z}; repair it.")
         return repair_of(z, record.repair, found[1], self._last_log(z, record.key))
 
-    def discard(self, z: int, folder: str = "sections") -> None:
+    def discard(self, z: int, folder: str = folders.SECTIONS) -> None:
         """Remove what is stored of a section, if anything is."""
         durable.remove(self.path / _name(folder, z))
 
@@ -239,12 +239,12 @@ class Stage:
     def log(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / folders.LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": now, **entry}) + "\n")
 
     def read_log(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the log; one that a kill cut short is left out."""
-        path = self.path / "log.jsonl"
+        path = self.path / folders.LOG
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
                 entry = json.loads(line)
@@ -255,7 +255,7 @@ class Stage:
 
     def _last_log(self, z: int, key: str) -> dict[str, Any]:
         """Return the last line about the repair of a section; a kill may have cut it off."""
-        made = datetime.fromtimestamp((self.path / _name("sections", z)).stat().st_mtime, UTC)
+        made = datetime.fromtimestamp((self.path / _name(folders.SECTIONS, z)).stat().st_mtime, UTC)
         last: dict[str, Any] = {"time": made.isoformat(timespec="seconds")}
         for entry in self.read_log():
             if entry.get("section") == z and entry.get("key") == key:

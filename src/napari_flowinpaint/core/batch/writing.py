@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._apply import write_grid
+from .._levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writeback import history, write_back
 from .records import without_time

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import durable
+from .. import durable, folders
 from ..damage.kinds import KINDS
 from ..errors import InputError, StoreError
 from ..export import check_target, create_image, move_into_place
@@ -87,13 +87,9 @@ def check_output(stack: Stack, output: Path, overwrite: bool) -> None:
         check_target(stack, target, overwrite=overwrite)
 
 
-def _folder(target: Path) -> Path:
-    return target.with_name(f".{target.name}.detecting")
-
-
 def _is_left_over(target: Path) -> bool:
     """Return whether a run left its folder without masks: it has finished, or just begun."""
-    folder = _folder(target)
+    folder = folders.unfinished_detection(target)
     return folder.is_dir() and not (folder / "masks").exists()
 
 
@@ -113,7 +109,7 @@ class DetectionStore:
 
     def __init__(self, stack: Stack, target: Path, request: Mapping[str, Any]) -> None:
         self.target = target
-        self.folder = _folder(target)
+        self.folder = folders.unfinished_detection(target)
         self._request = json.dumps(dict(request), sort_keys=True)
         self._synced = 0.0
         self._stack = stack
