@@ -10,7 +10,7 @@ import pytest
 
 from napari_flowinpaint import Stack
 from napari_flowinpaint.core.benchmark import BenchmarkScores, run_benchmark
-from napari_flowinpaint.core.benchmark.table import BenchmarkRow, BenchmarkTable, Outcome
+from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "write_docs.py"
@@ -71,7 +71,7 @@ def rows(shape, fraction):
             BenchmarkScores(structure + d, structure - 4, 0.5, 1.0, 0.6, 0.7, 2.0, 0.3)
             for d in (1, -1)
         ]
-        outcomes = tuple(Outcome(z, 0, s, 1.0, (1.0,)) for z, s in enumerate(scores))
+        outcomes = tuple(BenchmarkOutcome(z, 0, s, 1.0, (1.0,)) for z, s in enumerate(scores))
         yield BenchmarkRow(shape, fraction, method, outcomes)
 
 

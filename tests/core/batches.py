@@ -47,7 +47,6 @@ class Quick:
     refuses: tuple[int, ...] = ()
     fails: tuple[int, ...] = ()
     name = "quick"
-    description = "mean of the neighbours"
     neighbours = 1
     weights_sha256: str | None = None
 

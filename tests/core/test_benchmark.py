@@ -19,7 +19,7 @@ from napari_flowinpaint.core.benchmark.scores import (
     Scorer,
     worst_scores,
 )
-from napari_flowinpaint.core.benchmark.table import BenchmarkRow, Outcome
+from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods.flow import FlowMethod
@@ -161,9 +161,9 @@ BAD = scores(21.0, 21.0, 0.5, 0.7, 0.8, 1.5, 0.7, 0.2)
 
 def row(**changes):
     outcomes = (
-        Outcome(1, 0, GOOD, 2.0, (0.5, 1.5)),
-        Outcome(4, 0, BAD, 3.0, (3.0,)),
-        Outcome(7, 0, None, 0.0, ()),
+        BenchmarkOutcome(1, 0, GOOD, 2.0, (0.5, 1.5)),
+        BenchmarkOutcome(4, 0, BAD, 3.0, (3.0,)),
+        BenchmarkOutcome(7, 0, None, 0.0, ()),
     )
     return replace(BenchmarkRow("irregular", 0.1, "flow", outcomes), **changes)
 

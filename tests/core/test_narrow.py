@@ -91,7 +91,7 @@ def test_a_training_begins_with_wider_weights(specs, tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "small", NARROW)
     given = tmp_path / "wide.safetensors"
     save_network(given, wide(useless=False))
-    plan = joint.Plan(steps=1, batch=1, crop=32, start=str(given))
+    plan = joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
     joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
     trained, _ = load_network(Path(tmp_path / "a.safetensors"), architecture="joint")
     assert trained.config == NARROW
@@ -102,6 +102,6 @@ def test_weights_of_another_shape_are_refused(specs, tmp_path, monkeypatch):
     save_network(given, wide(useless=False))
     for other in (replace(NARROW, channels=(4, 5, 6)), replace(NARROW, hidden=7)):
         monkeypatch.setitem(SIZES, "small", other)
-        plan = joint.Plan(steps=1, batch=1, crop=32, start=str(given))
+        plan = joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
         with pytest.raises(InputError, match="another size"):
             joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)

@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from textures import texture
 
 from napari_flowinpaint.core.benchmark.similarity import (
-    Features,
+    FsimFeatures,
     block_mean,
     fsim,
     ms_ssim,
@@ -224,8 +224,8 @@ def test_fsim_weighs_by_phase_congruency():
 
 def test_large_images_are_reduced_first():
     a, b = pair((800, 520))
-    assert Features(a, 255).factor == 2
-    assert Features(a[:300, :300], 255).factor == 1
+    assert FsimFeatures(a, 255).factor == 2
+    assert FsimFeatures(a[:300, :300], 255).factor == 1
     mask = np.zeros(a.shape, dtype=bool)
     mask[100:300, 100:300] = True  # whole blocks
     reduced = fsim(block_mean(a, 2), block_mean(b, 2), mask[::2, ::2], 255)

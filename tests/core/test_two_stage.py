@@ -26,7 +26,7 @@ from napari_flowinpaint.core.networks.refined_reference import (
     RefinedReferenceNetwork,
 )
 from napari_flowinpaint.core.networks.weights import load_network, save_network
-from napari_flowinpaint.core.training.data import Batch, StackSpec, Triplets
+from napari_flowinpaint.core.training.data import StackSpec, TrainingBatch, Triplets
 from napari_flowinpaint.core.training.initial import (
     farneback,
     initial_references,
@@ -224,7 +224,7 @@ def test_initial_reference_lies_where_alpha_says(flow, alpha):
     at = int(shift * alpha)
     previous, truth, following = (base[..., 4:84, x : x + 100] for x in (0, at, shift))
     ones = torch.ones_like(truth)
-    batch = Batch(truth, ones, (previous, following), (ones, ones), torch.tensor([alpha]))
+    batch = TrainingBatch(truth, ones, (previous, following), (ones, ones), torch.tensor([alpha]))
     initial = initial_references(batch, flow)
     inner = (..., slice(16, -16), slice(20, -20))
     error = (initial - truth)[inner].abs().mean()
@@ -243,9 +243,9 @@ def test_initial_reference_takes_the_neighbour_that_shows_something():
         neighbours, shown = [previous, following], [ones, ones]
         neighbours[number] = torch.where(valid > 0, neighbours[number], 2.5)
         shown[number] = valid
-        batch = Batch(truth, ones, tuple(neighbours), tuple(shown), torch.tensor([0.5]))
+        batch = TrainingBatch(truth, ones, tuple(neighbours), tuple(shown), torch.tensor([0.5]))
         error = (initial_references(batch) - truth).abs()[..., 33:47, 43:57].mean()
-        unaware = Batch(truth, ones, tuple(neighbours), (ones, ones), torch.tensor([0.5]))
+        unaware = TrainingBatch(truth, ones, tuple(neighbours), (ones, ones), torch.tensor([0.5]))
         worse = (initial_references(unaware) - truth).abs()[..., 33:47, 43:57].mean()
         assert error < 0.5 * worse
 
@@ -372,7 +372,7 @@ def test_a_few_triplets_can_be_learned_by_heart(stack, tmp_path, monkeypatch):
     neighbours = (base[..., 20:68, 17:65], base[..., 20:68, 23:71])
     mask, ones = torch.zeros_like(truth), torch.ones_like(truth)
     mask[..., 12:32, 12:36] = 1
-    batch = Batch(truth, 1 - mask, neighbours, (ones, ones), torch.tensor([0.5]))
+    batch = TrainingBatch(truth, 1 - mask, neighbours, (ones, ones), torch.tensor([0.5]))
     monkeypatch.setattr(Triplets, "batch", lambda self, step, count: batch)
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     how = {"steps": 60, "rate": 5e-3, "every": 1000, "decay": 0.9}

@@ -65,9 +65,9 @@ def train_weights(
             "progress": _said(progress),
         }
         if paper is None:
-            from ..core.training.joint import Plan, train_joint
+            from ..core.training.joint import JointPlan, train_joint
 
-            outcome = train_joint(ours, kept, output, Plan(**how), **settings)
+            outcome = train_joint(ours, kept, output, JointPlan(**how), **settings)
         else:
             from ..core.training.two_stage import TwoStagePlan, train_two_stage
 

@@ -188,7 +188,7 @@ class Bands:
         """Return the samples of some of the hypotheses."""
         return Bands(self.truth, tuple(band[list(chosen)] for band in self.rows))
 
-    def error(self, fusion: Fusion) -> float:
+    def error(self, fusion: FusionWeights) -> float:
         """Return the mean squared error of a fusion of the hypotheses, without the fine bands."""
         bands = zip(self.truth, self.rows, fusion.weights, fusion.offsets, strict=True)
         off = [y - weight @ x - offset for y, x, weight, offset in bands]
@@ -214,7 +214,7 @@ def _band_values(
 
 
 @dataclass(frozen=True)
-class Fusion:
+class FusionWeights:
     """Least-squares weights of the hypotheses, one row per frequency band.
 
     Parameters
@@ -229,7 +229,7 @@ class Fusion:
     offsets: npt.NDArray[np.float64]
 
     @classmethod
-    def learn(cls, bands: Bands, leader: int | None = None) -> Fusion:
+    def learn(cls, bands: Bands, leader: int | None = None) -> FusionWeights:
         """Fit the weights on the rehearsal.
 
         Parameters

@@ -86,13 +86,6 @@ class Quality:
     share: float
 
     @property
-    def basis(self) -> str:
-        """What the expectation rests on: ``mask``, ``part of the mask`` or ``rehearsal``."""
-        if self.places == 0:
-            return "rehearsal"
-        return "mask" if self.share > 0.9 else "part of the mask"
-
-    @property
     def fault(self) -> str:
         """What is wrong with the repair; "" if nothing is, or not clearly.
 

@@ -19,7 +19,7 @@ from .filters import blur
 from .fusion import (
     FEWEST_SAMPLES,
     Bands,
-    Fusion,
+    FusionWeights,
     apply_ring,
     learn_ring,
     rehearsal_holes,
@@ -126,7 +126,7 @@ class Lesson:
         Whether the leader, if there is one, did better than the hypotheses made without it.
     """
 
-    fusion: Fusion | None
+    fusion: FusionWeights | None
     ring: npt.NDArray[np.float64] | None
     rely: Callable[[], Reliability]
     trusted: bool = True
@@ -172,7 +172,7 @@ class Lesson:
         free = [number for number in others if not hypotheses[number].follows]
         trusted = not (leaders and free) or _better(bands, leaders, free)
         leads = bool(leaders and others) and _better(bands, leaders, others)
-        fusion = Fusion.learn(bands, leaders[0] if leads else None)
+        fusion = FusionWeights.learn(bands, leaders[0] if leads else None)
         fused = fusion.apply(images)
         residual = truth - fused
         features = list(ring_features(residual, seen))
@@ -251,7 +251,7 @@ class Rehearsal:
 def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
     """Return whether some hypotheses together fill the holes better than others together."""
     first, second = bands.only(some), bands.only(others)
-    return first.error(Fusion.learn(first)) < second.error(Fusion.learn(second))
+    return first.error(FusionWeights.learn(first)) < second.error(FusionWeights.learn(second))
 
 
 def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:

@@ -7,13 +7,13 @@ every section. All methods and peers see the same sections and masks in the same
 from .cases import damaged_sections
 from .run import run_benchmark
 from .scores import BenchmarkScores
-from .table import BenchmarkRow, BenchmarkTable, Outcome
+from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 
 __all__ = [
+    "BenchmarkOutcome",
     "BenchmarkRow",
     "BenchmarkScores",
     "BenchmarkTable",
-    "Outcome",
     "damaged_sections",
     "run_benchmark",
 ]

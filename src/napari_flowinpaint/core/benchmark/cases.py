@@ -32,7 +32,7 @@ STAGES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class BenchmarkCase:
     """One damaged section with everything needed to repair and score it.
 
     Parameters
@@ -116,17 +116,19 @@ def cases(
     fraction: float,
     repeats: int = 1,
     seed: int = 0,
-) -> Iterator[Case]:
+) -> Iterator[BenchmarkCase]:
     """Yield the damaged sections of one cell of the table; the same on every call."""
     for z in damaged:
         truth, previous, following = (stack.read(n) for n in (z, z - spacing, z + spacing))
         for repeat in range(repeats):
             rng = np.random.default_rng((seed, z, repeat, round(1000 * fraction)))
             mask = SHAPES[shape](truth.shape, fraction, rng)
-            yield Case(z, repeat, truth, previous, following, mask)
+            yield BenchmarkCase(z, repeat, truth, previous, following, mask)
 
 
-def attempt(case: Case, label: str, method: str | Method, device: str) -> Iterator[Attempt]:
+def attempt(
+    case: BenchmarkCase, label: str, method: str | Method, device: str
+) -> Iterator[Attempt]:
     """Yield the rows a method or peer contributes.
 
     Parameters
@@ -164,7 +166,7 @@ def attempt(case: Case, label: str, method: str | Method, device: str) -> Iterat
 
 
 def run_method(
-    case: Case, method: str | Method, device: str, *, grain: bool = True
+    case: BenchmarkCase, method: str | Method, device: str, *, grain: bool = True
 ) -> SectionRepair:
     """Repair the middle one of three sections, its masked pixels overwritten.
 
@@ -192,7 +194,7 @@ def whole(repair: SectionRepair, name: str, around: AnyImage) -> AnyImage:
     return section
 
 
-def _run_peer(case: Case, name: str) -> AnyImage:
+def _run_peer(case: BenchmarkCase, name: str) -> AnyImage:
     """Return a peer's section in the stack's dtype."""
     low = float(case.truth.min()) if case.truth.dtype != np.uint8 else 0.0
     scale = 255 / data_range(case.truth)

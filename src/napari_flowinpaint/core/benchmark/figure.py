@@ -12,7 +12,7 @@ from ..methods import Method
 from ..metrics import data_range
 from ..peers import PEERS
 from ..types import AnyImage, BoolImage, Box
-from .cases import Case, cases, damaged_sections, run_method, whole
+from .cases import BenchmarkCase, cases, damaged_sections, run_method, whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,7 +92,7 @@ def draw_figure(
     return _assemble({name: panel[box.slices] for name, panel in panels.items()}, caption)
 
 
-def _grey(case: Case, section: AnyImage) -> npt.NDArray[np.uint8]:
+def _grey(case: BenchmarkCase, section: AnyImage) -> npt.NDArray[np.uint8]:
     """Return a section in the grey values of a screen, black to white as the truth has them."""
     span = data_range(case.truth)
     black = 0.0 if case.truth.dtype == np.uint8 else float(np.percentile(case.truth, 0.1))
@@ -100,7 +100,7 @@ def _grey(case: Case, section: AnyImage) -> npt.NDArray[np.uint8]:
     return np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
 
 
-def _error(case: Case, result: AnyImage) -> npt.NDArray[np.uint8]:
+def _error(case: BenchmarkCase, result: AnyImage) -> npt.NDArray[np.uint8]:
     """Return the absolute error."""
     error = np.abs(result.astype(np.float32) - case.truth.astype(np.float32))
     return np.clip(error * (255 / (_WHITE * data_range(case.truth))), 0, 255).astype(np.uint8)

@@ -15,10 +15,10 @@ from ..methods import Method, available_methods, get_method
 from ..metrics import data_range
 from ..peers import PEERS
 from ..types import AnyImage, Progress, no_progress
-from .cases import SHAPES, Attempt, Case, attempt, cases, damaged_sections
+from .cases import SHAPES, Attempt, BenchmarkCase, attempt, cases, damaged_sections
 from .frechet import Doubles, cut_tiles, frechet_distance, tile_corners
 from .scores import Scorer
-from .table import BenchmarkRow, BenchmarkTable, Outcome
+from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -156,7 +156,7 @@ def _load_inception(path: Path, device: str) -> InceptionV3:
 class _Tiles:
     """Features of the tiles of one case, for the Fréchet inception distance."""
 
-    def __init__(self, case: Case, net: InceptionV3, device: str) -> None:
+    def __init__(self, case: BenchmarkCase, net: InceptionV3, device: str) -> None:
         from ..device import resolve_device
 
         self._net, self._device = net, resolve_device(device)
@@ -173,10 +173,10 @@ class _Tiles:
 
 
 def _run_cell(
-    job: _Job, found: Sequence[Case], shape: str, fraction: float, progress: Progress
+    job: _Job, found: Sequence[BenchmarkCase], shape: str, fraction: float, progress: Progress
 ) -> list[BenchmarkRow]:
     """Return the rows of one kind of mask."""
-    outcomes: dict[str, list[Outcome]] = {}
+    outcomes: dict[str, list[BenchmarkOutcome]] = {}
     features: dict[str, list[tuple[Doubles, Doubles]]] = {}
     total = len(found) * len(job.candidates)
     for number, case in enumerate(found):
@@ -196,9 +196,9 @@ def _run_cell(
     ]
 
 
-def _score(scorer: Scorer, case: Case, made: Attempt) -> Outcome:
+def _score(scorer: Scorer, case: BenchmarkCase, made: Attempt) -> BenchmarkOutcome:
     scores = None if made.image is None else scorer.score(made.image, case.mask)
-    return Outcome(case.z, case.repeat, scores, made.seconds, made.windows)
+    return BenchmarkOutcome(case.z, case.repeat, scores, made.seconds, made.windows)
 
 
 def _distance(job: _Job, pairs: Sequence[tuple[Doubles, Doubles]] | None) -> float | None:

@@ -12,7 +12,7 @@ from .._polarity import Polarity
 from ..metrics import Scores, data_range, score
 from ..types import AnyImage, BoolImage
 from .segmentation import Segmentation
-from .similarity import Features, ms_ssim
+from .similarity import FsimFeatures, ms_ssim
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BenchmarkScores(Scores):
     ms_ssim
         0..1, see :func:`~napari_flowinpaint.core.benchmark.similarity.ms_ssim`.
     fsim
-        0..1, see :class:`~napari_flowinpaint.core.benchmark.similarity.Features`.
+        0..1, see :class:`~napari_flowinpaint.core.benchmark.similarity.FsimFeatures`.
     voi
         Bits, variation of information between the segmentations of repaired and true section;
         see :mod:`~napari_flowinpaint.core.benchmark.segmentation`.
@@ -110,7 +110,7 @@ class Scorer:
     def __init__(self, truth: AnyImage, polarity: Polarity) -> None:
         self._truth = truth
         self._span = data_range(truth)
-        self._features = Features(truth, self._span)
+        self._features = FsimFeatures(truth, self._span)
         self._segmentation = Segmentation(truth, polarity)
 
     def score(self, filled: AnyImage, mask: BoolImage) -> BenchmarkScores:
@@ -129,7 +129,7 @@ class Scorer:
         return BenchmarkScores(
             **asdict(basic),
             ms_ssim=ms_ssim(repaired, self._truth, mask, self._span),
-            fsim=Features(repaired, self._span).fsim(self._features, mask),
+            fsim=FsimFeatures(repaired, self._span).fsim(self._features, mask),
             voi=voi,
             rand_error=rand_error,
         )

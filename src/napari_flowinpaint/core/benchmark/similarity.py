@@ -103,7 +103,7 @@ def ratio(a: Doubles, b: Doubles, constant: float) -> Doubles:
     return (2 * a * b + constant) / (a**2 + b**2 + constant)
 
 
-class Features:
+class FsimFeatures:
     """What FSIM compares of an image; kept where one image is compared with several.
 
     Parameters
@@ -130,7 +130,7 @@ class Features:
         self.congruency = phase_congruency(grey)
         self.gradient = scharr(grey)
 
-    def fsim(self, other: Features, mask: BoolImage) -> float:
+    def fsim(self, other: FsimFeatures, mask: BoolImage) -> float:
         """Return the feature similarity inside the mask.
 
         Zhang, Zhang, Mou, Zhang 2011, eq. 4-9, for grey images: similarity of phase congruency
@@ -158,8 +158,8 @@ class Features:
 
 
 def fsim(a: AnyImage, b: AnyImage, mask: BoolImage, data_range: float) -> float:
-    """Return the feature similarity of two images inside the mask; see :class:`Features`."""
-    return Features(a, data_range).fsim(Features(b, data_range), mask)
+    """Return the feature similarity of two images inside the mask; see :class:`FsimFeatures`."""
+    return FsimFeatures(a, data_range).fsim(FsimFeatures(b, data_range), mask)
 
 
 def scharr(image: Doubles) -> Doubles:

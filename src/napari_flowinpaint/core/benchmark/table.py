@@ -16,7 +16,7 @@ _TIMES = ("seconds", "per window")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchmarkOutcome:
     """What came of one section.
 
     Parameters
@@ -62,7 +62,7 @@ class BenchmarkRow:
     shape: str
     fraction: float
     method: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[BenchmarkOutcome, ...]
     fid: float | None = None
 
     @cached_property
@@ -207,9 +207,9 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def _outcome(record: dict[str, Any]) -> Outcome:
+def _outcome(record: dict[str, Any]) -> BenchmarkOutcome:
     scores = record["scores"]
-    return Outcome(
+    return BenchmarkOutcome(
         record["z"],
         record["repeat"],
         None if scores is None else BenchmarkScores(**scores),

@@ -63,16 +63,12 @@ class FoldedSection:
         (Y, X) bool: the tissue that moved, without the line.
     flow
         (2, Y, X) float32, the fold: ``image(x) = section(x + flow(x))`` outside the line.
-    unfolding
-        (2, Y, X) float32, the way back: ``section(x) = image(x + unfolding(x))``; NaN in the strip
-        that was swallowed.
     """
 
     image: AnyImage
     line: BoolImage
     moved: BoolImage
     flow: Flow
-    unfolding: Flow
 
 
 def fold_section(section: AnyImage, fold: Fold, *, seed: int) -> FoldedSection:
@@ -89,13 +85,12 @@ def fold_section(section: AnyImage, fold: Fold, *, seed: int) -> FoldedSection:
         :func:`~.simulate.damage_section` does.
     """
     rng = np.random.default_rng(seed)
-    normal, away = _line(section.shape, np.random.default_rng(seed))
     grey, line, flow = _fold(section, fold, rng)
     moved = (np.abs(flow).max(axis=0) > 0) & ~line
     image = section.copy()
     changed = line | moved
     image[changed] = to_dtype(grey[changed], section.dtype)
-    return FoldedSection(image, line, moved, flow, _unfolding(fold, normal, away))
+    return FoldedSection(image, line, moved, flow)
 
 
 def _line(
@@ -143,16 +138,3 @@ def _fold(
     grey = grey[reach:-reach, reach:-reach]
     grey[line] = dark + fold.level * (light - dark) + grain[line]
     return grey, line, flow
-
-
-def _unfolding(fold: Fold, normal: tuple[float, float], away: FloatImage) -> Flow:
-    """Invert the flow: where tissue at a distance ``s`` of the flat section has gone to."""
-    distance = np.abs(away)
-    lost = (fold.swallowed - fold.width) / 2
-    # d + A(d) = s, with A(d) = lost + decay (w2 / 2 - d) as long as that is positive
-    inside = (distance - lost - fold.decay * fold.swallowed / 2) / (1 - fold.decay)
-    moved = _amplitude(fold, np.maximum(inside, 0)) > 0
-    back = np.where(moved, inside - distance, 0.0)
-    back[inside < fold.width / 2] = np.nan
-    push = np.sign(away) * back
-    return np.stack([push * normal[0], push * normal[1]]).astype(np.float32)

@@ -19,8 +19,6 @@ class Method(Protocol):
     ----------
     name
         As typed on the command line.
-    description
-        One line for the user.
     neighbours
         Fewest usable neighbours the method needs: 0, 1 or 2.
     weights_sha256
@@ -28,7 +26,6 @@ class Method(Protocol):
     """
 
     name: str
-    description: str
     neighbours: int
     weights_sha256: str | None
 

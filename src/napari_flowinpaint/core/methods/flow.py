@@ -62,7 +62,6 @@ class FlowMethod:
     """Training-free repair from one or two neighbours."""
 
     name = "flow"
-    description = "Training-free: neighbours registered by optical flow and fused"
     neighbours = 1
     weights_sha256: str | None = None
 

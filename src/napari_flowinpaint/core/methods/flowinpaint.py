@@ -52,7 +52,6 @@ class FlowInpaintMethod(LearnedMethod):
     """Learned repair from two neighbours; see the module's description."""
 
     name = "flowinpaint"
-    description = "Learned: a network registers both neighbours jointly; optical flow sharpens"
     architecture = "joint"
     shipped = JOINT
 

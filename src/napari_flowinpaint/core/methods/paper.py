@@ -45,7 +45,6 @@ class PaperMethod(LearnedMethod):
     """Learned repair by the paper's networks; see the module's description."""
 
     name = "flowinpaint-paper"
-    description = "Learned: the paper's refined reference and guided inpainting networks"
     architecture = "paper"
     shipped = PAPER
 

@@ -175,7 +175,7 @@ class Estimator(nn.Module):
         return flows + self.flow(state).float(), state
 
 
-class Fusion(nn.Module):
+class FusionNet(nn.Module):
     """Mixes the warped neighbours and adds a residual.
 
     A small U-Net whose finest level is 1/2 of the resolution, each of its pixels holding a block
@@ -296,7 +296,7 @@ class JointNet(nn.Module):
                 zip(channels[1:], self.config.radii, strict=True)
             )
         )
-        self.fusion = Fusion(self.config)
+        self.fusion = FusionNet(self.config)
 
     def forward(
         self,

@@ -23,10 +23,10 @@ from ..errors import InputError
 from ..networks.registration import autocast
 from ..networks.weights import save_network
 from ..types import Progress
-from .data import Batch, StackSpec, Triplets
+from .data import StackSpec, TrainingBatch, Triplets
 from .log import Log
 from .state import Average, load_state, read_numbers, save_state
-from .validation import Case, Report, cases, validate
+from .validation import Report, ValidationCase, cases, validate
 
 #: Entries of the plans that are paths.
 _FILES = ("start", "refined", "vgg")
@@ -84,7 +84,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What a training came to: its steps, its seconds, the best validation."""
 
     steps: int
@@ -126,7 +126,7 @@ class Training(ABC, Generic[P, N]):
     ) -> None:
         self.plan, self.output, self.device = plan, output, device
         self.data = Triplets(train, plan.crop, plan.seed, varied=plan.batch == 1)
-        self.cases: list[Case] = cases(held_out)
+        self.cases: list[ValidationCase] = cases(held_out)
         self.names = [f"{n}:{Path(s.path).stem}" for n, s in enumerate(held_out)]
         torch.manual_seed(plan.seed)
         self.net = self._ready(self._build())
@@ -145,7 +145,7 @@ class Training(ABC, Generic[P, N]):
         """Return the optimizer of ``self.net``."""
 
     @abstractmethod
-    def _advance(self, batch: Batch) -> float:
+    def _advance(self, batch: TrainingBatch) -> float:
         """Make one step and return its loss; a gradient that is not finite changes nothing."""
 
     def _filler(self, net: N) -> Any:
@@ -168,7 +168,7 @@ class Training(ABC, Generic[P, N]):
         """The learning rate of the next step."""
         return self.plan.rate_at(self.step, self.seconds)
 
-    def run(self, resume: Path | None, progress: Progress) -> Outcome:
+    def run(self, resume: Path | None, progress: Progress) -> TrainingOutcome:
         """Run to the end of the schedule or of the time, from a checkpoint or from the start."""
         if resume is not None:
             self._resume(resume)
@@ -190,7 +190,7 @@ class Training(ABC, Generic[P, N]):
         self.step, self.before = int(numbers["step"]), float(numbers["seconds"])
         self.best, self.resumed = float(numbers["best"]), self.step
 
-    def _go(self, progress: Progress) -> Outcome:
+    def _go(self, progress: Progress) -> TrainingOutcome:
         plan = self.plan
         self.output.parent.mkdir(parents=True, exist_ok=True)
         log = Log(self.output.with_suffix(".csv"), self.names, self.resumed)
@@ -211,7 +211,7 @@ class Training(ABC, Generic[P, N]):
                         break
         finally:
             self._check(log, losses)
-        return Outcome(self.step, self.seconds, self.best)
+        return TrainingOutcome(self.step, self.seconds, self.best)
 
     def _position(self) -> float:
         """Return where the training is, in the unit of ``plan.every``."""

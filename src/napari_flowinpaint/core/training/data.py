@@ -125,7 +125,7 @@ def _read_pixels(path: str) -> AnyImage:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """What one training step sees; images (B, 1, H, W), normalised by the intact pixels.
 
     Parameters
@@ -148,13 +148,13 @@ class Batch:
     valid: tuple[Tensor, Tensor]
     alpha: Tensor
 
-    def to(self, device: str) -> Batch:
+    def to(self, device: str) -> TrainingBatch:
         """Return the batch on a device, channels last."""
 
         def move(image: Tensor) -> Tensor:
             return image.to(device, memory_format=torch.channels_last, non_blocking=True)
 
-        return Batch(
+        return TrainingBatch(
             move(self.truth),
             move(self.known),
             (move(self.neighbours[0]), move(self.neighbours[1])),
@@ -188,7 +188,7 @@ class Triplets:
         self.least = min(size, LEAST) if varied else size
         self._stacks = [(spec, _views(spec, self.least)) for spec in specs]
 
-    def batch(self, step: int, count: int) -> Batch:
+    def batch(self, step: int, count: int) -> TrainingBatch:
         """Return the batch of one step; the same step gives the same batch."""
         samples = [
             self._sample(np.random.default_rng((self.seed, step, number)))
@@ -196,14 +196,16 @@ class Triplets:
         ]
         stacked = [torch.stack(parts)[:, None] for parts in zip(*samples, strict=True)]
         truth, known, previous, following, valid_p, valid_f, alpha = stacked
-        return Batch(truth, known, (previous, following), (valid_p, valid_f), alpha.reshape(-1))
+        return TrainingBatch(
+            truth, known, (previous, following), (valid_p, valid_f), alpha.reshape(-1)
+        )
 
-    def batches(self, first: int, last: int, count: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int, count: int) -> Iterator[TrainingBatch]:
         """Yield the batches of steps ``first`` to ``last`` (exclusive), made ahead in a thread."""
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(_AHEAD)
+        ready: queue.Queue[TrainingBatch | BaseException] = queue.Queue(_AHEAD)
         stop = threading.Event()
 
-        def put(item: Batch | BaseException) -> None:
+        def put(item: TrainingBatch | BaseException) -> None:
             while not stop.is_set():
                 try:
                     return ready.put(item, timeout=0.5)

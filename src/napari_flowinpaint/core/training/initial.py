@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ..networks._layers import warp
-from .data import Batch
+from .data import TrainingBatch
 
 #: (target, source), both uint8 (H, W) -> (2, H, W), order (dy, dx).
 _Flow = Callable[[Any, Any], Any]
 
 
-def initial_references(batch: Batch, flow: _Flow | None = None) -> Tensor:
+def initial_references(batch: TrainingBatch, flow: _Flow | None = None) -> Tensor:
     """Return the sections interpolated between their neighbours, (B, 1, H, W).
 
     Both neighbours are moved along the flow between them by their share of the way, and weighted

@@ -14,8 +14,8 @@ from ..networks.joint import SIZES, JointConfig, JointNet
 from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
-from ._loop import Outcome, Schedule, Training
-from .data import Batch, StackSpec
+from ._loop import Schedule, Training, TrainingOutcome
+from .data import StackSpec, TrainingBatch
 from .loss import joint_loss
 from .narrow import narrowed
 
@@ -24,7 +24,7 @@ _JUDGING = 40
 
 
 @dataclass(frozen=True)
-class Plan(Schedule):
+class JointPlan(Schedule):
     """How a training runs.
 
     Parameters
@@ -54,12 +54,12 @@ def train_joint(
     train: Sequence[StackSpec],
     held_out: Sequence[StackSpec],
     output: Path,
-    plan: Plan | None = None,
+    plan: JointPlan | None = None,
     *,
     resume: Path | None = None,
     device: str = "cpu",
     progress: Progress = no_progress,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a joint network; the best moving average (by validation) is kept.
 
     Parameters
@@ -86,13 +86,13 @@ def train_joint(
     Cancelled
         ``progress`` asked for it; weights and state are saved.
     """
-    plan = plan or Plan()
+    plan = plan or JointPlan()
     if plan.size not in SIZES:
         raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(SIZES)}")
-    return _Run(train, held_out, output, plan, device).run(resume, progress)
+    return _JointRun(train, held_out, output, plan, device).run(resume, progress)
 
 
-class _Run(Training[Plan, JointNet]):
+class _JointRun(Training[JointPlan, JointNet]):
     """One training in progress."""
 
     def _build(self) -> JointNet:
@@ -102,7 +102,7 @@ class _Run(Training[Plan, JointNet]):
     def _optimize(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.net.parameters(), self.plan.rate, weight_decay=0.05)
 
-    def _advance(self, batch: Batch) -> float:
+    def _advance(self, batch: TrainingBatch) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         self.net.train()
@@ -116,7 +116,7 @@ class _Run(Training[Plan, JointNet]):
         return float(loss.detach())
 
 
-def _network(plan: Plan, batches: Iterable[Batch]) -> JointNet:
+def _network(plan: JointPlan, batches: Iterable[TrainingBatch]) -> JointNet:
     """Return the network at the beginning of the training; what is narrowed, judged by batches."""
     net = JointNet(SIZES[plan.size])
     if plan.start is not None:

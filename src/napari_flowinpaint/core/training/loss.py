@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..networks._layers import gaussian, warp
 from ..networks.joint import LOW_PASS, JointOutput
-from .data import Batch
+from .data import TrainingBatch
 
 #: Weight of intact pixels, relative to damaged ones: 1 / lambda_c.
 INTACT = 0.2
@@ -40,7 +40,7 @@ def log_error(difference: Tensor, weight: Tensor) -> Tensor:
     return (squared + _LEAST).log().mean()
 
 
-def joint_loss(output: JointOutput, batch: Batch) -> Tensor:
+def joint_loss(output: JointOutput, batch: TrainingBatch) -> Tensor:
     """Return the loss of a batch."""
     weight = 1 - (1 - INTACT) * batch.known
     truth, smooth = batch.truth, gaussian(batch.truth, LOW_PASS)
@@ -53,7 +53,7 @@ def joint_loss(output: JointOutput, batch: Batch) -> Tensor:
     return loss + pyramid_loss(output, batch, weight)
 
 
-def pyramid_loss(output: JointOutput, batch: Batch, weight: Tensor) -> Tensor:
+def pyramid_loss(output: JointOutput, batch: TrainingBatch, weight: Tensor) -> Tensor:
     """Return the loss of the flows of all levels, each on images of its own resolution."""
     total = torch.zeros((), device=weight.device)
     images = torch.cat([batch.truth, weight, *batch.neighbours, *batch.valid], dim=1)

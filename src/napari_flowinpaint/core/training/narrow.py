@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.joint import JointConfig, JointNet
-from .data import Batch
+from .data import TrainingBatch
 from .loss import joint_loss
 
 
@@ -44,7 +44,7 @@ class _Layer:
         return self.name.removesuffix(".0")
 
 
-def narrowed(net: JointNet, config: JointConfig, batches: Iterable[Batch]) -> JointNet:
+def narrowed(net: JointNet, config: JointConfig, batches: Iterable[TrainingBatch]) -> JointNet:
     """Return a network of another width, its channels chosen from those of a network.
 
     Parameters
@@ -127,7 +127,7 @@ def _width(net: JointNet, group: str) -> int:
     return int(layer.out_channels)
 
 
-def _effects(net: JointNet, batches: Iterable[Batch]) -> dict[str, Tensor]:
+def _effects(net: JointNet, batches: Iterable[TrainingBatch]) -> dict[str, Tensor]:
     """Return what the loss owes to each channel of each group, (batches, channels)."""
     seen: dict[str, Tensor] = {}
     found: dict[str, list[Tensor]] = {}

@@ -25,8 +25,8 @@ from ..networks.refined_reference import RefinedReferenceNetwork
 from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
-from ._loop import Outcome, Schedule, Training
-from .data import Batch, StackSpec
+from ._loop import Schedule, Training, TrainingOutcome
+from .data import StackSpec, TrainingBatch
 from .initial import initial_references
 from .state import Average, load_state, read_numbers, save_state
 from .two_stage_losses import (
@@ -91,7 +91,7 @@ def train_two_stage(
     resume: Path | None = None,
     device: str = "cpu",
     progress: Progress = no_progress,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train one stage; the best moving average (by validation) is kept.
 
     Parameters, files and errors are those of
@@ -103,10 +103,10 @@ def train_two_stage(
         raise InputError(f"unknown stage '{plan.stage}'; choose one of: {', '.join(STAGES)}")
     if plan.size not in PAPER_SIZES:
         raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(PAPER_SIZES)}")
-    return _Run(train, held_out, output, plan, device).run(resume, progress)
+    return _TwoStageRun(train, held_out, output, plan, device).run(resume, progress)
 
 
-class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
+class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
     """One stage in progress."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
             read_numbers(beside)
             load_state(beside, self.discriminator, self.opponent, _no_average(self.discriminator))
 
-    def _advance(self, batch: Batch) -> float:
+    def _advance(self, batch: TrainingBatch) -> float:
         rate = self.rate
         for group in (*self.optimizer.param_groups, *self.opponent.param_groups):
             group["lr"] = rate
@@ -159,7 +159,7 @@ class _Run(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
             self.average.update(self.net, self.step)
         return float(loss.detach())
 
-    def _loss(self, batch: Batch, mask: Tensor, initial: Tensor) -> Tensor:
+    def _loss(self, batch: TrainingBatch, mask: Tensor, initial: Tensor) -> Tensor:
         """Return the loss of the network that is trained, after the discriminator's step."""
         truth, features = batch.truth, self.features
         if isinstance(self.net, RefinedReferenceNetwork):
@@ -203,7 +203,7 @@ class _Filler:
         alpha: Tensor,
     ) -> SimpleNamespace:
         """Return something with an ``image``."""
-        batch = Batch(section, known, neighbours, valid, alpha)
+        batch = TrainingBatch(section, known, neighbours, valid, alpha)
         initial, mask = initial_references(batch), 1 - known
         if isinstance(self.net, RefinedReferenceNetwork):
             shown = torch.maximum(*valid)

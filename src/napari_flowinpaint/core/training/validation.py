@@ -26,7 +26,7 @@ FRACTIONS = (0.1, 0.3, 0.5)
 
 
 @dataclass(frozen=True)
-class Case:
+class ValidationCase:
     """A damaged crop of a held-out section.
 
     Parameters
@@ -62,7 +62,9 @@ class Report:
     per_stack: tuple[float, ...]
 
 
-def cases(specs: Sequence[StackSpec], size: int = 384, most: int = 3, seed: int = 0) -> list[Case]:
+def cases(
+    specs: Sequence[StackSpec], size: int = 384, most: int = 3, seed: int = 0
+) -> list[ValidationCase]:
     """Return fixed cases: at most ``most`` sections of every stack at each masked share.
 
     Parameters
@@ -97,7 +99,7 @@ def _case(
     fraction: float,
     size: int,
     rng: np.random.Generator,
-) -> Case:
+) -> ValidationCase:
     """Cut one case out of a stack."""
     side = min(size, *pixels.shape[1:])
     y, x = (int(rng.integers(n - side + 1)) for n in pixels.shape[1:])
@@ -106,10 +108,10 @@ def _case(
         for n in (z, z - spacing, z + spacing)
     )
     mask = training_mask(side, rng, (fraction, fraction))
-    return Case(stack, fraction, truth, previous, following, mask, data_range(pixels[z]))
+    return ValidationCase(stack, fraction, truth, previous, following, mask, data_range(pixels[z]))
 
 
-def predict(net: JointNet, case: Case, device: str = "cpu") -> Tensor:
+def predict(net: JointNet, case: ValidationCase, device: str = "cpu") -> Tensor:
     """Return the network's image in grey values, (H, W)."""
     known = torch.from_numpy(~case.mask)
     mean, std = case.truth[known].mean(), case.truth[known].std()
@@ -162,17 +164,12 @@ def structure_psnr(
     return decibel(smooth), decibel(pair), float(fine[0] / fine[1].clamp_min(1e-12))
 
 
-def validate(net: JointNet, chosen: Sequence[Case], device: str = "cpu") -> Report:
+def validate(net: JointNet, chosen: Sequence[ValidationCase], device: str = "cpu") -> Report:
     """Return the mean scores of a network."""
     return _report(chosen, [predict(net, case, device) for case in chosen])
 
 
-def validate_mean(chosen: Sequence[Case]) -> Report:
-    """Return the mean scores of the plain average of the neighbours, to compare with."""
-    return _report(chosen, [(case.previous + case.following) / 2 for case in chosen])
-
-
-def _report(chosen: Sequence[Case], filled: Sequence[Tensor]) -> Report:
+def _report(chosen: Sequence[ValidationCase], filled: Sequence[Tensor]) -> Report:
     rows = []
     for case, image in zip(chosen, filled, strict=True):
         repaired = torch.where(torch.from_numpy(case.mask), image, case.truth)
