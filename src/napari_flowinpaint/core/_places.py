@@ -197,7 +197,7 @@ def try_place(
     truth = np.where(known, raw, filled)
     span = data_range(raw[known])
     own = score(np.where(hole, filled, truth), truth, hole, span)
-    plain = score(np.where(hole, mean_of_neighbours(window), truth), truth, hole, span)
+    plain = score(np.where(hole, neighbours_mean(window), truth), truth, hole, span)
     return TrialScores(
         structure=min(own.structure_psnr, HIGHEST_PSNR),
         ssim=own.ssim,
@@ -217,7 +217,7 @@ def _window(
     return guide_window(job, place.z, box, section, hole, intact, place.neighbours, job.damage)
 
 
-def mean_of_neighbours(window: Window) -> FloatImage:
+def neighbours_mean(window: Window) -> FloatImage:
     """Return the mean of the neighbours of a window, (H, W) float32."""
     images = [neighbour.image for neighbour in neighbours_of(window)]
     return np.asarray(np.mean(images, axis=0), dtype=np.float32)

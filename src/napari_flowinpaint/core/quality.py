@@ -19,7 +19,7 @@ import numpy as np
 from ._places import (
     HIGHEST_PSNR,
     TrialScores,
-    mean_of_neighbours,
+    neighbours_mean,
     trial_places,
     try_place,
 )
@@ -298,7 +298,7 @@ def _from_rehearsal(job: RepairJob, window: Window, scores: dict[str, float]) ->
     span = data_range(raw[known])
     # the rehearsal is in working grey values, over 255 of them
     change = 20 * np.log10(span * Greys.of(window).gain / 255)
-    mean = mean_of_neighbours(window)
+    mean = neighbours_mean(window)
     section = np.where(known, window.section, mean).astype(np.float32)
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)
     unknown = float("nan")
