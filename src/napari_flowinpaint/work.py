@@ -207,7 +207,7 @@ def look_at_mask(
     import cv2
 
     from .core._windows import windows_of
-    from .core.neighbours import find_neighbour
+    from .core.neighbours import find_neighbours
 
     progress(0.0, "counting the damage")
     around = mask.damaged_box(z)
@@ -228,11 +228,7 @@ def look_at_mask(
     neighbours = []
     for box, components in windows:
         place = Box(box.y0 + y, box.x0 + x, box.y1 + y, box.x1 + x)
-        before, after = (
-            find_neighbour(stack, z, place, components > 0, step, max_gap, mask.read)
-            for step in (-1, 1)
-        )
-        neighbours.append((before, after))
+        neighbours.append(find_neighbours(stack, z, place, components > 0, max_gap, mask.read))
     return MaskStatus(z, count, pixels, tuple(neighbours))
 
 

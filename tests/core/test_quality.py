@@ -10,7 +10,7 @@ import pytest
 from batches import Quick
 from textures import texture
 
-from napari_flowinpaint.core._places import places_of
+from napari_flowinpaint.core._places import trial_places
 from napari_flowinpaint.core._reading import make_job
 from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
@@ -164,7 +164,7 @@ def test_places_are_intact_and_the_same_every_time(volume, mask):
         options = RepairOptions(seed=seed)
         job = make_job(damaged(volume, mask), Z, mask, None, None, "flow", "cpu", options)
         damage = Box.of_mask(mask)
-        return list(places_of(job, damage, mask[damage.slices], (Z - 1, Z + 1)))
+        return list(trial_places(job, damage, mask[damage.slices], (Z - 1, Z + 1)))
 
     found = places()
     assert [(p.z, p.box, p.neighbours) for p in found] == [
@@ -186,7 +186,7 @@ def test_damage_of_other_sections_is_avoided(volume, mask):
 
     job = make_job(damaged(volume, mask), Z, mask, masks, None, "flow", "cpu", None)
     damage = Box.of_mask(mask)
-    found = list(places_of(job, damage, mask[damage.slices], (Z - 2, Z + 1)))
+    found = list(trial_places(job, damage, mask[damage.slices], (Z - 2, Z + 1)))
     beside = [(place.z, place.neighbours) for place in found if place.box == damage]
     assert (Z + 3, (Z + 1, Z + 4)) in beside  # as far away as for the real damage
     assert all(not {Z, Z - 1} & {z, *guides} for z, guides in beside)

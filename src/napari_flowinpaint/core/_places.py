@@ -1,4 +1,4 @@
-"""Where a damage can be tried: intact places that are repaired as if they were damaged alike.
+"""Trials: intact places that are repaired as if they were damaged alike, and what that scores.
 
 The truth is known there, and what guides the repair is as far away as for the real damage:
 
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._reading import Job
-from .neighbours import Masks, find_neighbour, shows
-from .types import BoolImage, Box
-
-Neighbours = tuple[int | None, int | None]
+from ._reading import RepairJob, guide_window, to_dtype
+from .errors import RepairRefused
+from .methods import Method
+from .metrics import data_range, score
+from .neighbours import Neighbours, find_neighbours, is_grey, shows
+from .references import neighbours_of
+from .types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
 
 #: Moved masks lie at least this far from where they were, in pixels and in their own sizes.
 _LEAST_MOVE = 64
@@ -31,10 +33,12 @@ _DIRECTIONS = 8
 _MOST_LOST = 0.5
 #: How much of a mask lies on damage is looked up in about so many rows and columns.
 _LOOKS = 256
+#: No PSNR is higher than this, so that it can be averaged.
+HIGHEST_PSNR = 99.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class TrialPlace:
     """An intact place to be repaired as if it were damaged.
 
     Parameters
@@ -55,17 +59,9 @@ class Place:
     neighbours: Neighbours
 
 
-def damage_of(job: Job) -> Masks:
-    """Return the damage of every section, that of the section to be repaired included."""
-
-    def masks(z: int, box: Box) -> BoolImage:
-        found = job.masks(z, box)
-        return found | job.mask[box.slices] if z == job.z else found
-
-    return masks
-
-
-def places_of(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) -> Iterator[Place]:
+def trial_places(
+    job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours
+) -> Iterator[TrialPlace]:
     """Yield places for the damage of one window, the best first; at most six, perhaps none.
 
     Parameters
@@ -87,9 +83,10 @@ def places_of(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) ->
             yield place
 
 
-def _moved(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) -> Iterator[Place]:
+def _moved(
+    job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours
+) -> Iterator[TrialPlace]:
     """Yield the mask moved within its section: where it meets least damage, the nearest first."""
-    masks = damage_of(job)
     found: list[tuple[int, int, Box, BoolImage]] = []
     for box, moved in _moves(job, damage, hole):
         step = max(1, max(box.shape) // _LOOKS)
@@ -100,11 +97,11 @@ def _moved(job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours) -> It
             found.append((round(10 * lost), len(found), box, moved))
     for _, _, box, moved in sorted(found, key=lambda entry: entry[:2]):
         guides = [n for n in neighbours if n is not None]
-        if all(shows(job.stack, n, box, moved, masks) for n in guides):
-            yield Place(job.z, box, moved, neighbours)
+        if all(shows(job.stack, n, box, moved, job.damage) for n in guides):
+            yield TrialPlace(job.z, box, moved, neighbours)
 
 
-def _moves(job: Job, damage: Box, hole: BoolImage) -> Iterator[tuple[Box, BoolImage]]:
+def _moves(job: RepairJob, damage: Box, hole: BoolImage) -> Iterator[tuple[Box, BoolImage]]:
     """Yield boxes in the section with the hole in them: shifted all around, then mirrored."""
     height, width = damage.shape
     rng = np.random.default_rng((job.options.seed, job.z, damage.y0, damage.x0))
@@ -123,7 +120,7 @@ def _moves(job: Job, damage: Box, hole: BoolImage) -> Iterator[tuple[Box, BoolIm
         yield _box_at(job, y, x, damage.shape), moved
 
 
-def _box_at(job: Job, y: int, x: int, shape: tuple[int, int]) -> Box:
+def _box_at(job: RepairJob, y: int, x: int, shape: tuple[int, int]) -> Box:
     """Return a box of a shape at, or as near as the section permits to, a position."""
     y = min(max(y, 0), job.mask.shape[0] - shape[0])
     x = min(max(x, 0), job.mask.shape[1] - shape[1])
@@ -131,10 +128,9 @@ def _box_at(job: Job, y: int, x: int, shape: tuple[int, int]) -> Box:
 
 
 def _beside(
-    job: Job, damage: Box, hole: BoolImage, neighbours: Neighbours, step: int
-) -> Iterator[Place]:
+    job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours, step: int
+) -> Iterator[TrialPlace]:
     """Yield the mask where it is on sections of one side: guided alike, then guided otherwise."""
-    masks = damage_of(job)
     gaps = [None if n is None else n - job.z for n in neighbours]
     reach = job.options.max_gap + sum(abs(gap) for gap in gaps if gap is not None)
     tried = set()
@@ -142,15 +138,86 @@ def _beside(
         z = job.z + step * distance
         before, after = (None if gap is None else z + gap for gap in gaps)
         needed = [n for n in (z, before, after) if n is not None]
-        if all(shows(job.stack, n, damage, hole, masks) for n in needed):
+        if all(shows(job.stack, n, damage, hole, job.damage) for n in needed):
             tried.add(z)
-            yield Place(z, damage, hole, (before, after))
+            yield TrialPlace(z, damage, hole, (before, after))
     target = neighbours[0] if step < 0 else neighbours[1]
     if target is None or target in tried:
         return
-    before, after = (
-        find_neighbour(job.stack, target, damage, hole, side, job.options.max_gap, masks)
-        for side in (-1, 1)
+    guides = find_neighbours(job.stack, target, damage, hole, job.options.max_gap, job.damage)
+    if sum(n is not None for n in guides) >= sum(gap is not None for gap in gaps):
+        yield TrialPlace(target, damage, hole, guides)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialScores:
+    """What a repair scores at a place where the truth is known.
+
+    Parameters
+    ----------
+    structure, ssim
+        Structure PSNR, dB, and SSIM in the hole.
+    mean_structure, mean_ssim
+        The same of the mean of the neighbours.
+    share
+        Share of the damaged pixels whose truth is known there.
+    rehearsal
+        PSNR of the rehearsal, dB, or None where the method has none.
+    """
+
+    structure: float
+    ssim: float
+    mean_structure: float
+    mean_ssim: float
+    share: float
+    rehearsal: float | None
+
+
+def try_place(
+    job: RepairJob, place: TrialPlace, pixels: int, method: Method, progress: Progress
+) -> TrialScores | None:
+    """Repair an intact place in the stead of so many damaged pixels.
+
+    None where that is refused or nothing of the place is intact.
+    """
+    box = job.with_halo(place.box, method)
+    raw = job.stack.read(place.z, box)
+    known = is_grey(raw) & ~job.damage(place.z, box)
+    hole = np.zeros(box.shape, dtype=bool)
+    hole[place.box.within(box)] = place.hole
+    hole &= known
+    if not hole.any():
+        return None
+    window = _window(job, place, box, raw, hole, known & ~hole)
+    try:
+        repair = method.repair(window, job.options, job.device, progress)
+    except RepairRefused:
+        return None
+    filled = to_dtype(repair.result, raw.dtype)
+    truth = np.where(known, raw, filled)
+    span = data_range(raw[known])
+    own = score(np.where(hole, filled, truth), truth, hole, span)
+    plain = score(np.where(hole, neighbours_mean(window), truth), truth, hole, span)
+    return TrialScores(
+        structure=min(own.structure_psnr, HIGHEST_PSNR),
+        ssim=own.ssim,
+        mean_structure=min(plain.structure_psnr, HIGHEST_PSNR),
+        mean_ssim=plain.ssim,
+        share=float(hole.sum()) / pixels,
+        rehearsal=repair.scores.get("rehearsal_psnr"),
     )
-    if sum(n is not None for n in (before, after)) >= sum(gap is not None for gap in gaps):
-        yield Place(target, damage, hole, (before, after))
+
+
+def _window(
+    job: RepairJob, place: TrialPlace, box: Box, raw: AnyImage, hole: BoolImage, intact: BoolImage
+) -> Window:
+    """Return the window of a place; what is in the hole is nobody's to see."""
+    section = raw.astype(np.float32)
+    section[~intact] = section[intact].mean() if intact.any() else 0
+    return guide_window(job, place.z, box, section, hole, intact, place.neighbours, job.damage)
+
+
+def neighbours_mean(window: Window) -> FloatImage:
+    """Return the mean of the neighbours of a window, (H, W) float32."""
+    images = [neighbour.image for neighbour in neighbours_of(window)]
+    return np.asarray(np.mean(images, axis=0), dtype=np.float32)

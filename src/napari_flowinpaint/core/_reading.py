@@ -1,27 +1,54 @@
-"""What a repair reads: its request, which sections can guide a window, and the window's pixels."""
+"""The way that planning, repairing and predicting the quality of a section have in common.
+
+A :class:`RepairJob` is what was asked for. :func:`each_window` goes through its windows, finds the
+neighbours that can guide each and the method for them, and keeps the windows that are refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from ._windows import windows_of
 from .errors import InputError, RepairRefused
 from .gate import check_gate
 from .methods import Method, check_method, choose_method
-from .neighbours import Masks, axial_position, find_neighbour, is_grey, no_masks, read_neighbour
+from .neighbours import (
+    Masks,
+    Neighbours,
+    axial_position,
+    find_neighbours,
+    is_grey,
+    no_masks,
+    read_neighbour,
+)
+from .refusal import Refusal, tell_reasons
 from .synthetic import marks_of
-from .types import AnyImage, BoolImage, Box, FloatImage, IntImage, RepairOptions, Window
+from .types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    FloatImage,
+    IntImage,
+    Progress,
+    RepairOptions,
+    Window,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from .stack import Stack
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Job:
-    """The arguments of :func:`~napari_flowinpaint.core.repair.repair_section`.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RepairJob:
+    """The checked arguments of :func:`~napari_flowinpaint.core.repair.repair_section`.
 
     ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone.
     """
@@ -36,6 +63,48 @@ class Job:
     device: str
     options: RepairOptions
 
+    def damage(self, z: int, box: Box) -> BoolImage:
+        """Return ``masks`` with the damage that is to be repaired, (H, W) bool over ``box``."""
+        found = self.masks(z, box)
+        return found | self.mask[box.slices] if z == self.z else found
+
+    def with_halo(self, damage: Box, method: Method) -> Box:
+        """Return a damaged box with the context that was asked for, or that the method wants."""
+        halo = method.halo(damage) if self.options.halo is None else self.options.halo
+        return damage.expand(halo, self.mask.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuidedWindow:
+    """A window of which it is known what guides it and what repairs it; its pixels are not read.
+
+    Parameters
+    ----------
+    damage
+        The damaged box, without context.
+    components
+        (H, W) int32 over ``damage``: number of the connected component, 0 outside all.
+    neighbours
+        What guides it.
+    method
+        What repairs it.
+    """
+
+    damage: Box
+    components: IntImage
+    neighbours: Neighbours
+    method: Method
+
+    @property
+    def hole(self) -> BoolImage:
+        """(H, W) bool over ``damage``, True where pixels are to be replaced."""
+        return self.components > 0
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels are to be replaced."""
+        return int(np.count_nonzero(self.components))
+
 
 def make_job(
     stack: Stack,
@@ -46,12 +115,14 @@ def make_job(
     method: str | Method,
     device: str,
     options: RepairOptions | None,
-) -> Job:
-    """Return a request with its defaults filled in."""
+) -> RepairJob:
+    """Return a request with its defaults filled in, or refuse what cannot be a valid one."""
     marks = marks_of(stack) or no_masks
     every = marks if masks is None else _either(marks, masks)
     options = options or RepairOptions()
-    return Job(stack, z, mask, every, marks, thickness, method, device, options)
+    job = RepairJob(stack, z, mask, every, marks, thickness, method, device, options)
+    _check(job)
+    return job
 
 
 def _either(first: Masks, second: Masks) -> Masks:
@@ -59,8 +130,8 @@ def _either(first: Masks, second: Masks) -> Masks:
     return lambda z, box: first(z, box) | second(z, box)
 
 
-def check_job(job: Job) -> None:
-    """Refuse what cannot be a valid request, before anything is read."""
+def _check(job: RepairJob) -> None:
+    """Raise :class:`InputError` for what shows before anything is read."""
     if isinstance(job.method, str):
         check_method(job.method)
     depth, height, width = job.stack.shape
@@ -86,24 +157,66 @@ def check_job(job: Job) -> None:
         raise InputError(f"the mask of section {job.z} is empty; paint the damage first")
 
 
-def find_both(job: Job, damage: Box, mask: BoolImage) -> tuple[int | None, int | None]:
-    """Return the section numbers of the usable neighbours before and after."""
-    before, after = (
-        find_neighbour(job.stack, job.z, damage, mask, step, job.options.max_gap, job.masks)
-        for step in (-1, 1)
+def each_window(
+    job: RepairJob,
+    use: Callable[[GuidedWindow, Progress], T],
+    progress: Progress = no_progress,
+) -> tuple[list[T], tuple[Refusal, ...]]:
+    """Do something with every window of a request that can be guided.
+
+    Parameters
+    ----------
+    job
+        The request.
+    use
+        Called with a window and a progress of its own; may refuse it by ``RepairRefused``.
+    progress
+        Called with (fraction, message); may raise ``Cancelled``.
+
+    Returns
+    -------
+    found
+        What ``use`` returned; at least one.
+    refused
+        Windows that nothing can guide, or that ``use`` refused.
+
+    Raises
+    ------
+    RepairRefused
+        If every window was refused.
+    """
+    found: list[T] = []
+    refused: list[Refusal] = []
+    damages = list(windows_of(job.mask))
+    for number, (damage, components) in enumerate(damages):
+        report = partial(tell_part, progress, number, len(damages))
+        report(0.0, f"section {job.z}: reading the neighbours")
+        try:
+            found.append(use(_guide(job, damage, components), report))
+        except RepairRefused as error:
+            refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
+    if not found:
+        raise RepairRefused(tell_reasons(refused))
+    return found, tuple(refused)
+
+
+def tell_part(progress: Progress, number: int, count: int, fraction: float, message: str) -> None:
+    """Report the progress of one of several parts that are alike."""
+    progress((number + fraction) / count, message)
+
+
+def _guide(job: RepairJob, damage: Box, components: IntImage) -> GuidedWindow:
+    """Find neighbours and method for the damage of one window, or refuse with the reason."""
+    neighbours = find_neighbours(
+        job.stack, job.z, damage, components > 0, job.options.max_gap, job.masks
     )
-    return before, after
-
-
-def method_for(job: Job, neighbours: tuple[int | None, int | None]) -> Method:
-    """Return the method for the neighbours at hand, or refuse with the reason."""
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
         name, method = job.method, choose_method(job.method, usable)
     else:
         name, method = job.method.name, job.method
     if method is not None and method.neighbours <= usable:
-        return method
+        return GuidedWindow(damage, components, neighbours, method)
     found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
     raise RepairRefused(
         f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
@@ -111,18 +224,11 @@ def method_for(job: Job, neighbours: tuple[int | None, int | None]) -> Method:
     )
 
 
-def read_window(
-    job: Job,
-    damage: Box,
-    components: IntImage,
-    method: Method,
-    neighbours: tuple[int | None, int | None],
-) -> tuple[Window, AnyImage, IntImage]:
+def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:
     """Read a window with its halo; return it, the raw pixels and the placed components."""
-    halo = method.halo(damage) if job.options.halo is None else job.options.halo
-    box = damage.expand(halo, job.mask.shape)
+    box = job.with_halo(found.damage, found.method)
     placed = np.zeros(box.shape, dtype=np.int32)
-    placed[damage.within(box)] = components
+    placed[found.damage.within(box)] = found.components
     raw = job.stack.read(job.z, box)
     section = raw.astype(np.float32)
     intact = ~(job.mask[box.slices] | job.marks(job.z, box))
@@ -131,20 +237,34 @@ def read_window(
             f"section {job.z} contains NaN or infinite values (or above 1e12) outside the mask; "
             "mask them or replace them first"
         )
-    previous, following = (read_neighbour(job.stack, n, box, job.masks) for n in neighbours)
-    window = Window(
-        z=job.z,
+    window = guide_window(job, job.z, box, section, placed > 0, intact, found.neighbours, job.masks)
+    return window, raw, placed
+
+
+def guide_window(
+    job: RepairJob,
+    z: int,
+    box: Box,
+    section: FloatImage,
+    mask: BoolImage,
+    intact: BoolImage,
+    neighbours: Neighbours,
+    masks: Masks,
+) -> Window:
+    """Return a window of the stack with the pixels of its neighbours."""
+    previous, following = (read_neighbour(job.stack, n, box, masks) for n in neighbours)
+    return Window(
+        z=z,
         box=box,
         section=section,
-        mask=placed > 0,
+        mask=mask,
         intact=intact,
         previous=previous,
         following=following,
-        alpha=axial_position(job.z, *neighbours, job.thickness),
+        alpha=axial_position(z, *neighbours, job.thickness),
         value_range=job.stack.value_range,
         voxel_size=job.stack.voxel_size,
     )
-    return window, raw, placed
 
 
 def to_dtype(image: FloatImage, dtype: np.dtype) -> AnyImage:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 #: ``masks(z, box)`` returns the damage of section ``z`` inside ``box``, (H, W) bool.
 Masks = Callable[[int, Box], BoolImage]
 
+#: Section numbers of previous and following; None where that side has no usable one.
+Neighbours = tuple[int | None, int | None]
+
 #: Pixels around the damage that are looked at to tell whether a section is blank.
 _MARGIN = 16
-
 
 #: Grey values beyond this are no grey values: in float32 their squares do not add up.
 _LARGEST = 1e12
@@ -37,6 +39,14 @@ def is_grey(image: AnyImage) -> BoolImage:
 def no_masks(z: int, box: Box) -> BoolImage:
     """Say that no other section is damaged."""
     return np.zeros(box.shape, dtype=bool)
+
+
+def find_neighbours(
+    stack: Stack, z: int, box: Box, mask: BoolImage, max_gap: int, masks: Masks
+) -> Neighbours:
+    """Return the nearest usable sections before and after; see :func:`find_neighbour`."""
+    before, after = (find_neighbour(stack, z, box, mask, step, max_gap, masks) for step in (-1, 1))
+    return before, after
 
 
 def find_neighbour(

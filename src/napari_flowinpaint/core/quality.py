@@ -11,25 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._places import Place, damage_of, places_of
-from ._reading import Job, check_job, find_both, make_job, method_for, read_window, to_dtype
-from ._windows import windows_of
+from ._places import (
+    HIGHEST_PSNR,
+    TrialScores,
+    neighbours_mean,
+    trial_places,
+    try_place,
+)
+from ._reading import GuidedWindow, RepairJob, each_window, make_job, read_window, tell_part
 from .errors import RepairRefused
 from .filters import blur
 from .methods import Method
-from .metrics import STRUCTURE_SIGMA, data_range, psnr, score
-from .neighbours import Masks, axial_position, is_grey, read_neighbour
-from .references import Greys, neighbours_of
-from .refusal import Refusal, tell_reasons
+from .metrics import STRUCTURE_SIGMA, data_range, psnr
+from .neighbours import Masks
+from .references import Greys
 from .types import (
-    AnyImage,
     BoolImage,
     Box,
-    FloatImage,
     Progress,
     RepairOptions,
     SectionRepair,
@@ -49,8 +52,6 @@ PLACES = 3
 _BELIEF = 0.5
 #: Places differ by this, in dB, even where the few that were tried happen to be alike.
 _LEAST_SPREAD = 0.5
-#: No PSNR is higher than this, so that it can be averaged.
-_HIGHEST = 99.0
 _PREFIX = "expected_"
 
 
@@ -189,36 +190,23 @@ def predict_quality(
         rehearsal.
     """
     job = make_job(stack, z, mask, masks, thickness, method, device, options)
-    check_job(job)
-    groups = list(windows_of(mask))
-    left = set() if repair is None else {refusal.box for refusal in repair.refused}
-    found, refused = [], []
-    for number, (damage, components) in enumerate(groups):
-        if damage in left:
-            continue
+    left = {} if repair is None else {refusal.box: refusal.reason for refusal in repair.refused}
 
-        def report(fraction: float, message: str, number: int = number) -> None:
-            progress((number + fraction) / len(groups), message)
-
-        neighbours = find_both(job, damage, components > 0)
-        try:
-            chosen = method_for(job, neighbours)
-        except RepairRefused as error:
-            refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
-            continue
-        window, _, _ = read_window(job, damage, components, chosen, neighbours)
+    def predict(found: GuidedWindow, report: Progress) -> tuple[Quality | None, int]:
+        if found.damage in left:
+            raise RepairRefused(left[found.damage])
+        window, _, _ = read_window(job, found)
         scores = _scores_of(repair, window.box)
-        quality = predict_window(job, damage, window, chosen, scores, places, report)
-        if quality is None:
-            raise RepairRefused(
-                f"section {z} has no intact place to try its repair on, nor has its neighbourhood; "
-                "its quality cannot be predicted"
-            )
-        found.append((quality, int(window.mask.sum())))
-    if not found:
-        raise RepairRefused(tell_reasons(refused))
-    total = combine(found)
-    assert total is not None
+        return predict_window(job, found, window, scores, places, report), found.pixels
+
+    predicted, _ = each_window(job, predict, progress)
+    known = [(quality, pixels) for quality, pixels in predicted if quality is not None]
+    total = combine(known)
+    if total is None or len(known) < len(predicted):
+        raise RepairRefused(
+            f"section {z} has no intact place to try its repair on, nor has its neighbourhood; "
+            "its quality cannot be predicted"
+        )
     return total
 
 
@@ -229,10 +217,9 @@ def _scores_of(repair: SectionRepair | None, box: Box) -> dict[str, float]:
 
 
 def predict_window(
-    job: Job,
-    damage: Box,
+    job: RepairJob,
+    found: GuidedWindow,
     window: Window,
-    method: Method,
     scores: dict[str, float],
     places: int = PLACES,
     progress: Progress = no_progress,
@@ -243,12 +230,10 @@ def predict_window(
     ----------
     job
         The request.
-    damage
-        The damaged box.
+    found
+        What is repaired, and by what.
     window
-        What is repaired.
-    method
-        What repairs it.
+        The same, read.
     scores
         What the real repair measured on the way; may be empty.
     places
@@ -261,93 +246,25 @@ def predict_window(
     quality
         None where there is no intact place and nothing could be rehearsed.
     """
-    hole = window.mask[damage.within(window.box)]
-    before, after = window.previous, window.following
-    neighbours = (None if before is None else before.z, None if after is None else after.z)
-    trials: list[_Trial] = []
-    for place in places_of(job, damage, hole, neighbours):
+    trials: list[TrialScores] = []
+    for place in trial_places(job, found.damage, found.hole, found.neighbours):
         if len(trials) >= places:
             break
-        done = len(trials)
-
-        def report(fraction: float, message: str, done: int = done) -> None:
-            progress((done + fraction) / places, f"section {job.z}: trying it on intact pixels")
-
-        trial = _try(job, place, int(window.mask.sum()), method, report)
+        report = partial(_tell_trial, progress, job.z, len(trials), places)
+        trial = try_place(job, place, found.pixels, found.method, report)
         if trial is not None:
             trials.append(trial)
     return _expect(trials, scores) if trials else _from_rehearsal(job, window, scores)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """Scores of a repair at a place where the truth is known; ``rehearsal`` in dB, or None."""
-
-    structure: float
-    ssim: float
-    mean_structure: float
-    mean_ssim: float
-    share: float
-    rehearsal: float | None
+def _tell_trial(
+    progress: Progress, z: int, number: int, count: int, fraction: float, _message: str
+) -> None:
+    """Report the progress of a trial; what the method says of the section holds for the place."""
+    tell_part(progress, number, count, fraction, f"section {z}: trying it on intact pixels")
 
 
-def _try(job: Job, place: Place, pixels: int, method: Method, progress: Progress) -> _Trial | None:
-    """Repair an intact place; None where that is refused or nothing of it is intact."""
-    box = place.box.expand(
-        method.halo(place.box) if job.options.halo is None else job.options.halo, job.mask.shape
-    )
-    raw = job.stack.read(place.z, box)
-    known = is_grey(raw) & ~damage_of(job)(place.z, box)
-    hole = np.zeros(box.shape, dtype=bool)
-    hole[place.box.within(box)] = place.hole
-    hole &= known
-    if not hole.any():
-        return None
-    window = _window(job, place, box, raw, hole, known & ~hole)
-    try:
-        repair = method.repair(window, job.options, job.device, progress)
-    except RepairRefused:
-        return None
-    filled = to_dtype(repair.result, raw.dtype)
-    truth = np.where(known, raw, filled)
-    span = data_range(raw[known])
-    own = score(np.where(hole, filled, truth), truth, hole, span)
-    mean = _mean(window)
-    plain = score(np.where(hole, mean, truth), truth, hole, span)
-    return _Trial(
-        min(own.structure_psnr, _HIGHEST),
-        own.ssim,
-        min(plain.structure_psnr, _HIGHEST),
-        plain.ssim,
-        float(hole.sum()) / pixels,
-        repair.scores.get("rehearsal_psnr"),
-    )
-
-
-def _window(
-    job: Job, place: Place, box: Box, raw: AnyImage, hole: BoolImage, intact: BoolImage
-) -> Window:
-    """Return the window of a place; what is in the hole is nobody's to see."""
-    section = raw.astype(np.float32)
-    section[~intact] = section[intact].mean() if intact.any() else 0
-    previous, following = (
-        read_neighbour(job.stack, n, box, damage_of(job)) for n in place.neighbours
-    )
-    return Window(
-        z=place.z,
-        box=box,
-        section=section,
-        mask=hole,
-        intact=intact,
-        previous=previous,
-        following=following,
-        alpha=axial_position(place.z, *place.neighbours, job.thickness),
-        value_range=job.stack.value_range,
-        voxel_size=job.stack.voxel_size,
-    )
-
-
-def _expect(trials: Sequence[_Trial], scores: dict[str, float]) -> Quality:
+def _expect(trials: Sequence[TrialScores], scores: dict[str, float]) -> Quality:
     """Return what the trials let expect, corrected by how the real rehearsal went."""
     real = scores.get("rehearsal_psnr")
     tried = [trial.rehearsal for trial in trials if trial.rehearsal is not None]
@@ -364,7 +281,7 @@ def _expect(trials: Sequence[_Trial], scores: dict[str, float]) -> Quality:
     )
 
 
-def _from_rehearsal(job: Job, window: Window, scores: dict[str, float]) -> Quality | None:
+def _from_rehearsal(job: RepairJob, window: Window, scores: dict[str, float]) -> Quality | None:
     """Return what the rehearsal alone lets expect; None without one."""
     rehearsed = scores.get("rehearsal_psnr")
     if rehearsed is None:
@@ -374,22 +291,16 @@ def _from_rehearsal(job: Job, window: Window, scores: dict[str, float]) -> Quali
     span = data_range(raw[known])
     # the rehearsal is in working grey values, over 255 of them
     change = 20 * np.log10(span * Greys.of(window).gain / 255)
-    mean = _mean(window)
+    mean = neighbours_mean(window)
     section = np.where(known, window.section, mean).astype(np.float32)
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)
     unknown = float("nan")
     return Quality(
-        structure=min(rehearsed + float(change), _HIGHEST),
+        structure=min(rehearsed + float(change), HIGHEST_PSNR),
         ssim=unknown,
-        mean_structure=min(plain, _HIGHEST),
+        mean_structure=min(plain, HIGHEST_PSNR),
         mean_ssim=unknown,
         spread=unknown,
         places=0,
         share=unknown,
     )
-
-
-def _mean(window: Window) -> FloatImage:
-    """Return the mean of the neighbours of a window."""
-    images = [neighbour.image for neighbour in neighbours_of(window)]
-    return np.asarray(np.mean(images, axis=0), dtype=np.float32)

@@ -16,27 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import __version__
-from ._reading import (
-    Job,
-    check_job,
-    find_both,
-    make_job,
-    method_for,
-    read_window,
-    to_dtype,
-)
-from ._windows import windows_of
+from ._reading import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
 from .errors import RepairRefused
 from .gate import judge, measure_fit
 from .methods import Method
-from .neighbours import Masks, axial_position
+from .neighbours import Masks, Neighbours, axial_position
 from .quality import PLACES, Quality, combine, predict_window
-from .refusal import Refusal, tell_reasons
+from .refusal import Refusal
 from .types import (
     AnyImage,
     BoolImage,
     Box,
-    IntImage,
     Patch,
     Progress,
     Provenance,
@@ -113,21 +103,11 @@ def repair_section(
         ``progress`` asked for it.
     """
     job = make_job(stack, z, mask, masks, thickness, method, device, options)
-    check_job(job)
     progress(0.0, f"section {z}: looking at the mask")
-    patches, refused, digests = _repair_windows(job, progress)
-    quality = _quality(patches)
-    flags = judge(z, quality.fault if quality else "", job.options.gate)
-    patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
+    repaired, refused = each_window(job, partial(_repair_window, job), progress)
+    repair = _put_together(job, repaired, refused)
     progress(1.0, f"section {z}: repaired")
-    return SectionRepair(
-        z=z,
-        shape=(stack.shape[1], stack.shape[2]),
-        dtype=np.dtype(stack.dtype),
-        patches=tuple(patches),
-        provenance=_provenance(patches, digests, job.options),
-        refused=tuple(refused),
-    )
+    return repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +130,7 @@ class WindowPlan:
 
     box: Box
     pixels: int
-    neighbours: tuple[int | None, int | None]
+    neighbours: Neighbours
     alpha: float
     method: str
 
@@ -189,64 +169,23 @@ def plan_windows(
         As :func:`repair_section`, for every reason that shows before anything is computed.
     """
     job = make_job(stack, z, mask, masks, thickness, method, "auto", options)
-    check_job(job)
-    plans, refused = [], []
-    for damage, components in windows_of(mask):
-        neighbours = find_both(job, damage, components > 0)
-        pixels = int(np.count_nonzero(components))
-        try:
-            chosen = method_for(job, neighbours)
-        except RepairRefused as error:
-            refused.append(Refusal(damage, pixels, str(error)))
-            continue
-        halo = chosen.halo(damage) if job.options.halo is None else job.options.halo
-        box = damage.expand(halo, mask.shape)
-        alpha = axial_position(z, *neighbours, thickness)
-        plans.append(WindowPlan(box, pixels, neighbours, alpha, chosen.name))
-    if not plans:
-        raise RepairRefused(tell_reasons(refused))
-    return tuple(plans), tuple(refused)
 
+    def plan(found: GuidedWindow, _progress: Progress) -> WindowPlan:
+        box = job.with_halo(found.damage, found.method)
+        alpha = axial_position(z, *found.neighbours, thickness)
+        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name)
 
-def _repair_windows(job: Job, progress: Progress) -> tuple[list[Patch], list[Refusal], set[str]]:
-    """Repair every window that can be; return patches, what is left, and checksums of weights.
-
-    Raises
-    ------
-    RepairRefused
-        If every window was refused.
-    """
-    groups = list(windows_of(job.mask))
-    patches: list[Patch] = []
-    refused: list[Refusal] = []
-    digests: set[str] = set()
-    for number, (damage, components) in enumerate(groups):
-
-        def report(fraction: float, message: str, number: int = number) -> None:
-            progress((number + fraction) / len(groups), message)
-
-        try:
-            patch, weights = _repair_window(job, damage, components, report)
-        except RepairRefused as error:
-            refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
-            continue
-        patches.append(patch)
-        if weights is not None:
-            digests.add(weights)
-    if not patches:
-        raise RepairRefused(tell_reasons(refused))
-    return patches, refused, digests
+    plans, refused = each_window(job, plan)
+    return tuple(plans), refused
 
 
 def _repair_window(
-    job: Job, damage: Box, components: IntImage, progress: Progress
+    job: RepairJob, found: GuidedWindow, progress: Progress
 ) -> tuple[Patch, str | None]:
-    """Repair the components inside ``damage``; return the patch and the weights' checksum."""
+    """Repair one window; return the patch and the weights' checksum."""
     started = time.perf_counter()
-    progress(0.0, f"section {job.z}: reading the neighbours")
-    neighbours = find_both(job, damage, components > 0)
-    method = method_for(job, neighbours)
-    window, raw, placed = read_window(job, damage, components, method, neighbours)
+    method = found.method
+    window, raw, placed = read_window(job, found)
     gate = job.options.gate
     fit = measure_fit(window, job.options.seed) if gate != "off" else None
     flags = judge(job.z, fit.fault if fit else "", gate)
@@ -255,7 +194,7 @@ def _repair_window(
     repair = method.repair(window, job.options, job.device, partial(_part, progress, 0.0, share))
     scores = dict(repair.scores) | (fit.scores() if fit else {})
     report = partial(_part, progress, share, 1 - share)
-    quality = predict_window(job, damage, window, method, scores, places, report)
+    quality = predict_window(job, found, window, scores, places, report)
     if quality is not None:
         scores |= quality.scores()
     patch = Patch(
@@ -265,7 +204,7 @@ def _repair_window(
         refined_reference=to_dtype(repair.refined_reference, raw.dtype),
         result=_paste(raw, repair, window.mask),
         confidence=repair.confidence.astype(np.float32, copy=False),
-        neighbours=neighbours,
+        neighbours=found.neighbours,
         alpha=window.alpha,
         method=method.name,
         seconds=time.perf_counter() - started,
@@ -274,6 +213,24 @@ def _repair_window(
         flags=flags,
     )
     return patch, method.weights_sha256
+
+
+def _put_together(
+    job: RepairJob, repaired: list[tuple[Patch, str | None]], refused: tuple[Refusal, ...]
+) -> SectionRepair:
+    """Return the repair of a section, or refuse what is expected to be a bad one."""
+    patches = [patch for patch, _ in repaired]
+    quality = _quality(patches)
+    flags = judge(job.z, quality.fault if quality else "", job.options.gate)
+    patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
+    return SectionRepair(
+        z=job.z,
+        shape=(job.stack.shape[1], job.stack.shape[2]),
+        dtype=np.dtype(job.stack.dtype),
+        patches=tuple(patches),
+        provenance=_provenance(patches, {weights for _, weights in repaired}, job.options),
+        refused=refused,
+    )
 
 
 def _part(progress: Progress, start: float, share: float, fraction: float, message: str) -> None:
@@ -296,7 +253,9 @@ def _quality(patches: list[Patch]) -> Quality | None:
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions) -> Provenance:
+def _provenance(
+    patches: list[Patch], weights: set[str | None], options: RepairOptions
+) -> Provenance:
     """Return the record that goes with the pixels."""
     names = sorted({key for patch in patches for key in patch.scores})
     scores = {
@@ -308,7 +267,7 @@ def _provenance(patches: list[Patch], weights: set[str], options: RepairOptions)
         scores |= quality.scores()
     return Provenance(
         method="+".join(sorted({patch.method for patch in patches})),
-        weights_sha256="+".join(sorted(weights)) or None,
+        weights_sha256="+".join(sorted(filter(None, weights))) or None,
         neighbours=tuple(sorted({n for p in patches for n in p.neighbours if n is not None})),
         alpha=tuple(patch.alpha for patch in patches),
         mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
