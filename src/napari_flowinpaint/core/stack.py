@@ -23,7 +23,7 @@ from ._levels import DTYPES, Level, Opened, ZyxView, check_dtype
 from ._polarity import contrast_polarity
 from ._tiff_reader import open_tiff
 from ._zarr_reader import is_zarr_node, open_zarr
-from .errors import FlowInpaintError, InputError, StoreError
+from .errors import FlowInpaintError, InputError, StoreError, first_line
 from .types import AnyImage, Box, VoxelSize
 
 __all__ = [
@@ -239,9 +239,8 @@ class Stack:
         except (FlowInpaintError, MemoryError):
             raise
         except Exception as error:  # each format and codec has its own way to fail
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StoreError(
-                f"section {z} of {self.path or self.name} cannot be read ({reason}); the data are "
+                f"section {z} of {self.path or self.name} cannot be read ({first_line(error)}); the data are "
                 "damaged or incomplete: restore them from a copy or leave this section out."
             ) from error
 

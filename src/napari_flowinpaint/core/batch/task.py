@@ -22,7 +22,7 @@ import numpy as np
 
 from ... import __version__
 from ..device import preload_torch
-from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
+from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method
 from ..neighbours import no_masks
 from ..parallel import alone
@@ -133,8 +133,7 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
     except MemoryError:
         return outcome(FAILED, f"section {z} needs more memory than there is; use fewer workers")
     except Exception as error:  # a bug or a library: the other sections must not suffer from it
-        first = (str(error).strip().splitlines() or [""])[0]
-        return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first}")
+        return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first_line(error)}")
 
 
 class _StagingFailed(StoreError):

@@ -18,7 +18,7 @@ from queue import Queue
 from typing import Any, Protocol
 
 from ..device import resolve_device
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, first_line
 from .records import FAILED
 from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
 
@@ -261,8 +261,8 @@ class Cluster:
         try:
             outcome = future.result()
         except BaseException as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            outcome = SectionOutcome(z, FAILED, f"section {z} was lost by the cluster: {first}")
+            reason = f"section {z} was lost by the cluster: {first_line(error)}"
+            outcome = SectionOutcome(z, FAILED, reason)
         self._running.pop(future.key, None)
         self._events.put(outcome)
 
@@ -286,7 +286,7 @@ def _connect(address: str) -> Any:
     try:
         return Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"no dask scheduler answers at {address} ({first}); start one, or check the address"
+            f"no dask scheduler answers at {address} ({first_line(error)}); start one, or check "
+            "the address"
         ) from error
