@@ -127,7 +127,7 @@ def repair(
     from ..core.types import RepairOptions
     from ._commands import repair_stack
     from ._parse import parse_numbers
-    from ._repair import BatchOptions, RepairCommand
+    from ._request import BatchOptions, RepairCommand
 
     writes = int(in_place) + (output is not None)
     if writes > 1 or (writes == 0 and staging is None and not plan):

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ._parse import check_apart
+from ._request import RepairCommand
 
 if TYPE_CHECKING:
     from ..core.batch.stage import Stage
     from ..core.stack import Stack
-    from ._repair import RepairCommand
+
+
+#: What a staging folder holds, but for what was chosen for single sections in a review.
+_OURS = {
+    *("README.txt", "plan.json", "masks", "sections", "scratch", "log.jsonl", "lock"),
+    "decisions.json",
+}
 
 
 def check_staging(command: RepairCommand, stack: Stack) -> Path:
@@ -62,26 +70,39 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
     return root.with_name(f"{name}.staging")
 
 
-def start_anew(stage: Stage) -> None:
-    """Remove what an earlier batch left."""
-    if stage.exists:
-        shutil.rmtree(stage.path)
+def start_anew(folder: Path) -> None:
+    """Remove what an earlier batch left in a staging folder."""
+    from ..core.batch.stage import Stage
+
+    if Stage(folder).exists:
+        shutil.rmtree(folder)
 
 
-def tidy(stage: Stage, own: bool, done: bool) -> None:
+def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
     """Remove the staging folder where nothing in it is of any use.
 
     Parameters
     ----------
-    stage
-        The folder.
-    own
-        Whether nobody asked for this folder.
+    folder
+        The staging folder.
     done
-        Whether all that is staged was written.
+        Whether all was done that was asked, and nobody asked for this folder.
+    written
+        Sections whose repairs were written.
     """
-    if stage.path.is_dir() and (not stage.sections or (own and done)):
-        known = {"README.txt", "plan.json", "masks", "sections", "scratch", "log.jsonl", "lock"}
-        known |= {"decisions.json"}
-        if {path.name for path in stage.path.iterdir()} <= known:
-            shutil.rmtree(stage.path, ignore_errors=True)
+    from ..core.batch.stage import Stage
+
+    stage = Stage(folder)
+    useless = not stage.sections or (done and not _waiting(stage, written))
+    if folder.is_dir() and useless and {path.name for path in folder.iterdir()} <= _OURS:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _waiting(stage: Stage, written: Collection[int]) -> bool:
+    """Return whether a repair is staged that was not written, also one of an earlier batch."""
+    from ..core.batch import load_staged
+
+    return any(
+        section.status == "repaired" and section.decision != "written" and section.z not in written
+        for section in load_staged(stage.path).sections
+    )

@@ -251,8 +251,9 @@ class Entry:
     def damaged(self, reason: object) -> StoreError:
         """Return the error that says that the entry cannot be used."""
         return StoreError(
-            f"the journal entry {self.folder} is damaged ({first_line(reason)}); nothing was changed: restore "
-            "this folder from a copy, or move it away to give up the originals it holds."
+            f"the journal entry {self.folder} is damaged ({first_line(reason)}); nothing "
+            "was changed: restore this folder from a copy, or move it away to give up the "
+            "originals it holds."
         )
 
 

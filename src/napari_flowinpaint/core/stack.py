@@ -240,8 +240,9 @@ class Stack:
             raise
         except Exception as error:  # each format and codec has its own way to fail
             raise StoreError(
-                f"section {z} of {self.path or self.name} cannot be read ({first_line(error)}); the data are "
-                "damaged or incomplete: restore them from a copy or leave this section out."
+                f"section {z} of {self.path or self.name} cannot be read ({first_line(error)}); "
+                "the data are damaged or incomplete: restore them from a copy or leave this "
+                "section out."
             ) from error
 
 

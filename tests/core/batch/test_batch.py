@@ -30,7 +30,7 @@ from make_stacks import write_ngff
 from napari_flowinpaint.core import durable
 from napari_flowinpaint.core.batch import (
     Control,
-    Damage,
+    StackMask,
     load_staged,
     run_batch,
 )
@@ -55,7 +55,7 @@ def test_a_staged_repair_is_that_of_the_section_alone(stack, tmp_path):
     assert fractions[-1] == pytest.approx(1.0)
     assert "4 of 4 sections" in progress[-1][1]
     staged = load_staged(tmp_path / "st")
-    damage = Damage(masks(), SHAPE)
+    damage = StackMask(masks(), SHAPE)
     for section in staged.sections:
         z = section.z
         alone = repair_section(

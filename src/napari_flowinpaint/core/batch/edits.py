@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from ..types import BoolImage, Box, RepairOptions
-from .damage import Damage
+from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
 from .stage import Stage
 
@@ -80,7 +80,7 @@ def keep_edit(
         stage.put_json(_FILE, told)
 
 
-class Edited(Damage):
+class EditedMask(StackMask):
     """The damage of a stack with the masks that were changed in the review.
 
     Parameters
@@ -91,7 +91,7 @@ class Edited(Damage):
         What was changed.
     """
 
-    def __init__(self, damage: Damage, edits: Edits) -> None:
+    def __init__(self, damage: StackMask, edits: Edits) -> None:
         super().__init__({}, damage.shape)
         self._damage, self._edits = damage, edits
 
@@ -116,7 +116,7 @@ def with_edits(plan: BatchPlan, edits: Edits) -> BatchPlan:
     if not own and not edits.masks:
         return plan
     boxes = dict(plan.boxes) | {z: box for z, (box, _) in edits.masks.items()}
-    plan = replace(plan, damage=Edited(plan.damage, edits), boxes=dict(sorted(boxes.items())))
+    plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes=dict(sorted(boxes.items())))
     sections = []
     for section in plan.sections:
         z, reach = section.z, edits.options.get(section.z, plan.options).max_gap

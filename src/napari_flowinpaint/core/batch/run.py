@@ -147,7 +147,7 @@ def run_batch(
         crew = Cluster(scheduler)
     else:
         crew = Threads(workers, methods, plan.device)
-    run = _Run(plan, stage, control, progress, tell)
+    run = _BatchRun(plan, stage, control, progress, tell)
     outcomes = run.carry_out(crew)
     return BatchReport(
         tuple(sorted([*known, *outcomes], key=lambda outcome: outcome.z)),
@@ -166,7 +166,7 @@ def _check_reachable(plan: BatchPlan) -> None:
         )
 
 
-class _Run:
+class _BatchRun:
     """One run of a plan."""
 
     def __init__(

@@ -12,7 +12,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -58,6 +59,8 @@ class Task:
         As for :func:`~napari_flowinpaint.core.repair.repair_section`.
     token
         A file that is there as long as the result is wanted.
+    all_cores
+        Whether it may use all processors: no other section is repaired beside it.
     """
 
     stack: Stack
@@ -68,6 +71,7 @@ class Task:
     options: RepairOptions
     thickness: tuple[float, ...] | None
     token: Path
+    all_cores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,7 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
         return SectionOutcome(z, status, str(message), seconds=seconds, worker=where, **more)  # type: ignore[arg-type]
 
     try:
-        one_thread(task.section.methods)
-        with alone():
+        with nullcontext() if task.all_cores else one_thread(task.section.methods):
             return _repair(task, _watched(task.token, progress), outcome)
     except Cancelled:
         return outcome(CANCELLED)
@@ -202,7 +205,8 @@ def _watched(token: Path, progress: Progress) -> Progress:
     return watched
 
 
-def one_thread(methods: Iterable[str]) -> None:
+@contextmanager
+def one_thread(methods: Iterable[str]) -> Iterator[None]:
     """Let this worker compute on one thread, whatever the library.
 
     The workers share the processor; and a fixed number of threads gives the same bits everywhere.
@@ -215,6 +219,8 @@ def one_thread(methods: Iterable[str]) -> None:
         import torch
 
         torch.set_num_threads(1)
+    with alone():
+        yield
 
 
 def needs_torch(methods: Iterable[str]) -> bool:
