@@ -26,7 +26,7 @@ from .core.batch import (
 )
 from .core.batch.records import REPAIRED
 from .core.batch.review import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
-from .core.batch.stage import Stage
+from .core.batch.stage import StagingFolder
 from .core.errors import FlowInpaintError, InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
@@ -144,7 +144,7 @@ def staged(
 
     What was written and has been reverted since, by whomever, is to be decided again.
     """
-    if not Stage(staging).exists:
+    if not StagingFolder(staging).exists:
         return ()
     progress(0.0, "reading what is staged")
     found = Staging(staging)

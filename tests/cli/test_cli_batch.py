@@ -14,7 +14,7 @@ from batches import DAMAGED, image_files, masks, staged_files, write_scene
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.batch import load_staged
-from napari_flowinpaint.core.batch.stage import Stage
+from napari_flowinpaint.core.batch.stage import StagingFolder
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.stack import Stack, open_stack
@@ -187,7 +187,7 @@ def test_resume_and_its_opposite(data, capsys):
 
 
 def test_a_batch_that_was_killed_before_its_plan_was_there_goes_on(data):
-    with Stage(data / "repairs").writing():
+    with StagingFolder(data / "repairs").writing():
         pass
     assert [path.name for path in (data / "repairs").iterdir()]
     assert repair(data, "--staging", data / "repairs") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,9 +88,7 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
 
     hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()
-    try:
-        if suffix in (".png", ".tif", ".tiff") and not path.is_file():
-            return None
+    with suppress(Exception):  # not an image after all: open_mask says what is wrong with it
         if suffix == ".png":
             from PIL import Image
 
@@ -106,15 +105,11 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
             import h5py
 
             with h5py.File(hdf5[0], "r") as container:
-                item = container.get(dataset or hdf5[1])
-                flat = isinstance(item, h5py.Dataset) and item.ndim == 2
-                return np.asarray(item[...]) if flat else None
+                item = container[dataset or hdf5[1]]
+                return np.asarray(item[...]) if item.ndim == 2 else None
         if (path / "zarr.json").is_file() or (path / ".zarray").is_file():
             import zarr
 
-            node = zarr.open(str(path), mode="r")
-            if isinstance(node, zarr.Array) and node.ndim == 2:
-                return np.asarray(node[...])
-    except Exception:  # not an image after all: open_mask says what is wrong with it
-        return None
+            node = zarr.open_array(str(path), mode="r")
+            return np.asarray(node[...]) if node.ndim == 2 else None
     return None

@@ -12,7 +12,7 @@ from ..core.types import Progress, no_progress
 from ._console import tell
 from ._damage import open_damage
 from ._parse import check_apart, check_file, parse_sections
-from ._request import RepairCommand, RepairRequest
+from ._request import PlannedRepair, RepairCommand
 from ._staging import check_staging
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LOOK_AROUND = 64
 
 
-def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> RepairRequest:
+def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> PlannedRepair:
     """Check a command against the data, and plan what it asks for.
 
     Parameters
@@ -73,10 +73,10 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Rep
     staging = check_staging(command, stack)
     for section in plan.sections:
         _check_pixels(plan, section.z)
-    return RepairRequest(command, plan, staging)
+    return PlannedRepair(command, plan, staging)
 
 
-def show_plan(request: RepairRequest) -> None:
+def show_plan(request: PlannedRepair) -> None:
     """Print what is going to happen."""
     from ..core.batch.workers import cores
 

@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..core.refusal import tell_refused
 from ..core.types import Patch
-from ._request import RepairOutcome, RepairRequest
+from ._request import PlannedRepair, RepairOutcome
 
 
 class RepairReport:
@@ -25,7 +25,7 @@ class RepairReport:
         What is carried out.
     """
 
-    def __init__(self, request: RepairRequest) -> None:
+    def __init__(self, request: PlannedRepair) -> None:
         self._request = request
         self._started = datetime.now(UTC)
         self.sections: list[dict[str, Any]] = []

@@ -88,7 +88,7 @@ class RepairCommand:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RepairRequest:
+class PlannedRepair:
     """A command that was checked and planned: all that is needed to carry it out.
 
     Parameters

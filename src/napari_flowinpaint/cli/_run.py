@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..core.types import Progress, no_progress
 from ._console import uninterrupted
-from ._request import RepairOutcome, RepairRequest
+from ._request import PlannedRepair, RepairOutcome
 from ._staging import start_anew, tidy
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SAVING = 0.2
 
 
 def run_repair(
-    request: RepairRequest,
+    request: PlannedRepair,
     report: Callable[[RepairOutcome], None],
     progress: Progress = no_progress,
 ) -> None:
@@ -79,7 +79,7 @@ class _Keeper:
         Sections that are written, or going to be.
     """
 
-    def __init__(self, request: RepairRequest, report: Callable[[RepairOutcome], None]) -> None:
+    def __init__(self, request: PlannedRepair, report: Callable[[RepairOutcome], None]) -> None:
         from ..core.batch.writing import groups_of
 
         self._command, self._stack = request.command, request.plan.stack

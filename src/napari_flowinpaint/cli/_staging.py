@@ -13,7 +13,7 @@ from ._parse import check_apart
 from ._request import RepairCommand
 
 if TYPE_CHECKING:
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
     from ..core.stack import Stack
 
 
@@ -32,7 +32,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     InputError
         If it is something else, may not be written to, or does not go with ``--resume``.
     """
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
 
     given = command.batch.staging
     if given == Path():  # in a shell: a variable that is not set
@@ -40,7 +40,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     folder = (given or default_staging(command, stack)).expanduser().absolute()
     others = [command.stack, command.mask, stack.group_path, command.output]
     check_apart(folder, "--staging", *(other for other in others if other))
-    stage = Stage(folder)
+    stage = StagingFolder(folder)
     if stage.foreign:
         raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
     if command.batch.resume and not stage.exists:
@@ -72,9 +72,9 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
 
 def start_anew(folder: Path) -> None:
     """Remove what an earlier batch left in a staging folder."""
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
 
-    if Stage(folder).exists:
+    if StagingFolder(folder).exists:
         shutil.rmtree(folder)
 
 
@@ -90,15 +90,15 @@ def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
     written
         Sections whose repairs were written.
     """
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
 
-    stage = Stage(folder)
+    stage = StagingFolder(folder)
     useless = not stage.sections or (done and not _waiting(stage, written))
     if folder.is_dir() and useless and {path.name for path in folder.iterdir()} <= _OURS:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _waiting(stage: Stage, written: Collection[int]) -> bool:
+def _waiting(stage: StagingFolder, written: Collection[int]) -> bool:
     """Return whether a repair is staged that was not written, also one of an earlier batch."""
     from ..core.batch import load_staged
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..types import BoolImage, Box, RepairOptions
 from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
-from .stage import Stage
+from .stage import StagingFolder
 
 _FOLDER, _FILE = "edits", "edits.json"
 
@@ -35,7 +35,7 @@ class Edits:
     options: Mapping[int, RepairOptions] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stage: Stage) -> Edits:
+    def of(cls, stage: StagingFolder) -> Edits:
         """Return what is kept in a staging folder."""
         masks = {z: mask for z in stage.masks(_FOLDER) if (mask := stage.get_mask(z, _FOLDER))}
         told = {int(z): edit for z, edit in stage.get_json(_FILE).items()}
@@ -47,7 +47,7 @@ class Edits:
 
 
 def keep_edit(
-    stage: Stage,
+    stage: StagingFolder,
     z: int,
     mask: BoolImage | None = None,
     method: str | None = None,

@@ -30,7 +30,7 @@ from .edits import EditedMask, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
 from .records import REPAIRED, Record, refused_of
 from .run import check_fits, log_line, make_task
-from .stage import Stage
+from .stage import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
 from .workers import threads_given_back
 
@@ -113,7 +113,7 @@ class Staging:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._stage = Stage(path)
+        self._stage = StagingFolder(path)
         self.path = self._stage.path
         if not self._stage.exists:
             raise InputError(f"{self.path} is no staging folder of a batch; check the path")
@@ -316,7 +316,9 @@ def load_staged(staging: Path | str) -> Staging:
     return Staging(staging)
 
 
-def _repair_one(plan: BatchPlan, z: int, stage: Stage, progress: Progress) -> SectionOutcome:
+def _repair_one(
+    plan: BatchPlan, z: int, stage: StagingFolder, progress: Progress
+) -> SectionOutcome:
     """Repair one section here and stage it."""
     edits = Edits.of(stage)
     if z in edits.masks:

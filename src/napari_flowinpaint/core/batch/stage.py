@@ -59,7 +59,7 @@ _RECORD = "record.json"
 _FIRST = ("README.txt", "scratch", "lock")
 
 
-class Stage:
+class StagingFolder:
     """A staging folder.
 
     Parameters

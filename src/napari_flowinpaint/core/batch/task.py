@@ -32,7 +32,7 @@ from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
 from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
-from .stage import Stage
+from .stage import StagingFolder
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -149,7 +149,7 @@ def _repair(
     """Repair the section of a task and stage it."""
     from ..repair import repair_section
 
-    stage, z = Stage(task.staging), task.section.z
+    stage, z = StagingFolder(task.staging), task.section.z
     masks = StagedMasks(task.staging, task.stack.shape)
     progress(0.0, f"section {z}: looking whether it is done")
     key, *as_good = input_keys(task, masks)
@@ -180,7 +180,7 @@ def _repair(
     return outcome(REPAIRED, key=key, computed=True, windows=seconds, refused=repair.refused)
 
 
-def _put(write: Callable[[], None], stage: Stage) -> None:
+def _put(write: Callable[[], None], stage: StagingFolder) -> None:
     """Write into the staging folder; what goes wrong there concerns every section."""
     try:
         with stage.explained():
@@ -240,7 +240,7 @@ class StagedMasks:
     """
 
     def __init__(self, staging: Path, shape: tuple[int, int, int]) -> None:
-        self._stage = Stage(staging)
+        self._stage = StagingFolder(staging)
         self._shape = shape
         self._sections = frozenset(self._stage.masks())
         self._read = lru_cache(maxsize=16)(self._stage.get_mask)
