@@ -5,8 +5,8 @@ As in :mod:`.work`: frozen inputs, a result, ``progress`` that reports and cance
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from .core.batch import (
 )
 from .core.batch.records import REPAIRED
 from .core.batch.review import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
-from .core.batch.stage import Stage
+from .core.batch.stage import StagingFolder
 from .core.errors import FlowInpaintError, InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
@@ -144,7 +144,7 @@ def staged(
 
     What was written and has been reverted since, by whomever, is to be decided again.
     """
-    if not Stage(staging).exists:
+    if not StagingFolder(staging).exists:
         return ()
     progress(0.0, "reading what is staged")
     found = Staging(staging)
@@ -361,20 +361,6 @@ def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> Secti
     return mask.paste(z, box, np.where(damage & (pixels == 0), kinds, pixels))
 
 
-@dataclass(frozen=True)
-class _Accepted:
-    """The accepted repairs, read one by one."""
-
-    staging: Staging
-    sections: tuple[int, ...] = field(default=())
-
-    def __len__(self) -> int:
-        return len(self.sections)
-
-    def __iter__(self) -> Iterator[SectionRepair]:
-        return (self.staging.repair(z) for z in self.sections)
-
-
 def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) -> work.Loaded:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
@@ -389,5 +375,5 @@ def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) ->
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
         raise InputError("no repair is accepted; look at them and press Accept first")
-    save_ome_zarr(stack, path, repairs=_Accepted(found, accepted), progress=progress)
+    save_ome_zarr(stack, path, repairs=found.repairs(accepted), progress=progress)
     return work.load(str(path), progress=no_progress)  # too late to cancel

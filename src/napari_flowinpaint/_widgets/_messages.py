@@ -11,7 +11,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from ..core.errors import Cancelled, FlowInpaintError
+from ..core.errors import Cancelled, FlowInpaintError, first_line
 
 _log = logging.getLogger(__name__)
 _Widget = TypeVar("_Widget", bound=QWidget)
@@ -91,7 +91,7 @@ class Messages(QLabel):
             show_warning(_sentence(str(error)))
         else:
             _log.error("unexpected error", exc_info=error)
-            text = f"unexpected error: {type(error).__name__}: {_first_line(error)}"
+            text = f"unexpected error: {type(error).__name__}: {first_line(error)}"
             self.say(text)
             show_error(_sentence(text))
 
@@ -111,10 +111,6 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
             self.messages.fail(error)
 
     return wrapper
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no details"])[0]
 
 
 def _sentence(text: str) -> str:

@@ -45,8 +45,8 @@ def repair(
     mask: Annotated[
         str,
         typer.Option(
-            help="Mask of the stack's shape, not zero where damaged; "
-            "with one section in --sections also a single image",
+            help="Mask of the stack's shape, nonzero where damaged; "
+            "with a single section in --sections, a single image also works",
             show_default=False,
         ),
     ],
@@ -55,15 +55,19 @@ def repair(
     device: Device = "auto",
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="OUT.zarr", help="New OME-Zarr with all sections"),
+        typer.Option(metavar="OUT.zarr", help="Write all sections to a new OME-Zarr"),
     ] = None,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Write into STACK")] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write the repairs into STACK")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT.zarr if it exists")
     ] = False,
     report: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="REPORT.json", help="Scores, windows, neighbours, seconds"),
+        typer.Option(
+            metavar="REPORT.json", help="Write scores, windows, neighbours and times as JSON"
+        ),
     ] = None,
     max_gap: Annotated[
         int, typer.Option(min=1, help="Largest distance to a guiding section, in sections")
@@ -72,7 +76,7 @@ def repair(
         bool, typer.Option(help="Give repaired pixels the grain of the section")
     ] = True,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the rehearsal; the same gives the same pixels")
+        int, typer.Option(min=0, help="Random seed; the same seed gives the same pixels")
     ] = 0,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
@@ -80,34 +84,37 @@ def repair(
     ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=8, help="Turned and mirrored copies the network looks at; slower"),
+        typer.Option(min=1, max=8, help="Rotated and mirrored copies that are averaged; slower"),
     ] = None,
     gate: Annotated[
-        str, typer.Option(help="Neighbours that do not fit: refuse, flag (repair and tell) or off")
+        str, typer.Option(help="If neighbours do not fit: refuse, flag (repair and say so) or off")
     ] = "refuse",
     quality: Annotated[
-        bool, typer.Option(help="Try each repair on intact places to predict its score; slow")
+        bool, typer.Option(help="Predict scores by repairing intact places too; slow")
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only show what would be done; write nothing")
+        bool, typer.Option("--plan", help="Show what would be done; write nothing")
     ] = False,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Sections repaired at once; one per core, or GPU, by default"),
+        typer.Option(min=1, help="Sections repaired at once; by default one per core, or per GPU"),
     ] = None,
     scheduler: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="ADDRESS", help="Running dask scheduler, e.g. tcp://host:8786"),
+        typer.Option(metavar="ADDRESS", help="Use a running dask scheduler, e.g. tcp://host:8786"),
     ] = None,
     staging: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            metavar="DIR", help="Folder where repairs wait; alone, nothing else is written"
+            metavar="DIR",
+            help="Staging folder; without --in-place or --output, nothing else is written",
         ),
     ] = None,
     resume: Annotated[
         Optional[bool],  # noqa: UP045
-        typer.Option(help="Go on with the staging folder or start anew; go on by default"),
+        typer.Option(
+            help="Continue with the staging folder (the default if there is one) or start over"
+        ),
     ] = None,
     accept_above: Annotated[
         Optional[float],  # noqa: UP045
@@ -127,7 +134,7 @@ def repair(
     from ..core.types import RepairOptions
     from ._commands import repair_stack
     from ._parse import parse_numbers
-    from ._repair import BatchOptions, RepairCommand
+    from ._request import BatchOptions, RepairCommand
 
     writes = int(in_place) + (output is not None)
     if writes > 1 or (writes == 0 and staging is None and not plan):
@@ -178,7 +185,7 @@ def detect(
         typer.Option(help="Kinds of damage, separated by commas; all by default"),
     ] = None,
     sensitivity: Annotated[
-        float, typer.Option(help="0 (only what is beyond doubt) to 1 (also what may be tissue)")
+        float, typer.Option(help="From 0 (only certain damage) to 1 (also what may be tissue)")
     ] = 0.5,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Fit the thresholds to this stack first")
@@ -248,9 +255,9 @@ def history(
 def benchmark(
     stack: Stack,
     spacing: Annotated[
-        int, typer.Option(min=1, help="Distance of the guiding sections, in sections")
+        int, typer.Option(min=1, help="Distance to the guiding sections, in sections")
     ] = 1,
-    fractions: Annotated[str, typer.Option(help="Masked shares of a section")] = "0.1,0.3,0.5",
+    fractions: Annotated[str, typer.Option(help="Masked fractions of a section")] = "0.1,0.3,0.5",
     methods: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Methods and peers, separated by commas; all by default"),
@@ -282,7 +289,7 @@ def benchmark(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="InceptionV3's weights; FID is measured with them"),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Masks drawn for every section")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Masks drawn per section")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masks")] = 0,
     channel: Channel = None,
     time: Time = None,
@@ -347,13 +354,13 @@ def train(
     ] = None,
     resume: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="WEIGHTS.state.safetensors", help="Go on from this checkpoint"),
+        typer.Option(metavar="WEIGHTS.state.safetensors", help="Continue from this checkpoint"),
     ] = None,
     start: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
             metavar="WEIGHTS.safetensors",
-            help="Begin with these weights, or with the channels of wider ones that matter most",
+            help="Start from these weights, or from the most important channels of a wider network",
         ),
     ] = None,
     network: Annotated[
@@ -363,11 +370,15 @@ def train(
     refined: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            metavar="WEIGHTS.safetensors", help="Of the reference stage, for the inpainting stage"
+            metavar="WEIGHTS.safetensors",
+            help="Weights of the reference stage, for the inpainting stage",
         ),
     ] = None,
     fine_tune: Annotated[
-        bool, typer.Option("--fine-tune", help="Train the reference along in the inpainting stage")
+        bool,
+        typer.Option(
+            "--fine-tune", help="Also train the reference network in the inpainting stage"
+        ),
     ] = False,
     ablation: Annotated[
         Optional[list[str]],  # noqa: UP045

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ..core.refusal import tell_refused
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
 from ._parse import parse_sections
-from ._repair import NothingRepaired, Plan, RepairCommand, plan_repair, run_repair
+from ._plan import plan_repair, show_plan
 from ._report import RepairReport, write_json
+from ._request import PlannedRepair, RepairCommand
+from ._run import run_repair
+
+if TYPE_CHECKING:
+    from ..core.stack import Stack
 
 
 def repair_stack(command: RepairCommand) -> int:
-    """Check, repair, report; return the exit code."""
-    plan = plan_repair(command)
-    for message in plan.stack.messages:
+    """Check, plan, repair, report; return the exit code."""
+    with progress_bar("plan") as progress:
+        request = plan_repair(command, progress)
+    for message in request.plan.stack.messages:
         tell(f"note: {message}")
+    show_plan(request)
     if command.batch.plan_only:
-        return _show_plan(plan)
-    report = RepairReport(plan)
+        return _conclude_plan(request)
+    report = RepairReport(request)
     error: BaseException | None = None
     try:
         with progress_bar("repair") as progress:
-            run_repair(plan, lambda outcome: tell(report.add(outcome)), progress)
-    except NothingRepaired:
-        pass
+            run_repair(request, lambda outcome: tell(report.add(outcome)), progress)
     except (FlowInpaintError, KeyboardInterrupt) as caught:
         error = caught
     lost = ""
@@ -38,91 +44,70 @@ def repair_stack(command: RepairCommand) -> int:
             lost = f"the report {command.report} could not be written ({caught.strerror})."
     if command.output is not None and error is None and report.written:
         tell(f"written: {command.output}")
-    code = _conclude(plan, report, error)
+    code = _conclude(request, report, error)
     if lost:
         complain(lost)
     return max(code, NOT_ALL_DONE) if lost else code
 
 
-def _show_plan(plan: Plan) -> int:
-    """Print what would happen; return the exit code."""
-    from ._batch import plan_many, show_plan
-
-    command = plan.command
-    with progress_bar("plan") as progress:
-        batch = plan_many(plan, progress)
-    show_plan(plan, batch)
-    if command.report is not None:
-        write_json(command.report, {"flowinpaint": __version__, **batch.to_dict()})
-    if batch.unplanned:
-        first = batch.unplanned[0]
-        complain(
-            f"{len(batch.unplanned)} of {len(batch.sections)} sections would not be repaired: "
-            f"{_list([s.z for s in batch.unplanned])} (section {first.z}: {first.reason})"
-        )
-    if batch.incomplete:
-        part = batch.incomplete[0]
-        complain(
-            f"{len(batch.incomplete)} of {len(batch.sections)} sections would be repaired in part: "
-            f"{_list([s.z for s in batch.incomplete])} (section {part.z}: "
-            f"{tell_refused(part.refused)})"
-        )
-    return NOT_ALL_DONE if batch.unplanned or batch.incomplete else DONE
+def _conclude_plan(request: PlannedRepair) -> int:
+    """Report a plan that is not carried out; return the exit code."""
+    plan, path = request.plan, request.command.report
+    if path is not None:
+        write_json(path, {"flowinpaint": __version__, **plan.to_dict()})
+    total = len(plan.sections)
+    if plan.unplanned:
+        left = [(section.z, section.reason) for section in plan.unplanned]
+        complain(_count(left, "would not be repaired", total))
+    if plan.incomplete:
+        left = [(section.z, tell_refused(section.refused)) for section in plan.incomplete]
+        complain(_count(left, "would be repaired in part", total))
+    return NOT_ALL_DONE if plan.unplanned or plan.incomplete else DONE
 
 
-def _conclude(plan: Plan, report: RepairReport, error: BaseException | None) -> int:
+def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException | None) -> int:
     """Say what is left to say on stderr; return the exit code."""
-    command = plan.command
-    written = report.written if command.in_place else []
-    kept = f" Written before that: section {_list(written)}." if written else ""
+    written = report.written if request.command.in_place else []
     if error is not None:
-        kept += _staged(plan, written)
-    if isinstance(error, KeyboardInterrupt):
-        raise Cancelled(f"interrupted.{kept}") from error
-    if error is not None:
+        kept = f" Written before that: section {_list(written)}." if written else ""
+        kept += _staged(request.staging, written)
+        if isinstance(error, KeyboardInterrupt):
+            raise Cancelled(f"interrupted.{kept}") from error
         complain(f"{error}{kept}")
         return NOT_ALL_DONE if written else BAD_INPUT
-    asked_to_write = command.in_place or command.output is not None
-    if report.waiting and asked_to_write:
-        report_waiting = _list(report.waiting)
+    if report.waiting and request.command.writes:
         complain(
-            f"section {report_waiting} stayed below --accept-above; look at "
-            f"{'it' if len(report.waiting) == 1 else 'them'} in {plan.staging}."
+            f"section {_list(report.waiting)} stayed below --accept-above; look at "
+            f"{'it' if len(report.waiting) == 1 else 'them'} in {request.staging}."
         )
         return NOT_ALL_DONE
     for records, what in (
-        (report.unrepaired, "not repaired"),
-        (report.incomplete, "repaired in part"),
+        (report.unrepaired, "were not repaired"),
+        (report.incomplete, "were repaired in part"),
     ):
-        if records:
-            _complain_of(records, what, len(report.sections))
+        left = [(record["section"], record["message"]) for record in records]
+        if left:
+            total = len(report.sections)
+            complain(_count(left, what, total) if total > 1 else left[0][1])
     if not report.unrepaired and not report.incomplete:
         return DONE
     nothing_done = not report.repaired and not report.count("refused")
     return BAD_INPUT if nothing_done else NOT_ALL_DONE
 
 
-def _complain_of(records: list[dict[str, Any]], what: str, total: int) -> None:
-    """Say which sections something is wrong with, and what it is with the first of them."""
-    first = records[0]
-    if total == 1:
-        complain(first["message"])
-    else:
-        complain(
-            f"{len(records)} of {total} sections were {what}: "
-            f"{_list([record['section'] for record in records])} "
-            f"(section {first['section']}: {first['message']})"
-        )
+def _count(left: list[tuple[int, str]], what: str, total: int) -> str:
+    """Say of which sections something is to be said, and why of the first of them."""
+    z, reason = left[0]
+    numbers = _list([number for number, _ in left])
+    return f"{len(left)} of {total} sections {what}: {numbers} (section {z}: {reason})"
 
 
-def _staged(plan: Plan, written: list[int]) -> str:
-    """Say what a batch that ended early keeps."""
+def _staged(staging: Path, written: list[int]) -> str:
+    """Say what a run that ended early keeps."""
     from ..core.batch.records import REPAIRED
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
 
-    stage = None if plan.staging is None else Stage(plan.staging)
-    if stage is None or not stage.exists:
-        return ""
+    stage = StagingFolder(staging)
     records = [stage.get_record(z) for z in stage.sections if z not in written]
     kept = [record.z for record in records if record is not None and record.status == REPAIRED]
     if not kept:
@@ -137,14 +122,21 @@ def _list(numbers: Any) -> str:
     return ", ".join(map(str, numbers))
 
 
-def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
-    """Undo repairs; return the exit code."""
+def _open(path: str, opening: Mapping[str, Any]) -> Stack:
+    """Open a stack; print what is to be said of it."""
     from ..core.open import open_stack
-    from ..core.writeback import history, revert
 
     stack = open_stack(path, **opening)
     for message in stack.messages:
         tell(f"note: {message}")
+    return stack
+
+
+def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
+    """Undo repairs; return the exit code."""
+    from ..core.writeback import history, revert
+
+    stack = _open(path, opening)
     section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
     chosen = None
     if sections is not None:
@@ -169,12 +161,9 @@ def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) ->
 
 def list_history(path: str, opening: Mapping[str, Any]) -> int:
     """Print the repairs of a stack; return the exit code."""
-    from ..core.open import open_stack
     from ..core.writeback import history
 
-    stack = open_stack(path, **opening)
-    for message in stack.messages:
-        tell(f"note: {message}")
+    stack = _open(path, opening)
     entries = history(stack)
     if not entries:
         tell("no repairs.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ import numpy as np
 from ..core.errors import InputError
 
 if TYPE_CHECKING:
-    from ..core.batch.damage import Damage
-    from ..core.types import AnyImage, Box
+    from ..core.batch.damage import StackMask
+    from ..core.types import AnyImage
 
 
 def open_damage(
@@ -20,7 +21,7 @@ def open_damage(
     sections: tuple[int, ...] | None,
     *,
     dataset: str | None = None,
-) -> Damage:
+) -> StackMask:
     """Open a mask and compare it with the stack.
 
     Parameters
@@ -40,7 +41,7 @@ def open_damage(
     InputError
         If the mask cannot be opened or does not fit the stack.
     """
-    from ..core.batch.damage import Damage
+    from ..core.batch.damage import StackMask
     from ..core.open import open_mask
 
     single = _read_image(Path(path).expanduser(), dataset)
@@ -54,7 +55,7 @@ def open_damage(
             f"the mask {path} has the shape {volume.shape} but the stack has {shape}; "
             "give a mask of the stack's shape, or one section with --sections."
         )
-    return Damage(volume, shape)
+    return StackMask(volume, shape)
 
 
 def _single_section(
@@ -62,9 +63,9 @@ def _single_section(
     path: Path | str,
     shape: tuple[int, int, int],
     sections: tuple[int, ...] | None,
-) -> Damage:
+) -> StackMask:
     """Return the damage of one section that came as an image."""
-    from ..core.batch.damage import Damage
+    from ..core.batch.damage import StackMask
 
     if mask.ndim != 2:
         raise InputError(f"the mask {path} is colour; convert it to one grey channel first.")
@@ -78,7 +79,7 @@ def _single_section(
             f"the mask {path} has the shape {mask.shape} but a section has {shape[1:]}; "
             "give a mask of the section's shape."
         )
-    return Damage({sections[0]: mask}, shape)
+    return StackMask({sections[0]: mask}, shape)
 
 
 def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
@@ -87,9 +88,7 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
 
     hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()
-    try:
-        if suffix in (".png", ".tif", ".tiff") and not path.is_file():
-            return None
+    with suppress(Exception):  # not an image after all: open_mask says what is wrong with it
         if suffix == ".png":
             from PIL import Image
 
@@ -106,43 +105,11 @@ def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
             import h5py
 
             with h5py.File(hdf5[0], "r") as container:
-                item = container.get(dataset or hdf5[1])
-                flat = isinstance(item, h5py.Dataset) and item.ndim == 2
-                return np.asarray(item[...]) if flat else None
+                item = container[dataset or hdf5[1]]
+                return np.asarray(item[...]) if item.ndim == 2 else None
         if (path / "zarr.json").is_file() or (path / ".zarray").is_file():
             import zarr
 
-            node = zarr.open(str(path), mode="r")
-            if isinstance(node, zarr.Array) and node.ndim == 2:
-                return np.asarray(node[...])
-    except Exception:  # not an image after all: open_mask says what is wrong with it
-        return None
+            node = zarr.open_array(str(path), mode="r")
+            return np.asarray(node[...]) if node.ndim == 2 else None
     return None
-
-
-def find_damaged(damage: Damage, sections: tuple[int, ...] | None) -> dict[int, Box]:
-    """Return the box of the damage of every section that is to be repaired.
-
-    Parameters
-    ----------
-    damage
-        The masks.
-    sections
-        Those asked for; None for all that are damaged.
-
-    Raises
-    ------
-    InputError
-        If a section that was asked for, or the whole mask, is empty.
-    StoreError
-        If the mask cannot be read.
-    """
-    found = damage.find(sections)
-    for z in sections or ():
-        if z not in found:
-            raise InputError(
-                f"the mask of section {z} is empty; paint the damage or leave the section out."
-            )
-    if not found:
-        raise InputError("the mask is empty: no section has damage; paint it first.")
-    return found

@@ -12,17 +12,17 @@ Examples:
   flowinpaint history stack.zarr
   flowinpaint revert stack.zarr --sections 3
 
-'flowinpaint COMMAND --help' tells more.
+Run 'flowinpaint COMMAND --help' for details.
 """
 
 REPAIR = """\
 Replace the damaged pixels of a stack, guided by the neighbouring sections.
 
-STACK is repaired in place (OME-Zarr and zarr on a local disk: journalled, marked in
-labels/synthetic, revertible) or written to a new OME-Zarr of the same shape and dtype.
-Damage that no usable neighbour shows is left and said so; all other is repaired.
-Several sections are planned and repaired side by side into a staging folder first; after an
-interruption the same command goes on where it was.
+STACK is repaired in place (OME-Zarr or zarr on a local disk: journalled, marked in
+labels/synthetic, revertible), or a repaired copy is written to a new OME-Zarr of the same shape
+and dtype. Damage that no usable neighbour shows is reported and left as it is.
+Sections are planned, then repaired into a staging folder, then written; after an interruption,
+the same command continues where it stopped.
 
 \b
 Examples:
@@ -37,8 +37,8 @@ Examples:
 \b
 Exit codes:
   0    all that was asked was done
-  1    some damage was refused, or sections failed or stayed below --accept-above; all other was
-       done
+  1    some damage was refused, or some sections failed or stayed below --accept-above; all else
+       was done
   2    the request or the data are wrong; nothing was written
   130  interrupted; sections written before that stay written
 """
@@ -46,9 +46,9 @@ Exit codes:
 DETECT = """\
 Find damaged sections and write their masks, for a person to look at and for 'repair'.
 
-Every section is compared with its neighbours. Found are missing sections and regions, holes, folds,
-cracks, dark and bright debris, staining clouds, blur, and sections that lie elsewhere. Run it again
-after an interruption and it goes on where it was.
+Every section is compared with its neighbours. It finds missing sections and regions, holes, folds,
+cracks, dark and bright debris, staining clouds, blur, and misaligned sections. After an
+interruption, the same command continues where it stopped.
 
 \b
 Examples:
@@ -61,7 +61,7 @@ Exit codes:
   0    all sections were searched, whether damage was found or not
   1    some sections could not be read; all others were searched
   2    the request or the data are wrong; nothing was written
-  130  interrupted; the same command goes on where it was
+  130  interrupted; the same command continues where it stopped
 """
 
 REVERT = """\
@@ -86,8 +86,8 @@ Example:
 BENCHMARK = """\
 Compare methods on intact sections of a stack, damaged on purpose.
 
-Scores are taken inside the masks only. Intact sections are needed; say which with --sections
-where not all are. FID is measured if InceptionV3's weights are given.
+Scores are computed inside the masks only. Sections must be intact; if some are not, name the
+intact ones with --sections. FID is computed if InceptionV3's weights are given.
 
 \b
 Examples:
@@ -99,9 +99,9 @@ Examples:
 TRAIN = """\
 Train the network of the learned method on intact sections of your own stacks.
 
-The weights that did best on the held-out sections are kept; beside them the log (.csv, .svg)
-and a checkpoint to resume from (.state.safetensors). Ctrl-C ends a training with all saved.
-Spacings other than 1 say that a stack is isotropic and imitates thicker sections.
+The weights with the best score on the held-out sections are kept; a log (.csv, .svg) and a
+checkpoint to resume from (.state.safetensors) are saved beside them. Ctrl-C stops the training
+and saves everything. Spacings above 1 imitate thicker sections and need an isotropic stack.
 
 \b
 Examples:
@@ -109,16 +109,16 @@ Examples:
   flowinpaint train fib.tif@@2-7 --output mine.safetensors --resume mine.state.safetensors
 
 \b
-The networks as in the paper are trained in two stages; 'repair' does not use them:
+The networks of the paper are trained in two stages, for 'repair --method flowinpaint-paper':
   flowinpaint train a.tif --network reference --output one.safetensors
   flowinpaint train a.tif --network inpainting --refined one.safetensors --output two.safetensors
 """
 
 DEMO = """\
-Damage a synthetic stack in several ways, repair it, score it and show it in napari.
+Damage a synthetic stack in several ways, repair it, score the repairs and show them in napari.
 
-Without a display the window is rendered offscreen (this needs Xvfb) and screenshots are left
-beside the sample.
+Without a display, napari runs offscreen (this needs Xvfb) and screenshots are saved beside the
+sample.
 
 \b
 Examples:

@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..core.refusal import tell_refused
 from ..core.types import Patch
-from ._repair import Outcome, Plan
+from ._request import PlannedRepair, RepairOutcome
 
 
 class RepairReport:
@@ -21,16 +21,16 @@ class RepairReport:
 
     Parameters
     ----------
-    plan
-        The plan that is carried out.
+    request
+        What is carried out.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, request: PlannedRepair) -> None:
+        self._request = request
         self._started = datetime.now(UTC)
         self.sections: list[dict[str, Any]] = []
 
-    def add(self, outcome: Outcome) -> str:
+    def add(self, outcome: RepairOutcome) -> str:
         """Note an outcome; return it as one line of text."""
         record: dict[str, Any] = {
             "section": outcome.z,
@@ -93,8 +93,8 @@ class RepairReport:
             What ended the run early: then what is said to be repaired was written in place, but
             nothing was written to an output.
         """
-        command = self._plan.command
-        stack = self._plan.stack
+        command = self._request.command
+        stack = self._request.plan.stack
         content = {
             "flowinpaint": __version__,
             "started": self._started.isoformat(timespec="seconds"),
@@ -108,11 +108,11 @@ class RepairReport:
             "method": command.method,
             "device": command.device,
             "options": asdict(command.options),
-            "staging": None if self._plan.staging is None else str(self._plan.staging),
+            "staging": str(self._request.staging),
             "workers": command.batch.workers,
             "scheduler": command.batch.scheduler,
             "error": None if error is None else str(error) or "interrupted",
-            "requested": list(self._plan.sections),
+            "requested": [section.z for section in self._request.plan.sections],
             "repaired": self.count("repaired"),
             "incomplete": len(self.incomplete),
             "refused": self.count("refused"),
@@ -146,7 +146,7 @@ def _window(patch: Patch) -> dict[str, Any]:
     }
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: RepairOutcome) -> str:
     """Return an outcome in words."""
     repair = outcome.repair
     if repair is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,11 @@ from ..core.folders import (
     beside,
 )
 from ._parse import check_apart
+from ._request import RepairCommand
 
 if TYPE_CHECKING:
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
     from ..core.stack import Stack
-    from ._repair import RepairCommand
 
 
 def check_staging(command: RepairCommand, stack: Stack) -> Path:
@@ -36,7 +37,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     InputError
         If it is something else, may not be written to, or does not go with ``--resume``.
     """
-    from ..core.batch.stage import Stage
+    from ..core.batch.stage import StagingFolder
 
     given = command.batch.staging
     if given == Path():  # in a shell: a variable that is not set
@@ -44,7 +45,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     folder = (given or default_staging(command, stack)).expanduser().absolute()
     others = [command.stack, command.mask, stack.group_path, command.output]
     check_apart(folder, "--staging", *(other for other in others if other))
-    stage = Stage(folder)
+    stage = StagingFolder(folder)
     if stage.foreign:
         raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
     if command.batch.resume and not stage.exists:
@@ -70,25 +71,40 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
     return beside(outside_groups(stack.group_path), STAGING)
 
 
-def start_anew(stage: Stage) -> None:
-    """Remove what an earlier batch left."""
-    if stage.exists:
-        shutil.rmtree(stage.path)
+def start_anew(folder: Path) -> None:
+    """Remove what an earlier batch left in a staging folder."""
+    from ..core.batch.stage import StagingFolder
+
+    if StagingFolder(folder).exists:
+        shutil.rmtree(folder)
 
 
-def tidy(stage: Stage, own: bool, done: bool) -> None:
+def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
     """Remove the staging folder where nothing in it is of any use.
 
     Parameters
     ----------
-    stage
-        The folder.
-    own
-        Whether nobody asked for this folder.
+    folder
+        The staging folder.
     done
-        Whether all that is staged was written.
+        Whether all was done that was asked, and nobody asked for this folder.
+    written
+        Sections whose repairs were written.
     """
-    if stage.path.is_dir() and (not stage.sections or (own and done)):
-        known = {README, PLAN, MASKS, SECTIONS, SCRATCH, LOG, LOCK, DECISIONS}
-        if {path.name for path in stage.path.iterdir()} <= known:
-            shutil.rmtree(stage.path, ignore_errors=True)
+    from ..core.batch.stage import StagingFolder
+
+    stage = StagingFolder(folder)
+    useless = not stage.sections or (done and not _waiting(stage, written))
+    known = {README, PLAN, MASKS, SECTIONS, SCRATCH, LOG, LOCK, DECISIONS}
+    if folder.is_dir() and useless and {path.name for path in folder.iterdir()} <= known:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _waiting(stage: StagingFolder, written: Collection[int]) -> bool:
+    """Return whether a repair is staged that was not written, also one of an earlier batch."""
+    from ..core.batch import load_staged
+
+    return any(
+        section.status == "repaired" and section.decision != "written" and section.z not in written
+        for section in load_staged(stage.path).sections
+    )

@@ -1,1 +1,1 @@
-"""The engine: numpy, zarr, dask and torch; no napari, no Qt."""
+"""The engine: numpy, zarr and torch; no napari, no Qt."""

@@ -23,7 +23,7 @@ import numpy as np
 from . import pyramid
 from ._entries import Entry, Footprint, Layout, LevelRecord, Piece
 from ._levels import Level, write_grid
-from .errors import StoreError
+from .errors import StoreError, first_line
 from .pyramid import Rule
 from .types import AnyImage, BoolImage, Box
 
@@ -130,9 +130,8 @@ def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
         watch(array)  # a chunk is read before a part of it is changed
         return array
     except (OSError, ValueError, TypeError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StoreError(
-            f"{folder} cannot be opened for writing ({first}); restore it from a copy."
+            f"{folder} cannot be opened for writing ({first_line(error)}); restore it from a copy."
         ) from error
 
 

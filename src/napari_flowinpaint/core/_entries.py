@@ -34,7 +34,7 @@ import numpy as np
 from . import durable
 from ._axes import Axes
 from ._levels import DTYPES
-from .errors import StoreError
+from .errors import StoreError, first_line
 from .pyramid import Rule, block_factors
 from .types import AnyImage, BoolImage, Box, Provenance
 
@@ -250,10 +250,10 @@ class Entry:
 
     def damaged(self, reason: object) -> StoreError:
         """Return the error that says that the entry cannot be used."""
-        first = (str(reason).strip().splitlines() or ["unreadable"])[0]
         return StoreError(
-            f"the journal entry {self.folder} is damaged ({first}); nothing was changed: restore "
-            "this folder from a copy, or move it away to give up the originals it holds."
+            f"the journal entry {self.folder} is damaged ({first_line(reason)}); nothing "
+            "was changed: restore this folder from a copy, or move it away to give up the "
+            "originals it holds."
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
 from ._levels import Level, Opened
-from .errors import ChoiceNeeded, InputError
+from .errors import ChoiceNeeded, InputError, first_line
 from .types import VoxelSize
 
 if TYPE_CHECKING:
@@ -84,15 +84,9 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
         raise InputError(f"{path} needs another package to be opened: {error}.") from error
     except Exception as error:  # zarr raises whatever the damaged JSON leads to
         raise InputError(
-            f"{path} cannot be opened as zarr ({_first_line(error)}); "
+            f"{path} cannot be opened as zarr ({first_line(error)}); "
             "check the path and its zarr.json, .zgroup or .zarray."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _ngff_attributes(attributes: Mapping[str, Any]) -> tuple[str, list[Any]] | None:

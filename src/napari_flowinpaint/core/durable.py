@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import folders
-from .errors import StoreError
+from .errors import StoreError, first_line, is_disk_full
 
 #: Seconds a second writer waits for the first one.
 LOCK_SECONDS = 5.0
@@ -31,7 +31,6 @@ def _numbers(*names: str) -> set[int]:
     return {getattr(errno, name) for name in names if hasattr(errno, name)}
 
 
-_FULL = _numbers("ENOSPC", "EDQUOT")
 _FORBIDDEN = _numbers("EACCES", "EPERM", "EROFS")
 #: What file systems say that cannot sync a folder (some network and FUSE mounts) ...
 _CANNOT_SYNC_FOLDERS = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EBADF")
@@ -191,12 +190,10 @@ def locked(folder: Path, data: Path, timeout: float | None = None) -> Iterator[N
 
 def explain(error: BaseException, data: Path) -> str:
     """Return in plain words why ``data`` could not be written, and what to do."""
-    number = getattr(error, "errno", None)
-    if number in _FULL:
+    if is_disk_full(error):
         return f"the disk of {data} is full; make room on it or use --output on another disk"
-    if number in _FORBIDDEN:
+    if getattr(error, "errno", None) in _FORBIDDEN:
         file = getattr(error, "filename2", None) or getattr(error, "filename", None)
         told = f" (no permission for {file})" if file else ""
         return f"{data} may not be written to{told}; use --output (or Save as OME-Zarr)"
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{data} could not be written ({first}); check the disk, or use --output"
+    return f"{data} could not be written ({first_line(error)}); check the disk, or use --output"

@@ -6,6 +6,7 @@ command line and the notifications of the viewer can show it as it is.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -46,3 +47,17 @@ class StoreError(FlowInpaintError):
 
 class Cancelled(FlowInpaintError):
     """The job was cancelled; nothing was changed."""
+
+
+_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error of the operating system says that there is no space left."""
+    return getattr(error, "errno", None) in _FULL
+
+
+def first_line(error: object) -> str:
+    """Return the first line of what a library says; the kind of error where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -13,7 +13,6 @@ other than the marks, which are not copied.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from . import pyramid
 from ._replay import EarlierRepairs
 from ._zarr_reader import is_zarr_node
-from .errors import InputError, StoreError
+from .errors import InputError, StoreError, is_disk_full
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
 from .writeback import write_back
 
@@ -41,7 +40,6 @@ CHUNK = 1024
 SMALLEST = 512
 
 _HALVES: pyramid.Factors = (1, 2, 2)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of the time it takes, when there are repairs: the rest is theirs.
 _COPYING = 0.3
 
@@ -152,7 +150,7 @@ def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
             message = str(error).replace(str(hidden), str(target))
             raise StoreError(message) from error
         if isinstance(error, OSError):
-            if error.errno in _FULL:
+            if is_disk_full(error):
                 message = f"there is no space left to write {target}; free some or save elsewhere"
             else:
                 message = f"{target} cannot be written ({error.strerror or error}); save elsewhere"

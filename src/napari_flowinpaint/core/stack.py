@@ -17,7 +17,7 @@ import numpy as np
 
 from ._axes import check_voxel_size, resolve_axes
 from ._levels import Level, Opened, check_dtype
-from .errors import FlowInpaintError, InputError, StoreError
+from .errors import FlowInpaintError, InputError, StoreError, first_line
 from .types import AnyImage, Box, VoxelSize
 
 
@@ -221,8 +221,8 @@ class Stack:
         except (FlowInpaintError, MemoryError):
             raise
         except Exception as error:  # each format and codec has its own way to fail
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StoreError(
-                f"section {z} of {self.path or self.name} cannot be read ({reason}); the data are "
-                "damaged or incomplete: restore them from a copy or leave this section out."
+                f"section {z} of {self.path or self.name} cannot be read ({first_line(error)}); "
+                "the data are damaged or incomplete: restore them from a copy or leave this "
+                "section out."
             ) from error

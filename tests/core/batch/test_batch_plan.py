@@ -21,8 +21,8 @@ from batches import (
 from make_stacks import write_ngff
 
 from napari_flowinpaint.core.batch import (
-    Damage,
     Rate,
+    StackMask,
 )
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.open import open_mask, open_stack
@@ -137,7 +137,7 @@ def written_zarr(path: Path, mask: np.ndarray, kind: str = "zarr") -> Path:
     ],
 )
 def test_masks_of_every_kind_tell_the_same(tmp_path, kind):
-    damage = Damage(written(tmp_path, kind), SHAPE)
+    damage = StackMask(written(tmp_path, kind), SHAPE)
     boxes = damage.find()
     assert tuple(boxes) == DAMAGED
     for z, box in boxes.items():

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from .damage import Damage
+from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
 from .review import StagedSection, Staging, load_staged
 from .run import BatchReport, run_batch
@@ -22,10 +22,10 @@ __all__ = [
     "BatchPlan",
     "BatchReport",
     "Control",
-    "Damage",
     "Rate",
     "SectionOutcome",
     "SectionPlan",
+    "StackMask",
     "StagedSection",
     "Staging",
     "commit",

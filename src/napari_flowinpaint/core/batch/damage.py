@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _Block = tuple[range, Box]
 
 
-class Damage:
+class StackMask:
     """Which pixels of which section are damaged. No pixel that is read is kept.
 
     Parameters

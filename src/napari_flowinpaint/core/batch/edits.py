@@ -12,9 +12,9 @@ import numpy as np
 
 from .. import folders
 from ..types import BoolImage, Box, RepairOptions
-from .damage import Damage
+from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
-from .stage import Stage
+from .stage import StagingFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Edits:
     options: Mapping[int, RepairOptions] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stage: Stage) -> Edits:
+    def of(cls, stage: StagingFolder) -> Edits:
         """Return what is kept in a staging folder."""
         masks = {
             z: mask
@@ -50,7 +50,7 @@ class Edits:
 
 
 def keep_edit(
-    stage: Stage,
+    stage: StagingFolder,
     z: int,
     mask: BoolImage | None = None,
     method: str | None = None,
@@ -83,7 +83,7 @@ def keep_edit(
         stage.put_json(folders.EDITS_FILE, told)
 
 
-class Edited(Damage):
+class EditedMask(StackMask):
     """The damage of a stack with the masks that were changed in the review.
 
     Parameters
@@ -94,7 +94,7 @@ class Edited(Damage):
         What was changed.
     """
 
-    def __init__(self, damage: Damage, edits: Edits) -> None:
+    def __init__(self, damage: StackMask, edits: Edits) -> None:
         super().__init__({}, damage.shape)
         self._damage, self._edits = damage, edits
 
@@ -119,7 +119,7 @@ def with_edits(plan: BatchPlan, edits: Edits) -> BatchPlan:
     if not own and not edits.masks:
         return plan
     boxes = dict(plan.boxes) | {z: box for z, (box, _) in edits.masks.items()}
-    plan = replace(plan, damage=Edited(plan.damage, edits), boxes=dict(sorted(boxes.items())))
+    plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes=dict(sorted(boxes.items())))
     sections = []
     for section in plan.sections:
         z, reach = section.z, edits.options.get(section.z, plan.options).max_gap

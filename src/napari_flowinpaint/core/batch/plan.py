@@ -20,7 +20,7 @@ from ..quality import PLACES
 from ..refusal import Refusal, tell_refused
 from ..repair import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
-from .damage import Damage
+from .damage import StackMask
 
 if TYPE_CHECKING:
     from ..sparse_mask import SparseMask
@@ -134,7 +134,7 @@ class BatchPlan:
     """
 
     stack: Stack
-    damage: Damage
+    damage: StackMask
     sections: tuple[SectionPlan, ...]
     boxes: Mapping[int, Box]
     method: str | Method
@@ -204,7 +204,7 @@ class BatchPlan:
 
 def plan_batch(
     stack: Stack,
-    masks: Damage | Stack | SparseMask | AnyImage | Mapping[int, AnyImage],
+    masks: StackMask | Stack | SparseMask | AnyImage | Mapping[int, AnyImage],
     sections: Iterable[int] | None = None,
     *,
     options: RepairOptions | None = None,
@@ -260,7 +260,7 @@ def plan_batch(
     options = options or RepairOptions()
     if max_gap is not None:
         options = replace(options, max_gap=max_gap)
-    damage = masks if isinstance(masks, Damage) else Damage(masks, stack.shape)
+    damage = masks if isinstance(masks, StackMask) else StackMask(masks, stack.shape)
     progress(0.0, "looking at the masks")
     chosen, boxes = _look(damage, sections, options.max_gap)
     given = None if thickness is None else tuple(float(t) for t in thickness)
@@ -274,7 +274,7 @@ def plan_batch(
 
 
 def _look(
-    damage: Damage, sections: Iterable[int] | None, reach: int
+    damage: StackMask, sections: Iterable[int] | None, reach: int
 ) -> tuple[list[int], dict[int, Box]]:
     """Return the sections to plan and the damage within reach of them, or refuse the request."""
     depth = damage.shape[0]

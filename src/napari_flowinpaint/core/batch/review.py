@@ -6,7 +6,7 @@ section is repaired again, from another mask or by another method, it has to be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ from ..types import (
     SectionRepair,
     no_progress,
 )
-from .damage import Damage
-from .edits import Edited, Edits, keep_edit, plan_edited
+from .damage import StackMask
+from .edits import EditedMask, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
 from .records import REPAIRED, Record, refused_of
 from .run import check_fits, log_line, make_task
-from .stage import Stage
+from .stage import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
 from .workers import threads_given_back
 
@@ -112,7 +112,7 @@ class Staging:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._stage = Stage(path)
+        self._stage = StagingFolder(path)
         self.path = self._stage.path
         if not self._stage.exists:
             raise InputError(f"{self.path} is no staging folder of a batch; check the path")
@@ -142,6 +142,10 @@ class Staging:
             If there is none, or it cannot be read.
         """
         return self._stage.get_repair(z)
+
+    def repairs(self, sections: Sequence[int]) -> StagedRepairs:
+        """Return the repairs of sections, each read when it is asked for."""
+        return StagedRepairs(self, sections)
 
     def mask(self, z: int) -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, from which a section was repaired; None without."""
@@ -272,11 +276,32 @@ class Staging:
         """Return the plan that the folder was made by, without its sections."""
         told = self._stage.get_json(folders.PLAN)
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
-        damage = Edited(Damage({}, stack.shape), Edits(found))
+        damage = EditedMask(StackMask({}, stack.shape), Edits(found))
         boxes = {z: box for z, (box, _) in found.items()}
         options = RepairOptions(**told["options"])
         thickness = None if told["thickness"] is None else tuple(told["thickness"])
         return BatchPlan(stack, damage, (), boxes, told["method"], device, options, thickness)
+
+
+class StagedRepairs:
+    """Staged repairs, of which one is in memory at a time.
+
+    Parameters
+    ----------
+    staging
+        Where they are.
+    sections
+        Numbers, in the order of the repairs.
+    """
+
+    def __init__(self, staging: Staging, sections: Sequence[int]) -> None:
+        self._staging, self._sections = staging, sections
+
+    def __len__(self) -> int:
+        return len(self._sections)
+
+    def __iter__(self) -> Iterator[SectionRepair]:
+        return map(self._staging.repair, self._sections)
 
 
 def load_staged(staging: Path | str) -> Staging:
@@ -290,13 +315,15 @@ def load_staged(staging: Path | str) -> Staging:
     return Staging(staging)
 
 
-def _repair_one(plan: BatchPlan, z: int, stage: Stage, progress: Progress) -> SectionOutcome:
+def _repair_one(
+    plan: BatchPlan, z: int, stage: StagingFolder, progress: Progress
+) -> SectionOutcome:
     """Repair one section here and stage it."""
     edits = Edits.of(stage)
     if z in edits.masks:
         box, mask = edits.masks[z]
         stage.put_mask(z, box, mask)
-        plan = replace(plan, damage=Edited(plan.damage, edits), boxes={**plan.boxes, z: box})
+        plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes={**plan.boxes, z: box})
     if z not in plan.boxes:
         raise InputError(f"section {z} has no mask in {stage.path}; give one")
     section = plan_edited(plan, z, edits)

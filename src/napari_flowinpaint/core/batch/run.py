@@ -21,7 +21,7 @@ from ..types import Progress, no_progress
 from .edits import Edits, with_edits
 from .plan import BatchPlan, Rate, SectionPlan, duration
 from .records import FAILED, FORMAT, REPAIRED
-from .stage import Stage
+from .stage import StagingFolder
 from .task import CANCELLED, SectionOutcome, Task
 from .workers import Cluster, Control, Events, Threads, Workers
 
@@ -75,14 +75,6 @@ class BatchReport:
         """Whether every section was repaired, and every window of it."""
         return not self.unrepaired and not self.incomplete
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON."""
-        return {
-            "seconds": round(self.seconds, 3),
-            "workers": self.workers,
-            "sections": [_told(section) for section in self.sections],
-        }
-
 
 def run_batch(
     plan: BatchPlan,
@@ -131,7 +123,7 @@ def run_batch(
         If it was cancelled; what is staged stays, and running the plan again goes on from there.
     """
     started = time.perf_counter()
-    control, stage = control or Control(), Stage(staging)
+    control, stage = control or Control(), StagingFolder(staging)
     tell = on_section or (lambda outcome: None)
     if stage.exists:
         check_fits(stage, plan)
@@ -148,7 +140,7 @@ def run_batch(
         crew = Cluster(scheduler)
     else:
         crew = Threads(workers, methods, plan.device)
-    run = _Run(plan, stage, control, progress, tell)
+    run = _BatchRun(plan, stage, control, progress, tell)
     outcomes = run.carry_out(crew)
     return BatchReport(
         tuple(sorted([*known, *outcomes], key=lambda outcome: outcome.z)),
@@ -167,13 +159,13 @@ def _check_reachable(plan: BatchPlan) -> None:
         )
 
 
-class _Run:
+class _BatchRun:
     """One run of a plan."""
 
     def __init__(
         self,
         plan: BatchPlan,
-        stage: Stage,
+        stage: StagingFolder,
         control: Control,
         progress: Progress,
         tell: Callable[[SectionOutcome], None],
@@ -252,14 +244,9 @@ class _Run:
 
 def log_line(outcome: SectionOutcome) -> dict[str, Any]:
     """Return an outcome as the log of the staging folder has it."""
-    told = _told(outcome)
+    told = {**asdict(outcome), "refused": [refusal.to_dict() for refusal in outcome.refused]}
     told["section"] = told.pop("z")
     return told
-
-
-def _told(outcome: SectionOutcome) -> dict[str, Any]:
-    """Return an outcome as plain JSON."""
-    return {**asdict(outcome), "refused": [refusal.to_dict() for refusal in outcome.refused]}
 
 
 class _Clock:
@@ -309,7 +296,7 @@ class _Clock:
 
 
 def make_task(
-    plan: BatchPlan, section: SectionPlan, edits: Edits, stage: Stage, token: Path
+    plan: BatchPlan, section: SectionPlan, edits: Edits, stage: StagingFolder, token: Path
 ) -> Task:
     """Return the task of one section."""
     return Task(
@@ -339,7 +326,7 @@ def identity(plan: BatchPlan) -> dict[str, Any]:
     }
 
 
-def check_fits(stage: Stage, plan: BatchPlan) -> None:
+def check_fits(stage: StagingFolder, plan: BatchPlan) -> None:
     """Refuse a staging folder that belongs to another stack.
 
     Raises
@@ -356,7 +343,7 @@ def check_fits(stage: Stage, plan: BatchPlan) -> None:
         )
 
 
-def prepare(stage: Stage, plan: BatchPlan) -> None:
+def prepare(stage: StagingFolder, plan: BatchPlan) -> None:
     """Put the plan and the masks into the staging folder; what no longer fits is removed."""
     method = plan.method_name
     stage.put_json(

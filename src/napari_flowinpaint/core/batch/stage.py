@@ -20,7 +20,6 @@ resumed leaves the same bytes as one that was not.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import zipfile
@@ -33,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from .. import durable, folders
-from ..errors import StoreError
+from ..errors import StoreError, is_disk_full
 from ..types import AnyImage, BoolImage, Box, SectionRepair
 from .records import (
     FORMAT,
@@ -53,7 +52,6 @@ Repairs of sections, made by flowinpaint, that wait to be accepted and written i
 Nothing here is part of the stack. Delete the folder if you do not want them; to go on where a
 batch was interrupted, keep it and run the same command again.
 """
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: A date that is always the same, for the members of an archive.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _RECORD = "record.json"
@@ -61,7 +59,7 @@ _RECORD = "record.json"
 _FIRST = (folders.README, folders.SCRATCH, folders.LOCK)
 
 
-class Stage:
+class StagingFolder:
     """A staging folder.
 
     Parameters
@@ -116,9 +114,8 @@ class Stage:
         try:
             yield
         except OSError as error:
-            told = error.strerror or error
-            if error.errno in _FULL:
-                told = "there is no space left"
+            full = is_disk_full(error)
+            told = "there is no space left" if full else error.strerror or error
             raise StoreError(
                 f"{self.path} cannot be written to ({told}); make room or permit it, or choose "
                 "another folder for the staging."

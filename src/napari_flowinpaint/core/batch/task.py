@@ -12,7 +12,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 
 from ... import __version__
 from ..device import preload_torch
-from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError
+from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method
 from ..neighbours import no_masks
 from ..parallel import alone
@@ -31,7 +32,7 @@ from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
 from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
-from .stage import Stage
+from .stage import StagingFolder
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -58,6 +59,8 @@ class Task:
         As for :func:`~napari_flowinpaint.core.repair.repair_section`.
     token
         A file that is there as long as the result is wanted.
+    all_cores
+        Whether it may use all processors: no other section is repaired beside it.
     """
 
     stack: Stack
@@ -68,6 +71,7 @@ class Task:
     options: RepairOptions
     thickness: tuple[float, ...] | None
     token: Path
+    all_cores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,7 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
         return SectionOutcome(z, status, str(message), seconds=seconds, worker=where, **more)  # type: ignore[arg-type]
 
     try:
-        one_thread(task.section.methods)
-        with alone():
+        with nullcontext() if task.all_cores else one_thread(task.section.methods):
             return _repair(task, _watched(task.token, progress), outcome)
     except Cancelled:
         return outcome(CANCELLED)
@@ -133,8 +136,7 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
     except MemoryError:
         return outcome(FAILED, f"section {z} needs more memory than there is; use fewer workers")
     except Exception as error:  # a bug or a library: the other sections must not suffer from it
-        first = (str(error).strip().splitlines() or [""])[0]
-        return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first}")
+        return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first_line(error)}")
 
 
 class _StagingFailed(StoreError):
@@ -147,7 +149,7 @@ def _repair(
     """Repair the section of a task and stage it."""
     from ..repair import repair_section
 
-    stage, z = Stage(task.staging), task.section.z
+    stage, z = StagingFolder(task.staging), task.section.z
     masks = StagedMasks(task.staging, task.stack.shape)
     progress(0.0, f"section {z}: looking whether it is done")
     key, *as_good = input_keys(task, masks)
@@ -178,7 +180,7 @@ def _repair(
     return outcome(REPAIRED, key=key, computed=True, windows=seconds, refused=repair.refused)
 
 
-def _put(write: Callable[[], None], stage: Stage) -> None:
+def _put(write: Callable[[], None], stage: StagingFolder) -> None:
     """Write into the staging folder; what goes wrong there concerns every section."""
     try:
         with stage.explained():
@@ -203,7 +205,8 @@ def _watched(token: Path, progress: Progress) -> Progress:
     return watched
 
 
-def one_thread(methods: Iterable[str]) -> None:
+@contextmanager
+def one_thread(methods: Iterable[str]) -> Iterator[None]:
     """Let this worker compute on one thread, whatever the library.
 
     The workers share the processor; and a fixed number of threads gives the same bits everywhere.
@@ -216,6 +219,8 @@ def one_thread(methods: Iterable[str]) -> None:
         import torch
 
         torch.set_num_threads(1)
+    with alone():
+        yield
 
 
 def needs_torch(methods: Iterable[str]) -> bool:
@@ -235,7 +240,7 @@ class StagedMasks:
     """
 
     def __init__(self, staging: Path, shape: tuple[int, int, int]) -> None:
-        self._stage = Stage(staging)
+        self._stage = StagingFolder(staging)
         self._shape = shape
         self._sections = frozenset(self._stage.masks())
         self._read = lru_cache(maxsize=16)(self._stage.get_mask)

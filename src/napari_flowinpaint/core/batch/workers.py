@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from queue import Queue
+from functools import partial
+from queue import Empty, Queue
 from typing import Any, Protocol
 
 from ..device import resolve_device
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, first_line
 from .records import FAILED
-from .task import CANCELLED, SectionOutcome, Task, needs_torch, run_task
+from .task import SectionOutcome, Task, needs_torch, run_task
 
 Events = Queue[tuple[int, float, str] | SectionOutcome | BaseException]
 #: Seconds that workers get to notice that a batch was cancelled.
@@ -115,7 +116,7 @@ def devices_for(methods: Sequence[str], device: str) -> list[str]:
 
 
 class Threads:
-    """Threads of this process, run by dask: one per core, or one per GPU.
+    """Threads of this process: one per core, or one per GPU.
 
     Parameters
     ----------
@@ -128,75 +129,53 @@ class Threads:
     def __init__(self, workers: int | None, methods: Sequence[str], device: str) -> None:
         if workers is not None and workers < 1:
             raise InputError(f"{workers} workers cannot repair anything; use at least 1")
-        devices = devices_for(methods, device)
-        self.count = workers or (cores() if devices == ["cpu"] else len(devices))
-        self._free: Queue[str] = Queue()
-        for number in range(self.count):
-            self._free.put(devices[number % len(devices)])
-        self._thread: threading.Thread | None = None
+        self._devices = devices_for(methods, device)
+        self.count = workers or (cores() if self._devices == ["cpu"] else len(self._devices))
+        self._threads: list[threading.Thread] = []
         self._afterwards = ExitStack()
 
     def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
         """Begin."""
         self.count = min(self.count, len(tasks))
         self._afterwards.enter_context(threads_given_back())
-        self._thread = threading.Thread(
-            target=self._run, args=(tasks, events, control), name="flowinpaint batch", daemon=True
-        )
-        self._thread.start()
-
-    def _run(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
-        """Compute all tasks; dask waits for them in this thread."""
-        from multiprocessing.pool import ThreadPool
-
-        from dask.base import compute
-        from dask.delayed import delayed
-        from dask.threaded import get  # by its name dask would import distributed, to ask there
-
-        # dask begins in an order of its own; the sections are to come in theirs, since they are
-        # written in it.
         waiting: Queue[Task] = Queue()
         for task in tasks:
-            waiting.put(task)
-        work = delayed(
-            lambda number: self._work(waiting.get(), events, control), pure=False, traverse=False
-        )
-        jobs = [work(number) for number in range(len(tasks))]
-        # These threads are daemons: one that is deep in a computation does not hold up the end of
-        # a program that was interrupted.
-        pool = ThreadPool(self.count)
-        try:
-            compute(*jobs, scheduler=get, pool=pool, optimize_graph=False)
-        except BaseException as error:  # dask itself: tasks do not raise
-            events.put(error)
-        finally:
-            pool.close()
-
-    def _work(self, task: Task, events: Events, control: Control) -> None:
-        """Run one task on the next free device."""
-        z = task.section.z
-        if control.cancelled:
-            events.put(SectionOutcome(z, CANCELLED))
-            return
-        device = self._free.get()
-
-        def progress(fraction: float, message: str) -> None:
-            control.check()
-            events.put((z, fraction, message))
-
-        try:
-            events.put(run_task(replace(task, device=device), progress))
-        finally:
-            self._free.put(device)
+            waiting.put(replace(task, all_cores=len(tasks) == 1))
+        for number in range(self.count):
+            device = self._devices[number % len(self._devices)]
+            # A daemon: one that is deep in a computation does not hold up the end of a program
+            # that was interrupted.
+            thread = threading.Thread(
+                target=_work,
+                args=(waiting, device, events, control),
+                name="flowinpaint batch",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()
 
     def advance(self) -> None:
         """Nothing needs to be done."""
 
     def stop(self) -> None:
         """Wait a moment for threads that were cancelled."""
-        if self._thread is not None:
-            self._thread.join(_GRACE)
+        end = time.monotonic() + _GRACE
+        for thread in self._threads:
+            thread.join(max(end - time.monotonic(), 0.0))
         self._afterwards.close()
+
+
+def _work(waiting: Queue[Task], device: str, events: Events, control: Control) -> None:
+    """Run one task after the other on a device, in the order of their sections."""
+
+    def progress(z: int, fraction: float, message: str) -> None:
+        control.check()
+        events.put((z, fraction, message))
+
+    with suppress(Empty):
+        while not control.cancelled:
+            task = waiting.get_nowait()
+            events.put(run_task(replace(task, device=device), partial(progress, task.section.z)))
 
 
 @contextmanager
@@ -261,8 +240,8 @@ class Cluster:
         try:
             outcome = future.result()
         except BaseException as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            outcome = SectionOutcome(z, FAILED, f"section {z} was lost by the cluster: {first}")
+            reason = f"section {z} was lost by the cluster: {first_line(error)}"
+            outcome = SectionOutcome(z, FAILED, reason)
         self._running.pop(future.key, None)
         self._events.put(outcome)
 
@@ -286,7 +265,7 @@ def _connect(address: str) -> Any:
     try:
         return Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"no dask scheduler answers at {address} ({first}); start one, or check the address"
+            f"no dask scheduler answers at {address} ({first_line(error)}); start one, or check "
+            "the address"
         ) from error

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..networks._layers import warp
 
 #: ``w_k`` of eq. 13, finest level first.
@@ -145,8 +145,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as VGG16's weights: {line}") from None
+        raise InputError(f"{path} cannot be read as VGG16's weights: {first_line(error)}") from None
     if not isinstance(tensors, dict):
         raise InputError(f"{path} does not hold VGG16's weights; it must name its tensors")
     return tensors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-
-sys.path.insert(0, str(Path(__file__).parent / "core"))
 from batches import DAMAGED, image_files, masks, staged_files, write_scene
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.batch import load_staged
-from napari_flowinpaint.core.batch.stage import Stage
+from napari_flowinpaint.core.batch.stage import StagingFolder
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.open import open_stack
@@ -142,6 +139,40 @@ def test_going_on_after_an_interruption(data, capsys, monkeypatch):
     assert calls == [*DAMAGED, 5]
 
 
+def test_one_section_goes_the_way_of_many(data, capsys):
+    """It is planned and staged, gone on with, and leaves nothing behind but what others staged."""
+    staging, report = data / "stack.zarr.staging", data / "report.json"
+    assert repair(data, "--in-place", "--sections", 2, "--accept-above", 1000) == 1
+    assert [section.z for section in load_staged(staging).sections] == [2]
+    capsys.readouterr()
+    assert repair(data, "--in-place", "--sections", 8, "--report", report) == 0
+    assert "plan: 1 section, 1 window" in capsys.readouterr().out
+    told = json.loads(report.read_text())
+    assert (told["staging"], told["sections"][0]["repair_id"]) == (str(staging), 1)
+    waiting = [s.z for s in load_staged(staging).sections if s.decision != "written"]
+    assert waiting == [2], "the repair of section 2 is not lost"
+    assert repair(data, "--in-place", "--sections", 2) == 0
+    assert "staged before" in capsys.readouterr().out
+    assert not staging.exists()
+    assert repaired_ids(data) == {8: 1, 2: 2}
+
+
+@pytest.mark.parametrize("where", ["--in-place", "--output"])
+def test_a_refused_section_leaves_no_staging_folder(data, monkeypatch, where):
+    """The plan is fine, the repair is not: there is nothing to keep."""
+    from napari_flowinpaint.core import repair as module
+    from napari_flowinpaint.core.errors import RepairRefused
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RepairRefused("the neighbours do not fit")
+
+    monkeypatch.setattr(module, "repair_section", refuse)
+    before = sorted(data.rglob("*"))
+    to = ["--in-place"] if where == "--in-place" else ["--output", data / "out.zarr"]
+    assert repair(data, *to, "--sections", 2) == 1
+    assert sorted(data.rglob("*")) == before
+
+
 def test_resume_and_its_opposite(data, capsys):
     staging = data / "repairs"
     assert repair(data, "--staging", staging, "--resume") == 2
@@ -157,7 +188,7 @@ def test_resume_and_its_opposite(data, capsys):
 
 
 def test_a_batch_that_was_killed_before_its_plan_was_there_goes_on(data):
-    with Stage(data / "repairs").writing():
+    with StagingFolder(data / "repairs").writing():
         pass
     assert [path.name for path in (data / "repairs").iterdir()]
     assert repair(data, "--staging", data / "repairs") == 0
