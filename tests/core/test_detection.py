@@ -156,19 +156,6 @@ def test_real_detectors_in_threads_give_the_same(tmp_path):
     assert (4, "missing") in {(r.section, r.kind) for r in one}
 
 
-@pytest.mark.parametrize("depth", [11, 16])
-def test_sections_read_together_and_ahead_give_the_same(monkeypatch, depth):
-    rng = np.random.default_rng(1)
-    volume = rng.integers(0, 255, (depth, 80, 80), dtype=np.uint8)
-    volume[4], volume[depth - 1] = 0, 255
-    rows = []
-    for workers, block in ((3, 1), (1, 1), (1, 8), (1, 3)):
-        monkeypatch.setattr("napari_flowinpaint.core.damage.sections._BLOCK", block)
-        rows.append(detect_stack(Stack.from_array(volume), None, workers=workers).flagged)
-    assert all(other == rows[0] for other in rows)
-    assert {4, depth - 1} <= {r.section for r in rows[0]}
-
-
 # ---- interruption
 
 
