@@ -21,7 +21,6 @@ from napari_flowinpaint.core.detection import (
     detect_stack,
     read_detection,
     read_table,
-    run,
     write_table,
 )
 from napari_flowinpaint.core.detection.store import tiles_of
@@ -384,17 +383,6 @@ def test_tables_that_are_none(tmp_path, text):
         read_table(tmp_path / "t.csv")
     with pytest.raises(InputError, match="no table"):
         read_table(tmp_path / "absent.csv")
-
-
-def test_suggestions(monkeypatch):
-    monkeypatch.setattr(run, "available_methods", lambda: ("flow", "unfold"))
-    assert run.suggest_method("hole", 2) == "auto"
-    assert run.suggest_method("fold", 2) == "unfold"
-    assert run.suggest_method("fold", 1) == ""
-    monkeypatch.setattr(run, "available_methods", lambda: ("one_neighbour", "single_section"))
-    assert run.suggest_method("fold", 2) == "auto"
-    assert run.suggest_method("hole", 1) == "one_neighbour"
-    assert run.suggest_method("hole", 0) == "single_section"
 
 
 def test_tiles():

@@ -14,7 +14,6 @@ from ..damage.detectors import Detector
 from ..damage.sections import Sections
 from ..errors import InputError
 from ..export import check_target
-from ..methods import available_methods
 from ..types import Progress, no_progress
 from .store import DetectionStore, Found, Labels, read_detection
 from .table import Flagged, write_table
@@ -252,7 +251,7 @@ def _rows(stack: Stack, found: dict[int, list[Found]], max_gap: int) -> list[Fla
                     score=record.score,
                     area_percent=round(100 * record.pixels / area, 4),
                     neighbours=" ".join("-" if n is None else str(n) for n in sides),
-                    suggested_method=suggest_method(record.kind, 2 - sides.count(None)),
+                    suggested_method="" if None in sides else "auto",
                 )
             )
     return rows
@@ -273,23 +272,3 @@ def _usable(
         if not any(bits & own for bits in tiles.get(other, [])):
             return other
     return None
-
-
-def suggest_method(kind: str, neighbours: int) -> str:
-    """Return the ``--method`` that fits damage, or nothing where none is installed.
-
-    Which of the methods that need two neighbours ``auto`` takes depends on weights, and is decided
-    when the section is repaired.
-
-    Parameters
-    ----------
-    kind
-        Kind of damage.
-    neighbours
-        Number of usable neighbours, 0 to 2.
-    """
-    special = {0: "single_section", 1: "one_neighbour", 2: "unfold" if kind == "fold" else "auto"}
-    name = special[neighbours]
-    if name in available_methods():
-        return name
-    return "auto" if neighbours == 2 else ""
