@@ -385,6 +385,11 @@ def test_tables_that_are_none(tmp_path, text):
         read_table(tmp_path / "absent.csv")
 
 
+def test_a_method_is_suggested_where_both_neighbours_are_usable(stack):
+    rows = search(stack, None, max_gap=1).flagged  # 2 and 3 are damaged in the same place
+    assert {r.section: r.suggested_method for r in rows} == {2: "", 3: "", 7: "auto"}
+
+
 def test_tiles():
     mask = np.zeros((320, 640), bool)
     assert int(tiles_of(mask), 16) == 0
