@@ -14,9 +14,8 @@ without, all is read from memory.
 The plain pass reads every section of the full resolution, in as many threads of dask, and does
 nothing with it; detection is what ``flowinpaint detect`` does, masks and all, several workers being
 processes that have to start. Both are run in turn, PASSES times each. Printed are the medians of
-processor time and wall clock per section and their ratios, and the share of sections in which a
-detector had to look closely. ``--memory`` prints the peak memory of fresh processes that search 100
-to 4000 sections of SIDE / 2 pixels a side.
+processor time and wall clock per section and their ratios. ``--memory`` prints the peak memory of
+fresh processes that search 100 to 4000 sections of SIDE / 2 pixels a side.
 """
 
 from __future__ import annotations
@@ -37,9 +36,7 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from napari_flowinpaint.cli._parse import parse_sections
-from napari_flowinpaint.core.damage.detectors import Detector
 from napari_flowinpaint.core.damage.draw import draw_damage, simulate
-from napari_flowinpaint.core.damage.glance import Glance
 from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
@@ -152,25 +149,6 @@ def plain_pass(stack: Stack, workers: int) -> None:
     compute(*tasks, scheduler="threads", num_workers=workers)
 
 
-def closely(stack: Stack) -> tuple[int, int]:
-    """Return in how many sections a detector looked closely, and how many have damage."""
-    seen = set()
-    asked = Glance.asked
-
-    def counted(glance: Glance, detector: Detector) -> Detector | None:
-        found = asked(glance, detector)
-        if found is not None and not glance.always(detector):
-            seen.add(glance.view.section.z)
-        return found
-
-    Glance.asked = counted
-    try:
-        rows = detect_stack(stack, workers=1).flagged
-    finally:
-        Glance.asked = asked
-    return len(seen), len({row.section for row in rows})
-
-
 def describe(name: str, stack: Stack, folder: Path, share: float) -> None:
     full = stack.array
     stored = zarr.open_group(str(folder / "small.zarr"), mode="r")["0"]
@@ -251,8 +229,6 @@ def main() -> None:
             describe(name, stack, folder, share)
             for number in workers:
                 speed(stack, folder, number, args.passes, args.cold)
-            looked, flagged = closely(stack)
-            print(f"  looked at closely: {looked} of {stack.shape[0]} sections; flagged: {flagged}")
 
 
 if __name__ == "__main__":

@@ -156,19 +156,6 @@ def test_real_detectors_in_threads_give_the_same(tmp_path):
     assert (4, "missing") in {(r.section, r.kind) for r in one}
 
 
-@pytest.mark.parametrize("depth", [11, 16])
-def test_sections_read_together_and_ahead_give_the_same(monkeypatch, depth):
-    rng = np.random.default_rng(1)
-    volume = rng.integers(0, 255, (depth, 80, 80), dtype=np.uint8)
-    volume[4], volume[depth - 1] = 0, 255
-    rows = []
-    for workers, block in ((3, 1), (1, 1), (1, 8), (1, 3)):
-        monkeypatch.setattr("napari_flowinpaint.core.damage.sections._BLOCK", block)
-        rows.append(detect_stack(Stack.from_array(volume), None, workers=workers).flagged)
-    assert all(other == rows[0] for other in rows)
-    assert {4, depth - 1} <= {r.section for r in rows[0]}
-
-
 # ---- interruption
 
 
@@ -397,6 +384,11 @@ def test_tables_that_are_none(tmp_path, text):
         read_table(tmp_path / "t.csv")
     with pytest.raises(InputError, match="no table"):
         read_table(tmp_path / "absent.csv")
+
+
+def test_a_method_is_suggested_where_both_neighbours_are_usable(stack):
+    rows = search(stack, None, max_gap=1).flagged  # 2 and 3 are damaged in the same place
+    assert {r.section: r.suggested_method for r in rows} == {2: "", 3: "", 7: "auto"}
 
 
 def test_tiles():

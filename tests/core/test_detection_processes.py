@@ -162,11 +162,13 @@ def test_processes_end_with_a_search_whose_error_is_kept(path):
 
 
 def test_what_processes_send_is_small():
-    outcome = workers.Outcome(3, np.full((2000, 2000), 7, np.uint8), [], "")
-    packed = workers._pack(outcome)
+    section = workers.SearchedSection(3, np.full((2000, 2000), 7, np.uint8), [], "")
+    packed = workers._pack(section)
     assert len(pickle.dumps(packed)) < 2000 * 2000 / 100
-    assert np.array_equal(workers._unpack(packed).labels, outcome.labels)
-    assert workers._unpack(workers._pack(workers.Outcome(4, failure="gone"))).failure == "gone"
+    assert np.array_equal(workers._unpack(packed).labels, section.labels)
+    assert (
+        workers._unpack(workers._pack(workers.SearchedSection(4, failure="gone"))).failure == "gone"
+    )
 
 
 def test_a_process_that_is_ended_is_told(path, tmp_path):

@@ -1,7 +1,7 @@
 """Damage that changes or moves tissue instead of replacing it; see :mod:`.simulate`.
 
 Saturation, loss of contrast, defocus and a section that lies elsewhere. Each keeps the promises of
-:class:`~.simulate.Damage`.
+:class:`~.simulate.DamageModel`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Saturated:
     bright: bool = True
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`~.simulate.Damage`."""
+        """See :class:`~.simulate.DamageModel`."""
         mask = blob(section.shape, self.fraction, rng)
         level = float(section.max() if self.bright else section.min())
         return np.full(section.shape, level, dtype=np.float32), mask
@@ -58,7 +58,7 @@ class ContrastLoss:
     loss: float = 0.6
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`~.simulate.Damage`."""
+        """See :class:`~.simulate.DamageModel`."""
         mask = _place(section.shape, self.fraction, rng)
         weight = self.loss * (soft(mask) if self.fraction < 1 else np.float32(1))
         grey = section.astype(np.float32)
@@ -85,7 +85,7 @@ class Blur:
     grain: float = 0.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`~.simulate.Damage`."""
+        """See :class:`~.simulate.DamageModel`."""
         mask = _place(section.shape, self.fraction, rng)
         grey = section.astype(np.float32)
         spread = self.grain * float((grey - blur(grey, 1.0)).std())
@@ -112,7 +112,7 @@ class Misaligned:
     angle: float = 0.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`~.simulate.Damage`."""
+        """See :class:`~.simulate.DamageModel`."""
         import cv2
 
         height, width = section.shape

@@ -14,7 +14,7 @@ from .fold import Fold, fold_section
 from .kinds import KINDS
 from .simulate import (
     Charging,
-    Damage,
+    DamageModel,
     Debris,
     Hole,
     Line,
@@ -46,7 +46,7 @@ class Simulated:
     changed: BoolImage
 
 
-def simulate(section: AnyImage, damage: Damage, *, seed: int) -> Simulated:
+def simulate(section: AnyImage, damage: DamageModel, *, seed: int) -> Simulated:
     """Damage one section, telling what has to be replaced from what was only moved.
 
     Parameters
@@ -65,7 +65,7 @@ def simulate(section: AnyImage, damage: Damage, *, seed: int) -> Simulated:
     return Simulated(image, mask, mask)
 
 
-def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> Damage:
+def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> DamageModel:
     """Draw damage of a kind, of random size and strength.
 
     Parameters
@@ -79,7 +79,7 @@ def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> 
 
     Returns
     -------
-    Damage
+    DamageModel
         For :func:`simulate`; its place and outline are drawn there.
 
     Raises
@@ -97,14 +97,14 @@ def _share(rng: _Rng, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _missing(rng: _Rng, side: float) -> Damage:
+def _missing(rng: _Rng, side: float) -> DamageModel:
     whole = rng.random() < 0.5
     fraction = 1.0 if whole else rng.uniform(0.08, 0.6)
     noise = 0.0 if rng.random() < 0.5 else rng.uniform(0.0, 0.03)
     return Missing(fraction, bright=bool(rng.random() < 0.5), noise=noise)
 
 
-def _hole(rng: _Rng, side: float) -> Damage:
+def _hole(rng: _Rng, side: float) -> DamageModel:
     fraction, bright = _share(rng, 0.01, 0.15), bool(rng.random() < 0.6)
     return Saturated(fraction, bright) if rng.random() < 0.4 else Hole(fraction, bright)
 
@@ -116,17 +116,17 @@ def _debris(rng: _Rng, side: float, *, bright: bool) -> Debris:
     return Debris(count, (smallest, largest), bright, rng.uniform(0.05, 0.3))
 
 
-def _dark(rng: _Rng, side: float) -> Damage:
+def _dark(rng: _Rng, side: float) -> DamageModel:
     return _debris(rng, side, bright=False)
 
 
-def _bright(rng: _Rng, side: float) -> Damage:
+def _bright(rng: _Rng, side: float) -> DamageModel:
     if rng.random() < 0.5:
         return Charging(_share(rng, 0.02, 0.2), rng.uniform(0.7, 1.3))
     return _debris(rng, side, bright=True)
 
 
-def _staining(rng: _Rng, side: float) -> Damage:
+def _staining(rng: _Rng, side: float) -> DamageModel:
     choice = rng.random()
     if choice < 0.6:
         return StainingCloud(_share(rng, 0.03, 0.3), rng.uniform(0.6, 0.95))
@@ -134,13 +134,13 @@ def _staining(rng: _Rng, side: float) -> Damage:
     return ContrastLoss(fraction, rng.uniform(0.5, 0.85))
 
 
-def _blur(rng: _Rng, side: float) -> Damage:
+def _blur(rng: _Rng, side: float) -> DamageModel:
     fraction = 1.0 if rng.random() < 0.5 else rng.uniform(0.08, 0.5)
     sigma = max(0.004 * side, 1.5) * rng.uniform(1, 2.5)
     return Blur(fraction, sigma, rng.uniform(0, 0.5))
 
 
-def _fold(rng: _Rng, side: float) -> Damage:
+def _fold(rng: _Rng, side: float) -> DamageModel:
     width = side / 512 * rng.uniform(5, 20)
     if rng.random() < 0.3:  # a line that wanders and moves nothing
         return Line(width, wander=0.02 * side)
@@ -148,16 +148,16 @@ def _fold(rng: _Rng, side: float) -> Damage:
     return Fold(width, swallowed, _share(rng, 0.005, 0.1), rng.uniform(0, 0.1))
 
 
-def _crack(rng: _Rng, side: float) -> Damage:
+def _crack(rng: _Rng, side: float) -> DamageModel:
     return Line(side / 512 * rng.uniform(5, 20), bright=True, wander=side * rng.uniform(0, 0.04))
 
 
-def _misaligned(rng: _Rng, side: float) -> Damage:
+def _misaligned(rng: _Rng, side: float) -> DamageModel:
     angle = 0.0 if rng.random() < 0.5 else rng.uniform(-8, 8)
     return Misaligned(side * rng.uniform(0.06, 0.25), angle)
 
 
-_DRAW: dict[str, Callable[[_Rng, float], Damage]] = {
+_DRAW: dict[str, Callable[[_Rng, float], DamageModel]] = {
     "missing": _missing,
     "hole": _hole,
     "fold": _fold,

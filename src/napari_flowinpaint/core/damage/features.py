@@ -7,46 +7,33 @@ comment says otherwise. *Grid* maps are four times smaller still: local statisti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ..types import FloatImage
-from ._lazy import lazy
-from .quantiles import quantile, quantiles
-from .tiles import Tiled, Tiles, halved, make_tiles, padded_to
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
-#: Side of the window of :attr:`Features.local_std`.
+#: Side of the window of :attr:`SectionMaps.local_std`.
 FLAT_WINDOW = 10
-#: Half the length of the straight pieces of which :attr:`Features.dark_lines` are made, pixels.
+#: Half the length of the straight pieces of which :attr:`SectionMaps.dark_lines` are made, pixels.
 LINE_REACH = 16
 _LINE_DIRECTIONS = 12
-#: Maps of grey values of which there are extremes over tiles; lines are darkest and brightest.
-MAPS = ("wide", "smooth", "lines")
 #: Longest side of the thumbnails that are registered.
 _THUMB_SIDE = 128
 #: Width of the window of the grid maps, in pixels of the grid.
 _GRID_SIGMA = 3.0
-#: Tiles whose log-variance is so far below that of the strongest have no structure.
-_NO_STRUCTURE = 4.0
-#: Sections are matched by this many pixels of the grid per side, about.
-_VOTES = 32
 #: Width, in pixels of a halved image, of the Gaussian that makes one of 2 pixels of one of 1 that
 #: was halved, which is a low-pass as well.
 _REST = ((2**2 - 1**2 - 0.25) / 4) ** 0.5
 _TINY = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
+@dataclass(frozen=True, slots=True, eq=False)
+class SectionMaps:
     """One section at the working level and its maps.
-
-    What is a number, and what few sections need, is computed when it is asked for first.
 
     Parameters
     ----------
@@ -63,9 +50,21 @@ class Features:
     wide
         (ceil(H / 2), ceil(W / 2)) ``grey`` without membranes, for the most part (Gaussian of 2
         pixels).
-    local_variance
-        (ceil(H / 2), ceil(W / 2)) variance of ``smooth`` within windows of :data:`FLAT_WINDOW`
-        pixels: of structure, since grain of single pixels is no longer in it.
+    local_std
+        (H, W) standard deviation of ``smooth`` within windows of :data:`FLAT_WINDOW` pixels: of
+        structure, since grain of single pixels is no longer in it.
+    texture
+        90th percentile of ``local_std``: near 0 where there is no section.
+    spread
+        Robust standard deviation of ``smooth``.
+    limits
+        The 0.1th and 99.9th percentile of ``smooth``: nearly all lies in between.
+    dark_lines
+        (ceil(H / 2), ceil(W / 2)) how dark straight lines are; all else is as bright as can be.
+        That is the lowest grey value that is nowhere exceeded along a straight piece of
+        2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction.
+    bright_lines
+        The same of bright lines.
     mean
         Grid map of the local mean.
     contrast
@@ -74,8 +73,6 @@ class Features:
         Grid map of the logarithm of the variance of fine against middle structures.
     thumb
         Small image without shading, mean 0, for registration.
-    tiles
-        Extremes of ``smooth`` and ``local_std`` over tiles, for bounds.
     """
 
     z: int
@@ -84,155 +81,24 @@ class Features:
     smooth: FloatImage
     small: FloatImage
     wide: FloatImage
-    local_variance: FloatImage
+    local_std: FloatImage
+    texture: float
+    spread: float
+    limits: tuple[float, float]
+    dark_lines: FloatImage
+    bright_lines: FloatImage
     mean: FloatImage
     contrast: FloatImage
     sharpness: FloatImage
     thumb: FloatImage
-    tiles: Tiles
 
     @property
     def step(self) -> int:
         """Pixels of the working level per pixel of the grid."""
         return GRID * self.zoom
 
-    @lazy
-    def local_std(self) -> FloatImage:
-        """Return the root of :attr:`local_variance`, (H, W)."""
-        return enlarge_to(np.sqrt(self.local_variance), self.grey.shape)
 
-    @lazy
-    def texture(self) -> float:
-        """Return the 90th percentile of :attr:`local_std`: near 0 where there is no section."""
-        return _texture(self.local_variance)
-
-    @lazy
-    def spread(self) -> float:
-        """Return a robust standard deviation of :attr:`smooth`."""
-        low, high = quantiles(self.smooth[::4, ::4], 10, 90)
-        return (high - low) / 2.563
-
-    @lazy
-    def limits(self) -> tuple[float, float]:
-        """Return the 0.1th and 99.9th percentile of :attr:`smooth`: nearly all lies in between."""
-        values = self.smooth[::2, ::2].flatten()
-        # only the few values beyond a guess are put in order, which costs less
-        sample = np.sort(values[::16])
-        few = sample.size // 200
-        darkest = values[values <= sample[few]]
-        brightest = values[values >= sample[-1 - few]]
-        return quantile(values, 0.1, darkest), quantile(values, 99.9, brightest)
-
-    @lazy
-    def dark_lines(self) -> FloatImage:
-        """Return how dark straight lines are; all else is as bright as can be.
-
-        That is the lowest grey value that is nowhere exceeded along a straight piece of
-        2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction; of every second pixel,
-        (ceil(H / 2), ceil(W / 2)).
-        """
-        return self._grey(self._lines[0])
-
-    @lazy
-    def bright_lines(self) -> FloatImage:
-        """Return how bright straight lines are; see :attr:`dark_lines`."""
-        return self._grey(self._lines[1])
-
-    def fine_tiles(self, what: str, sign: int) -> Tiled:
-        """Return the extremes of one map over tiles of 2 pixels.
-
-        Parameters
-        ----------
-        what
-            One of :data:`MAPS`.
-        sign
-            +1 for the largest, of which ``lines`` are bright ones, -1 for the smallest. The other
-            may not be in it.
-        """
-        if what == "smooth":
-            return self.tiles.smooth
-        if what == "wide":
-            return self._wide_tiles
-        if sign not in self._line_tiles:
-            grey = self._grey(self._line_steps[sign > 0])
-            self._line_tiles[sign] = Tiled(2, grey, grey)
-        return self._line_tiles[sign]
-
-    @lazy
-    def _wide_tiles(self) -> Tiled:
-        wide = padded_to(self.wide, self.tiles.smooth.low.shape)
-        return Tiled(2, wide, wide)
-
-    @lazy
-    def coarse_tiles(self) -> Tiled:
-        """Return the extremes of all :data:`MAPS` over tiles of 4 pixels, (3, H / 4, W / 4)."""
-        height, width = (n // 2 for n in self.tiles.smooth.low.shape)
-        low, high = (np.empty((len(MAPS), height, width), np.float32) for _ in range(2))
-        for sign, out in ((-1, low), (1, high)):
-            lines = halved(self._line_steps[sign > 0], sign)
-            for n, what in enumerate(MAPS):
-                out[n] = (
-                    self._grey(lines)
-                    if what == "lines"
-                    else halved(self.fine_tiles(what, sign).at(sign), sign)
-                )
-        return Tiled(4, low, high)
-
-    @lazy
-    def _line_tiles(self) -> dict[int, Tiled]:
-        return {}
-
-    @lazy
-    def _line_steps(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        dark, bright = (padded_to(steps, self.tiles.smooth.low.shape) for steps in self._lines)
-        return dark, bright
-
-    @lazy
-    def _lines(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Return dark and bright lines in 255 steps between the limits."""
-        return _along_lines(self.small, *self.limits)
-
-    def _grey(self, steps: npt.NDArray[np.uint8]) -> FloatImage:
-        low, high = self.limits
-        return steps.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
-
-    @lazy
-    def faded_thumb(self) -> FloatImage:
-        """Return :attr:`thumb` faded out towards the border, which is no structure."""
-        return self.thumb * _window(self.thumb.shape)
-
-    @lazy
-    def votes(self) -> Votes:
-        """Return the grid maps where they are compared with those of other sections."""
-        thin = max(min(self.mean.shape) // _VOTES, 1)  # the maps are smooth
-        some = (slice(None, None, thin),) * 2
-        contrast = np.ascontiguousarray(self.contrast[some])
-        # against the strongest in the section
-        places = np.flatnonzero(contrast > quantiles(self.contrast, 95)[0] - _NO_STRUCTURE)
-        return Votes(some, contrast, np.ascontiguousarray(self.mean[some]), places)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Votes:
-    """Tiles by which brightness and contrast of two sections are matched.
-
-    Parameters
-    ----------
-    some
-        Which pixels of the grid these are.
-    contrast, mean
-        The grid maps of :class:`Features` there, (n, m).
-    places
-        Where there is structure, in the flat maps.
-    """
-
-    some: tuple[slice, slice]
-    contrast: FloatImage
-    mean: FloatImage
-    places: npt.NDArray[np.intp]
-
-
-def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
+def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
     """Compute the maps of a section.
 
     Parameters
@@ -253,62 +119,70 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> Features:
     middle = _log_energy(wide - _low_pass(wide, 3**0.5))
     sharpness = _log_energy(small - wide) - middle
     mean = blur(halve(small), _GRID_SIGMA)
+    thumb = _thumbnail(wide, quarter)
     grey = pixels
     if zoom > 1:
         grey = enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
         bands = _bands(grey)
-    local_variance = _local_variance(*bands[:2])
-    return Features(
+    smooth, small, wide = bands
+    variance = _local_variance(smooth, small)
+    low, high = np.percentile(smooth[::4, ::4], (10, 90))
+    darkest, brightest = np.percentile(smooth[::2, ::2].astype(float), (0.1, 99.9))
+    dark_lines, bright_lines = _along_lines(small, float(darkest), float(brightest))
+    return SectionMaps(
         z=z,
         zoom=zoom,
         grey=grey,
-        smooth=bands[0],
-        small=bands[1],
-        wide=bands[2],
-        local_variance=local_variance,
+        smooth=smooth,
+        small=small,
+        wide=wide,
+        local_std=enlarge_to(np.sqrt(variance), grey.shape),
+        texture=_texture(variance),
+        spread=float(high - low) / 2.563,
+        limits=(float(darkest), float(brightest)),
+        dark_lines=dark_lines,
+        bright_lines=bright_lines,
         mean=mean,
         contrast=contrast,
         sharpness=sharpness,
-        thumb=_thumbnail(wide, quarter),
-        tiles=make_tiles(bands[0], local_variance),
+        thumb=thumb,
     )
 
 
 def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
-    """Return :attr:`Features.texture` alone; parameters as for :func:`make_features`."""
+    """Return :attr:`SectionMaps.texture` alone; parameters as for :func:`make_features`."""
     grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
     smooth = _low_pass(grey, 1.0)
     return _texture(_local_variance(smooth, halve(smooth)))
 
 
 def _texture(local_variance: FloatImage) -> float:
-    return float(np.sqrt(quantiles(local_variance[::2, ::2], 90)[0]))
+    return float(np.sqrt(np.percentile(local_variance[::2, ::2], 90)))
 
 
-def _along_lines(
-    image: FloatImage, low: float, high: float
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def _along_lines(image: FloatImage, low: float, high: float) -> tuple[FloatImage, FloatImage]:
     """Return extremes, over directions, of the extremes along a straight piece.
 
     That is the lowest of the highest values, and the highest of the lowest, in 255 steps from
-    ``low`` to ``high``: 8 bits tell enough, and are much faster.
+    ``low`` to ``high``: 8 bits tell enough, and grain is no straight line.
     """
     import cv2
 
-    steps_per_grey = 255 / max(high - low, _TINY)
-    # the way to 8 bits that rounds, and cuts off what lies beyond
-    steps: npt.NDArray[Any] = cv2.addWeighted(
-        image, steps_per_grey, image, 0.0, -low * steps_per_grey, dtype=cv2.CV_8U
-    )
+    grey_per_step = max(high - low, _TINY) / 255
+    steps = np.clip(np.rint((image - np.float32(low)) / np.float32(grey_per_step)), 0, 255)
+    steps = steps.astype(np.uint8)
     dark, bright = np.full(steps.shape, 255, np.uint8), np.zeros(steps.shape, np.uint8)
     for piece in _straight_pieces():
         np.minimum(dark, cv2.dilate(steps, piece), out=dark)
         np.maximum(bright, cv2.erode(steps, piece), out=bright)
-    return dark, bright
+    dark_lines, bright_lines = (
+        lines.astype(np.float32) * np.float32(grey_per_step) + np.float32(low)
+        for lines in (dark, bright)
+    )
+    return dark_lines, bright_lines
 
 
-@lru_cache(maxsize=1)
-def _straight_pieces() -> tuple[npt.NDArray[np.uint8], ...]:
+def _straight_pieces() -> list[npt.NDArray[np.uint8]]:
     """Return every second pixel of straight pieces in :data:`_LINE_DIRECTIONS` directions."""
     reach = LINE_REACH // 2
     pieces = []
@@ -318,7 +192,7 @@ def _straight_pieces() -> tuple[npt.NDArray[np.uint8], ...]:
         rows, columns = (np.rint(reach + along * f(angle)).astype(int) for f in (np.sin, np.cos))
         piece[rows, columns] = 1
         pieces.append(piece)
-    return tuple(pieces)
+    return pieces
 
 
 def _bands(image: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage]:
@@ -367,13 +241,8 @@ def _thumbnail(half: FloatImage, quarter: FloatImage) -> FloatImage:
     else:
         small = shrink_to(half, (half.shape[0] // shrink, half.shape[1] // shrink))
     small = small - wide_blur(small, 12.0)
-    spread = 2.5 * quantiles(np.abs(small[::2, ::2]), 50)[0] * 1.4826 + _TINY
+    spread = 2.5 * float(np.median(np.abs(small[::2, ::2]))) * 1.4826 + _TINY
     return np.clip(small, -spread, spread).astype(np.float32)
-
-
-@lru_cache(maxsize=4)
-def _window(shape: tuple[int, int]) -> FloatImage:
-    return np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in shape)).astype(np.float32)
 
 
 def to_working(grid: npt.NDArray, shape: tuple[int, int]) -> FloatImage:

@@ -44,7 +44,7 @@ class Fold:
     level: float = 0.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`~.simulate.Damage`; the mask holds all that changes."""
+        """See :class:`~.simulate.DamageModel`; the mask holds all that changes."""
         grey, line, flow = _fold(section, self, rng)
         return grey, line | (np.abs(flow).max(axis=0) > 0)
 

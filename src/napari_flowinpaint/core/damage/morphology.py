@@ -101,17 +101,3 @@ class Pieces:
         """Return the sum of the values of an image in every piece."""
         values = image.ravel()[self.places]
         return np.bincount(self.owners, values, self.areas.size).astype(np.float32)
-
-    def extents(self, which: BoolImage) -> FloatImage:
-        """Return the diagonals of the boxes around some of the pieces, in pixels."""
-        some = which[self.owners]
-        rows, columns = np.divmod(self.places[some], self.shape[1])
-        owners = self.owners[some]
-        ends = np.zeros((4, which.size), dtype=np.intp)
-        # places are in order of rows: of those that are written last, the last one stays
-        ends[0, owners[::-1]], ends[1, owners] = rows[::-1], rows
-        ends[2] = self.shape[1]
-        np.minimum.at(ends[2], owners, columns)
-        np.maximum.at(ends[3], owners, columns)
-        top, bottom, left, right = ends[:, which]
-        return np.hypot(bottom - top + 1, right - left + 1).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,6 @@ _MARGIN = 3
 _BLUR = 4
 #: Edge of the pieces that are refined one by one; large sections are never held in float.
 _PIECE = 1024
-#: Pixels of a section that are read at once, at most.
-_AT_ONCE = 4096 * 4096
 
 
 def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
@@ -37,44 +34,17 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
     if coarse.all():
         return np.ones(shape, dtype=bool)
     out = np.zeros(shape, dtype=bool)
-    boxes = _pieces(coarse, factor, shape)
-    read = _reader(stack, z, boxes)
-    for box in boxes:
+    for box in _pieces(coarse, factor, shape):
         place = _coarse_box(box, factor, coarse.shape)
         if not coarse[place.slices].any():
             continue
         mask = _enlarged(coarse, place, box, factor)
         if finding.sharp:
             # the microscope mixes damage and tissue over a pixel: a repair must not trust that one
-            mask = grow(_to_border(read(box), mask, factor), 1)
+            mask = grow(_to_border(stack.read(z, box), mask, factor), 1)
         target = _inner(box, factor, shape)
         out[target.slices] |= mask[target.within(box)]
     return out
-
-
-def _reader(stack: Stack, z: int, boxes: list[Box]) -> Callable[[Box], AnyImage]:
-    """Return what reads a piece: from all of them, read at once, where that is not too much.
-
-    Pieces overlap, and chunks lie under several of them.
-    """
-    if not boxes:
-        return lambda box: stack.read(z, box)
-    whole = Box(
-        min(box.y0 for box in boxes),
-        min(box.x0 for box in boxes),
-        max(box.y1 for box in boxes),
-        max(box.x1 for box in boxes),
-    )
-    if whole.shape[0] * whole.shape[1] > _AT_ONCE:
-        return lambda box: stack.read(z, box)
-    kept: list[AnyImage] = []
-
-    def read(box: Box) -> AnyImage:
-        if not kept:
-            kept.append(stack.read(z, whole))
-        return kept[0][box.within(whole)]
-
-    return read
 
 
 def _pieces(coarse: BoolImage, factor: int, shape: tuple[int, int]) -> list[Box]:

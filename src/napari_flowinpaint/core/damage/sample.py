@@ -17,7 +17,16 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..types import AnyImage, BoolImage, FloatImage, VoxelSize
 from ._fields import SmoothVolume, smooth_field
-from .simulate import Charging, Damage, Debris, Hole, Line, Missing, StainingCloud, damage_section
+from .simulate import (
+    Charging,
+    DamageModel,
+    Debris,
+    Hole,
+    Line,
+    Missing,
+    StainingCloud,
+    damage_section,
+)
 
 _MARGIN = 40  # drawn around the section, so that deformation never samples outside
 
@@ -281,7 +290,7 @@ def damaged_sample(config: SampleConfig = SampleConfig()) -> DamagedSample:
 
 
 #: what the sample suffers, in the order of its sections
-_DAMAGES: dict[str, tuple[Damage, ...]] = {
+_DAMAGES: dict[str, tuple[DamageModel, ...]] = {
     "hole": (Hole(0.04),),
     "debris": (Debris(),),
     "staining cloud": (StainingCloud(0.08),),

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
-from .glance import Glance
 from .kinds import KINDS
 from .morphology import grow, reached
 from .view import View
@@ -62,12 +61,9 @@ def search(
     """
     findings: list[Finding] = []
     claimed = np.zeros(view.shape, dtype=bool)
-    seen, glance = view, Glance(view)
+    seen = view
     for detector in detectors:
-        asked = glance.asked(detector)
-        if asked is None:
-            continue
-        found = [f for f in asked.look(seen) if _enough(f, findings, view, scales)]
+        found = [f for f in detector.look(seen) if _enough(f, findings, view, scales)]
         if not found:
             continue
         fresh = np.zeros_like(claimed)
@@ -95,7 +91,6 @@ def search(
             break
         if fresh.any():
             seen = view.without(grow(claimed, _AROUND))
-            glance = Glance(seen)
     return [f for f in findings if f.kind in kinds]
 
 

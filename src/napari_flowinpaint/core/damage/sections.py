@@ -1,8 +1,7 @@
-"""Features and registrations of a stack, made once and kept for a while, by several threads."""
+"""Maps and registrations of a stack, made once and kept for a while, by several threads."""
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -15,29 +14,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..errors import StoreError
-from ..types import AnyImage, FloatImage
-from .features import Features, make_features, texture_of
+from .features import SectionMaps, make_features, texture_of
 from .view import (
     BLANK,
     PER_SIDE,
     REACH,
     NeighbourView,
-    Registration,
+    SectionShift,
     View,
     match,
     register,
 )
-from .working import read_working, reduce_to_working, working_factor, working_level, working_zoom
+from .working import read_working, working_factor, working_zoom
 
 if TYPE_CHECKING:
     from ..stack import Stack
 
 _T = TypeVar("_T")
 
-#: Small sections are read together, in blocks of so many bytes and sections at most: a call of
-#: zarr takes longer than to decode the pixels of a coarse level.
-_BLOCK_BYTES = 2**22
-_BLOCK = 16
 #: Sections from which the usual texture of a stack is taken.
 _SAMPLES = 7
 #: With neighbours on one side only, or far away, thresholds are higher by this.
@@ -92,59 +86,12 @@ class Sections:
         self._features = _Cache(kept)
         self._registrations = _Cache(4 * kept)
         self._texture = _Cache(1)
-        self._level = working_level(stack, self.factor)
-        section = math.prod(self._level.shape[1:]) * self._level.dtype.itemsize
-        self._block = int(np.clip(_BLOCK_BYTES // max(section, 1), 1, _BLOCK))
-        self._blocks = _Cache(3)  # the last one, this one, and the one that is read ahead
 
-    def features(self, z: int) -> Features:
+    def features(self, z: int) -> SectionMaps:
         """Return the maps of a section."""
-
-        def make() -> Features:
-            return make_features(z, self._read(z), self.zoom)
-
-        return self._features.get(z, make)
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether it helps to read sections before they are asked for.
-
-        Not small ones: that takes Python's lock from those that search for longer than it helps.
-        """
-        return self._block < _BLOCK
-
-    def read_ahead(self, z: int) -> None:
-        """Read a section before it is asked for, where there is one that can be read."""
-        if z < self.stack.shape[0]:
-            with suppress(StoreError):
-                self._pixels(z)
-
-    def _pixels(self, z: int) -> AnyImage | None:
-        """Return a section as it was read, together with those beside it.
-
-        Of a large section the working level; None where one of those read together is damaged.
-        """
-        if self._block == 1:
-            return self._blocks.get(z, lambda: read_working(self.stack, z, self.factor))
-        first = z - z % self._block
-
-        def make() -> AnyImage | None:
-            try:
-                return self._level.read(slice(first, first + self._block))
-            except Exception:  # one of them is damaged: the others are read alone
-                return None
-
-        block = self._blocks.get(first, make)
-        return None if block is None else block[z - first]
-
-    def _read(self, z: int) -> FloatImage:
-        """Return a section at the working level."""
-        pixels = self._pixels(z)
-        if pixels is None:
-            return read_working(self.stack, z, self.factor)
-        if self._block == 1:
-            return pixels
-        return reduce_to_working(self.stack, self._level, pixels, self.factor)
+        return self._features.get(
+            z, lambda: make_features(z, read_working(self.stack, z, self.factor), self.zoom)
+        )
 
     @property
     def texture(self) -> float:
@@ -166,7 +113,7 @@ class Sections:
 
         return self._texture.get("texture", make)
 
-    def registration(self, z: int, other: int) -> Registration:
+    def registration(self, z: int, other: int) -> SectionShift:
         """Return how section ``z`` lies on ``other``."""
         low, high = min(z, other), max(z, other)
         found = self._registrations.get(
@@ -202,9 +149,9 @@ class Sections:
         )
         return view if view.two_sided else replace(view, strictness=strictness * _ONE_SIDED)
 
-    def _side(self, z: int, step: int, blank: bool) -> list[tuple[Features, Registration]]:
+    def _side(self, z: int, step: int, blank: bool) -> list[tuple[SectionMaps, SectionShift]]:
         """Return the nearest sections on one side that show something, and how they lie."""
-        found: list[tuple[Features, Registration]] = []
+        found: list[tuple[SectionMaps, SectionShift]] = []
         for distance in range(1, REACH + 1):
             other = z + step * distance
             if len(found) == PER_SIDE or not 0 <= other < self.stack.shape[0]:
@@ -215,7 +162,7 @@ class Sections:
                 continue
             if features.texture < BLANK * self.texture:
                 continue
-            registration = Registration((0, 0), 0.0, 0.0) if blank else self.registration(z, other)
+            registration = SectionShift((0, 0), 0.0, 0.0) if blank else self.registration(z, other)
             found.append((features, registration))
         return found
 

@@ -32,7 +32,7 @@ from ._shapes import (
 )
 
 
-class Damage(Protocol):
+class DamageModel(Protocol):
     """One kind of damage."""
 
     def draw(
@@ -42,7 +42,9 @@ class Damage(Protocol):
         ...
 
 
-def damage_section(section: AnyImage, damage: Damage, *, seed: int) -> tuple[AnyImage, BoolImage]:
+def damage_section(
+    section: AnyImage, damage: DamageModel, *, seed: int
+) -> tuple[AnyImage, BoolImage]:
     """Damage one section.
 
     Parameters
@@ -90,7 +92,7 @@ class Hole:
     bright: bool = True
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         mask = blob(section.shape, self.fraction, rng)
         dark, light = grey_range(section)
         level = light + 0.05 * (light - dark) if self.bright else dark
@@ -120,7 +122,7 @@ class Debris:
     excess: float = 0.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         import cv2
 
         canvas = np.zeros(section.shape, dtype=np.uint8)
@@ -154,7 +156,7 @@ class StainingCloud:
     loss: float = 0.9
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         mask = blob(section.shape, self.fraction, rng)
         weight = self.loss * soft(mask)
         dark, light = grey_range(section)
@@ -178,7 +180,7 @@ class Charging:
     strength: float = 1.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         mask = blob(section.shape, self.fraction, rng)
         dark, light = grey_range(section)
         streaks = 1 + 0.25 * rng.standard_normal((section.shape[0], 1), dtype=np.float32)
@@ -206,7 +208,7 @@ class Line:
     wander: float = 20.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         height, width = section.shape
         angle = rng.uniform(0, np.pi)
         normal = np.array([np.sin(angle), np.cos(angle)], dtype=np.float32)
@@ -242,7 +244,7 @@ class Missing:
     noise: float = 0.0
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
-        """See :class:`Damage`."""
+        """See :class:`DamageModel`."""
         mask = (
             np.ones(section.shape, dtype=bool)
             if self.fraction >= 1
@@ -258,7 +260,7 @@ class Missing:
 
 __all__ = [
     "Charging",
-    "Damage",
+    "DamageModel",
     "Debris",
     "Hole",
     "Line",

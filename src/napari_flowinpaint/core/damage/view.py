@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import numpy as np
 
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage, VoxelSize
-from .features import Features, make_features, to_working
-from .morphology import highest, lowest
-from .quantiles import medians
+from .features import SectionMaps, make_features, to_working
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2
@@ -34,12 +31,18 @@ _NEAR = 2
 BLANK = 0.12
 #: Thumbnails of fewer pixels a side tell of no shift.
 _NARROW = 8
+#: Sections are matched by this many pixels of the grid per side, about.
+_VOTES = 32
+#: Tiles whose log-variance is so far below that of the strongest have no structure.
+_NO_STRUCTURE = 4.0
+#: Least share of the tiles that have to be left where a mask takes votes away.
+_ENOUGH_VOTES = 0.05
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class SectionShift:
     """How one section lies on another.
 
     Parameters
@@ -54,12 +57,12 @@ class Registration:
     before: float
     after: float
 
-    def reverse(self) -> Registration:
+    def reverse(self) -> SectionShift:
         """Return how the other section lies on this one."""
         return replace(self, shift=(-self.shift[0], -self.shift[1]))
 
 
-def register(section: Features, neighbour: Features) -> Registration:
+def register(section: SectionMaps, neighbour: SectionMaps) -> SectionShift:
     """Find the whole-pixel shift between two sections, by phase correlation of their thumbnails.
 
     Notes
@@ -71,17 +74,19 @@ def register(section: Features, neighbour: Features) -> Registration:
     a, b = section.thumb, neighbour.thumb
     before = _correlation(a, b)
     if min(a.shape) < _NARROW:
-        return Registration((0, 0), before, before)
-    (dx, dy), _ = cv2.phaseCorrelate(section.faded_thumb, neighbour.faded_thumb)
+        return SectionShift((0, 0), before, before)
+    # faded out towards the border, which is no structure
+    window = np.outer(*(np.hanning(n + 2)[1:-1] ** 0.5 for n in a.shape)).astype(np.float32)
+    (dx, dy), _ = cv2.phaseCorrelate(a * window, b * window)
     y, x = round(dy), round(dx)
     most = min(a.shape) // 2
     if (y, x) == (0, 0) or max(abs(y), abs(x)) > most:
-        return Registration((0, 0), before, before)
+        return SectionShift((0, 0), before, before)
     after = _correlation(*_overlap(a, b, y, x))
     if after < before + _SHIFT_GAIN:
-        return Registration((0, 0), before, before)
+        return SectionShift((0, 0), before, before)
     scale = section.grey.shape[0] / a.shape[0]
-    return Registration((round(dy * scale), round(dx * scale)), before, after)
+    return SectionShift((round(dy * scale), round(dx * scale)), before, after)
 
 
 def _overlap(a: FloatImage, b: FloatImage, y: int, x: int) -> tuple[FloatImage, FloatImage]:
@@ -114,8 +119,8 @@ class NeighbourView:
         ``gain * neighbour + offset`` has the contrast and brightness of the section.
     """
 
-    features: Features
-    registration: Registration
+    features: SectionMaps
+    registration: SectionShift
     gain: float
     offset: float
 
@@ -125,29 +130,19 @@ class NeighbourView:
         Parameters
         ----------
         image
-            A map of :attr:`features`, or several, (N, height, width).
+            A map of :attr:`features`.
         step
             Pixels of the working level per pixel of the map.
         """
-        if self.still(step):
-            return image
-        if image.ndim > 2:
-            return np.stack([self.moved(one, step) for one in image])
         import cv2
 
-        dy, dx = self._shift(step)
+        dy, dx = (round(n / step) for n in self.registration.shift)
+        if dy == dx == 0:
+            return image
         height, width = image.shape
         part = image[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
         border = (max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0))
         return np.asarray(cv2.copyMakeBorder(part, *border, cv2.BORDER_REFLECT))
-
-    def still(self, step: int = 1) -> bool:
-        """Return whether a map with so many pixels per pixel need not be moved."""
-        return self.registration.shift == (0, 0) or self._shift(step) == (0, 0)
-
-    def _shift(self, step: int) -> tuple[int, int]:
-        dy, dx = self.registration.shift
-        return round(dy / step), round(dx / step)
 
     def grey(self, image: FloatImage, step: int = 1) -> FloatImage:
         """Return a map of grey values, moved and matched to the section."""
@@ -168,7 +163,7 @@ class View:
         Standard deviation of the smooth grey values of the neighbours, matched to the section: the
         unit of grey differences.
     texture
-        Usual texture of the stack (:attr:`Features.texture`).
+        Usual texture of the stack (:attr:`SectionMaps.texture`).
     strictness
         Factor on all thresholds: 1 at a sensitivity of 0.5.
     between
@@ -183,7 +178,7 @@ class View:
         z, y, x in nm at full resolution, or None.
     """
 
-    section: Features
+    section: SectionMaps
     previous: tuple[NeighbourView, ...]
     following: tuple[NeighbourView, ...]
     contrast: float
@@ -281,35 +276,10 @@ class View:
         assert out is not None, "a view without neighbours compares with nothing"
         return out
 
-    def limit_nearby(
-        self, sign: int, radius: int, image: Callable[[Features], FloatImage], step: int = 1
-    ) -> FloatImage:
-        """Return the brightest (``sign`` > 0) or darkest that any neighbour shows near a pixel.
-
-        Parameters
-        ----------
-        sign
-            +1 or -1.
-        radius
-            Half the side of the square around a pixel, in pixels of the map.
-        image
-            Which map of grey values.
-        step
-            Pixels of the working level per pixel of the map.
-        """
-        both, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
-        # those that lie still are searched together: an extreme of extremes
-        still = [n.grey(image(n.features), step) for n in self.neighbours if n.still(step)]
-        limits = [extreme(reduce(both, still), radius)] if still else []
-        for n in self.neighbours:
-            if not n.still(step):
-                limits.append(n.grey(extreme(image(n.features), radius), step))
-        return np.asarray(reduce(both, limits), dtype=np.float32)
-
 
 def match(
-    section: Features,
-    neighbours: Sequence[tuple[Features, tuple[int, int]]],
+    section: SectionMaps,
+    neighbours: Sequence[tuple[SectionMaps, tuple[int, int]]],
     known: BoolImage | None = None,
 ) -> list[tuple[float, float]]:
     """Return gains and offsets that give neighbours the contrast and brightness of the section.
@@ -326,27 +296,25 @@ def match(
     known
         Grid map of the tiles that may vote.
     """
-    if not neighbours:
-        return []
-    votes = section.votes.places
-    if known is not None:
-        some = known[section.votes.some].ravel().take(votes)
-        if np.count_nonzero(some) > 0.05 * section.votes.mean.size:
-            votes = votes[some]
-    contrast, mean = np.empty((2, len(neighbours), votes.size), np.float32)
-    for n, (neighbour, shift) in enumerate(neighbours):
-        maps = [neighbour.votes.contrast, neighbour.votes.mean]
-        probe = NeighbourView(neighbour, Registration(shift, 0, 0), 1.0, 0.0)
-        if not probe.still(section.step):
-            maps = [
-                probe.moved(image, section.step)[section.votes.some]
-                for image in (neighbour.contrast, neighbour.mean)
-            ]
-        contrast[n], mean[n] = (image.take(votes) for image in maps)
-    ratios = medians(section.votes.contrast.take(votes) - contrast)
-    gains = [math.exp(min(max(ratio / 2, -3), 3)) for ratio in ratios]
-    mean *= np.array(gains, np.float32)[:, None]
-    return list(zip(gains, medians(section.votes.mean.take(votes) - mean), strict=True))
+    thin = max(min(section.mean.shape) // _VOTES, 1)  # the maps are smooth
+    some = (slice(None, None, thin),) * 2
+    # against the strongest in the section
+    structured = section.contrast > np.percentile(section.contrast, 95) - _NO_STRUCTURE
+    votes = structured[some]
+    if known is not None and (votes & known[some]).mean() > _ENOUGH_VOTES:
+        votes = votes & known[some]
+    levels = []
+    for neighbour, shift in neighbours:
+        probe = NeighbourView(neighbour, SectionShift(shift, 0.0, 0.0), 1.0, 0.0)
+        contrast, mean = (
+            probe.moved(image, section.step)[some][votes]
+            for image in (neighbour.contrast, neighbour.mean)
+        )
+        ratio = float(np.median(section.contrast[some][votes] - contrast))
+        gain = math.exp(min(max(ratio / 2, -3), 3))
+        offset = float(np.median(section.mean[some][votes] - np.float32(gain) * mean))
+        levels.append((gain, offset))
+    return levels
 
 
 def enlarge(view: View, grid: FloatImage) -> FloatImage:

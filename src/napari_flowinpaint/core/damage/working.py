@@ -37,7 +37,7 @@ def working_zoom(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
     return int(2 ** np.clip(round(np.log2(side / max(shape))), 0, 2))
 
 
-def working_level(stack: Stack, factor: int) -> Level:
+def _working_level(stack: Stack, factor: int) -> Level:
     """Return the smallest level of the pyramid from which the working level can be made."""
     shape = stack.shape
     usable = [
@@ -68,15 +68,15 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
         (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers to compute with are
         replaced by the median.
     """
-    level = working_level(stack, factor)
+    level = _working_level(stack, factor)
     if level is not stack.levels[0]:
         with suppress(Exception):  # a damaged pyramid: the full resolution decides
-            return reduce_to_working(stack, level, level.read(z), factor)
-    return reduce_to_working(stack, stack.levels[0], stack.read(z), factor)
+            return _reduced(stack, level, level.read(z), factor)
+    return _reduced(stack, stack.levels[0], stack.read(z), factor)
 
 
-def reduce_to_working(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> FloatImage:
-    """Return a section that was read from a level as :func:`read_working` does."""
+def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> FloatImage:
+    """Return a section that was read from a level, at the working level."""
     shape = stack.shape
     steps = [round(np.log2(factor / s)) for s in level.scale[1:]]
     if steps[0] == steps[1]:
@@ -92,10 +92,8 @@ def reduce_to_working(stack: Stack, level: Level, pixels: AnyImage, factor: int)
 
 def _numbers(grey: FloatImage) -> FloatImage:
     """Replace pixels that are no numbers to compute with by the median."""
-    import cv2
-
-    # the largest value passes over NaN, the sum does not
-    if cv2.norm(grey, cv2.NORM_INF) < _LARGEST and np.isfinite(cv2.sumElems(grey)[0]):
-        return grey
     good = np.abs(grey) < _LARGEST
-    return np.where(good, grey, np.median(grey[good]) if good.any() else 0).astype(np.float32)
+    if good.all():
+        return grey
+    usual = np.median(grey[good]) if good.any() else 0
+    return np.where(good, grey, usual).astype(np.float32)

@@ -17,7 +17,7 @@ from ..export import check_target
 from ..types import Progress, no_progress
 from .store import DetectionStore, Found, Labels, read_detection
 from .table import Flagged, write_table
-from .workers import Looking, Outcome, look_in_processes, look_in_threads, look_in_turn
+from .workers import Looking, SearchedSection, look_in_processes, look_in_threads, look_in_turn
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -212,19 +212,19 @@ class _Search:
 
         tell(f"searching {len(todo)} sections")
         # closed at once where the search ends early: processes would go on
-        with closing(self._outcomes(todo, lambda: tell("searching"))) as outcomes:
-            for outcome in outcomes:
-                if outcome.failure:
-                    failed[outcome.z] = outcome.failure
+        with closing(self._searched(todo, lambda: tell("searching"))) as sections:
+            for section in sections:
+                if section.failure:
+                    failed[section.z] = section.failure
                 else:
-                    keep(outcome.z, outcome.labels, outcome.found)
-                    self.found[outcome.z] = outcome.found
-                    tell(f"searched section {outcome.z}")
+                    keep(section.z, section.labels, section.found)
+                    self.found[section.z] = section.found
+                    tell(f"searched section {section.z}")
         return dict(sorted(failed.items()))
 
-    def _outcomes(
+    def _searched(
         self, todo: list[int], waiting: Callable[[], None]
-    ) -> Generator[Outcome, None, None]:
+    ) -> Generator[SearchedSection, None, None]:
         if self._workers > 1 and len(todo) >= _MANY and self._stack.kind != "array":
             return look_in_processes(self._stack, todo, self._looking, self._workers, waiting)
         sections = Sections(self._stack, self._looking.options.side, self._workers)

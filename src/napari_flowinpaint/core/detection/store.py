@@ -16,9 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
-from math import prod
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -43,8 +41,6 @@ _RECORD = "flowinpaint-detection"
 #: Seconds between two times that the list of finished sections is forced to disk. A process that
 #: is killed loses nothing by it; a machine that fails, so much work.
 _SYNC_SECONDS = 1.0
-#: Chunks that are written in one call, at most: their labels are in memory twice meanwhile.
-_TOGETHER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +153,7 @@ class DetectionStore:
         else:
             for part in masks.rglob("*.partial"):  # zarr was killed while it wrote a chunk
                 part.unlink()
-        # only chunks with labels are written: that zarr looks as well takes longer than to write
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            levels = dict(zarr.open_group(str(masks), mode="r+").arrays())
+        levels = dict(zarr.open_group(str(masks), mode="r+").arrays())
         self._arrays = [levels[name] for name in sorted(levels, key=int)]
         self.finished = self._read_finished()
 
@@ -199,7 +193,7 @@ class DetectionStore:
                 for box in _touched(labels, array.chunks[1:]):
                     array[(z, *box.slices)] = labels[box.slices]
                 labels = _halve(labels)
-        record = {"section": z, "found": [_plain(f) for f in found]}
+        record = {"section": z, "found": [asdict(f) for f in found]}
         line = json.dumps(record).encode() + b"\n"
         with self._lock:
             self._lines.write(line)
@@ -262,28 +256,13 @@ class DetectionStore:
 
 
 def _touched(labels: Labels, chunk: tuple[int, int]) -> Iterator[Box]:
-    """Yield the chunks that have labels; together where they fill a rectangle, which is faster."""
+    """Yield the chunks that have labels."""
     height, width = labels.shape
-    boxes = [
-        Box(y, x, min(y + chunk[0], height), min(x + chunk[1], width))
-        for y in range(0, height, chunk[0])
-        for x in range(0, width, chunk[1])
-    ]
-    some = [box for box in boxes if labels[box.slices].any()]
-    if 1 < len(some) <= _TOGETHER:
-        whole = reduce(Box.union, some)
-        if sum(prod(box.shape) for box in some) == prod(whole.shape):
-            some = [whole]
-    yield from some
-
-
-def _plain(found: Found) -> dict[str, Any]:
-    return {
-        "kind": found.kind,
-        "score": found.score,
-        "pixels": found.pixels,
-        "tiles": found.tiles,
-    }
+    for y in range(0, height, chunk[0]):
+        for x in range(0, width, chunk[1]):
+            box = Box(y, x, min(y + chunk[0], height), min(x + chunk[1], width))
+            if labels[box.slices].any():
+                yield box
 
 
 def _halve(labels: Labels) -> Labels:

@@ -37,7 +37,7 @@ class Flagged:
         The nearest sections before and after that are intact where this one is damaged, as
         ``"16 18"``; ``-`` where there is none near enough.
     suggested_method
-        Method that fits; empty where no installed one does.
+        ``auto`` where both neighbours are usable, else empty.
     decision
         One of :data:`DECISIONS`.
     """

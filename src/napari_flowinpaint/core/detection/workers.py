@@ -27,8 +27,6 @@ from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
 from ..damage.kinds import KINDS
 from ..damage.sections import Sections
-from ..damage.view import PER_SIDE
-from ..device import keep_freed_memory
 from ..errors import StoreError
 from .store import Found, Labels, tiles_of
 
@@ -62,7 +60,7 @@ class Looking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class SearchedSection:
     """What became of one section.
 
     Parameters
@@ -83,46 +81,43 @@ class Outcome:
     failure: str = ""
 
 
-#: An outcome without its labels; these, compressed; their shape.
-_Packed = tuple[Outcome, bytes, tuple[int, int]]
+#: A searched section without its labels; these, compressed; their shape.
+_Packed = tuple[SearchedSection, bytes, tuple[int, int]]
 
 
-def look(sections: Sections, z: int, looking: Looking) -> Outcome:
+def look(sections: Sections, z: int, looking: Looking) -> SearchedSection:
     """Return what becomes of one section."""
     try:
         damages = detect_section(sections, z, looking.options, looking.detectors)
     except StoreError as error:
-        return Outcome(z, failure=str(error))
+        return SearchedSection(z, failure=str(error))
     if not damages:
-        return Outcome(z)
+        return SearchedSection(z)
     labels = np.zeros(damages[0].mask.shape, dtype=np.uint8)
     found = []
     for damage in damages:
         labels[damage.mask] = KINDS[damage.kind].label
         pixels = int(np.count_nonzero(damage.mask))
         found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
-    return Outcome(z, labels, found)
+    return SearchedSection(z, labels, found)
 
 
 def look_in_turn(
     sections: Sections, run: Sequence[int], looking: Looking
-) -> Generator[Outcome, None, None]:
-    """Yield what becomes of sections, in order; the next ones are read meanwhile."""
-    ahead = set(run) if sections.reads_ahead else set()
-    with one_thread_per_image(), ThreadPoolExecutor(1) as reader:
+) -> Generator[SearchedSection, None, None]:
+    """Yield what becomes of sections, in order."""
+    with _one_thread_per_image():
         for z in run:
-            if z + 1 in ahead:
-                reader.submit(sections.read_ahead, z + PER_SIDE + 1)
             yield look(sections, z, looking)
 
 
 def look_in_threads(
     sections: Sections, todo: Sequence[int], looking: Looking, workers: int
-) -> Generator[Outcome, None, None]:
+) -> Generator[SearchedSection, None, None]:
     """Yield what becomes of sections, nearly in order, for a stack that is in this process only."""
     left = iter(todo)
-    pending: set[Future[Outcome]] = set()
-    with one_thread_per_image(), ThreadPoolExecutor(workers) as pool:
+    pending: set[Future[SearchedSection]] = set()
+    with _one_thread_per_image(), ThreadPoolExecutor(workers) as pool:
         while True:
             # few at a time: sections near each other are compared with the same ones
             for z in islice(left, workers + 1 - len(pending)):
@@ -140,7 +135,7 @@ def look_in_processes(
     looking: Looking,
     workers: int,
     waiting: Callable[[], None],
-) -> Generator[Outcome, None, None]:
+) -> Generator[SearchedSection, None, None]:
     """Yield what becomes of sections, in any order.
 
     Where the system lets no processes share what they need to, threads search.
@@ -222,24 +217,24 @@ def _end_with(parent: int) -> None:
 def _look_here(opened: bytes, run: Sequence[int], looking: Looking) -> list[_Packed]:
     """Return what becomes of sections (in a process of its own), small enough for many of them."""
     sections = _sections(opened, looking.options.side)
-    return [_pack(outcome) for outcome in look_in_turn(sections, run, looking)]
+    return [_pack(searched) for searched in look_in_turn(sections, run, looking)]
 
 
-def _pack(outcome: Outcome) -> _Packed:
+def _pack(searched: SearchedSection) -> _Packed:
     """Compress labels, which are as large as a section and nearly all alike."""
-    labels = outcome.labels
+    labels = searched.labels
     if labels is None:
-        return outcome, b"", (0, 0)
+        return searched, b"", (0, 0)
     height, width = labels.shape
-    return replace(outcome, labels=None), zlib.compress(labels.tobytes(), 1), (height, width)
+    return replace(searched, labels=None), zlib.compress(labels.tobytes(), 1), (height, width)
 
 
-def _unpack(packed: _Packed) -> Outcome:
-    outcome, compressed, shape = packed
+def _unpack(packed: _Packed) -> SearchedSection:
+    searched, compressed, shape = packed
     if not compressed:
-        return outcome
+        return searched
     labels = np.frombuffer(zlib.decompress(compressed), dtype=np.uint8).reshape(shape)
-    return replace(outcome, labels=labels)
+    return replace(searched, labels=labels)
 
 
 @lru_cache(maxsize=1)
@@ -249,11 +244,10 @@ def _sections(opened: bytes, side: int) -> Sections:
 
 
 @contextmanager
-def one_thread_per_image() -> Iterator[None]:
+def _one_thread_per_image() -> Iterator[None]:
     """Let OpenCV use one thread: for small images, several cost more than they bring."""
     import cv2
 
-    keep_freed_memory()
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

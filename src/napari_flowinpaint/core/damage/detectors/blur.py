@@ -9,7 +9,6 @@ import numpy as np
 
 from ...types import FloatImage
 from ..morphology import lowest
-from ..quantiles import quantiles
 from ..view import View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -38,7 +37,7 @@ class BlurredSectionDetector:
         if view.blank or not view.neighbours:
             return []
         drop = least_sharpness(view, 0) - view.section.sharpness
-        whole = quantiles(drop, 50)[0]
+        whole = float(np.median(drop))
         if whole < self.loss * view.strictness or np.mean(drop > 0.3 * self.loss) < self.share:
             return []
         return [Finding("blur", whole / self.loss, np.ones(view.shape, dtype=bool))]
@@ -71,17 +70,12 @@ class BlurredRegionDetector:
             return []
         own = view.section.sharpness
         edge, core = (enlarge(view, least_sharpness(view, radius) - own) for radius in (0, 2))
-        for loss, least in self.levels:
+        for loss, least in ((self.large_loss, self.large), (self.loss, self.smallest)):
             found = large_regions(edge, core, loss * view.strictness, least)
             if found is not None and found[0] >= 1:
                 strength, mask = found
                 return [Finding("blur", strength * view.strictness, mask)]
         return []
-
-    @property
-    def levels(self) -> tuple[tuple[float, float], ...]:
-        """Pairs of loss and least area, of which one is enough."""
-        return (self.large_loss, self.large), (self.loss, self.smallest)
 
 
 def least_sharpness(view: View, radius: int) -> FloatImage:

@@ -16,7 +16,7 @@ from .blur import least_sharpness
 
 #: Pixels with less than this share of the least texture nearby may belong to a flat region, or
 #: with less than a third of it of the usual texture in their place.
-CANDIDATE = 0.6
+_CANDIDATE = 0.6
 #: Share of the way to the grey value inside that tissue close to a hole lies, at most.
 _DRAWN = 0.38
 #: Standard deviation of what is flat and as grey as tissue, at most, in units of contrast.
@@ -146,7 +146,7 @@ def _flat(
     """Return score, core and mask of all flat regions."""
     least, usual = _references(view, view.radius(tolerance))
     own = view.section.local_std
-    candidates = (own < CANDIDATE * least) | (own < CANDIDATE / 3 * usual)
+    candidates = (own < _CANDIDATE * least) | (own < _CANDIDATE / 3 * usual)
     found = []
     for core in _regions(candidates, smallest):
         inside, around = float(np.median(own[core])), float(np.median(usual[core]))

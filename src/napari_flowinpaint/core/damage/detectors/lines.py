@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
-from ..features import Features
+from ..features import SectionMaps
 from ..morphology import Pieces, grow, reached
 from ..view import View
 from .base import Finding
@@ -29,8 +29,6 @@ FloatArray = npt.NDArray[np.floating]
 _BIN = 4.0
 #: Least ratio of length to mean width of a piece of a line.
 _ELONGATION = 2.2
-
-
 #: By how much a line is darker than what lies beside it in a window of so many pixels, in units of
 #: contrast; the share of the line that has to be, and that of a line of a higher score.
 _STEP = 0.2
@@ -42,11 +40,6 @@ _APART_CERTAIN = 0.6
 _STRAIGHT = 1.2
 #: How close to the border of the section a line may run, as a share of its side.
 _BORDER = 0.04
-
-
-#: All that is looked for: dark (-1) and bright (+1), by grey values, coarse or fine, or by straight
-#: lines.
-WAYS = tuple((sign, what) for sign in (-1, 1) for what in ("wide", "smooth", "lines"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +62,6 @@ class LineDetector:
         Largest mean width, as a share of the section's side.
     tolerance
         How far around a pixel the neighbours are looked at, as a share of the section's side.
-    ways
-        What is looked for, of :data:`WAYS`.
     """
 
     excess: float = 0.25
@@ -80,7 +71,6 @@ class LineDetector:
     wander: float = 0.08
     width: float = 0.08
     tolerance: float = 0.015
-    ways: tuple[tuple[int, str], ...] = WAYS
 
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
 
@@ -99,7 +89,7 @@ class LineDetector:
         # beside a line lies displaced tissue, which may look like another one
         return sorted(findings, key=lambda f: -f.score)[:1]
 
-    def excess_of(self, view: View, sign: int, what: str) -> FloatImage:
+    def _excess(self, view: View, sign: int, what: str) -> FloatImage:
         """Return how far one map is beyond those of all neighbours nearby.
 
         Parameters
@@ -140,11 +130,7 @@ class LineDetector:
 
     def _line(self, view: View, sign: int, what: str) -> tuple[float, BoolImage] | None:
         """Return the score and the mask of the best line, or None."""
-        if (sign, what) not in self.ways:
-            return None
-        excess = self.excess_of(view, sign, what)
-        if not (excess > self.excess * view.strictness).any():
-            return None
+        excess = self._excess(view, sign, what)
         if excess.shape != view.shape:
             excess = enlarge_to(excess, view.shape)
         seen = Pieces(excess > 0.1, excess > self.excess * view.strictness)
@@ -187,7 +173,7 @@ class LineDetector:
         straight = np.abs(away) <= 1
         if _along_border(straight, round(_BORDER * view.side)):
             return None
-        chord = _stretches(normal, step, *_places(straight)).size
+        chord = _stretches(normal, step, *np.nonzero(straight)).size
         length, covered = chord * step, covers / max(chord, 1)
         # a short line, across a corner, has to be seen nearly all along
         least = self.coverage if length > 0.5 * view.side else 1.6 * self.coverage
@@ -214,11 +200,6 @@ def _along(y: IntArray, x: IntArray, normal: FloatImage) -> FloatArray:
 def _stretches(normal: FloatImage, step: float, y: IntArray, x: IntArray) -> IntArray:
     """Return the numbers of the stretches along a straight line that places are in."""
     return np.unique((_along(y, x, normal) // step).astype(int))
-
-
-def _places(mask: BoolImage) -> tuple[IntArray, IntArray]:
-    """Return rows and columns of a mask of few pixels, much faster than NumPy does."""
-    return np.divmod(np.flatnonzero(mask), mask.shape[1])
 
 
 def _mask(shape: tuple[int, int], y: IntArray, x: IntArray) -> BoolImage:
@@ -248,7 +229,7 @@ def _score(line: tuple[float, BoolImage] | None) -> float:
     return 0.0 if line is None else line[0]
 
 
-def _map(what: str, sign: int, features: Features) -> FloatImage:
+def _map(what: str, sign: int, features: SectionMaps) -> FloatImage:
     if what == "lines":
         return features.bright_lines if sign > 0 else features.dark_lines
     return features.wide if what == "wide" else features.smooth
@@ -256,12 +237,18 @@ def _map(what: str, sign: int, features: Features) -> FloatImage:
 
 def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
     """Return the strongest straight lines as normal (y, x) and distance from the origin."""
+    import cv2
+
     shrink = 2
     small = seen[::shrink, ::shrink]
+    least = max(int(0.15 * min(small.shape)), 8)
+    found = cv2.HoughLines(small.astype(np.uint8) * 255, 2.0, np.pi / 90, least)
+    if found is None:
+        return []
     # OpenCV sorts by votes; neighbouring cells are the same line
     lines: list[tuple[FloatImage, float]] = []
     taken: list[tuple[float, float]] = []
-    for rho, theta in straight_lines(small)[:200].tolist():
+    for rho, theta in found[:200].reshape(-1, 2).tolist():
         if any(_same(rho, theta, *other, limit=0.08 * min(small.shape)) for other in taken):
             continue
         taken.append((rho, theta))
@@ -269,17 +256,6 @@ def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
         if len(lines) == 3:
             break
     return lines
-
-
-def straight_lines(small: BoolImage) -> FloatImage:
-    """Return distance and angle of straight lines with enough votes, (n, 2), most votes first."""
-    import cv2
-
-    least = max(int(0.15 * min(small.shape)), 8)
-    found = cv2.HoughLines(small.astype(np.uint8) * 255, 2.0, np.pi / 90, least)
-    if found is None:
-        return np.empty((0, 2), np.float32)
-    return np.asarray(found, dtype=np.float32).reshape(-1, 2)
 
 
 def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) -> bool:

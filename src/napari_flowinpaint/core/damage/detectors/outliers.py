@@ -10,8 +10,8 @@ import numpy as np
 
 from ...filters import blur
 from ...types import BoolImage, FloatImage
-from ..features import Features
-from ..morphology import Pieces, grow, reached
+from ..features import SectionMaps
+from ..morphology import Pieces, grow, highest, lowest, reached
 from ..view import View
 from .base import Finding
 
@@ -25,7 +25,7 @@ def excess_over_neighbours(
     view: View,
     sign: int,
     radius: int,
-    image: Callable[[Features], FloatImage],
+    image: Callable[[SectionMaps], FloatImage],
     step: int = 1,
 ) -> FloatImage:
     """Return how far a section is beyond all its neighbours, in units of contrast.
@@ -48,7 +48,8 @@ def excess_over_neighbours(
     -----
     All of it is float32: no difference of unsigned integers wraps around.
     """
-    limit = view.limit_nearby(sign, radius, image, step)
+    both, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
+    limit = view.over_neighbours(both, lambda n: n.grey(extreme(image(n.features), radius), step))
     return np.asarray(sign * (image(view.section) - limit) / view.contrast, dtype=np.float32)
 
 
@@ -69,8 +70,6 @@ class OutlierDetector:
         Least sum of it over several blobs.
     tolerance
         How far around a pixel the neighbours are looked at, as a share of the section's side.
-    signs
-        Whether dark (-1) and bright (+1) ones are looked for.
     """
 
     excess: float = 0.5
@@ -78,7 +77,6 @@ class OutlierDetector:
     mass: float = 80.0
     total: float = 160.0
     tolerance: float = 0.02
-    signs: tuple[int, ...] = (-1, 1)
 
     kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
 
@@ -102,7 +100,7 @@ class OutlierDetector:
         Much debris raises the contrast to which the neighbours are matched, and what is strong
         on one side moves the brightness: so they are matched anew to what it leaves.
         """
-        signs = {k: s for k, s in {"dark": -1, "bright": 1}.items() if s in self.signs}
+        signs = {"dark": -1, "bright": 1}
         first = {kind: self._blobs(view, sign) for kind, sign in signs.items()}
         masks = [found[1] for found in first.values() if found is not None]
         if not masks:
@@ -119,11 +117,8 @@ class OutlierDetector:
         if view.gap > 1:
             strictness *= _ACROSS_A_GAP
         least = self.beyond + _BEYOND_STEP * (strictness - 1)
-        certain = excess > self.excess * strictness**0.5
-        if not certain.any():
-            return None
         beyond = self._beyond(view, sign)
-        certain &= beyond > least
+        certain = (excess > self.excess * strictness**0.5) & (beyond > least)
         if not certain.any():
             return None
         pieces = Pieces(excess > self.excess / 3)

@@ -10,7 +10,6 @@ import numpy as np
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
 from ..morphology import grow, highest, lowest
-from ..quantiles import quantiles
 from ..view import NeighbourView, View, enlarge
 from ._regions import large_regions
 from .base import Finding
@@ -111,26 +110,9 @@ class StainingDetector:
 
     def glare(self, view: View) -> FloatImage:
         """Return the deviation where a section is bright, which may be charging, a grid map."""
-        return np.where(self.bright(view), self.deviation(view, 2), 0)
-
-    @staticmethod
-    def bright(view: View) -> BoolImage:
-        """Return where a section is so bright that it may be charging, a grid map."""
         mean = view.section.mean
-        return np.asarray(mean > np.float32(quantiles(mean, 50)[0] + _GLARE * view.contrast))
-
-    @staticmethod
-    def suspicion(alone: FloatImage, odds: FloatImage, unusual: FloatImage) -> FloatImage:
-        """Return a bound of :meth:`evidence` that costs little, a grid map.
-
-        Parameters
-        ----------
-        alone, odds
-            The :meth:`deviation` within 2 pixels and within 1, or bounds of them.
-        unusual
-            From :func:`unusual_loss`.
-        """
-        return np.where(odds * unusual > _SUSPECT, np.float32(np.inf), alone / np.float32(_ALONE))
+        bright = mean > np.float32(float(np.median(mean)) + _GLARE * view.contrast)
+        return np.where(bright, self.deviation(view, 2), 0)
 
     def evidence(self, view: View) -> FloatImage:
         """Return how much speaks for a cloud, a grid map: 1 where it is enough.
@@ -139,10 +121,9 @@ class StainingDetector:
         where contrast is unusually low for this stack; or a deviation that is large enough alone.
         """
         alone = self.deviation(view, 2) / _ALONE
-        odds = self.deviation(view, 1) * unusual_loss(view)
-        if not (odds > _SUSPECT).any():
-            return alone
-        both = (odds + 2 * _missing_range(view) * unusual_loss(view)) / _one_tissue(view)
+        unusual = _unusual_loss(view)
+        odds = self.deviation(view, 1) * unusual
+        both = (odds + 2 * _missing_range(view) * unusual) / _one_tissue(view)
         return np.maximum(alone, np.where(odds > _SUSPECT, both / self.odds, 0))
 
     def deviation(self, view: View, radius: int) -> FloatImage:
@@ -169,7 +150,7 @@ class StainingDetector:
         return np.maximum(weakest, 0) / self.contrast + np.maximum(off, 0) / self.mean
 
 
-def unusual_loss(view: View) -> FloatImage:
+def _unusual_loss(view: View) -> FloatImage:
     """Return the loss of contrast against the nearest neighbours in units of what is usual.
 
     A grid map; usual is the median deviation over the section, which a cloud does not change much.
@@ -180,8 +161,8 @@ def unusual_loss(view: View) -> FloatImage:
         for n in nearest
     ]
     loss = np.add.reduce(theirs) / np.float32(len(theirs)) - view.section.contrast
-    loss -= np.float32(quantiles(loss, 50)[0])
-    usual = 1.4826 * quantiles(np.abs(loss), 50)[0]
+    loss -= np.median(loss)
+    usual = 1.4826 * float(np.median(np.abs(loss)))
     return np.maximum(loss / np.float32(max(usual, 1e-3)), 0)
 
 
