@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from .core.damage.detect import detect_damage
     from .core.detection import detect_stack
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from .core.stack import Stack
     from .core.types import RepairOptions, SectionRepair
     from .core.writeback import history, revert, write_back
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "open_stack": "core.open",

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import __version__
+from .._version import __version__
 from . import _help
 from ._console import tell
 from ._options import Channel, Dataset, Device, Sections, Stack, Time, VoxelSize

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from .._version import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ..core.refusal import tell_refused
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell

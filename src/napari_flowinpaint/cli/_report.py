@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..core.refusal import tell_refused
 from ..core.types import Patch
 from ._request import PlannedRepair, RepairOutcome

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ._reading import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
 from .errors import RepairRefused
 from .gate import judge, measure_fit

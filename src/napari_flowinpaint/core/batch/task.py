@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ... import __version__
+from ..._version import __version__
 from ..device import preload_torch
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method

@@ -173,7 +173,7 @@ def _request(
     detectors: Sequence[Detector] | None,
 ) -> dict[str, Any]:
     """Return what the outcome depends on; a run with another request starts from the beginning."""
-    from ... import __version__
+    from ..._version import __version__
 
     plain = {**asdict(options), "kinds": list(options.kinds), "scales": dict(options.scales)}
     return {
