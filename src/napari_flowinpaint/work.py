@@ -24,7 +24,6 @@ from .core.types import (
     no_progress,
 )
 from .review import Review, find_components
-from .warm_up import know_images, warm_up
 
 if TYPE_CHECKING:
     from .core.journal import JournalEntry
@@ -95,7 +94,6 @@ def load(
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
     progress(0.5, "looking at the grey values")
-    know_images()
     return Loaded(stack, contrast_limits(stack), contrast_polarity(stack))
 
 
@@ -291,12 +289,6 @@ def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
 
     ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
     return replace(written(stack), ids=ids)
-
-
-def prepare(stack: Stack, *, progress: Progress) -> Written:
-    """Get ready to work on a stack; return what was written to it."""
-    warm_up()
-    return written(stack, progress=progress)
 
 
 def written(stack: Stack, *, progress: Progress = no_progress) -> Written:

@@ -48,14 +48,13 @@ def column(qtbot):
 
 
 @pytest.fixture
-def open_docks(make_napari_viewer, wait):
+def open_docks(make_napari_viewer):
     """Return a function that opens docks in a window, one above the other."""
 
     def opened(*kinds):
         viewer = make_napari_viewer(show=True)
         docks = [kind(viewer) for kind in kinds]
         inside = [viewer.window.add_dock_widget(d, name=type(d).__name__) for d in docks]
-        wait(lambda: not any(d.is_opening for d in docks if isinstance(d, FlaggedSections)))
         return docks, inside
 
     return opened
@@ -66,7 +65,7 @@ def test_all_docks_one_above_the_other_fit_a_low_screen(open_docks, stack_path, 
     load = docks[0]
     load.path.setText(str(stack_path))
     load.load()
-    wait(lambda: load.facts.text() and not load.is_showing)
+    wait(load.facts.text)
     window = load.window()
     wait(lambda: window.minimumSizeHint().height() <= LOW, 5)
     # what does not fit is reached by scrolling

@@ -86,7 +86,7 @@ class LedgerPanel(QGroupBox):
         image, stack = self.session.require_image(), self.session.require_stack()
 
         def done(written: work.Written) -> None:
-            self._steps.start(self.session.finishing_revert(image, stack, chosen.id, written))
+            self.session.finish_revert(image, stack, chosen.id, written)
             self.messages.tell(f"section {chosen.z}: the original pixels are back")
 
         failed = self.messages.fail
@@ -129,11 +129,11 @@ class LedgerPanel(QGroupBox):
         )
 
     def _showing_saved(self, image: Image, kept: list[Kept], loaded: work.Loaded) -> Iterator[None]:
-        """Show the stack that was saved instead of what was kept; step by step."""
+        """Show the stack that was saved instead of what was kept, one layer per step."""
         for item in kept:
             self.session.ledger.drop(image, item)
             yield
-        yield from self.session.adding_loaded(loaded)
+        self.session.add_loaded(loaded)
         image.visible = False
         self.messages.tell(
             f"saved {loaded.stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
@@ -142,7 +142,7 @@ class LedgerPanel(QGroupBox):
 
     @property
     def is_showing(self) -> bool:
-        """Whether what was reverted or saved is still being shown."""
+        """Whether what was saved is still being shown."""
         return self._steps.running
 
     def refresh(self) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from ..core.stack import Stack
-from ._painting import paint_windows_later
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -31,7 +30,6 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     QMessageBox
         The question, which is open now.
     """
-    paint_windows_later()
     question = QMessageBox(parent)
     question.setIcon(QMessageBox.Icon.Question)
     question.setWindowTitle("Write to the stack?")
@@ -45,7 +43,6 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     question.setDefaultButton(write)
 
     def finished(*_: object) -> None:
-        paint_windows_later()
         answered(question.clickedButton() is write)
         question.deleteLater()
 
