@@ -28,7 +28,6 @@ from ..damage.detectors import Detector
 from ..damage.kinds import KINDS
 from ..damage.sections import Sections
 from ..damage.view import PER_SIDE
-from ..device import keep_freed_memory
 from ..errors import StoreError
 from .store import Found, Labels, tiles_of
 
@@ -253,7 +252,6 @@ def one_thread_per_image() -> Iterator[None]:
     """Let OpenCV use one thread: for small images, several cost more than they bring."""
     import cv2
 
-    keep_freed_memory()
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
