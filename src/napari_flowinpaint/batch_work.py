@@ -380,11 +380,8 @@ def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) ->
     InputError
         If none is accepted, or it cannot be saved there.
     """
-    from .core.export import save_ome_zarr
-
     found = Staging(staging)
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
         raise InputError("no repair is accepted; look at them and press Accept first")
-    save_ome_zarr(stack, path, repairs=_Accepted(found, accepted), progress=progress)
-    return work.load(str(path), progress=no_progress)  # too late to cancel
+    return work.save(stack, path, _Accepted(found, accepted), progress=progress)

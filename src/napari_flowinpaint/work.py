@@ -6,7 +6,7 @@ ones that can take long report through ``progress`` and are cancelled by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -307,12 +307,14 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
 
 
 def save(
-    stack: Stack, path: Path, repairs: Sequence[SectionRepair], *, progress: Progress
+    stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
 ) -> Loaded:
-    """Save a stack with its accepted repairs as OME-Zarr and open the result."""
+    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
     from .core.export import save_ome_zarr
 
-    save_ome_zarr(stack, path, repairs=tuple(repairs), progress=progress)
+    if path.suffix != ".zarr":
+        path = path.with_name(path.name + ".zarr")
+    save_ome_zarr(stack, path, repairs=repairs, progress=progress)
     # from here on it is too late to cancel
     return load(str(path), progress=no_progress)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QGroupBox,
     QHBoxLayout,
     QPushButton,
@@ -21,6 +20,7 @@ from ..core.errors import InputError
 from ..ledger import Kept
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._questions import ask_where_to_save
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -96,22 +96,13 @@ class LedgerPanel(QGroupBox):
 
     @guarded
     def _choose_target(self) -> None:
-        stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        path, _ = QFileDialog.getSaveFileName(
-            self,
-            "Save as OME-Zarr",
-            str(folder / f"{stack.name} repaired.zarr"),
-            "OME-Zarr (*.zarr)",
-        )
-        if path:
-            self.save(Path(path))
+        path = ask_where_to_save(self, self.session.require_stack(), "Save as OME-Zarr")
+        if path is not None:
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        if path.suffix != ".zarr":
-            path = path.with_name(path.name + ".zarr")
         kept = self.session.ledger.kept(image)
 
         def done(loaded: work.Loaded) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
 from .. import batch_work
 from ..batch_work import ACCEPTED, WRITTEN, Changed
@@ -15,7 +15,7 @@ from ..core.errors import InputError
 from ..flag_list import labels_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
-from ._questions import ask_to_write
+from ._questions import ask_to_write, ask_where_to_save
 
 if TYPE_CHECKING:
     from .. import work
@@ -146,19 +146,13 @@ class WritePanel(QWidget):
 
     @guarded
     def _choose_target(self) -> None:
-        stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save copy", str(folder / f"{stack.name} repaired.zarr"), "OME-Zarr (*.zarr)"
-        )
-        if path:
-            self.save(Path(path))
+        path = ask_where_to_save(self, self.session.require_stack(), "Save copy")
+        if path is not None:
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        if path.suffix != ".zarr":
-            path = path.with_name(path.name + ".zarr")
 
         def done(loaded: work.Loaded) -> None:
             self.session.close_review()
