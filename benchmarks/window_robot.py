@@ -30,8 +30,9 @@ LIMIT = 200
 class Block(NamedTuple):
     """Time between two ticks, in milliseconds.
 
-    ``ours`` is what code of this package took of it, ``napari`` what napari and vispy took. The
-    rest is Qt itself, or waiting for Python's lock or for a processor.
+    ``ours`` is what the window's thread computed in code of this package, ``napari`` in that of
+    napari and vispy. The rest is Qt itself, or waiting: for Python's lock, for a processor that
+    others had.
     """
 
     wall: float
@@ -76,7 +77,7 @@ class Watchdog:
             last = now
 
     def _now(self) -> tuple[float, ...]:
-        return (time.perf_counter(), self._spent["ours"], self._spent["napari"])
+        return (time.perf_counter(), time.thread_time(), *self._spent.values())
 
     def start(self) -> None:
         self._stopped.clear()
@@ -90,7 +91,9 @@ class Watchdog:
 
     def _tick(self) -> None:
         now = self._now()
-        self.blocks.append(Block(*(1000 * (a - b) for a, b in zip(now, self._last, strict=True))))
+        wall, computed, *spent = (1000 * (a - b) for a, b in zip(now, self._last, strict=True))
+        ours, others, _ = (computed * part / max(sum(spent), 1.0) for part in spent)
+        self.blocks.append(Block(wall, ours, others))
         self._last = now
 
 
