@@ -6,8 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 XVFB := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
-# Tests of windows and of tens of milliseconds: nothing runs beside them
-ALONE := tests/widgets tests/test_demo.py tests/test_warm_up.py
+# Tests of windows: nothing runs beside them
+ALONE := tests/widgets tests/test_demo.py
 INSTALL_NEEDS := pyproject.toml constraints.txt scripts/install.sh
 export PYTHON TORCH_INDEX
 

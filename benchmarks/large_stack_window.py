@@ -7,7 +7,7 @@ r"""Plan, repair and write the damaged sections of a stack of 2 000 sections in 
 The stack is the sparse one of ``large_stack.py``; its list and its mask are loaded from files, as
 a search on another machine would have made them. While the batch runs, the slider is moved with
 the arrow keys. Prints seconds, peak memory, and for how long the event loop was blocked in each
-part.
+part, and by whose code.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def run(viewer: napari.Viewer, folder: Path, shots: Path, method: str) -> None:
     with s.part("revert all"):
         s.robot.click(staged.writing.revert_all_button)
         s.idle()
+    s.robot.report()
 
 
 def run_and_walk(s: Large) -> int:

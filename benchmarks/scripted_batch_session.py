@@ -5,7 +5,8 @@ r"""Find damage, decide, repair in batch, review, write, reopen, revert: in the 
 
 STACK.zarr is an OME-Zarr stack with damage that may be written to; without it a synthetic one is
 made. It is written to and reverted, and its bytes are compared. A timer that ticks every 5 ms
-measures for how long the event loop was blocked in each part.
+measures for how long the event loop was blocked in each part, and by whose code; code of ours may
+block it for 200 ms.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Session:
         QTest.keyClicks(load.path, str(path))
         with self.robot.watched("loading"):
             QTest.keyClick(load.path, Qt.Key.Key_Return)
-            self.robot.wait(lambda: len(viewer.layers) > 0 and not load.is_showing)
+            self.robot.wait(lambda: len(viewer.layers) > 0)
         dock_of(load).close()
         self.find = self.robot.open_dock("Find damage", FindDamage)
         self.flagged = self.robot.open_dock("Flagged sections", FlaggedSections)
@@ -77,14 +78,11 @@ class Session:
 
     def idle(self) -> None:
         """Wait until nothing runs."""
+        QTest.qWait(20)  # what was clicked on begins in the next turn of the event loop
         self.robot.wait(
             lambda: (
                 not self.find.jobs.is_running()
                 and not self.flagged.jobs.is_running()
-                and not self.find.is_opening
-                and not self.find.is_showing
-                and not self.flagged.is_opening
-                and not self.flagged.flag_panel.is_showing
                 and not self.flagged.staged_panel.is_showing
             ),
             600,
@@ -274,6 +272,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, reopen: object = None) -
         assert not s.session.mask.read(z).any(), "what was written left the mask"
     s.robot.wait(lambda: s.session.flags.unsaved(s.session.image) is None, 20)
     if callable(reopen):
+        s.robot.report()
         count = s.robot.count
         viewer.close()
         s = Session(reopen(), path, shots, count)
@@ -292,6 +291,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, reopen: object = None) -
     assert digest(path) == before, "revert restores the bytes"
     for z in written:
         assert s.session.mask.read(z).any(), "the mask is back"
+    s.robot.report()
     print(f"  sections {written} written, reverted, bytes equal")
     if callable(reopen):
         s.viewer.close()

@@ -5,7 +5,8 @@ r"""A whole session in the real window, through Qt's own clicks and keys, with s
 
 STACK.zarr is an OME-Zarr stack that may be written to; without it the synthetic sample is used.
 It is written to and reverted, and its bytes are compared. A timer that ticks every 5 ms
-measures for how long the event loop was blocked in each part.
+measures for how long the event loop was blocked in each part, and by whose code; code of ours may
+block it for 200 ms.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
     QTest.keyClicks(load.path, str(path))
     with robot.watched("loading"):
         QTest.keyClick(load.path, Qt.Key.Key_Return)
-        robot.wait(lambda: len(viewer.layers) == 1 and not load.is_showing)
+        robot.wait(lambda: len(viewer.layers) == 1)
         robot.wait(lambda: not dock.jobs.is_running())
     image = viewer.layers[0]
     robot.shoot("loaded")
@@ -69,7 +70,6 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
         robot.key(Qt.Key.Key_Right if dock.session.section < z else Qt.Key.Key_Left)
     with robot.watched("new mask"):
         robot.click(dock.mask_panel.new_button)
-        robot.wait(lambda: not dock.mask_panel.is_showing)
     mask = dock.session.mask_layer
     height, width = original.shape[1:]
     mask.brush_size = max(12, height // 24)
@@ -110,7 +110,6 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
         if attempt < repeats - 1:
             with robot.watched(f"discard {attempt + 1}"):
                 robot.click(dock.review_panel.discard_button)
-                robot.wait(lambda: not dock.review_panel.is_showing)
     assert dock.session.review.current is not None
     robot.shoot("result")
     names = ("original", "initial", "refined", "result", "confidence")
@@ -150,7 +149,6 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
     with robot.watched("accept"):
         robot.click(next(b for b in question.buttons() if b.text() == "Write"))
         robot.wait(lambda: not dock.jobs.is_running("accept"))
-        robot.wait(lambda: not dock.review_panel.is_showing)
     robot.shoot("accepted")
     after = open_stack(path).read(z)
     assert np.array_equal(after[~accepted], before[~accepted]), "other pixels kept their bits"
@@ -160,9 +158,9 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
     with robot.watched("revert"):
         robot.click(dock.ledger_panel.revert_button)
         robot.wait(lambda: not dock.jobs.is_running("revert"))
-        robot.wait(lambda: not dock.ledger_panel.is_showing)
     robot.shoot("reverted")
     assert digest(path) == bytes_before, "revert restores the bytes"
+    robot.report()
     print("  written, reverted, bytes equal")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 import napari
@@ -20,72 +21,79 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QMenu, QPushButton, QWidge
 LEFT = Qt.MouseButton.LeftButton
 
 
-class Gap(NamedTuple):
-    """Time between two ticks, in seconds.
+#: Packages by which a moment of the window's thread is told to be whose; the innermost counts.
+OWNERS = {"napari_flowinpaint": "ours", "napari": "napari", "vispy": "napari"}
+#: Milliseconds for which no computation of ours may block the window.
+LIMIT = 200
 
-    ``cpu`` is what the thread of the window computed meanwhile, ``queued`` how long it, and
-    ``drawing`` how long the slower of the threads that draw without a graphics card, waited for a
-    processor that others had (0 where the system does not tell). The rest is waiting for the
-    drawing itself, or for Python's lock.
+
+class Block(NamedTuple):
+    """Time between two ticks, in milliseconds.
+
+    ``ours`` is what the window's thread computed in code of this package, ``napari`` in that of
+    napari and vispy. The rest is Qt itself, or waiting: for Python's lock, for a processor that
+    others had.
     """
 
     wall: float
-    cpu: float
-    queued: float
-    drawing: float
+    ours: float
+    napari: float
 
     def __str__(self) -> str:
-        ms = [round(1000 * seconds) for seconds in self]
-        return f"{ms[0]} ms (computing {ms[1]}, queued {ms[2]} + {ms[3]})"
+        return f"{self.wall:.0f} ms (ours {self.ours:.0f}, napari {self.napari:.0f})"
 
 
-def queued(thread: int) -> float:
-    """Return for how long a thread of this process has waited for a processor, seconds."""
-    try:
-        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1]) / 1e9
-    except OSError:  # not Linux
-        return 0.0
-
-
-def drawing_threads() -> list[int]:
-    """Return the threads of Mesa that draw where there is no graphics card."""
-    tasks = Path("/proc/self/task").glob("*/comm")
-    return [int(path.parent.name) for path in tasks if "llvmpipe" in path.read_text()]
+def owner_of(frame: FrameType | None) -> str:
+    """Return whose code a thread is running: of the innermost frame that is anybody's."""
+    while frame is not None:
+        owner = OWNERS.get(str(frame.f_globals.get("__name__")).partition(".")[0])
+        if owner is not None:
+            return owner
+        frame = frame.f_back
+    return "rest"
 
 
 class Watchdog:
-    """Measures the longest time between two ticks of a 5 ms timer."""
+    """Measures the longest time between two ticks of a 5 ms timer, and whose code ran then."""
 
     def __init__(self) -> None:
-        self.gaps: list[Gap] = []
+        self.blocks: list[Block] = []
+        self._spent = {"ours": 0.0, "napari": 0.0, "rest": 0.0}
+        self._last: tuple[float, ...] = ()
+        self._window = threading.get_ident()
+        self._stopped = threading.Event()
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(5)
         self._timer.timeout.connect(self._tick)
-        self._threads: list[int] = []
-        self._last: tuple[float, ...] = ()
+
+    def _sample(self) -> None:
+        """Look every 5 ms what the thread of the window is doing."""
+        last = time.perf_counter()
+        while not self._stopped.wait(0.005):
+            owner = owner_of(sys._current_frames().get(self._window))
+            now = time.perf_counter()
+            self._spent[owner] += now - last
+            last = now
 
     def _now(self) -> tuple[float, ...]:
-        """Return the clocks of this thread, and how long each that draws was queued."""
-        return (time.perf_counter(), time.thread_time(), *map(queued, self._threads))
+        return (time.perf_counter(), time.thread_time(), *self._spent.values())
 
     def start(self) -> None:
-        self.gaps, self._threads = [], [threading.get_native_id(), *drawing_threads()]
+        self._stopped.clear()
+        threading.Thread(target=self._sample, daemon=True).start()
         self._last = self._now()
         self._timer.start()
 
-    def stop(self) -> str:
+    def stop(self) -> None:
+        self._stopped.set()
         self._timer.stop()
-        gaps = sorted(self.gaps, reverse=True)
-        return (
-            f"longest {', then '.join(map(str, gaps[:3]))}; "
-            f"median {1000 * statistics.median(g.wall for g in gaps):.1f} ms of {len(gaps)} ticks"
-        )
 
     def _tick(self) -> None:
         now = self._now()
-        wall, cpu, window, *drawing = (a - b for a, b in zip(now, self._last, strict=True))
-        self.gaps.append(Gap(wall, cpu, window, max(drawing, default=0.0)))
+        wall, computed, *spent = (1000 * (a - b) for a, b in zip(now, self._last, strict=True))
+        ours, others, _ = (computed * part / max(sum(spent), 1.0) for part in spent)
+        self.blocks.append(Block(wall, ours, others))
         self._last = now
 
 
@@ -96,6 +104,7 @@ class Robot:
 
     def __init__(self, viewer: napari.Viewer, shots: Path) -> None:
         self.viewer, self.shots, self.count = viewer, shots, 0
+        self.blocks: dict[str, list[Block]] = {}
         self.window = next(
             w
             for w in QApplication.topLevelWidgets()
@@ -116,15 +125,16 @@ class Robot:
 
     def shoot(self, name: str) -> None:
         """Take a screenshot; its time does not count as time in which the viewer was blocked."""
-        gaps = None if self.watchdog is None else list(self.watchdog.gaps)
+        watchdog = self.watchdog
+        if watchdog is not None:
+            watchdog.stop()
         self.wait(lambda: False, 0.3, must=False)
         self.count += 1
         path = self.shots / f"{self.count:02d}-{name}.png"
         QApplication.primaryScreen().grabWindow(0).save(str(path))
         print(f"  {path.name}")
-        if self.watchdog is not None and gaps is not None:
-            self.watchdog.start()
-            self.watchdog.gaps = gaps
+        if watchdog is not None:
+            watchdog.start()
 
     @contextmanager
     def watched(self, what: str) -> Iterator[None]:
@@ -135,7 +145,19 @@ class Robot:
         yield
         QTest.qWait(50)  # what is left to be drawn
         self.watchdog = None
-        print(f"  {what}: event loop blocked {watchdog.stop()}")
+        watchdog.stop()
+        self.blocks[what] = watchdog.blocks
+        longest = sorted(watchdog.blocks, reverse=True)[:3]
+        print(f"  {what}: event loop blocked for {', then '.join(map(str, longest))}")
+
+    def report(self) -> None:
+        """Print the longest block, and the longest by code of ours beside what is permitted."""
+        parts = [(block, what) for what, blocks in self.blocks.items() for block in blocks]
+        block, what = max(parts)
+        print(f"  longest block: {block}, {what}")
+        block, what = max(parts, key=lambda part: part[0].ours)
+        verdict = "within" if block.ours <= LIMIT else "OVER"
+        print(f"  longest by our code: {block.ours:.0f} ms, {what}: {verdict} {LIMIT} ms")
 
     def open_dock(self, name: str, kind: type[QWidget]) -> QWidget:
         """Open a dock through the menu Plugins > FlowInpaint."""

@@ -119,7 +119,6 @@ class Photographer:
         go_to_section(self.viewer, self.viewer.layers[0], SECTION)
         self.look()
         robot.click(dock.mask_panel.new_button)
-        robot.wait(lambda: not dock.mask_panel.is_showing)
         mask = dock.session.mask_layer
         mask.brush_size = BRUSH
         specks = strokes(sample.mask[SECTION])

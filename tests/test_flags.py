@@ -216,13 +216,13 @@ def test_a_search_goes_into_list_and_mask_and_spares_what_was_painted(open_sessi
     layer = session.masks.new(session.image)
     layer.data[1, 100:110, 10:20] = DARK
     layer.data.commit()
-    list(session.flags.adopt(session.image, found([1, 2])))
+    session.flags.adopt(session.image, found([1, 2]))
     mask = session.mask
     assert mask[1, 105, 15] == DARK
     assert mask[2, 20, 260] == HOLE
     assert mask[1, 20, 260] == HOLE, "beside the painted tile"
     assert mask.painted_sections == (1,)
-    list(session.flags.adopt(session.image, found([3], DARK, searched=[2, 3])))
+    session.flags.adopt(session.image, found([3], DARK, searched=[2, 3]))
     assert (mask[2, 20, 260], mask[3, 20, 260], mask[1, 20, 260]) == (0, DARK, HOLE)
 
 
@@ -278,7 +278,7 @@ def test_a_stack_without_a_file_is_kept_for_now_only():
 
 def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
-    list(session.flags.adopt(session.image, found([4])))
-    list(session.flags.show(session.image, row(4, "hole")))
+    session.flags.adopt(session.image, found([4]))
+    session.flags.show(session.image, row(4, "hole"))
     assert places.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE

@@ -7,8 +7,8 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_flowinpaint import adding, places
 from napari_flowinpaint import layers as napari_layers
+from napari_flowinpaint import places
 from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
 from napari_flowinpaint.review import STAGES, Review, find_components
@@ -99,7 +99,7 @@ def test_derived_layers_lie_on_the_pixel_grid_of_the_stack(place):
 
 def add_mask(viewer, image):
     mask = napari_layers.mask_layer(image, SparseMask((5, 60, 80)), "damage")
-    adding.add_hidden(viewer, len(viewer.layers), mask)
+    napari_layers.add_hidden(viewer, len(viewer.layers), mask)
     return mask
 
 
@@ -113,7 +113,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         colormap="magma",
     )
     mask = add_mask(viewer, image)
-    list(adding.take_brush(viewer, mask))
+    napari_layers.take_brush(viewer, mask)
     assert str(mask.mode) == "paint"
     shown = {}
     list(napari_layers.show_stages(viewer, image, make_review(), shown))
@@ -141,13 +141,13 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     add_mask(viewer, image)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
-    list(napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)]))
+    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     shown = {}
     list(napari_layers.show_stages(viewer, image, make_review(), shown))
     names = ["stack", "synthetic pixels", *STAGES, "damage"]
     assert [layer.name for layer in viewer.layers] == names
-    list(napari_layers.show_synthetic(viewer, image, stack, ()))
-    list(napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)]))
+    napari_layers.show_synthetic(viewer, image, stack, ())
+    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     assert [layer.name for layer in viewer.layers] == names
 
 

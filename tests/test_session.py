@@ -343,7 +343,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     session.review.set_accepted({2}, False)
     image, stack, selected = session.request_accept()
     written = work.accept(stack, selected, progress=quiet)
-    list(session.finishing_accept(image, stack, selected, written))
+    session.finish_accept(image, stack, selected, written)
     after = open_stack(path).read(3)
     left = session.mask.read(3)
     assert 0 < left.sum() < damaged.sum(), "what was rejected stays in the mask"
@@ -357,7 +357,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     assert np.array_equal(np.asarray(marks.data[3]) > 0, written)
     (entry,) = session.ledger.written(image)
     reverted = work.revert(stack, entry.id, progress=quiet)
-    list(session.finishing_revert(image, stack, entry.id, reverted))
+    session.finish_revert(image, stack, entry.id, reverted)
     assert np.array_equal(open_stack(path).read(3), before)
     assert np.array_equal(session.mask.read(3), damaged), "the mask is back as well"
     assert session.ledger.written(image) == ()
@@ -380,7 +380,7 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     damaged = session.mask.read(3)
     original = session.stack.read(3)
     repair(session)
-    list(session.keeping())
+    session.keep()
     assert not session.mask.read(3).any()
     (item,) = session.ledger.kept(session.image)
     assert "accepted, section 3 (not saved)" in viewer.layers

@@ -125,21 +125,16 @@ def _settle() -> None:
 
 
 def _at_work() -> bool:
-    """Return whether a dock has something to do, or something is still to be painted."""
+    """Return whether a dock has something to do."""
     from qtpy.QtWidgets import QApplication
 
     from ._widgets._jobs import JobRunner
-    from ._widgets._painting import is_to_paint
     from ._widgets._steps import Steps
 
     windows = QApplication.topLevelWidgets()
     jobs = (job for window in windows for job in window.findChildren(JobRunner))
     steps = (step for window in windows for step in window.findChildren(Steps))
-    return (
-        is_to_paint()
-        or any(job.is_running() for job in jobs)
-        or any(step.running for step in steps)
-    )
+    return any(job.is_running() for job in jobs) or any(step.running for step in steps)
 
 
 def main(arguments: list[str]) -> None:

@@ -32,7 +32,6 @@ from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
 from .damage_work import decided_mask
 from .review import Review, find_components
-from .warm_up import set_aside
 
 if TYPE_CHECKING:
     from .core.stack import Stack
@@ -125,7 +124,6 @@ def run(
     from .core.batch.workers import cores, devices_for
 
     progress(0.0, "starting")
-    set_aside()
     methods = sorted({name for section in plan.planned for name in section.methods})
     on_gpu = devices_for(methods, plan.device)[0].startswith("cuda")
     workers = None if on_gpu else max(cores() - 1, 1)  # one core is left to the viewer
@@ -267,7 +265,6 @@ def write(stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Pro
     FlowInpaintError
         If nothing could be written. Where something was, it is told in the answer.
     """
-    set_aside()
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
     if not todo:
@@ -369,11 +366,8 @@ def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) ->
     InputError
         If none is accepted, or it cannot be saved there.
     """
-    from .core.export import save_ome_zarr
-
     found = Staging(staging)
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
         raise InputError("no repair is accepted; look at them and press Accept first")
-    save_ome_zarr(stack, path, repairs=found.repairs(accepted), progress=progress)
-    return work.load(str(path), progress=no_progress)  # too late to cancel
+    return work.save(stack, path, found.repairs(accepted), progress=progress)

@@ -19,7 +19,6 @@ from .core.detection.table import Flagged
 from .core.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
-from .warm_up import set_aside, warm_up
 
 if TYPE_CHECKING:
     from .core.stack import Stack
@@ -89,7 +88,6 @@ class Unsaved:
 def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
     """Return what is kept of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
-    warm_up()
     return FlagStore.of(stack).load(stack.shape)
 
 
@@ -138,7 +136,6 @@ def search(
     from .core.detection import detect_stack
     from .core.detection.run import default_workers
 
-    set_aside()
     target = store.next_search()
     found = detect_stack(
         stack,

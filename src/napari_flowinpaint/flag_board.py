@@ -5,7 +5,6 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -110,28 +109,13 @@ class FlagBoard(napari_layers.OfViewer):
         return None if image is None else self._flags.get(image)
 
     def open(self, image: Image, kept: Kept) -> Flags:
-        """Do at once what :meth:`opening` does; return the list."""
-        for _ in self.opening(image, kept):
-            pass
-        return self._flags[image]
-
-    def opening(self, image: Image, kept: Kept) -> Iterator[None]:
-        """Show what was kept for the stack of an image layer; once.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
-        """
+        """Show what was kept for the stack of an image layer, once; return the list."""
         if image in self._flags:
-            return
+            return self._flags[image]
         flags = self._flags[image] = Flags(kept)
         flags.list.changed.connect(self._on_changed)
         if self.masks.mask(image) is None and (kept.base is not None or kept.tiles):
-            making = self.masks.making(image, paint=False)
-            next(making)
-            layer = self.masks.layer(image)
-            assert layer is not None
+            layer = self.masks.new(image, paint=False)
             mask: SparseMask = layer.data
             if kept.base is not None:
                 mask.lay_on(kept.base, labels=True)
@@ -139,41 +123,27 @@ class FlagBoard(napari_layers.OfViewer):
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
             napari_layers.name_kinds(layer)
-            yield
-            yield from making
-            yield
             self.masks.show(image)
         self.changed.emit()
+        return flags
 
-    def adopt(self, image: Image, searched: Searched) -> Iterator[None]:
+    def adopt(self, image: Image, searched: Searched) -> None:
         """Take over what a search found, into the list and into the mask.
 
         What was painted stays; elsewhere the mask shows the last search of every section.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
         """
         self._flags[image].list.merge(searched.rows, searched.sections, searched.kinds)
-        yield
-        if self.masks.layer(image) is None:
-            yield from self.masks.making(image, paint=False)
-            yield
         layer = self.masks.layer(image)
-        if layer is None:  # removed meanwhile
-            return
+        if layer is None:
+            layer = self.masks.new(image, paint=False)
         mask: SparseMask = layer.data
         base = mask.base
         if not isinstance(base, LayeredMask):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
         mask.lay_on(base.with_layer(searched.masks, searched.sections), labels=True)
         napari_layers.name_kinds(layer)
-        yield
         self.masks.show(image)
-        yield
-        if self.masks.layer(image) is layer:
-            self.masks.refresh(image)
+        self.masks.refresh(image)
 
     def decided(self, image: Image) -> tuple[SparseMask, dict[int, tuple[int, ...]]] | None:
         """Return a frozen mask and what of it is no damage; None where there is no mask."""
@@ -201,24 +171,15 @@ class FlagBoard(napari_layers.OfViewer):
         """Note that something was kept."""
         self._flags[image].note_saved(unsaved)
 
-    def show(self, image: Image, row: Flagged) -> Iterator[None]:
-        """Move the viewer to a flagged section, its mask on top, the brush set to its kind.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
-        """
+    def show(self, image: Image, row: Flagged) -> None:
+        """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
         from .core.damage.kinds import KINDS
 
         places.go_to_section(self.viewer, image, row.section)
-        yield
         self.masks.show(image)
         layer = self.masks.layer(image)
-        label = KINDS[row.kind].label
-        if layer is not None and layer.selected_label != label:
-            layer.selected_label = label
-            yield
+        if layer is not None:
+            layer.selected_label = KINDS[row.kind].label
 
     def _on_changed(self) -> None:
         self.changed.emit()

@@ -7,7 +7,6 @@ when a layer is shown.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import adding, places
+from . import places
 from .core.damage.kinds import KINDS
 from .core.types import AnyImage, VoxelSize
 from .deferred import shown_levels
@@ -151,6 +150,33 @@ def voxel_size_of(layer: Layer) -> VoxelSize | None:
     return (sizes[0], sizes[1], sizes[2])
 
 
+# ---- layers in the viewer
+
+
+def add_hidden(viewer: ViewerModel, position: int, layer: Layer) -> None:
+    """Insert a layer, hidden and without selecting it: the user keeps the tool in hand."""
+    layer.visible = False
+    selection = viewer.layers.selection
+    selected = set(selection)
+    with selection.events.blocker_all():
+        viewer.layers.insert(position, layer)
+        selection.intersection_update(selected)
+        selection.update(selected)
+
+
+def take_brush(viewer: ViewerModel, layer: Labels) -> None:
+    """Show and select a mask and take the brush in hand."""
+    layer.visible = True
+    viewer.layers.selection.active = layer
+    layer.mode = "paint"
+
+
+def remove(viewer: ViewerModel, layer: Layer) -> None:
+    """Remove a layer, if it is there."""
+    if layer in viewer.layers:
+        viewer.layers.remove(layer)
+
+
 # ---- new layers
 
 
@@ -201,24 +227,20 @@ def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
 
 
 def name_kinds(layer: Labels) -> None:
-    """Let the status bar name the kind of damage under the mouse.
-
-    napari needs pandas for that, which takes a second to import: only where a thread has done it.
-    """
-    if "pandas" in sys.modules:
-        kinds = KINDS.values()
-        layer.features = {
-            "index": [0, *(kind.label for kind in kinds)],
-            "kind": ["intact", *(kind.words for kind in kinds)],
-        }
+    """Let the status bar name the kind of damage under the mouse."""
+    kinds = KINDS.values()
+    layer.features = {
+        "index": [0, *(kind.label for kind in kinds)],
+        "kind": ["intact", *(kind.words for kind in kinds)],
+    }
 
 
 def show_stages(
     viewer: ViewerModel, image: Image, review: Review, layers: dict[str, Image]
 ) -> Iterator[Image]:
-    """Show the four stages of a repair, reusing the layers of the last; step by step.
+    """Show the four stages of a repair, reusing the layers of the last.
 
-    A generator, so that the caller can let the event loop breathe between two layers.
+    Yields each layer once it is shown, so that the caller can let the event loop run in between.
 
     Parameters
     ----------
@@ -232,9 +254,7 @@ def show_stages(
     box = review.repair.box
     place = places.placed_like(image, (review.z, box.y0, box.x0))
     for layer in layers.values():
-        if layer.visible:
-            layer.visible = False  # not drawn at the old place with the new pixels
-            yield layer
+        layer.visible = False  # not drawn at the old place with the new pixels
     for stage in STAGES:
         is_confidence = stage == "confidence"
         dtype = np.float32 if is_confidence else review.repair.dtype
@@ -250,14 +270,9 @@ def show_stages(
                 "colormap": "viridis" if is_confidence else image.colormap,
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
-            layer = _hidden(stage, data, **look, **place)
-            yield layer
-            layers[stage] = layer
-            for _ in adding.adding_hidden(viewer, _above(viewer, image), layer):
-                yield layer
-        if stage == "result":
-            yield layer
-            layer.visible = True
+            layer = layers[stage] = _hidden(stage, data, **look, **place)
+            add_hidden(viewer, _above(viewer, image), layer)
+        layer.visible = stage == "result"
         yield layer
 
 
@@ -273,7 +288,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         gamma=image.gamma,
         **places.placed_like(image, (review.z, box.y0, box.x0)),
     )
-    adding.add_hidden(viewer, _above(viewer, image), layer)
+    add_hidden(viewer, _above(viewer, image), layer)
     layer.metadata[ROLE] = "kept"
     return layer
 
@@ -294,10 +309,8 @@ def _above(viewer: ViewerModel, image: Image) -> int:
     return int(max([viewer.layers.index(image), *below]) + 1)
 
 
-def show_synthetic(
-    viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]
-) -> Iterator[None]:
-    """Show or update the layer that marks synthetic pixels, or remove it; step by step.
+def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]) -> None:
+    """Show or update the layer that marks synthetic pixels, or remove it.
 
     Parameters
     ----------
@@ -314,7 +327,7 @@ def show_synthetic(
     )
     if not levels:
         if old is not None:
-            yield from adding.removing(viewer, old)
+            remove(viewer, old)
         return
     if old is not None:
         old.data = levels if old.multiscale else levels[0]
@@ -333,10 +346,8 @@ def show_synthetic(
         **places.placed_like(image),
     )
     layer.editable = False
-    yield
     # below the stages of a repair, whose grey it would tint
-    yield from adding.add_labels(viewer, viewer.layers.index(image) + 1, layer)
-    yield
+    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
     layer.visible = True
 
 

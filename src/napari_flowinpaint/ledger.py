@@ -5,14 +5,12 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import adding
 from . import layers as napari_layers
 from .core.types import SectionRepair
 from .review import Review
@@ -77,9 +75,9 @@ class Ledger(napari_layers.OfViewer):
         """Return whether it is known what was written to the stack behind a layer."""
         return image in self._written
 
-    def recording(
+    def record(
         self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
-    ) -> Iterator[None]:
+    ) -> None:
         """Take over what is in the stack now, and show it.
 
         Parameters
@@ -90,11 +88,6 @@ class Ledger(napari_layers.OfViewer):
             What is in it now.
         repair
             What was written just now, where something was.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
         """
         self._written[image] = written.history
         if repair is not None:
@@ -102,8 +95,7 @@ class Ledger(napari_layers.OfViewer):
             accepted.update(dict.fromkeys(written.ids, repair))
         if written.ids:
             napari_layers.refresh_stack(image, stack)
-            yield
-        yield from napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
+        napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:
@@ -134,5 +126,5 @@ class Ledger(napari_layers.OfViewer):
         repairs = self._kept.get(image, [])
         if kept in repairs:
             repairs.remove(kept)
-        adding.remove(self.viewer, kept.layer)
+        napari_layers.remove(self.viewer, kept.layer)
         self.changed.emit()

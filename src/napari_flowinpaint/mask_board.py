@@ -5,14 +5,14 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import adding, places
 from . import layers as napari_layers
+from . import places
 from .core.errors import InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import SectionRepair
@@ -62,15 +62,7 @@ class MaskBoard(napari_layers.OfViewer):
     def new(
         self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
     ) -> Labels:
-        """Do at once what :meth:`making` does; return the layer."""
-        for _ in self.making(image, base, name, paint=paint):
-            pass
-        return self._layers[image]
-
-    def making(
-        self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
-    ) -> Iterator[None]:
-        """Make a mask, on top of ``base``, show it, drop the old one.
+        """Make a mask, on top of ``base``, show it, drop the old one; return the layer.
 
         Parameters
         ----------
@@ -84,51 +76,39 @@ class MaskBoard(napari_layers.OfViewer):
         paint
             Whether it is selected, with the brush in hand; else it is hidden until :meth:`show`.
 
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run. The first adds the layer.
-
         Raises
         ------
         InputError
             If ``base`` has another shape.
         """
-        shape = tuple(int(n) for n in napari_layers.full_resolution(image).shape)
-        if base is not None and tuple(base.shape) != shape:
+        depth, height, width = (int(n) for n in napari_layers.full_resolution(image).shape)
+        if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
-                f"the mask has the shape {tuple(base.shape)} but the stack {shape}; "
-                "choose a mask of the same stack"
+                f"the mask has the shape {tuple(base.shape)} but the stack "
+                f"{(depth, height, width)}; choose a mask of the same stack"
             )
-        return self._adding(image, SparseMask((shape[0], shape[1], shape[2]), base), name, paint)
-
-    def _adding(self, image: Image, mask: SparseMask, name: str, paint: bool) -> Iterator[None]:
-        viewer = self.viewer
+        mask = SparseMask((depth, height, width), base)
         layer = napari_layers.mask_layer(image, mask, name)
-        steps = adding.add_labels(viewer, len(viewer.layers), layer)
-        next(steps)
+        napari_layers.add_hidden(self.viewer, len(self.viewer.layers), layer)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
         old = self._layers.get(image)
         self._layers[image] = layer
         self.changed.emit()
-        yield
-        yield from steps
         if old is not None:
-            yield
-            yield from adding.removing(viewer, old)
+            napari_layers.remove(self.viewer, old)
         if paint:
-            yield
-            yield from adding.take_brush(viewer, layer)
+            napari_layers.take_brush(self.viewer, layer)
+        return layer
 
-    def brush(self, image: Image) -> Iterator[None]:
-        """Take the brush in hand, for a new mask where there is none; step by step."""
+    def brush(self, image: Image) -> Labels:
+        """Take the brush in hand, for a new mask where there is none; return the mask's layer."""
         layer = self.layer(image)
         if layer is None:
-            yield from self.making(image)
-        else:
-            yield from adding.take_brush(self.viewer, layer)
+            return self.new(image)
+        napari_layers.take_brush(self.viewer, layer)
+        return layer
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from . import adding, places
 from . import layers as napari_layers
+from . import places
 from .review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ReviewBoard(napari_layers.OfViewer):
         self.image: Image | None = None
         self.layers: dict[str, Image] = {}
 
-    def open(self, image: Image, review: Review) -> Iterator[None]:
+    def open(self, image: Image, review: Review) -> Iterator[Image]:
         """Show the four stages over the stack, in place of those of the last repair.
 
         Layers that lie over another stack are made anew.
@@ -58,37 +58,34 @@ class ReviewBoard(napari_layers.OfViewer):
         Returns
         -------
         iterator
-            One step per layer, to be exhausted by the caller; in between the event loop may run.
+            The layers, each once it is shown; to be exhausted by the caller, who may let the
+            event loop run in between.
         """
         if image is not self.image:
-            yield from self._remove()
+            self._remove()
         self.current, self.image = review, image
         for layer in napari_layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
-            yield
+            yield layer
             if self.current is not review:
                 return
         self.changed.emit()
 
     def close(self) -> None:
-        """Forget the repair; nothing is written. Its layers are hidden, for the next review.
-
-        Removing and adding them would hold up the viewer for a second.
-        """
+        """Forget the repair; nothing is written. Its layers are hidden, for the next review."""
         if self.current is not None:
             self.current = None
             self.show(None)
             self.changed.emit()
 
-    def _remove(self) -> Iterator[None]:
-        """Remove the layers, one per step."""
+    def _remove(self) -> None:
+        """Remove the layers."""
         shown = list(self.layers.values())
         self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            yield from adding.removing(self.viewer, layer)
-            yield
+            napari_layers.remove(self.viewer, layer)
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""
@@ -96,8 +93,7 @@ class ReviewBoard(napari_layers.OfViewer):
             if shown is layer:
                 del self.layers[stage]
         if layer is self.image:
-            for _ in self._remove():
-                pass
+            self._remove()
             self.changed.emit()
 
     def set_accepted(self, numbers: set[int], accepted: bool) -> None:

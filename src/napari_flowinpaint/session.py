@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal, SignalGroupDescriptor
 
-from . import adding, places
 from . import layers as napari_layers
+from . import places
 from .batch_board import BatchBoard
 from .core.errors import InputError
 from .core.sparse_mask import SparseMask
@@ -28,7 +28,6 @@ from .mask_board import MaskBoard
 from .review import Review
 from .review_board import ReviewBoard
 from .search_settings import SearchSettings
-from .warm_up import bring_back
 from .work import Loaded, RepairJob, Written
 
 if TYPE_CHECKING:
@@ -156,29 +155,12 @@ class Session(napari_layers.OfViewer):
         return self.masks.mask(self.image)
 
     def add_loaded(self, loaded: Loaded) -> Image:
-        """Do at once what :meth:`adding_loaded` does; return the layer."""
-        for _ in self.adding_loaded(loaded):
-            pass
-        return self.require_image()
-
-    def adding_loaded(self, loaded: Loaded) -> Iterator[None]:
-        """Show a stack that was opened; it is meant from then on.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
-        """
+        """Show a stack that was opened and return its layer; it is meant from then on."""
         image = napari_layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
-        yield
-        yield from adding.make_room(self.viewer, image)
-        yield from adding.adding_hidden(self.viewer, len(self.viewer.layers), image)
-        yield
-        image.visible = True
-        yield
-        if image in self.viewer.layers:  # not removed meanwhile
-            self.viewer.layers.selection.active = image
+        self.viewer.add_layer(image)
+        self.viewer.layers.selection.active = image
+        return image
 
     def set_stack(self, image: Image, stack: Stack) -> None:
         """Remember the stack behind an image layer that another reader opened."""
@@ -198,7 +180,6 @@ class Session(napari_layers.OfViewer):
     def _on_removed(self, event: Any) -> None:
         self.masks.forget(event.value)
         self.review.forget(event.value)
-        bring_back()
         if event.value is self.image:
             self._fall_back()
 
@@ -273,7 +254,7 @@ class Session(napari_layers.OfViewer):
             return f"you moved on from section {job.request.z}"
         return ""
 
-    def open_review(self, job: RepairJob, review: Review) -> Iterator[None]:
+    def open_review(self, job: RepairJob, review: Review) -> Iterator[Image]:
         """Show a repair for review; returns steps to exhaust, see :class:`ReviewBoard`.
 
         Raises
@@ -291,17 +272,8 @@ class Session(napari_layers.OfViewer):
         return self.review.open(self.require_image(), review)
 
     def close_review(self) -> None:
-        """Do at once what :meth:`closing_review` does."""
-        for _ in self.closing_review():
-            pass
-
-    def closing_review(self) -> Iterator[None]:
-        """Discard the repair under review and show the mask again; nothing is written.
-
-        Step by step, see :meth:`adding_loaded`.
-        """
+        """Discard the repair under review and show the mask again; nothing is written."""
         self.review.close()
-        yield
         self.masks.show(self.review.image)
 
     # ---- accepting
@@ -321,16 +293,12 @@ class Session(napari_layers.OfViewer):
             raise InputError("every component is rejected; tick at least one, or press Discard")
         return image, self._stacks[image], review.selected()
 
-    def finishing_accept(
+    def finish_accept(
         self, image: Image, stack: Stack, repair: SectionRepair, written: Written
-    ) -> Iterator[None]:
-        """Take over what was written: the image shows it, the mask is cleared there.
-
-        Step by step, see :meth:`adding_loaded`.
-        """
-        yield from self.ledger.recording(image, stack, written, repair)
-        yield
-        yield from self._settling(image, repair)
+    ) -> None:
+        """Take over what was written: the image shows it, the mask is cleared there."""
+        self.ledger.record(image, stack, written, repair)
+        self._settle(image, repair)
 
     def request_batch(self, decisions: Collection[str]) -> BatchRequest:
         """Resolve which flagged sections are to be repaired, and how, into one frozen request.
@@ -359,24 +327,15 @@ class Session(napari_layers.OfViewer):
             stack, *decided, sections, settings.method, settings.device, settings.options
         )
 
-    def open_staged(self, image: Image, review: Review) -> Iterator[None]:
+    def open_staged(self, image: Image, review: Review) -> Iterator[Image]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
         places.go_to_section(self.viewer, image, review.z)
-        yield
         self.masks.hide(image, put_down=True)  # one looks at many sections and paints none
-        yield
-        yield from self.review.open(image, review)
+        return self.review.open(image, review)
 
-    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> Iterator[None]:
-        """Take over what a batch has written or reverted: image, marks, mask and list show it.
-
-        Returns
-        -------
-        iterator
-            Steps to exhaust; in between the event loop may run.
-        """
-        yield from self.ledger.recording(image, stack, changed.written)
-        yield
+    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> None:
+        """Take over what a batch has written or reverted: image, marks, mask and list show it."""
+        self.ledger.record(image, stack, changed.written)
         mask = self.masks.mask(image)
         if mask is not None and changed.mask is not None:
             same = {
@@ -385,43 +344,29 @@ class Session(napari_layers.OfViewer):
                 if mask.version(z) == changed.mask.version(z)  # else it was painted on meanwhile
             }
             self.masks.set_sections(image, same)
-            yield
         self.batch.set_staged(image, changed.staged)
         shown = self.review.current
         if self.review.image is image and shown is not None and shown.z in changed.sections:
-            yield
-            yield from self.closing_review()
+            self.close_review()
 
-    def keeping(self) -> Iterator[None]:
-        """Accept the repair of a stack that cannot be written to, until it is saved.
-
-        Step by step, see :meth:`adding_loaded`.
-        """
+    def keep(self) -> None:
+        """Accept the repair of a stack that cannot be written to, until it is saved."""
         image, _, _ = self.request_accept()
         review = self.review.current
         assert review is not None  # request_accept has checked
         kept = self.ledger.keep(image, review)
-        yield
         kept.layer.visible = True
-        yield
-        yield from self._settling(image, kept.repair)
+        self._settle(image, kept.repair)
 
-    def _settling(self, image: Image, repair: SectionRepair) -> Iterator[None]:
+    def _settle(self, image: Image, repair: SectionRepair) -> None:
         self.masks.set_repaired(image, repair, damaged=False)
         if self.review.image is image:
-            yield
-            yield from self.closing_review()
+            self.close_review()
 
-    def finishing_revert(
-        self, image: Image, stack: Stack, repair_id: int, written: Written
-    ) -> Iterator[None]:
-        """Take over what was reverted: the image shows the original, the mask is back.
-
-        Step by step, see :meth:`adding_loaded`.
-        """
+    def finish_revert(self, image: Image, stack: Stack, repair_id: int, written: Written) -> None:
+        """Take over what was reverted: the image shows the original, the mask is back."""
         repair = self.ledger.accepted_as(image, repair_id)
-        yield from self.ledger.recording(image, stack, written)
-        yield
+        self.ledger.record(image, stack, written)
         if repair is not None:
             self.masks.set_repaired(image, repair, damaged=True)
 

@@ -6,7 +6,7 @@ ones that can take long report through ``progress`` and are cancelled by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from .core.types import (
     no_progress,
 )
 from .review import Review, find_components
-from .warm_up import know_images, warm_up
 
 if TYPE_CHECKING:
     from .core.journal import JournalEntry
@@ -96,7 +95,6 @@ def load(
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
     progress(0.5, "looking at the grey values")
-    know_images()
     return Loaded(stack, contrast_limits(stack), contrast_polarity(stack))
 
 
@@ -291,12 +289,6 @@ def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
     return replace(written(stack), ids=ids)
 
 
-def prepare(stack: Stack, *, progress: Progress) -> Written:
-    """Get ready to work on a stack; return what was written to it."""
-    warm_up()
-    return written(stack, progress=progress)
-
-
 def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     """Return the repairs that are in a stack; none where nothing can be written."""
     if not stack.writable or stack.group_path is None:
@@ -313,12 +305,14 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
 
 
 def save(
-    stack: Stack, path: Path, repairs: Sequence[SectionRepair], *, progress: Progress
+    stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
 ) -> Loaded:
-    """Save a stack with its accepted repairs as OME-Zarr and open the result."""
+    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
     from .core.export import save_ome_zarr
 
-    save_ome_zarr(stack, path, repairs=tuple(repairs), progress=progress)
+    if path.suffix != ".zarr":
+        path = path.with_name(path.name + ".zarr")
+    save_ome_zarr(stack, path, repairs=repairs, progress=progress)
     # from here on it is too late to cancel
     return load(str(path), progress=no_progress)
 

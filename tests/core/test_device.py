@@ -91,22 +91,3 @@ def test_threads_of_torch_do_not_spin_for_long_unless_the_user_wants_it(own, spi
         [sys.executable, "-c", script], env=settings, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == spins
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is asked")
-@pytest.mark.parametrize("own_settings", [False, True])
-def test_memory_that_was_freed_is_not_got_page_by_page_again(own_settings):
-    script = (
-        "import resource, numpy as np; from napari_flowinpaint.core import device\n"
-        "def work(): return [np.ones(2**17) for _ in range(32)] and None\n"
-        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "device.keep_freed_memory(); work(); work(); before = faults(); work()\n"
-        "print(faults() - before)"
-    )
-    settings = {name: v for name, v in os.environ.items() if not name.startswith("MALLOC_")}
-    if own_settings:
-        settings |= {"MALLOC_TRIM_THRESHOLD_": "1000000"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=settings
-    )
-    assert (int(done.stdout) > 1000) == own_settings

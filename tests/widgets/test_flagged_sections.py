@@ -60,7 +60,7 @@ def make_docks(make_napari_viewer, wait):
 
 def search(find, wait):
     find.search()
-    wait(lambda: not find.jobs.is_running("search") and not find.is_showing)
+    wait(lambda: not find.jobs.is_running("search"))
 
 
 def close(viewer, *docks):
@@ -84,8 +84,7 @@ def test_a_search_fills_the_list_and_the_mask(make_docks, wait, damaged_path):
     assert str(len(set(sections(panel)))) in find.messages.text()
     row = panel.table.rows.rows[0]
     assert panel.table.select((row.section, row.kind))
-    wait(lambda: not panel.is_showing)
-    assert flagged.session.section == row.section
+    wait(lambda: flagged.session.section == row.section)
     assert flagged.session.mask_layer.selected_label == KINDS[row.kind].label
     wait(lambda: not panel.thumbnails.pictures[1].pixmap().isNull())
     assert panel.thumbnails.captions[1].text() == f"this: {row.section}"
@@ -99,15 +98,13 @@ def test_a_mask_is_edited_before_the_section_is_shown(make_docks, wait, damaged_
     for row in (last, first):
         panel.table.select((row.section, row.kind))
         panel.edit_mask()
-        wait(lambda: not panel.is_showing)
         assert flagged.session.section == row.section
         assert flagged.session.mask_layer.mode == "paint"
         wait(lambda row=row: panel.thumbnails.captions[1].text() == f"this: {row.section}")
     panel.table.select((last.section, last.kind))
     panel.table.select((first.section, first.kind))
     panel.table.select((last.section, last.kind))
-    wait(lambda: not panel.is_showing)
-    assert flagged.session.section == last.section
+    wait(lambda: flagged.session.section == last.section)
     wait(lambda: panel.thumbnails.captions[1].text() == f"this: {last.section}")
 
 
@@ -195,7 +192,6 @@ def test_list_and_mask_survive_napari(make_docks, wait, damaged_path):
     search(find, wait)
     flagged.flag_panel.table.select((2, flagged.flag_panel.table.rows.rows[0].kind))
     flagged.flag_panel.edit_mask()
-    wait(lambda: not flagged.flag_panel.is_showing)
     layer = flagged.session.mask_layer
     assert layer.mode == "paint"
     layer.brush_size = 8
@@ -327,7 +323,6 @@ def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, dam
     wait(lambda: flagged.session.review.current is not None and not panel.is_showing)
     before = panel.table.current
     panel.paint_mask()
-    wait(lambda: not panel.is_showing)
     layer = flagged.session.mask_layer
     layer.brush_size = 12
     layer.paint((5, 150, 150), 1)
@@ -390,40 +385,3 @@ def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])
     assert flagged.session.stack.path == copy.path, "the copy is worked on now"
     assert viewer.layers.selection.active.name == "copy"
-
-
-def test_closing_a_dock_whose_panels_are_not_made_yet(make_napari_viewer, damaged_path, wait):
-    from napari_flowinpaint import work
-    from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
-
-    viewer = make_napari_viewer()
-    dock = FlaggedSections(viewer)
-    viewer.window.add_dock_widget(dock, name="Flagged sections")
-    loaded = work.load(str(damaged_path), progress=lambda *_: None)
-    dock.session.add_loaded(loaded)
-    assert dock.is_opening
-    assert dock.flag_panel.table is not None, "made when it is asked for"
-    assert "staged_panel" not in vars(dock)
-    close(viewer, dock)
-    assert "staged_panel" not in vars(dock)
-    again = FlaggedSections(viewer)
-    viewer.window.add_dock_widget(again, name="Flagged sections")
-    wait(lambda: not again.is_opening)
-    assert {"flag_panel", "batch_panel", "staged_panel"} <= set(vars(again))
-    viewer.window.remove_dock_widget(again)
-
-
-@pytest.mark.parametrize("turns", [0, 1, 3])
-def test_closing_the_viewer_while_layers_are_added(make_napari_viewer, damaged_path, qtbot, turns):
-    from napari_flowinpaint._widgets.load_stack import LoadStack
-
-    viewer = make_napari_viewer(show=True)
-    dock = LoadStack(viewer)
-    viewer.window.add_dock_widget(dock, name="Load stack")
-    dock.path.setText(str(damaged_path))
-    dock.load()
-    qtbot.waitUntil(lambda: dock.is_showing, timeout=30_000)
-    for _ in range(turns):
-        qtbot.wait(20)
-    viewer.close()
-    assert not dock.is_showing

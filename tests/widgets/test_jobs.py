@@ -1,6 +1,5 @@
 """Threads: progress, cancelling, replacing, errors, and waiting for the end."""
 
-import sys
 import threading
 import time
 
@@ -51,14 +50,6 @@ def test_the_answer_and_the_progress_arrive_in_the_gui_thread(qtbot, runner, ans
     assert 2 <= len(seen) < 30, "reported, but not with every step"
     assert {thread for _, thread in seen} == {threading.main_thread()}
     assert seen[0][0] == ("job", 0.0, "step 0")
-
-
-def test_the_viewer_waits_for_short_turns_only(qtbot, runner, answers):
-    usual = sys.getswitchinterval()
-    start(runner, answers, lambda progress: sys.getswitchinterval())
-    qtbot.waitUntil(lambda: bool(answers), timeout=5000)
-    assert answers[0][1] < 0.001 < usual
-    qtbot.waitUntil(lambda: sys.getswitchinterval() == usual, timeout=5000)
 
 
 def test_a_cancelled_job_stops_early(qtbot, runner, answers):
@@ -171,22 +162,3 @@ def test_work_that_writes_is_not_replaced(qtbot, runner, answers):
     qtbot.waitUntil(lambda: not runner.is_running(), timeout=5000)
     qtbot.wait(50)
     assert answers == [("done", "first", True)]
-
-
-def test_what_can_wait_counts_as_running_and_only_the_last_of_a_kind_begins(qtbot, runner, answers):
-    began = []
-
-    def work(answer, *, progress):
-        began.append(answer)
-        return answer
-
-    start(runner, answers, work, "first", calm=True)
-    start(runner, answers, work, "second", calm=True)
-    assert runner.is_running("job")
-    assert not began, "the viewer goes first"
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
-    assert began == ["second"]
-    start(runner, answers, work, "third", calm=True)
-    runner.stop()
-    qtbot.wait(100)
-    assert began == ["second"], "nothing begins any more"

@@ -15,8 +15,6 @@ from napari_flowinpaint.review import STAGES
 def paint(dock, spots=((35, 40), (90, 100)), z=3):
     if dock.session.mask_layer is None:
         dock.mask_panel.new_mask()
-        while dock.mask_panel.is_showing:
-            QTest.qWait(5)
     layer = dock.session.mask_layer
     layer.brush_size = 14
     for y, x in spots:
@@ -125,7 +123,6 @@ def test_masks_come_from_layers_and_files(make_dock, wait, stack_path, tmp_path)
     viewer.layers.selection.active = viewer.layers["texture"]
     assert dock.mask_panel.usable_layers() == ["found"]
     dock.mask_panel.use_layer("found")
-    wait(lambda: not dock.mask_panel.is_showing)
     assert dock.session.mask.read(3).sum() == 100
     assert not viewer.layers["found"].visible
     other[3, 90:100, 50:60] = 1
@@ -158,7 +155,6 @@ def test_a_repair_fills_the_review(make_dock, wait, stack_path):
     viewer.layers["confidence"].visible = True
     assert panel.stages.checkedButton().text() == "Confid.", "the layer list counts as well"
     panel.discard_button.click()
-    wait(lambda: not panel.is_showing)
     assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]
     assert panel.table.components.rowCount() == 0
 
@@ -299,7 +295,6 @@ def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path,
     damaged = layer.data.read(3)
     repair(dock, wait)
     dock.review_panel.accept()
-    wait(lambda: not dock.review_panel.is_showing)
     assert dock.review_panel.question is None
     assert "Save as OME-Zarr" in dock.messages.text()
     assert "not saved" in dock.ledger_panel.list.currentText()
@@ -308,7 +303,6 @@ def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path,
     assert np.array_equal(layer.data.read(3), damaged)
     repair(dock, wait)
     dock.review_panel.accept()
-    wait(lambda: not dock.review_panel.is_showing)
     dock.ledger_panel.save(tmp_path / "repaired")
     wait(lambda: not dock.jobs.is_running("save") and not dock.ledger_panel.is_showing)
     saved = np.asarray(open_stack(tmp_path / "repaired.zarr").array)
@@ -367,6 +361,22 @@ def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, mon
         viewer.close()
     assert ended
     assert not viewer.keymap
+
+
+@pytest.mark.parametrize("how", ["dock", "window"])
+def test_closing_while_layers_are_added_adds_no_more(make_dock, wait, stack_path, how):
+    viewer, dock = make_dock(stack_path, show=True)
+    paint(dock)
+    dock.repair_panel.repair()
+    wait(lambda: "initial reference" in viewer.layers)
+    assert dock.repair_panel.is_showing
+    if how == "dock":
+        viewer.window.remove_dock_widget(dock)
+        QTest.qWait(50)
+        assert "confidence" not in viewer.layers
+    else:
+        viewer.close()
+    assert not dock.repair_panel.is_showing
 
 
 def test_keys_that_are_taken_are_left_alone(make_napari_viewer):

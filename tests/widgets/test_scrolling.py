@@ -48,14 +48,14 @@ def column(qtbot):
 
 
 @pytest.fixture
-def open_docks(make_napari_viewer, wait):
+def open_docks(make_napari_viewer, qtbot):
     """Return a function that opens docks in a window, one above the other."""
 
     def opened(*kinds):
         viewer = make_napari_viewer(show=True)
         docks = [kind(viewer) for kind in kinds]
         inside = [viewer.window.add_dock_widget(d, name=type(d).__name__) for d in docks]
-        wait(lambda: not any(d.is_opening for d in docks if isinstance(d, FlaggedSections)))
+        qtbot.wait(50)  # a dock is raised only once it was laid out
         return docks, inside
 
     return opened
@@ -66,7 +66,7 @@ def test_all_docks_one_above_the_other_fit_a_low_screen(open_docks, stack_path, 
     load = docks[0]
     load.path.setText(str(stack_path))
     load.load()
-    wait(lambda: load.facts.text() and not load.is_showing)
+    wait(load.facts.text)
     window = load.window()
     wait(lambda: window.minimumSizeHint().height() <= LOW, 5)
     # what does not fit is reached by scrolling
@@ -75,14 +75,14 @@ def test_all_docks_one_above_the_other_fit_a_low_screen(open_docks, stack_path, 
         assert area.horizontalScrollBar().maximum() == 0
 
 
-def test_load_stack_does_not_scroll_where_there_is_room(open_docks, qtbot):
+def test_load_stack_does_not_scroll_where_there_is_room(open_docks, wait):
     (load,), _ = open_docks(LoadStack)
-    qtbot.wait(200)  # for the style sheet, and what it changes
-    assert load.scroll.viewport().height() >= load.scroll.widget().height()
+    # the style sheet comes late, and changes the heights
+    wait(lambda: load.scroll.viewport().height() >= load.scroll.widget().height())
     assert not load.scroll.verticalScrollBar().isVisible()
 
 
-def test_tabbed_docks_need_no_scrolling_on_a_low_screen(open_docks, qtbot):
+def test_tabbed_docks_need_no_scrolling_on_a_low_screen(open_docks, qtbot, wait):
     (_, flagged), (below, above) = open_docks(FindDamage, FlaggedSections)
     window = flagged.window()
     window.tabifyDockWidget(below, above)
@@ -91,9 +91,8 @@ def test_tabbed_docks_need_no_scrolling_on_a_low_screen(open_docks, qtbot):
     qtbot.wait(200)
     for page in range(3):
         flagged.tabs.setCurrentIndex(page)
-        qtbot.wait(20)
+        wait(lambda: flagged.scroll.verticalScrollBar().maximum() == 0)
         assert window.height() == LOW
-        assert flagged.scroll.verticalScrollBar().maximum() == 0
 
 
 def test_a_message_is_as_high_as_its_lines(qtbot):

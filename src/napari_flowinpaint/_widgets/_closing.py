@@ -1,11 +1,81 @@
-"""Notice when a dock goes away: closed by the user, or with the viewer."""
+"""What all docks have in common: how they begin, and how they end.
+
+A dock ends when the user closes it, or with the viewer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+
+from ..session import session_of
+from ._jobs import JobRunner
+from ._keys import Keys
+from ._messages import Messages
+from ._questions import may_close
+from ._scrolling import ScrollColumn
+
+
+class Part(Protocol):
+    """A part of a dock that listens to the session."""
+
+    def disconnect_session(self) -> None:
+        """Stop listening; the dock is closing."""
+
+
+_Part = TypeVar("_Part", bound=Part)
+
+
+class Dock(QWidget):
+    """A dock: the session of its viewer, threads, keys, a status line, and parts that listen.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; given by napari.
+    keeps_room
+        Whether the status line is never lower than two lines.
+    """
+
+    def __init__(self, napari_viewer: Any, *, keeps_room: bool = False) -> None:
+        super().__init__()
+        self.session = session_of(napari_viewer)
+        self.jobs = JobRunner(self)
+        self.messages = Messages(keeps_room)
+        self.keys = Keys(self.session.viewer)
+        self._parts: list[Part] = []
+        self._connections: list[tuple[Any, Callable[..., None]]] = []
+        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
+
+    def with_part(self, part: _Part) -> _Part:
+        """Return a part, which is told when the dock closes."""
+        self._parts.append(part)
+        return part
+
+    def listen(self, signal: Any, slot: Callable[..., None]) -> None:
+        """Connect a signal of the session until the dock closes."""
+        signal.connect(slot)
+        self._connections.append((signal, slot))
+
+    def lay_out(self, scroll: ScrollColumn, *below: QWidget) -> None:
+        """Put widgets below what scrolls, and the status line below all."""
+        self.scroll = scroll
+        box = QVBoxLayout(self)
+        box.addWidget(scroll, stretch=1)
+        for widget in (*below, self.messages):
+            box.addWidget(widget)
+
+    def close_session(self) -> None:
+        """Stop and wait for the threads, unbind the keys, stop listening."""
+        self.jobs.stop()
+        self.keys.release()
+        for part in self._parts:
+            part.disconnect_session()
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
 
 
 class WindowWatch(QObject):

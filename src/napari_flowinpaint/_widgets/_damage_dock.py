@@ -5,31 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from .. import damage_work
-from ..session import session_of
-from ..warm_up import bring_back
-from ._calm import warm_up_soon
-from ._closing import WindowWatch
-from ._jobs import JobRunner
-from ._keys import Keys
-from ._messages import Messages
-from ._painting import paint_windows_later
+from ._closing import Dock
 from ._progress import ProgressRow
-from ._questions import may_close
 from ._scrolling import ScrollColumn
-from ._steps import Steps
 from ._target import TargetLine
 
 if TYPE_CHECKING:
     from ..flag_store import Kept
 
 #: Milliseconds without a change before the list and the mask are kept.
-_CALM = 800
+_PAUSE = 800
 
 
-class DamageDock(QWidget):
+class DamageDock(Dock):
     """A dock with a target line above, progress and messages below.
 
     Parameters
@@ -41,45 +32,34 @@ class DamageDock(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, shown: tuple[str, ...]) -> None:
-        super().__init__()
-        paint_windows_later()
-        self.session = session_of(napari_viewer)
-        self.jobs = JobRunner(self)
-        self.messages = Messages(keeps_room=True)
-        self.keys = Keys(self.session.viewer)
-        self.target = TargetLine(self.session, self.jobs, self.messages)
+        super().__init__(napari_viewer, keeps_room=True)
+        self.target = self.with_part(TargetLine(self.session, self.jobs, self.messages))
         self.progress_row = ProgressRow(self.jobs, self.messages, ("open", "flags", *shown))
         self.cancel_button = self.progress_row.cancel_button
-        self._opening = Steps(self.messages.fail, self)
-        self._calm = QTimer(self)
-        self._calm.setSingleShot(True)
-        self._calm.setInterval(_CALM)
-        self._calm.timeout.connect(self._save)
+        self._save_timer = QTimer(self)
+        self._save_timer.setSingleShot(True)
+        self._save_timer.setInterval(_PAUSE)
+        self._save_timer.timeout.connect(self._save)
         self.setMinimumWidth(376)
 
-    def lay_out(self, *widgets: QWidget, stretch: bool = True) -> None:
-        """Put widgets between the target line and the progress; ``stretch``: room below them."""
-        self.scroll = ScrollColumn(self.target, *widgets, stretch=stretch)
-        box = QVBoxLayout(self)
-        box.addWidget(self.scroll, stretch=1)
-        box.addWidget(self.progress_row)
-        box.addWidget(self.messages)
+    def begin(self, *widgets: QWidget, stretch: bool = True) -> None:
+        """Lay widgets out and start to listen; the last step of a constructor.
 
-    def begin(self) -> None:
-        """Start to listen; the last step of a constructor."""
-        self.session.target_changed.connect(self._open_flags)
-        self.session.flags.changed.connect(self._changed)
-        self.session.masks.changed.connect(self._changed)
-        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
-        warm_up_soon()
+        Parameters
+        ----------
+        widgets
+            What is put between the target line and the progress.
+        stretch
+            Whether room that is left is left below them.
+        """
+        scroll = ScrollColumn(self.target, *widgets, stretch=stretch)
+        self.lay_out(scroll, self.progress_row)
+        self.listen(self.session.target_changed, self._open_flags)
+        self.listen(self.session.flags.changed, self._changed)
+        self.listen(self.session.masks.changed, self._changed)
         self._open_flags()
 
     # ---- what is kept
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether what is kept is still being shown."""
-        return self._opening.running
 
     def _open_flags(self) -> None:
         """Open what is kept of the flagged sections of the stack, if nobody did yet."""
@@ -88,19 +68,19 @@ class DamageDock(QWidget):
             return
 
         def done(kept: Kept) -> None:
-            self._opening.start(self.session.flags.opening(image, kept))
+            self.session.flags.open(image, kept)
             rows = len(kept.rows)
             told = f"{rows} flagged rows, kept in {kept.store.folder}" if rows else ""
             if self.session.image is image:
                 self.messages.say(told)
 
         self.jobs.start(
-            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail, calm=True
+            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail
         )
 
     def _changed(self) -> None:
         """Wait until nothing changes any more."""
-        self._calm.start()
+        self._save_timer.start()
 
     def _save(self) -> None:
         """Keep what has changed, in a thread; one dock at a time, one stack after the other."""
@@ -109,7 +89,7 @@ class DamageDock(QWidget):
         if found is None:
             return
         if flags.saving is not None:
-            self._calm.start()
+            self._save_timer.start()
             return
         image, unsaved = found
         flags.saving = self
@@ -120,7 +100,7 @@ class DamageDock(QWidget):
             known = flags.of(image)
             if known is not None and areas:
                 known.list.set_areas(areas)
-            self._calm.start()  # there may be more
+            self._save_timer.start()  # there may be more
 
         def failed(error: Exception) -> None:
             flags.saving = None
@@ -141,16 +121,9 @@ class DamageDock(QWidget):
 
     def close_session(self) -> None:
         """Stop and wait for the threads, keep what is left, stop listening."""
-        self._calm.stop()
-        self._opening.finish()
-        self.jobs.stop()
-        self.keys.release()
+        self._save_timer.stop()
+        super().close_session()
         try:
             self._save_now()
         except Exception as error:
             self.messages.fail(error)
-        bring_back()
-        self.target.disconnect_session()
-        self.session.target_changed.disconnect(self._open_flags)
-        self.session.flags.changed.disconnect(self._changed)
-        self.session.masks.changed.disconnect(self._changed)

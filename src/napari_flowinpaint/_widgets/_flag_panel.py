@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -27,7 +27,6 @@ from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
-from ._steps import Steps
 from ._thumbnails import ThumbnailRow
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ class FlagPanel(QWidget):
         self.thumbnails = ThumbnailRow()
         self._pictured: Flagged | None = None
         self._picked: Flagged | None = None
-        self._looking = Steps(messages.fail, self)
-        self._steps = Steps(messages.fail, self)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
         self.damaged_button = QPushButton("Damaged")
         self.intact_button = QPushButton("Not damaged")
         self.skip_button = QPushButton("Skip")
@@ -162,6 +161,7 @@ class FlagPanel(QWidget):
         self.kind_filter.currentIndexChanged.connect(self.refresh)
         self.decision_filter.currentIndexChanged.connect(self.refresh)
         self.table.picked.connect(self._on_picked)
+        self._soon.timeout.connect(self._show_picked)
         for button, decision in (
             (self.damaged_button, DAMAGED),
             (self.intact_button, INTACT),
@@ -180,7 +180,7 @@ class FlagPanel(QWidget):
     # ---- looking
 
     def _on_target(self) -> None:
-        self._looking.stop()
+        self._soon.stop()
         self.thumbnails.clear()
         self.refresh()
 
@@ -218,22 +218,19 @@ class FlagPanel(QWidget):
             self._picture(row)
 
     def _on_picked(self, row: Flagged) -> None:
-        """Show a section, with its mask and thumbnails, soon.
+        """Show a section in the next turn of the event loop.
 
-        What was picked last is shown: who holds a key down is not slowed by what he passes.
+        What was picked last is shown: a key that is held down passes the others.
         """
         self._picked = row
-        if not self._looking.running:
-            self._looking.start(self._show_picked())
+        self._soon.start(0)
 
-    def _show_picked(self) -> Iterator[None]:
-        """Show what was picked, step by step, until nothing else was picked meanwhile."""
-        shown: Flagged | None = None
-        while self._picked is not None and shown is not self._picked:
-            shown = self._picked
-            yield from self.session.flags.show(self.session.require_image(), shown)
-            self._picture(shown)
-            yield
+    @guarded
+    def _show_picked(self) -> None:
+        """Show what was picked, with its mask and thumbnails."""
+        if self._picked is not None:
+            self.session.flags.show(self.session.require_image(), self._picked)
+            self._picture(self._picked)
 
     def _picture(self, row: Flagged) -> None:
         """Make the thumbnails of a section, in a thread."""
@@ -249,7 +246,6 @@ class FlagPanel(QWidget):
             tuple(map(float, image.contrast_limits)),
             done=self._show_thumbnails,
             failed=self._no_thumbnails,
-            calm=True,
         )
 
     def _show_thumbnails(self, thumbnails: Thumbnails) -> None:
@@ -290,28 +286,20 @@ class FlagPanel(QWidget):
     def edit_mask(self) -> None:
         """Show the mask of the current row and take the brush."""
         row, image = self._current(), self.session.require_image()
-        self._looking.stop()
-        self._steps.start(self._painting(image, row))
+        self._soon.stop()
+        self._paint(image, row)
         self.messages.say(
             f"section {row.section}: paint {row.kind} damage; 1 erases, 2 paints, [ and ] change "
             "the size"
         )
 
-    def _painting(self, image: Image, row: Flagged) -> Iterator[None]:
-        """Show a row and take the brush, set to its kind; step by step."""
-        yield from self.session.flags.show(image, row)
+    def _paint(self, image: Image, row: Flagged) -> None:
+        """Show a row and take the brush, set to its kind."""
+        self.session.flags.show(image, row)
         if row is not self._pictured:
             self._picture(row)
-            yield
-        yield from self.session.masks.brush(image)
-        layer = self.session.masks.layer(image)
-        if layer is not None:
-            layer.selected_label = KINDS[row.kind].label
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether a section, or the layer of a new mask, is still being shown."""
-        return self._steps.running or self._looking.running
+        layer = self.session.masks.brush(image)
+        layer.selected_label = KINDS[row.kind].label
 
     @guarded
     def add_section(self) -> None:
@@ -319,7 +307,7 @@ class FlagPanel(QWidget):
         z, image = self.session.require_section(), self.session.require_image()
         row = self.session.require_flags().list.add(z, self.new_kind.currentText())
         if self.session.masks.layer(image) is None:
-            self._steps.start(self._painting(image, row))
+            self._paint(image, row)
         if not self.table.select(key_of(row)):
             self.messages.say(f"section {z} is on the list, hidden by the filter")
         else:
@@ -365,8 +353,7 @@ class FlagPanel(QWidget):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._looking.stop()
-        self._steps.finish()
+        self._soon.stop()
         self.session.flags.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self._on_target)
 

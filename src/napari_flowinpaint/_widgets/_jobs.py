@@ -7,38 +7,19 @@ run, which two overlapping ones do not survive.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from ..core.errors import Cancelled
 from ..core.types import Progress
-from ..turns import short_turns
-from ._calm import Calm
-from ._painting import paint_windows_later
 
-#: Shortest time between two reports of progress, in seconds. Each makes Qt compose the window
-#: anew, canvas included, which takes 50 ms without a graphics card.
+#: Shortest time between two reports of progress, in seconds.
 _INTERVAL = 0.2
-#: How much the threads yield to the viewer, where the system has priorities for threads.
-_NICENESS = 10
-
-
-def _yield_to_viewer() -> None:
-    """Give this thread, and those it will start, less of a busy CPU than the viewer gets.
-
-    Linux has a niceness per thread; elsewhere it is that of the process, and left alone.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class Job:
@@ -90,13 +71,10 @@ class JobRunner(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pool = ThreadPoolExecutor(
-            max_workers=4, thread_name_prefix="flowinpaint", initializer=_yield_to_viewer
-        )
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="flowinpaint")
         self._jobs: dict[str, Job] = {}
         self._stopped = False
         self._ended.connect(self._on_ended)
-        self.progressed.connect(self._on_progress)  # before anybody who shows it
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.stop)
@@ -109,7 +87,6 @@ class JobRunner(QObject):
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
         lasting: bool = False,
-        calm: bool = False,
         **keywords: Any,
     ) -> None:
         """Run ``work(*args, progress=..., **keywords)`` in a thread.
@@ -128,9 +105,6 @@ class JobRunner(QObject):
             True for work that writes: once it is done it cannot be cancelled any more, so its
             answer is delivered even if Cancel came at the last moment, and a second job of
             its kind does not replace it but is ignored.
-        calm
-            True for work that need not begin at once: it counts as running, and begins once the
-            viewer has drawn what there is to draw, see :class:`.Calm`.
         """
         if self._stopped:
             return
@@ -140,15 +114,7 @@ class JobRunner(QObject):
             self._jobs[name].cancelled.set()
         job = Job(name, done, failed, lasting)
         self._jobs[name] = job
-
-        def submit() -> None:
-            if not self._stopped and self._jobs.get(name) is job:  # not replaced meanwhile
-                self._pool.submit(self._run, job, work, args, keywords)
-
-        if calm:
-            Calm(submit, self)
-        else:
-            submit()
+        self._pool.submit(self._run, job, work, args, keywords)
         self.changed.emit()
 
     def _run(
@@ -157,8 +123,7 @@ class JobRunner(QObject):
         """Do the work (in the thread) and send its answer to the GUI thread."""
         result, error = None, None
         try:
-            with short_turns():
-                result = work(*args, progress=self._reporter(job), **keywords)
+            result = work(*args, progress=self._reporter(job), **keywords)
         except Exception as raised:
             error = raised
         if not self._stopped:
@@ -179,15 +144,10 @@ class JobRunner(QObject):
 
         return report
 
-    def _on_progress(self, *_: object) -> None:
-        """Have all that shows progress painted at once: bars of Qt do not wait for the others."""
-        paint_windows_later()
-
     def _on_ended(self, job: Job, result: Any, error: Exception | None) -> None:
         """Deliver an answer (in the GUI thread), unless it is not wanted any more."""
         if self._stopped or self._jobs.get(job.name) is not job:
             return
-        paint_windows_later()
         del self._jobs[job.name]
         if error is None and job.cancelled.is_set() and not job.lasting:
             error = Cancelled("cancelled; nothing was changed")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QGroupBox,
     QHBoxLayout,
     QPushButton,
@@ -21,6 +20,7 @@ from ..core.errors import InputError
 from ..ledger import Kept
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
+from ._questions import ask_where_to_save
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class LedgerPanel(QGroupBox):
         image, stack = self.session.require_image(), self.session.require_stack()
 
         def done(written: work.Written) -> None:
-            self._steps.start(self.session.finishing_revert(image, stack, chosen.id, written))
+            self.session.finish_revert(image, stack, chosen.id, written)
             self.messages.tell(f"section {chosen.z}: the original pixels are back")
 
         failed = self.messages.fail
@@ -96,22 +96,13 @@ class LedgerPanel(QGroupBox):
 
     @guarded
     def _choose_target(self) -> None:
-        stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        path, _ = QFileDialog.getSaveFileName(
-            self,
-            "Save as OME-Zarr",
-            str(folder / f"{stack.name} repaired.zarr"),
-            "OME-Zarr (*.zarr)",
-        )
-        if path:
-            self.save(Path(path))
+        path = ask_where_to_save(self, self.session.require_stack(), "Save as OME-Zarr")
+        if path is not None:
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        if path.suffix != ".zarr":
-            path = path.with_name(path.name + ".zarr")
         kept = self.session.ledger.kept(image)
 
         def done(loaded: work.Loaded) -> None:
@@ -129,11 +120,11 @@ class LedgerPanel(QGroupBox):
         )
 
     def _showing_saved(self, image: Image, kept: list[Kept], loaded: work.Loaded) -> Iterator[None]:
-        """Show the stack that was saved instead of what was kept; step by step."""
+        """Show the stack that was saved instead of what was kept, one layer per step."""
         for item in kept:
             self.session.ledger.drop(image, item)
             yield
-        yield from self.session.adding_loaded(loaded)
+        self.session.add_loaded(loaded)
         image.visible = False
         self.messages.tell(
             f"saved {loaded.stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
@@ -142,7 +133,7 @@ class LedgerPanel(QGroupBox):
 
     @property
     def is_showing(self) -> bool:
-        """Whether what was reverted or saved is still being shown."""
+        """Whether what was saved is still being shown."""
         return self._steps.running
 
     def refresh(self) -> None:

@@ -22,14 +22,13 @@ from .. import work
 from ..core.errors import InputError
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
-from ._steps import Steps
 
 if TYPE_CHECKING:
     from ..core.sparse_mask import SectionTiles
     from ..session import Session
 
 #: Milliseconds without a change before the damage is counted.
-_CALM = 200
+_PAUSE = 200
 
 
 class MaskPanel(QGroupBox):
@@ -56,8 +55,7 @@ class MaskPanel(QGroupBox):
         self.undo_button = QPushButton("Undo")
         self.redo_button = QPushButton("Redo")
         self.status = QLabel()
-        self._calm = QTimer(self)
-        self._steps = Steps(messages.fail, self)
+        self._count_timer = QTimer(self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -74,8 +72,8 @@ class MaskPanel(QGroupBox):
         self.pixels.setSuffix(" px")
         self.pixels.setToolTip("By how many pixels to grow or shrink")
         self.status.setWordWrap(True)
-        self._calm.setSingleShot(True)
-        self._calm.setInterval(_CALM)
+        self._count_timer.setSingleShot(True)
+        self._count_timer.setInterval(_PAUSE)
         grid = QGridLayout(self)
         grid.addWidget(self.new_button, 0, 0, 1, 2)
         grid.addWidget(self.load_button, 0, 2, 1, 2)
@@ -100,7 +98,7 @@ class MaskPanel(QGroupBox):
         self.invert_button.clicked.connect(self._invert)
         self.undo_button.clicked.connect(self.undo)
         self.redo_button.clicked.connect(self.redo)
-        self._calm.timeout.connect(self._count)
+        self._count_timer.timeout.connect(self._count)
         self.session.masks.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
         self.session.section_changed.connect(self.refresh)
@@ -111,7 +109,7 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
-        self._steps.start(self.session.masks.making(self.session.require_image()))
+        self.session.masks.new(self.session.require_image())
         self.messages.say("paint the damage with the brush; [ and ] change its size")
 
     @guarded
@@ -134,7 +132,7 @@ class MaskPanel(QGroupBox):
         shape = tuple(napari_layers.full_resolution(image).shape)
 
         def done(array: object) -> None:
-            self._steps.start(self.session.masks.making(image, array))
+            self.session.masks.new(image, array)
             self.messages.say(f"the mask comes from {path}; it can be painted on")
 
         self.jobs.start(
@@ -172,16 +170,11 @@ class MaskPanel(QGroupBox):
         try:
             layer = self.session.viewer.layers[name]
             base = napari_layers.full_resolution(layer)
-            self._steps.start(self.session.masks.making(self.session.require_image(), base))
+            self.session.masks.new(self.session.require_image(), base)
             layer.visible = False
             self.messages.say(f"the mask comes from layer {name}; it can be painted on")
         except Exception as error:
             self.messages.fail(error)
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether the layer of a new mask is still being added."""
-        return self._steps.running
 
     # ---- editing
 
@@ -252,7 +245,7 @@ class MaskPanel(QGroupBox):
         self.redo_button.setEnabled(mask is not None and mask.can_redo)
         if mask is None:
             self.status.setText("No mask yet.")
-        self._calm.start()
+        self._count_timer.start()
 
     def _count(self) -> None:
         mask, z = self.session.mask, self.session.section
@@ -293,8 +286,7 @@ class MaskPanel(QGroupBox):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._steps.finish()
-        self._calm.stop()
+        self._count_timer.stop()
         self.session.masks.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
         self.session.section_changed.disconnect(self.refresh)

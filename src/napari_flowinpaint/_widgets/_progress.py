@@ -46,18 +46,9 @@ class ProgressRow(QWidget):
         running = self.jobs.is_running(*self._shown)
         self.cancel_button.setEnabled(running)
         if not running:
-            self._show(0)
+            self.bar.setValue(0)
 
     def _show_progress(self, name: str, fraction: float, message: str) -> None:
         if name in self._shown:
-            self._show(round(1000 * fraction))
+            self.bar.setValue(round(1000 * fraction))
             self.messages.say(message)
-
-    def _show(self, value: int) -> None:
-        """Show how far it is, when the window is drawn the next time.
-
-        Qt's progress bar draws at once, and with it the whole window and its canvas.
-        """
-        self.bar.setUpdatesEnabled(False)
-        self.bar.setValue(value)
-        self.bar.setUpdatesEnabled(True)

@@ -1,14 +1,14 @@
-"""Ask before a stack is written to, or repairs are lost."""
+"""Ask before a stack is written to or copied, or repairs are lost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from ..core.stack import Stack
-from ._painting import paint_windows_later
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -31,7 +31,6 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     QMessageBox
         The question, which is open now.
     """
-    paint_windows_later()
     question = QMessageBox(parent)
     question.setIcon(QMessageBox.Icon.Question)
     question.setWindowTitle("Write to the stack?")
@@ -45,13 +44,20 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     question.setDefaultButton(write)
 
     def finished(*_: object) -> None:
-        paint_windows_later()
         answered(question.clickedButton() is write)
         question.deleteLater()
 
     question.finished.connect(finished)
     question.open()
     return question
+
+
+def ask_where_to_save(parent: QWidget, stack: Stack, title: str) -> Path | None:
+    """Ask where a repaired copy of a stack is to be saved; None where nobody wants to."""
+    folder = stack.path.parent if stack.path is not None else Path.home()
+    proposed = folder / f"{stack.name} repaired.zarr"
+    path, _ = QFileDialog.getSaveFileName(parent, title, str(proposed), "OME-Zarr (*.zarr)")
+    return Path(path) if path else None
 
 
 def may_close(parent: QWidget, session: Session) -> bool:

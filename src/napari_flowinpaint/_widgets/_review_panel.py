@@ -21,7 +21,6 @@ from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_to_write
 from ._stage_buttons import StageButtons
-from ._steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -52,7 +51,6 @@ class ReviewPanel(QGroupBox):
         self.accept_button = QPushButton("Accept")
         self.discard_button = QPushButton("Discard")
         self.question: QMessageBox | None = None
-        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -81,7 +79,6 @@ class ReviewPanel(QGroupBox):
         self.accept_button.clicked.connect(self.accept)
         self.discard_button.clicked.connect(self.discard)
         self.jobs.changed.connect(self.refresh)
-        self._steps.ended.connect(self.refresh)
         self.session.review.changed.connect(self.refresh)
 
     # ---- looking
@@ -110,7 +107,7 @@ class ReviewPanel(QGroupBox):
     @guarded
     def discard(self) -> None:
         """Forget the repair under review."""
-        self._steps.start(self.session.closing_review())
+        self.session.close_review()
         self.messages.say("the repair was discarded; nothing was written")
 
     @guarded
@@ -118,8 +115,7 @@ class ReviewPanel(QGroupBox):
         """Write the ticked components, after asking once per stack; or keep them for saving."""
         image, stack, repair = self.session.request_accept()
         if not stack.writable:
-            self._steps.start(self.session.keeping())
-            self.refresh()
+            self.session.keep()
             self.messages.tell(
                 f"section {repair.z}: accepted, but not saved yet, since {stack.name} cannot be "
                 "written to in place; press Save as OME-Zarr…"
@@ -148,7 +144,7 @@ class ReviewPanel(QGroupBox):
         count = len(repair.component_ids)
 
         def done(written: work.Written) -> None:
-            self._steps.start(self.session.finishing_accept(image, stack, repair, written))
+            self.session.finish_accept(image, stack, repair, written)
             rest = f"; {total - count} rejected, still in the mask" if count < total else ""
             self.messages.tell(
                 f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
@@ -161,11 +157,6 @@ class ReviewPanel(QGroupBox):
         )
 
     # ---- state
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether what was accepted is still being shown."""
-        return self._steps.running
 
     def refresh(self) -> None:
         """Show what is under review."""
@@ -181,9 +172,9 @@ class ReviewPanel(QGroupBox):
                 "Hold H for the original, press N for the next stage."
             )
             self.table.components.show(review.components, review.accepted)
-        busy = self.is_showing or self.jobs.is_running("repair", "accept", "revert", "save")
+        busy = self.jobs.is_running("repair", "accept", "revert", "save")
         self.accept_button.setEnabled(review is not None and not busy)
-        writing = self.is_showing or self.jobs.is_running("accept")
+        writing = self.jobs.is_running("accept")
         self.discard_button.setEnabled(review is not None and not writing)
         self.table.setEnabled(review is not None and not writing)
         for button in (self.all_button, self.none_button):
@@ -193,6 +184,5 @@ class ReviewPanel(QGroupBox):
         """Stop listening; the dock is closing."""
         if self.question is not None:
             self.question.close()
-        self._steps.finish()
         self.session.review.changed.disconnect(self.refresh)
         self.stage_buttons.disconnect_session()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,6 @@ from ._steps import Steps
 from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     from ..review import Review
     from ..session import Session
 
@@ -234,8 +231,8 @@ class StagedPanel(QWidget):
 
     @property
     def is_showing(self) -> bool:
-        """Whether layers of a repair are still being added, or what was written is shown."""
-        return self._steps.running or self.writing.is_showing
+        """Whether layers of a repair are still being added."""
+        return self._steps.running
 
     # ---- deciding
 
@@ -298,15 +295,11 @@ class StagedPanel(QWidget):
     def paint_mask(self) -> None:
         """Show the mask of the current section and take the brush."""
         row, image = self._current(), self.session.require_image()
-        self._steps.start(self._painting(image))
+        self._steps.stop()
+        self.session.close_review()
+        self.session.masks.brush(image)
         self.new_mask.setChecked(True)
         self.messages.say(f"section {row.z}: paint what is damaged, then press Redo")
-
-    def _painting(self, image: Image) -> Iterator[None]:
-        """Hide the repair and take the brush; step by step."""
-        yield from self.session.closing_review()
-        yield
-        yield from self.session.masks.brush(image)
 
     @guarded
     def redo(self) -> None:

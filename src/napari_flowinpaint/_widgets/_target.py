@@ -11,7 +11,6 @@ from .. import layers as napari_layers
 from .. import work
 from ._jobs import JobRunner
 from ._messages import Messages
-from ._steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -32,7 +31,6 @@ class TargetLine(QLabel):
     def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
         super().__init__()
         self.session, self.jobs, self.messages = session, jobs, messages
-        self._steps = Steps(messages.fail, self)
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
@@ -61,7 +59,6 @@ class TargetLine(QLabel):
                 napari_layers.source_of(image),
                 done=done,
                 failed=self.messages.fail,
-                calm=True,
             )
         self._show()
 
@@ -70,11 +67,9 @@ class TargetLine(QLabel):
 
         def done(written: work.Written) -> None:
             if not self.session.ledger.knows(image):  # no other dock was faster
-                self._steps.start(self.session.ledger.recording(image, stack, written))
+                self.session.ledger.record(image, stack, written)
 
-        self.jobs.start(
-            "history", work.prepare, stack, done=done, failed=self.messages.fail, calm=True
-        )
+        self.jobs.start("history", work.written, stack, done=done, failed=self.messages.fail)
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section
@@ -90,6 +85,5 @@ class TargetLine(QLabel):
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._steps.stop()
         self.session.target_changed.disconnect(self._on_target)
         self.session.section_changed.disconnect(self._show)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
 from .. import batch_work
 from ..batch_work import ACCEPTED, WRITTEN, Changed
@@ -15,12 +15,9 @@ from ..core.errors import InputError
 from ..flag_list import labels_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
-from ._questions import ask_to_write
-from ._steps import Steps
+from ._questions import ask_to_write, ask_where_to_save
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     from .. import work
     from ..session import Session
 
@@ -51,7 +48,6 @@ class WritePanel(QWidget):
         self.revert_button = QPushButton("Revert section")
         self.revert_all_button = QPushButton("Revert all")
         self.question: QMessageBox | None = None
-        self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -130,7 +126,7 @@ class WritePanel(QWidget):
         decided = self.session.flags.decided(image)
 
         def done(changed: Changed) -> None:
-            self._steps.start(self.session.finish_batch(image, stack, changed))
+            self.session.finish_batch(image, stack, changed)
             count = len(changed.sections)
             self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
             if changed.error is not None:
@@ -146,27 +142,25 @@ class WritePanel(QWidget):
             done=done,
             failed=self.messages.fail,
             lasting=True,
-            calm=True,  # the window behind the question is drawn first
         )
 
     @guarded
     def _choose_target(self) -> None:
-        stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save copy", str(folder / f"{stack.name} repaired.zarr"), "OME-Zarr (*.zarr)"
-        )
-        if path:
-            self.save(Path(path))
+        path = ask_where_to_save(self, self.session.require_stack(), "Save copy")
+        if path is not None:
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        if path.suffix != ".zarr":
-            path = path.with_name(path.name + ".zarr")
 
         def done(loaded: work.Loaded) -> None:
-            self._steps.start(self._showing_saved(image, loaded))
+            self.session.close_review()
+            self.session.add_loaded(loaded)
+            image.visible = False
+            self.messages.tell(
+                f"saved {loaded.stack.path}; it is opened, and can be written to from now on"
+            )
 
         self.jobs.start(
             "save",
@@ -179,22 +173,7 @@ class WritePanel(QWidget):
             lasting=True,
         )
 
-    def _showing_saved(self, image: Image, loaded: work.Loaded) -> Iterator[None]:
-        """Show the stack that was saved; step by step."""
-        yield from self.session.closing_review()
-        yield
-        yield from self.session.adding_loaded(loaded)
-        image.visible = False
-        self.messages.tell(
-            f"saved {loaded.stack.path}; it is opened, and can be written to from now on"
-        )
-
     # ---- state
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether what was written is still being shown."""
-        return self._steps.running
 
     def refresh(self) -> None:
         """Enable what can be done."""
@@ -210,6 +189,5 @@ class WritePanel(QWidget):
         """Stop listening; the dock is closing."""
         if self.question is not None:
             self.question.close()
-        self._steps.finish()
         self.session.batch.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)

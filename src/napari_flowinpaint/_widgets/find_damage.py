@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -32,7 +31,6 @@ from ..damage_work import Searched
 from ..search_settings import RANGE, WHERE
 from ._damage_dock import DamageDock
 from ._messages import guarded
-from ._steps import Steps
 
 
 class FindDamage(DamageDock):
@@ -47,7 +45,6 @@ class FindDamage(DamageDock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, ("search", "estimate"))
         self.settings = self.session.search
-        self._steps = Steps(self.messages.fail, self)
         self.where = QComboBox()
         self.first, self.last = QSpinBox(), QSpinBox()
         self.kinds = {name: QCheckBox(name) for name in KINDS}
@@ -57,10 +54,10 @@ class FindDamage(DamageDock):
         self.defaults_button = QPushButton("Defaults")
         self.scales_text = QLabel()
         self.find_button = QPushButton("Find damage")
-        self.lay_out(self._where_box(), self._kinds_box(), self._thresholds_box(), self.find_button)
+        boxes = (self._where_box(), self._kinds_box(), self._thresholds_box())
         self._show_settings()
         self._connect()
-        self.begin()
+        self.begin(*boxes, self.find_button)
         self.refresh()
 
     # ---- the form
@@ -129,9 +126,9 @@ class FindDamage(DamageDock):
         self.estimate_button.clicked.connect(self.estimate)
         self.defaults_button.clicked.connect(self._forget_estimate)
         self.jobs.changed.connect(self.refresh)
-        self.settings.events.connect(self._show_settings)
-        self.session.target_changed.connect(self.refresh)
-        self.session.flags.changed.connect(self.refresh)
+        self.listen(self.settings.events, self._show_settings)
+        self.listen(self.session.target_changed, self.refresh)
+        self.listen(self.session.flags.changed, self.refresh)
 
     def _take_settings(self, *_: object) -> None:
         where, first, last = self.where.currentText(), self.first.value(), self.last.value()
@@ -218,11 +215,8 @@ class FindDamage(DamageDock):
         )
 
     def _adopt(self, image: Any, searched: Searched) -> None:
-        self._steps.start(self._adopting(image, searched))
-
-    def _adopting(self, image: Any, searched: Searched) -> Iterator[None]:
-        """Show what was found, step by step."""
-        yield from self.session.flags.adopt(image, searched)
+        """Show what was found."""
+        self.session.flags.adopt(image, searched)
         flagged = len({row.section for row in searched.rows})
         text = f"{flagged} of {len(searched.sections)} sections are flagged"
         if searched.failed:
@@ -231,19 +225,6 @@ class FindDamage(DamageDock):
         elif flagged:
             text += "; the dock Flagged sections has the list"
         self.messages.tell(text)
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether what was found is still being shown."""
-        return self._steps.running
-
-    def close_session(self) -> None:
-        """Stop and wait for the threads, keep what is left, stop listening."""
-        self._steps.finish()
-        super().close_session()
-        self.settings.events.disconnect(self._show_settings)
-        self.session.target_changed.disconnect(self.refresh)
-        self.session.flags.changed.disconnect(self.refresh)
 
 
 def _scales_in_words(scales: Any) -> str:

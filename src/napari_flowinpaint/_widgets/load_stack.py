@@ -14,21 +14,13 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QSizePolicy,
-    QVBoxLayout,
-    QWidget,
 )
 
 from .. import work
 from ..core.errors import ChoiceNeeded, InputError
-from ..session import session_of
-from ._calm import warm_up_soon
-from ._closing import WindowWatch
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._painting import paint_windows_later
-from ._questions import may_close
+from ._closing import Dock
+from ._messages import guarded
 from ._scrolling import ScrollColumn
-from ._steps import Steps
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
 _CHOICES = ("dataset", "channel", "time")
@@ -36,7 +28,7 @@ _CHOICES = ("dataset", "channel", "time")
 _LEAST = 130
 
 
-class LoadStack(QWidget):
+class LoadStack(Dock):
     """The dock. Choices (dataset, channel, time) appear when a file asks for them.
 
     Parameters
@@ -46,12 +38,7 @@ class LoadStack(QWidget):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        paint_windows_later()
-        self.session = session_of(napari_viewer)
-        self.jobs = JobRunner(self)
-        self.messages = Messages()
-        self._steps = Steps(self.messages.fail, self)
+        super().__init__(napari_viewer)
         self.path = QLineEdit()
         self.file_button = QPushButton("File…")
         self.folder_button = QPushButton("Folder…")
@@ -60,8 +47,6 @@ class LoadStack(QWidget):
         self.facts = QLabel()
         self._lay_out()
         self._connect()
-        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
-        warm_up_soon()
 
     def _lay_out(self) -> None:
         self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")
@@ -79,15 +64,13 @@ class LoadStack(QWidget):
         for button in (self.file_button, self.folder_button, self.load_button):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             row.addWidget(button)
-        self.scroll = ScrollColumn(self.path, stretch=False, least=_LEAST)
-        column = self.scroll.column
+        scroll = ScrollColumn(self.path, stretch=False, least=_LEAST)
+        column = scroll.column
         column.addLayout(row)
         column.addLayout(self.form)
         column.addWidget(self.facts)
-        self.scroll.leave_wheel(self.scroll.widget())
-        box = QVBoxLayout(self)
-        box.addWidget(self.scroll)
-        box.addWidget(self.messages)
+        scroll.leave_wheel(scroll.widget())
+        self.lay_out(scroll)
         self.setMinimumWidth(300)
         # The dock below, Repair section, needs the height more.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
@@ -136,7 +119,7 @@ class LoadStack(QWidget):
         )
 
     def _show(self, loaded: work.Loaded) -> None:
-        self._steps.start(self.session.adding_loaded(loaded))
+        self.session.add_loaded(loaded)
         self.facts.setText(describe(loaded))
         messages = " ".join(loaded.stack.messages)
         if messages:
@@ -171,16 +154,6 @@ class LoadStack(QWidget):
 
     def _show_progress(self, name: str, fraction: float, message: str) -> None:
         self.messages.say(f"{message}…")
-
-    @property
-    def is_showing(self) -> bool:
-        """Whether what was loaded is still being shown."""
-        return self._steps.running
-
-    def close_session(self) -> None:
-        """Stop and wait for the threads."""
-        self._steps.finish()
-        self.jobs.stop()
 
 
 def describe(loaded: work.Loaded) -> str:

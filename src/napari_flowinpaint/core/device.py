@@ -7,16 +7,12 @@ import os
 import re
 import sys
 from contextlib import suppress
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from .errors import InputError
 
 _KNOWN = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
-
-#: Options of glibc's ``mallopt``, in MB: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD.
-_KEPT = {-3: 32, -1: 64, -2: 64}
 
 #: How often torch's threads look for more work before they sleep (GNU OpenMP).
 _SPINS = "3000"
@@ -66,23 +62,6 @@ def _wait_calmly() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let the C library keep up to 64 MB that was freed, for what is allocated next.
-
-    Images of a window are of a size that glibc gives back to the system as soon as they are
-    freed, to get them again page by page: a tenth of the time of a repair, and more where several
-    threads do it, which have to wait for each other. What is larger than 32 MB is given back as
-    before. Does nothing with other C libraries, or where the environment has settings of its own.
-    """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    with suppress(OSError, AttributeError):
-        set_option = ctypes.CDLL(None).mallopt
-        for option, megabytes in _KEPT.items():
-            set_option(option, megabytes << 20)
 
 
 def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:

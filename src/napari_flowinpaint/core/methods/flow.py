@@ -20,7 +20,6 @@ from functools import partial
 
 import numpy as np
 
-from ..device import keep_freed_memory
 from ..errors import RepairRefused
 from ..flow import Flow
 from ..fusion import close_seam
@@ -104,7 +103,6 @@ def repair_by(
         Makes the section where it is missing as a whole, from both neighbours; None: it is
         interpolated between them.
     """
-    keep_freed_memory()
     greys = Greys.of(window)
     report = partial(_told, progress, window.z)
     if window.intact.sum() < FEWEST_INTACT:
