@@ -82,7 +82,8 @@ def test_the_largest_library_is_loaded_before_torch_is_imported():
 )
 def test_threads_of_torch_do_not_spin_for_long_unless_the_user_wants_it(own, spins):
     script = (
-        "import os, sys; from napari_flowinpaint.core.device import preload_torch as load; load()\n"
+        "import os, sys; from napari_flowinpaint.core.device import limit_spinning\n"
+        "limit_spinning()\n"
         "assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT', ''))"
     )
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-import sys
-from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
 
 from .errors import InputError
 
@@ -18,47 +13,12 @@ _KNOWN = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 _SPINS = "3000"
 
 
-def preload_torch() -> None:
-    """Load torch's libraries so that importing it holds up other threads for a moment only.
-
-    Python's lock is held while a library is loaded by an import, 0.2 s for torch's largest and
-    seconds on a slow disk, for which a viewer would stand still; it is not held while a foreign
-    function runs, and what is loaded once is not loaded again. Does nothing where that is not
-    possible: then the import takes what it takes.
-    """
-    if "torch" in sys.modules or sys.platform == "win32":
-        return
-    _wait_calmly()
-    spec = find_spec("torch")
-    if spec is None or spec.origin is None:
-        return
-    with suppress(OSError, AttributeError):
-        load = ctypes.CDLL(None).dlopen
-        load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
-        # the ones without any Python in them: what they do as they are loaded needs no lock
-        for name in ("torch_global_deps", "c10", "torch_cpu", "c10_cuda", "torch_cuda"):
-            # as torch opens them: what the first one brings along is for all to see
-            scope = os.RTLD_GLOBAL if name == "torch_global_deps" else os.RTLD_LOCAL
-            for path in (Path(spec.origin).parent / "lib").glob(f"lib{name}.*"):
-                load(os.fsencode(path), os.RTLD_LAZY | scope)
-        for path in (Path(spec.origin).parent / "lib").glob("libtorch_python.*"):
-            read_into_memory(path)  # this one is full of Python, and comes with the import
-
-
-def read_into_memory(path: Path | str) -> None:
-    """Read a file, so that the system has it in memory when it is wanted."""
-    buffer = bytearray(1 << 20)
-    with suppress(OSError), Path(path).open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
-
-
-def _wait_calmly() -> None:
+def limit_spinning() -> None:
     """Let torch's threads sleep soon when there is nothing to do, unless the user has set that.
 
     By default they look for work a hundred times as long, and keep the processor from those that
     they wait for: on a busy machine a network took four times as long. On one that is not, it
-    makes no difference. Only read as the library is loaded.
+    makes no difference. Called before torch is imported: its library reads this as it is loaded.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
@@ -91,7 +51,7 @@ def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:
         )
     if device == "cpu" or (device == "auto" and not needs_torch):
         return "cpu"
-    preload_torch()
+    limit_spinning()
     import torch
 
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._version import __version__
-from ..device import preload_torch
+from ..device import limit_spinning
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method
 from ..neighbours import no_masks
@@ -215,7 +215,7 @@ def one_thread(methods: Iterable[str]) -> Iterator[None]:
 
     cv2.setNumThreads(1)
     if needs_torch(methods):
-        preload_torch()
+        limit_spinning()
         import torch
 
         torch.set_num_threads(1)

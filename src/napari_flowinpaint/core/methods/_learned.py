@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..device import preload_torch
+from ..device import limit_spinning
 from ..errors import InputError
 from ..networks.released import load_any, load_released, released
 from ..types import Box, RepairOptions
@@ -59,7 +59,7 @@ class LearnedMethod:
                 f"the weights {self.shipped} are not installed; reinstall the package, or choose "
                 "method 'flow', which needs none"
             )
-        preload_torch()
+        limit_spinning()
         load = load_released if chosen is None else load_any
         net, self.weights_sha256 = load(path, device, self.architecture)
         return net
