@@ -43,12 +43,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "core")]
 
 from batches import image_files, staged_files  # noqa: E402
 
-from napari_flowinpaint.core.batch import (  # noqa: E402
-    commit,
-    load_staged,
-    plan_batch,
-    run_batch,
-)
+from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack  # noqa: E402
 from napari_flowinpaint.core.export import save_ome_zarr  # noqa: E402
 from napari_flowinpaint.core.open import open_mask, open_stack  # noqa: E402

@@ -7,9 +7,9 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_flowinpaint import damage_work, places, work
-from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.layered_mask import LayeredMask
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.sparse_mask import TILE, SparseMask

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .core.damage.detect import DetectionOptions
-from .core.damage.kinds import KINDS
 from .core.detection.table import Flagged
+from .core.kinds import KINDS
 from .core.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search

@@ -173,7 +173,7 @@ class FlagBoard(napari_layers.OfViewer):
 
     def show(self, image: Image, row: Flagged) -> None:
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
-        from .core.damage.kinds import KINDS
+        from .core.kinds import KINDS
 
         places.go_to_section(self.viewer, image, row.section)
         self.masks.show(image)

@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 
 from . import places
-from .core.damage.kinds import KINDS
+from .core.kinds import KINDS
 from .core.types import AnyImage, VoxelSize
 from .deferred import shown_levels
 from .review import STAGES, Review

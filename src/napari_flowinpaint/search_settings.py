@@ -9,8 +9,8 @@ from typing import ClassVar
 from psygnal import SignalGroupDescriptor
 
 from .core.damage.detect import DetectionOptions
-from .core.damage.kinds import KINDS
 from .core.errors import InputError
+from .core.kinds import KINDS
 
 #: What may be searched.
 SECTION, RANGE, STACK = "this section", "a range", "the whole stack"

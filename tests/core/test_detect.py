@@ -23,7 +23,6 @@ from napari_flowinpaint.core.damage.detectors import (
 from napari_flowinpaint.core.damage.draw import simulate
 from napari_flowinpaint.core.damage.features import make_features
 from napari_flowinpaint.core.damage.fold import Fold
-from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.damage.search import search
 from napari_flowinpaint.core.damage.sections import Sections
@@ -39,6 +38,7 @@ from napari_flowinpaint.core.damage.view import register
 from napari_flowinpaint.core.damage.working import read_working, working_factor
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack

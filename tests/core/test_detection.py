@@ -15,7 +15,6 @@ import zarr
 
 from napari_flowinpaint.core.damage.detect import DetectionOptions
 from napari_flowinpaint.core.damage.detectors import Finding
-from napari_flowinpaint.core.damage.kinds import KINDS
 from napari_flowinpaint.core.detection import (
     Flagged,
     detect_stack,
@@ -26,6 +25,7 @@ from napari_flowinpaint.core.detection import (
 from napari_flowinpaint.core.detection.store import tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.stack import Stack
 

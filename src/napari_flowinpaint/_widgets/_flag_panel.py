@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from .. import damage_work
-from ..core.damage.kinds import KINDS
 from ..core.detection.table import DECISIONS, Flagged, read_table, write_table
 from ..core.errors import InputError
+from ..core.kinds import KINDS
 from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from .. import damage_work
 from .. import layers as napari_layers
 from ..core.damage.detect import DetectionOptions
-from ..core.damage.kinds import KINDS
+from ..core.kinds import KINDS
 from ..damage_work import Searched
 from ..search_settings import RANGE, WHERE
 from ._damage_dock import DamageDock

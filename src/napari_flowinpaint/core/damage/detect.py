@@ -15,10 +15,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..filters import shrink_to
+from ..kinds import KINDS
 from ..synthetic import marks_of
 from ..types import BoolImage, Box, Progress, no_progress
 from .detectors import Detector, default_detectors
-from .kinds import KINDS
 from .refine import refine
 from .search import search
 from .sections import Sections

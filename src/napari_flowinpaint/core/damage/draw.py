@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..kinds import KINDS
 from ..types import AnyImage, BoolImage
 from .degrade import Blur, ContrastLoss, Misaligned, Saturated
 from .fold import Fold, fold_section
-from .kinds import KINDS
 from .simulate import (
     Charging,
     DamageModel,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..kinds import KINDS
 from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
-from .kinds import KINDS
 from .morphology import grow, reached
 from .view import View
 

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import durable, folders
-from ..damage.kinds import KINDS
 from ..errors import InputError, StoreError
 from ..export import check_target, create_image, move_into_place
+from ..kinds import KINDS
 from ..types import Box
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..damage.kinds import KINDS
 from ..errors import InputError
+from ..kinds import KINDS
 
 #: What a person may decide about a row; empty where nobody has.
 DECISIONS = ("", "damaged", "not damaged", "skip")
@@ -28,7 +28,7 @@ class Flagged:
     section
         Section number.
     kind
-        A name of :data:`~napari_flowinpaint.core.damage.kinds.KINDS`.
+        A name of :data:`~napari_flowinpaint.core.kinds.KINDS`.
     score
         Strength in units of the threshold: 1 is just enough at a sensitivity of 0.5.
     area_percent

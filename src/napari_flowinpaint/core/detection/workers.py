@@ -25,9 +25,9 @@ import numpy as np
 
 from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
-from ..damage.kinds import KINDS
 from ..damage.sections import Sections
 from ..errors import StoreError
+from ..kinds import KINDS
 from .store import Found, Labels, tiles_of
 
 if TYPE_CHECKING:
