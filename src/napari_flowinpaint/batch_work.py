@@ -25,8 +25,8 @@ from .core.batch import (
     run_batch,
 )
 from .core.batch.records import REPAIRED
-from .core.batch.review import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
-from .core.batch.stage import StagingFolder
+from .core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
+from .core.batch.staging_folder import StagingFolder
 from .core.errors import FlowInpaintError, InputError
 from .core.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
@@ -121,7 +121,7 @@ def run(
     progress: Progress,
 ) -> BatchReport:
     """Carry out a plan; what is staged already is not computed again."""
-    from .core.batch.workers import cores, devices_for
+    from .core.batch.batch_workers import cores, devices_for
 
     progress(0.0, "starting")
     methods = sorted({name for section in plan.planned for name in section.methods})

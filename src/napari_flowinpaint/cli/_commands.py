@@ -105,7 +105,7 @@ def _count(left: list[tuple[int, str]], what: str, total: int) -> str:
 def _staged(staging: Path, written: list[int]) -> str:
     """Say what a run that ended early keeps."""
     from ..core.batch.records import REPAIRED
-    from ..core.batch.stage import StagingFolder
+    from ..core.batch.staging_folder import StagingFolder
 
     stage = StagingFolder(staging)
     records = [stage.get_record(z) for z in stage.sections if z not in written]

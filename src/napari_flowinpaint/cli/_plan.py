@@ -78,7 +78,7 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
 
 def show_plan(request: PlannedRepair) -> None:
     """Print what is going to happen."""
-    from ..core.batch.workers import cores
+    from ..core.batch.batch_workers import cores
 
     plan = request.plan
     for section in plan.sections:

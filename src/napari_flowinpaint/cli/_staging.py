@@ -25,7 +25,7 @@ from ._parse import check_apart
 from ._request import RepairCommand
 
 if TYPE_CHECKING:
-    from ..core.batch.stage import StagingFolder
+    from ..core.batch.staging_folder import StagingFolder
     from ..core.stack import Stack
 
 
@@ -37,7 +37,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     InputError
         If it is something else, may not be written to, or does not go with ``--resume``.
     """
-    from ..core.batch.stage import StagingFolder
+    from ..core.batch.staging_folder import StagingFolder
 
     given = command.batch.staging
     if given == Path():  # in a shell: a variable that is not set
@@ -73,7 +73,7 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
 
 def start_anew(folder: Path) -> None:
     """Remove what an earlier batch left in a staging folder."""
-    from ..core.batch.stage import StagingFolder
+    from ..core.batch.staging_folder import StagingFolder
 
     if StagingFolder(folder).exists:
         shutil.rmtree(folder)
@@ -91,7 +91,7 @@ def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
     written
         Sections whose repairs were written.
     """
-    from ..core.batch.stage import StagingFolder
+    from ..core.batch.staging_folder import StagingFolder
 
     stage = StagingFolder(folder)
     useless = not stage.sections or (done and not _waiting(stage, written))

@@ -34,7 +34,7 @@ from napari_flowinpaint.core.batch import (
     load_staged,
     run_batch,
 )
-from napari_flowinpaint.core.batch.stage import StagingFolder
+from napari_flowinpaint.core.batch.staging_folder import StagingFolder
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
@@ -259,9 +259,9 @@ def test_a_stack_in_memory(tmp_path):
 
 def test_a_scheduler_that_does_not_answer(stack, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    from napari_flowinpaint.core.batch import workers
+    from napari_flowinpaint.core.batch import batch_workers
 
-    monkeypatch.setattr(workers, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(batch_workers, "_TIMEOUT", 0.2)
     with pytest.raises(InputError, match="no dask scheduler answers at tcp"):
         run_batch(plan_of(stack), tmp_path / "st", scheduler="tcp://127.0.0.1:1")
     assert not (tmp_path / "st").exists()
@@ -307,24 +307,24 @@ def test_a_killed_batch_goes_on_to_the_same_bytes(tmp_path):
 
 def test_one_worker_per_gpu_where_the_method_uses_one(monkeypatch):
     torch = pytest.importorskip("torch")
-    from napari_flowinpaint.core.batch import workers
+    from napari_flowinpaint.core.batch import batch_workers
 
-    monkeypatch.setattr(workers, "cores", lambda: 7)
-    assert workers.Threads(None, ["flow"], "auto").count == 7
-    assert workers.Threads(3, ["flow"], "auto").count == 3
+    monkeypatch.setattr(batch_workers, "cores", lambda: 7)
+    assert batch_workers.Threads(None, ["flow"], "auto").count == 7
+    assert batch_workers.Threads(3, ["flow"], "auto").count == 3
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert workers.devices_for(["flow"], "auto") == ["cpu"]
-    assert workers.devices_for(["flow", "flowinpaint"], "auto") == ["cuda:0", "cuda:1"]
-    assert workers.devices_for(["flowinpaint"], "cuda:1") == ["cuda:1"]
-    assert workers.Threads(None, ["flowinpaint"], "cuda").count == 2
-    assert workers.Threads(None, ["flowinpaint"], "cpu").count == 7
+    assert batch_workers.devices_for(["flow"], "auto") == ["cpu"]
+    assert batch_workers.devices_for(["flow", "flowinpaint"], "auto") == ["cuda:0", "cuda:1"]
+    assert batch_workers.devices_for(["flowinpaint"], "cuda:1") == ["cuda:1"]
+    assert batch_workers.Threads(None, ["flowinpaint"], "cuda").count == 2
+    assert batch_workers.Threads(None, ["flowinpaint"], "cpu").count == 7
     with pytest.raises(InputError, match="at least 1"):
-        workers.Threads(0, ["flow"], "cpu")
+        batch_workers.Threads(0, ["flow"], "cpu")
 
 
 def test_every_task_is_told_its_device(stack, tmp_path, monkeypatch):
-    from napari_flowinpaint.core.batch import workers
+    from napari_flowinpaint.core.batch import batch_workers
 
     used: list[str] = []
     repair = Quick.repair
@@ -334,6 +334,6 @@ def test_every_task_is_told_its_device(stack, tmp_path, monkeypatch):
         return repair(self, window, options, device, progress)
 
     monkeypatch.setattr(Quick, "repair", noted)
-    monkeypatch.setattr(workers, "devices_for", lambda methods, device: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(batch_workers, "devices_for", lambda methods, device: ["cuda:0", "cuda:1"])
     run_batch(plan_of(stack, method=Quick(0.1)), tmp_path / "st")
     assert sorted(used) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]

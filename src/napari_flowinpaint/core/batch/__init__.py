@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
+from .batch_workers import Control
 from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
-from .review import StagedSection, Staging, load_staged
-from .run import BatchReport, run_batch
+from .run_batch import BatchReport, run_batch
+from .staging import StagedSection, Staging, load_staged
 from .task import SectionOutcome
-from .workers import Control
 from .writing import commit
 
 __all__ = [

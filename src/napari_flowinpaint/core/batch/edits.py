@@ -14,7 +14,7 @@ from .. import folders
 from ..types import BoolImage, Box, RepairOptions
 from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
-from .stage import StagingFolder
+from .staging_folder import StagingFolder
 
 
 @dataclass(frozen=True, slots=True)

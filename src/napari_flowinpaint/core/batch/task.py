@@ -32,7 +32,7 @@ from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
 from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
-from .stage import StagingFolder
+from .staging_folder import StagingFolder
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -11,7 +11,7 @@ from .._levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writeback import history, write_back
 from .records import without_time
-from .review import ACCEPTED, Staging
+from .staging import ACCEPTED, Staging
 
 if TYPE_CHECKING:
     from ..stack import Stack

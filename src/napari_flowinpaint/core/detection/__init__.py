@@ -1,6 +1,6 @@
 """Find the damage of a whole stack: many sections, in parallel, resumable, into a label image.
 
-:mod:`.run` does it, :mod:`.store` keeps the masks and what was found so far, :mod:`.table` the list
+:mod:`.run_batch` does it, :mod:`.store` keeps the masks and what was found so far, :mod:`.table` the list
 of flagged sections. What damage is, is known to :mod:`..damage` alone.
 """
 

@@ -282,7 +282,7 @@ def read_detection(path: Path | str) -> dict[str, Any]:
     Parameters
     ----------
     path
-        A store that :func:`~.run.detect_stack` wrote.
+        A store that :func:`~.run_batch.detect_stack` wrote.
 
     Returns
     -------

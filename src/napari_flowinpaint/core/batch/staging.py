@@ -25,14 +25,14 @@ from ..types import (
     SectionRepair,
     no_progress,
 )
+from .batch_workers import threads_given_back
 from .damage import StackMask
 from .edits import EditedMask, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
 from .records import REPAIRED, Record, refused_of
-from .run import check_fits, log_line, make_task
-from .stage import StagingFolder
+from .run_batch import check_fits, log_line, make_task
+from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
-from .workers import threads_given_back
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -18,12 +18,12 @@ from typing import Any
 from .. import folders
 from ..errors import Cancelled, InputError, StoreError
 from ..types import Progress, no_progress
+from .batch_workers import Cluster, Control, Events, Threads, Workers
 from .edits import Edits, with_edits
 from .plan import BatchPlan, Rate, SectionPlan, duration
 from .records import FAILED, FORMAT, REPAIRED
-from .stage import StagingFolder
+from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, Task
-from .workers import Cluster, Control, Events, Threads, Workers
 
 #: Seconds between two looks whether a batch was cancelled.
 _INTERVAL = 0.1
