@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_flowinpaint.cli._parse import parse_sections
+from napari_flowinpaint.core.benchmark.peers import PEERS
 from napari_flowinpaint.core.metrics import Scores, score
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.peers import PEERS
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions

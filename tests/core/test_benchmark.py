@@ -13,6 +13,7 @@ from textures import texture
 
 from napari_flowinpaint.core.benchmark import BenchmarkTable, damaged_sections, run_benchmark
 from napari_flowinpaint.core.benchmark.figure import draw_figure, figure_method
+from napari_flowinpaint.core.benchmark.peers import PEERS
 from napari_flowinpaint.core.benchmark.scores import (
     METRICS,
     BenchmarkScores,
@@ -24,7 +25,6 @@ from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
-from napari_flowinpaint.core.peers import PEERS
 from napari_flowinpaint.core.repair import repair_section
 from napari_flowinpaint.core.stack import Stack
 
@@ -278,7 +278,7 @@ class Describe:
 
 
 def test_fid_compares_the_tiles_of_all_sections(tmp_path, monkeypatch):
-    from napari_flowinpaint.core.benchmark import run
+    from napari_flowinpaint.core.benchmark import run_benchmark as run
 
     monkeypatch.setattr(run, "_load_inception", lambda path, device: Describe())
     stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 256, 256))))

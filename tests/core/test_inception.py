@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 from scipy.linalg import sqrtm
 
-from napari_flowinpaint.core.benchmark.frechet import (
+from napari_flowinpaint.core.benchmark.fid.frechet import (
     TILE,
     cut_tiles,
     frechet_distance,
     tile_corners,
 )
-from napari_flowinpaint.core.benchmark.inception import FEATURES, InceptionV3, load_inception
+from napari_flowinpaint.core.benchmark.fid.inception import FEATURES, InceptionV3, load_inception
 from napari_flowinpaint.core.errors import InputError
 
 # ---- distance

@@ -33,7 +33,7 @@ def benchmark_stack(
 ) -> int:
     """Run the benchmark, print its tables, draw its figure; return the exit code."""
     from ..core.benchmark.figure import draw_figure, figure_method
-    from ..core.benchmark.run import check_request, run_benchmark
+    from ..core.benchmark.run_benchmark import check_request, run_benchmark
     from ..core.device import resolve_device
     from ..core.open import open_stack
 

@@ -5,7 +5,7 @@ every section. All methods and peers see the same sections and masks in the same
 """
 
 from .cases import damaged_sections
-from .run import run_benchmark
+from .run_benchmark import run_benchmark
 from .scores import BenchmarkScores
 from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 

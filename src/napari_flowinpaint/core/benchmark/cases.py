@@ -14,10 +14,10 @@ from ..damage.simulate import irregular_mask, rectangular_mask
 from ..errors import InputError, RepairRefused
 from ..methods import Method
 from ..metrics import data_range
-from ..peers import PEERS
 from ..refusal import tell_refused
 from ..repair import repair_section
 from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
+from .peers import PEERS
 
 if TYPE_CHECKING:
     from ..stack import Stack

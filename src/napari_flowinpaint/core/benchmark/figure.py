@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from ..methods import Method
 from ..metrics import data_range
-from ..peers import PEERS
 from ..types import AnyImage, BoolImage, Box
 from .cases import BenchmarkCase, cases, damaged_sections, run_method, whole
+from .peers import PEERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

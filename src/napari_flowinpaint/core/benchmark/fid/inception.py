@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, first_line
-from ..types import FloatImage
+from ...errors import InputError, first_line
+from ...types import FloatImage
 
 #: Pixels of a side, and numbers per image.
 SIDE, FEATURES = 299, 2048

@@ -13,16 +13,16 @@ from .._polarity import Polarity, contrast_polarity
 from ..errors import InputError
 from ..methods import Method, available_methods, get_method
 from ..metrics import data_range
-from ..peers import PEERS
 from ..types import AnyImage, Progress, no_progress
 from .cases import SHAPES, Attempt, BenchmarkCase, attempt, cases, damaged_sections
-from .frechet import Doubles, cut_tiles, frechet_distance, tile_corners
+from .fid.frechet import Doubles, cut_tiles, frechet_distance, tile_corners
+from .peers import PEERS
 from .scores import Scorer
 from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 
 if TYPE_CHECKING:
     from ..stack import Stack
-    from .inception import InceptionV3
+    from .fid.inception import InceptionV3
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_benchmark(
         More methods with the names of their rows, for example ablations.
     inception
         Weights of InceptionV3, for the Fréchet inception distance; not measured by default. See
-        :mod:`~napari_flowinpaint.core.benchmark.inception` for the file.
+        :mod:`~napari_flowinpaint.core.benchmark.fid.inception` for the file.
     repeats
         Masks drawn for every section.
     seed
@@ -148,7 +148,7 @@ def check_request(
 
 def _load_inception(path: Path, device: str) -> InceptionV3:
     from ..device import resolve_device
-    from .inception import load_inception
+    from .fid.inception import load_inception
 
     return load_inception(path, resolve_device(device))
 

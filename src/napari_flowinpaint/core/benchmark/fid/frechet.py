@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import AnyImage, BoolImage, FloatImage
+from ...types import AnyImage, BoolImage, FloatImage
 
 Doubles = npt.NDArray[np.float64]
 
