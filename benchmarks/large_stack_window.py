@@ -31,7 +31,7 @@ from large_stack import write_sparse
 from scripted_batch_session import Session, dock_of
 
 from napari_flowinpaint._widgets.repair_section import RepairSection
-from napari_flowinpaint.core.detection.table import Flagged, write_table
+from napari_flowinpaint.core.detection.flag_table import Flagged, write_table
 from napari_flowinpaint.core.open import open_mask
 from napari_flowinpaint.flag_list import DAMAGED
 

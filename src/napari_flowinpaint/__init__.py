@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .core.damage.detect import detect_damage
     from .core.detection import detect_stack
+    from .core.detection.detect_section import detect_damage
     from .core.open import open_stack
     from .core.quality import Quality, predict_quality
     from .core.repair import repair_section
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "open_stack": "core.open",
     "Stack": "core.stack",
-    "detect_damage": "core.damage.detect",
+    "detect_damage": "core.detection.detect_section",
     "detect_stack": "core.detection",
     "repair_section": "core.repair",
     "predict_quality": "core.quality",

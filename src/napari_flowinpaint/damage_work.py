@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .core.damage.detect import DetectionOptions
-from .core.detection.table import Flagged
+from .core.detection.detect_section import DetectionOptions
+from .core.detection.flag_table import Flagged
 from .core.kinds import KINDS
 from .core.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
@@ -134,7 +134,7 @@ def search(
 ) -> Searched:
     """Search sections for damage; when it is cancelled, the same search goes on where it was."""
     from .core.detection import detect_stack
-    from .core.detection.run import default_workers
+    from .core.detection.detect_stack import default_workers
 
     target = store.next_search()
     found = detect_stack(
@@ -170,7 +170,7 @@ def _with_time_left(progress: Progress) -> Progress:
 
 def estimate(stack: Stack, options: DetectionOptions, *, progress: Progress) -> DetectionOptions:
     """Fit the thresholds to a stack."""
-    from .core.damage.detect import estimate_parameters
+    from .core.detection.detect_section import estimate_parameters
 
     progress(0.0, "looking at sections")
     return estimate_parameters(stack, options, progress=progress)

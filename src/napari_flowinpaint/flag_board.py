@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from .core.detection.table import Flagged
+    from .core.detection.flag_table import Flagged
     from .core.sparse_mask import SparseMask
     from .flag_store import FlagStore, Kept
 

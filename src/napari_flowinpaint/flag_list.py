@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from psygnal import Signal
 
-from .core.detection.table import DECISIONS, Flagged
+from .core.detection.flag_table import DECISIONS, Flagged
 from .core.errors import InputError
 from .core.kinds import KINDS
 

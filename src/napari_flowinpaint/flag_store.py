@@ -28,7 +28,7 @@ import numpy as np
 
 from .core import durable, folders
 from .core.detection import read_detection
-from .core.detection.table import Flagged, read_table, write_table
+from .core.detection.flag_table import Flagged, read_table, write_table
 from .core.errors import InputError, StoreError
 from .core.layered_mask import LayeredMask
 from .core.sparse_mask import SectionTiles

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from psygnal import SignalGroupDescriptor
 
-from .core.damage.detect import DetectionOptions
+from .core.detection.detect_section import DetectionOptions
 from .core.errors import InputError
 from .core.kinds import KINDS
 

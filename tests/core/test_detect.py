@@ -9,12 +9,6 @@ import pytest
 import zarr
 
 from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
-from napari_flowinpaint.core.damage.detect import (
-    DetectionOptions,
-    detect_damage,
-    detect_section,
-    estimate_parameters,
-)
 from napari_flowinpaint.core.damage.detectors import (
     Finding,
     MisalignedDetector,
@@ -24,7 +18,6 @@ from napari_flowinpaint.core.damage.draw import simulate
 from napari_flowinpaint.core.damage.features import make_features
 from napari_flowinpaint.core.damage.fold import Fold
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.search import search
 from napari_flowinpaint.core.damage.sections import Sections
 from napari_flowinpaint.core.damage.simulate import (
     Charging,
@@ -36,6 +29,13 @@ from napari_flowinpaint.core.damage.simulate import (
 )
 from napari_flowinpaint.core.damage.view import register
 from napari_flowinpaint.core.damage.working import read_working, working_factor
+from napari_flowinpaint.core.detection.detect_section import (
+    DetectionOptions,
+    detect_damage,
+    detect_section,
+    estimate_parameters,
+)
+from napari_flowinpaint.core.detection.search import search
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.kinds import KINDS

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_flowinpaint.core.damage.detect import DetectionOptions
 from napari_flowinpaint.core.damage.detectors import Finding
 from napari_flowinpaint.core.detection import (
     Flagged,
@@ -22,6 +21,7 @@ from napari_flowinpaint.core.detection import (
     read_table,
     write_table,
 )
+from napari_flowinpaint.core.detection.detect_section import DetectionOptions
 from napari_flowinpaint.core.detection.store import tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
@@ -192,7 +192,7 @@ def test_an_interrupted_search_goes_on(stack, tmp_path, after, workers):
 KILLED = """
 import os, signal, sys
 from napari_flowinpaint.core.detection import detect_stack
-from napari_flowinpaint.core.detection.run import DetectionStore
+from napari_flowinpaint.core.detection.detect_stack import DetectionStore
 from napari_flowinpaint.core.open import open_stack
 stack, out, when = sys.argv[1:]
 def kill():

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_flowinpaint.core.detection import detect_stack, run, workers
+from napari_flowinpaint.core.detection import detect_stack, detection_workers
+from napari_flowinpaint.core.detection import detect_stack as run
 from napari_flowinpaint.core.errors import Cancelled, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.open import open_stack
@@ -106,7 +107,7 @@ def test_a_cancelled_search_goes_on(path, tmp_path):
 
 
 def test_a_search_is_cancelled_while_it_waits(path, monkeypatch):
-    monkeypatch.setattr(workers, "_INTERVAL", 0.01)
+    monkeypatch.setattr(detection_workers, "_INTERVAL", 0.01)
     told = []
 
     def stop(fraction, message):
@@ -162,12 +163,15 @@ def test_processes_end_with_a_search_whose_error_is_kept(path):
 
 
 def test_what_processes_send_is_small():
-    section = workers.SearchedSection(3, np.full((2000, 2000), 7, np.uint8), [], "")
-    packed = workers._pack(section)
+    section = detection_workers.SearchedSection(3, np.full((2000, 2000), 7, np.uint8), [], "")
+    packed = detection_workers._pack(section)
     assert len(pickle.dumps(packed)) < 2000 * 2000 / 100
-    assert np.array_equal(workers._unpack(packed).labels, section.labels)
+    assert np.array_equal(detection_workers._unpack(packed).labels, section.labels)
     assert (
-        workers._unpack(workers._pack(workers.SearchedSection(4, failure="gone"))).failure == "gone"
+        detection_workers._unpack(
+            detection_workers._pack(detection_workers.SearchedSection(4, failure="gone"))
+        ).failure
+        == "gone"
     )
 
 

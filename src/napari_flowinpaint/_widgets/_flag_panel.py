@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from .. import damage_work
-from ..core.detection.table import DECISIONS, Flagged, read_table, write_table
+from ..core.detection.flag_table import DECISIONS, Flagged, read_table, write_table
 from ..core.errors import InputError
 from ..core.kinds import KINDS
 from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of

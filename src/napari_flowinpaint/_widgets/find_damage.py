@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from .. import damage_work
 from .. import layers as napari_layers
-from ..core.damage.detect import DetectionOptions
+from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
 from ..damage_work import Searched
 from ..search_settings import RANGE, WHERE

@@ -43,8 +43,8 @@ class DetectCommand:
 
 def detect_damaged(command: DetectCommand) -> int:
     """Search, write masks and table, say what was found; return the exit code."""
-    from ..core.damage.detect import DetectionOptions, estimate_parameters
     from ..core.detection import check_output, detect_stack
+    from ..core.detection.detect_section import DetectionOptions, estimate_parameters
     from ..core.kinds import KINDS
     from ..core.open import open_stack
 

@@ -50,7 +50,7 @@ class Found:
     Parameters
     ----------
     kind, score
-        As in :class:`~napari_flowinpaint.core.damage.detect.KindDamage`.
+        As in :class:`~napari_flowinpaint.core.detection.detect_section.KindDamage`.
     pixels
         How many are damaged.
     tiles

@@ -9,15 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..damage.detect import DetectionOptions
 from ..damage.detectors import Detector
 from ..damage.sections import Sections
 from ..errors import InputError
 from ..export import check_target
 from ..types import Progress, no_progress
+from .detect_section import DetectionOptions
+from .detection_workers import (
+    Looking,
+    SearchedSection,
+    look_in_processes,
+    look_in_threads,
+    look_in_turn,
+)
+from .flag_table import Flagged, write_table
 from .store import DetectionStore, Found, Labels, read_detection
-from .table import Flagged, write_table
-from .workers import Looking, SearchedSection, look_in_processes, look_in_threads, look_in_turn
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -83,7 +89,7 @@ def detect_stack(
     sections
         Those to search; all by default. Others are still read as their neighbours.
     options
-        See :class:`~napari_flowinpaint.core.damage.detect.DetectionOptions`.
+        See :class:`~napari_flowinpaint.core.detection.detect_section.DetectionOptions`.
     report
         Table of flagged sections, CSV or (``.json``) JSON, written before ``output`` appears.
     workers

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.detect import DetectionOptions, detect_section
 from ..damage.detectors import Detector
 from ..damage.sections import Sections
 from ..errors import StoreError
 from ..kinds import KINDS
+from .detect_section import DetectionOptions, detect_section
 from .store import Found, Labels, tiles_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Looking:
     Parameters
     ----------
     options
-        See :class:`~napari_flowinpaint.core.damage.detect.DetectionOptions`.
+        See :class:`~napari_flowinpaint.core.detection.detect_section.DetectionOptions`.
     detectors
         Those that look; None for all.
     """
