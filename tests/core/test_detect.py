@@ -9,11 +9,6 @@ import pytest
 import zarr
 
 from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
-from napari_flowinpaint.core.damage.detectors import (
-    Finding,
-    MisalignedDetector,
-    default_detectors,
-)
 from napari_flowinpaint.core.damage.draw import simulate
 from napari_flowinpaint.core.damage.features import make_features
 from napari_flowinpaint.core.damage.fold import Fold
@@ -34,6 +29,11 @@ from napari_flowinpaint.core.detection.detect_section import (
     detect_damage,
     detect_section,
     estimate_parameters,
+)
+from napari_flowinpaint.core.detection.detectors import (
+    Finding,
+    MisalignedDetector,
+    default_detectors,
 )
 from napari_flowinpaint.core.detection.search import search
 from napari_flowinpaint.core.errors import InputError, StoreError

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_flowinpaint.core.damage.detectors import Finding
 from napari_flowinpaint.core.detection import (
     Flagged,
     detect_stack,
@@ -22,6 +21,7 @@ from napari_flowinpaint.core.detection import (
     write_table,
 )
 from napari_flowinpaint.core.detection.detect_section import DetectionOptions
+from napari_flowinpaint.core.detection.detectors import Finding
 from napari_flowinpaint.core.detection.store import tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr

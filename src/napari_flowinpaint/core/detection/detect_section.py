@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.detectors import Detector, default_detectors
 from ..damage.sections import Sections
 from ..damage.working import WORKING_SIDE
 from ..errors import InputError
@@ -21,6 +20,7 @@ from ..filters import shrink_to
 from ..kinds import KINDS
 from ..synthetic import marks_of
 from ..types import BoolImage, Box, Progress, no_progress
+from .detectors import Detector, default_detectors
 from .refine import refine
 from .search import search
 

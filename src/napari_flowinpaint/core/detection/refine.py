@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.detectors import Finding
 from ..damage.morphology import grow, reached
 from ..filters import blur
 from ..types import AnyImage, BoolImage, Box, FloatImage
+from .detectors import Finding
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...damage.morphology import grow, highest, lowest
+from ...damage.view import NeighbourView, View, enlarge
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
-from ..morphology import grow, highest, lowest
-from ..view import NeighbourView, View, enlarge
-from ._regions import large_regions
-from .base import Finding
+from .detector import Finding
 from .flat import fading_regions
 from .outliers import soft_regions
+from .regions import large_regions
 
 #: Tissue begins and ends at the ends of a stack: thresholds are higher there.
 _AT_THE_END = 1.3
@@ -67,7 +67,7 @@ class StainingDetector:
     kinds: ClassVar[tuple[str, ...]] = ("staining", "bright")
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         # the gain is section over neighbour: small against every neighbour of a weak section

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..view import View
-from .base import Finding
+from ...damage.view import View
+from .detector import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class MisalignedDetector:
     kinds: ClassVar[tuple[str, ...]] = ("misaligned",)
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         if self._displaced(view):

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...damage.features import SectionMaps
+from ...damage.morphology import Pieces, grow, highest, lowest, reached
+from ...damage.view import View
 from ...filters import blur
 from ...types import BoolImage, FloatImage
-from ..features import SectionMaps
-from ..morphology import Pieces, grow, highest, lowest, reached
-from ..view import View
-from .base import Finding
+from .detector import Finding
 
 #: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
 _BEYOND_STEP = 0.2
@@ -81,7 +81,7 @@ class OutlierDetector:
     kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         if not view.two_sided and view.gap > 1:

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...damage.features import FLAT_WINDOW
+from ...damage.morphology import grow, lowest, reached
+from ...damage.view import BLANK, View, enlarge
 from ...types import BoolImage, FloatImage
-from ..features import FLAT_WINDOW
-from ..morphology import grow, lowest, reached
-from ..view import BLANK, View, enlarge
-from .base import Finding
 from .blur import least_sharpness
+from .detector import Finding
 
 #: Pixels with less than this share of the least texture nearby may belong to a flat region, or
 #: with less than a third of it of the usual texture in their place.
@@ -60,7 +60,7 @@ class MissingDetector:
     kinds: ClassVar[tuple[str, ...]] = ("missing",)
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank:
             everything = np.ones(view.shape, dtype=bool)
             score = view.texture * BLANK / max(view.section.texture, 0.05 * BLANK * view.texture)
@@ -95,7 +95,7 @@ class HoleDetector:
     kinds: ClassVar[tuple[str, ...]] = ("hole", "fold", "crack")
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank:
             return []
         regions = _flat_regions(view, self.texture, self.tolerance, self.smallest)

@@ -1,14 +1,14 @@
 """Detectors of damage, one family per file.
 
-To add one, write a file with a frozen dataclass that satisfies :class:`~.base.Detector` and list
+To add one, write a file with a frozen dataclass that satisfies :class:`~.detector.Detector` and list
 it in :func:`default_detectors`. The order counts: each looks at what those before it left, with
 their findings filled from the neighbours.
 """
 
 from __future__ import annotations
 
-from .base import Detector, Finding
 from .blur import BlurredRegionDetector, BlurredSectionDetector
+from .detector import Detector, Finding
 from .flat import HoleDetector, MissingDetector
 from .lines import LineDetector
 from .misaligned import MisalignedDetector

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...damage.morphology import lowest
+from ...damage.view import View, enlarge
 from ...types import FloatImage
-from ..morphology import lowest
-from ..view import View, enlarge
-from ._regions import large_regions
-from .base import Finding
+from .detector import Finding
+from .regions import large_regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class BlurredSectionDetector:
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         drop = least_sharpness(view, 0) - view.section.sharpness
@@ -65,7 +65,7 @@ class BlurredRegionDetector:
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         own = view.section.sharpness

@@ -14,12 +14,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ...damage.features import SectionMaps
+from ...damage.morphology import Pieces, grow, reached
+from ...damage.view import View
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
-from ..features import SectionMaps
-from ..morphology import Pieces, grow, reached
-from ..view import View
-from .base import Finding
+from .detector import Finding
 from .outliers import excess_over_neighbours
 
 IntArray = npt.NDArray[np.integer]
@@ -75,7 +75,7 @@ class LineDetector:
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
 
     def look(self, view: View) -> list[Finding]:
-        """See :class:`~.base.Detector`."""
+        """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
         findings = []
