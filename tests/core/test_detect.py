@@ -10,10 +10,8 @@ import zarr
 
 from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
 from napari_flowinpaint.core.damage.draw import simulate
-from napari_flowinpaint.core.damage.features import make_features
 from napari_flowinpaint.core.damage.fold import Fold
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.sections import Sections
 from napari_flowinpaint.core.damage.simulate import (
     Charging,
     Debris,
@@ -22,8 +20,6 @@ from napari_flowinpaint.core.damage.simulate import (
     Missing,
     StainingCloud,
 )
-from napari_flowinpaint.core.damage.view import register
-from napari_flowinpaint.core.damage.working import read_working, working_factor
 from napari_flowinpaint.core.detection.detect_section import (
     DetectionOptions,
     detect_damage,
@@ -35,6 +31,10 @@ from napari_flowinpaint.core.detection.detectors import (
     MisalignedDetector,
     default_detectors,
 )
+from napari_flowinpaint.core.detection.features.maps import make_features
+from napari_flowinpaint.core.detection.features.sections import Sections
+from napari_flowinpaint.core.detection.features.view import register
+from napari_flowinpaint.core.detection.features.working_level import read_working, working_factor
 from napari_flowinpaint.core.detection.search import search
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.sections import Sections
-from ..damage.working import WORKING_SIDE
 from ..errors import InputError
 from ..filters import shrink_to
 from ..kinds import KINDS
 from ..synthetic import marks_of
 from ..types import BoolImage, Box, Progress, no_progress
 from .detectors import Detector, default_detectors
+from .features.sections import Sections
+from .features.working_level import WORKING_SIDE
 from .refine import refine
 from .search import search
 

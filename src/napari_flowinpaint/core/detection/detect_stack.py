@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..damage.sections import Sections
 from ..errors import InputError
 from ..export import check_target
 from ..types import Progress, no_progress
@@ -22,6 +21,7 @@ from .detection_workers import (
     look_in_turn,
 )
 from .detectors import Detector
+from .features.sections import Sections
 from .flag_table import Flagged, write_table
 from .store import DetectionStore, Found, Labels, read_detection
 

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.sections import Sections
 from ..errors import StoreError
 from ..kinds import KINDS
 from .detect_section import DetectionOptions, detect_section
 from .detectors import Detector
+from .features.sections import Sections
 from .store import Found, Labels, tiles_of
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.morphology import grow, reached
 from ..filters import blur
 from ..types import AnyImage, BoolImage, Box, FloatImage
 from .detectors import Finding
+from .features.morphology import grow, reached
 
 if TYPE_CHECKING:
     from ..stack import Stack

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..damage.morphology import grow, reached
-from ..damage.view import View
 from ..kinds import KINDS
 from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
+from .features.morphology import grow, reached
+from .features.view import View
 
 #: A kind of which others claim more than this share of the pixels is theirs.
 _CLAIMED = 0.6

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...damage.morphology import lowest
-from ...damage.view import View, enlarge
 from ...types import FloatImage
+from ..features.morphology import lowest
+from ..features.view import View, enlarge
 from .detector import Finding
 from .regions import large_regions
 

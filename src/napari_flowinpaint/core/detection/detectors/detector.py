@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...damage.view import View
 from ...types import BoolImage
+from ..features.view import View
 
 
 @dataclass(frozen=True, slots=True, eq=False)

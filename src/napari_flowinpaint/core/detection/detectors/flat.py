@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...damage.features import FLAT_WINDOW
-from ...damage.morphology import grow, lowest, reached
-from ...damage.view import BLANK, View, enlarge
 from ...types import BoolImage, FloatImage
+from ..features.maps import FLAT_WINDOW
+from ..features.morphology import grow, lowest, reached
+from ..features.view import BLANK, View, enlarge
 from .blur import least_sharpness
 from .detector import Finding
 

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...damage.features import SectionMaps
-from ...damage.morphology import Pieces, grow, reached
-from ...damage.view import View
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
+from ..features.maps import SectionMaps
+from ..features.morphology import Pieces, grow, reached
+from ..features.view import View
 from .detector import Finding
 from .outliers import excess_over_neighbours
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...damage.view import View
+from ..features.view import View
 from .detector import Finding
 
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...damage.features import SectionMaps
-from ...damage.morphology import Pieces, grow, highest, lowest, reached
-from ...damage.view import View
 from ...filters import blur
 from ...types import BoolImage, FloatImage
+from ..features.maps import SectionMaps
+from ..features.morphology import Pieces, grow, highest, lowest, reached
+from ..features.view import View
 from .detector import Finding
 
 #: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.

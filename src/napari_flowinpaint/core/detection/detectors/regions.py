@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...damage.morphology import reached
 from ...types import BoolImage, FloatImage
+from ..features.morphology import reached
 
 
 def large_regions(

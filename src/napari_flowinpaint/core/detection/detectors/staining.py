@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...damage.morphology import grow, highest, lowest
-from ...damage.view import NeighbourView, View, enlarge
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
+from ..features.morphology import grow, highest, lowest
+from ..features.view import NeighbourView, View, enlarge
 from .detector import Finding
 from .flat import fading_regions
 from .outliers import soft_regions

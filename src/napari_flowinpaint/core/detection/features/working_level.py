@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..filters import halve, shrink_to
-from ..types import AnyImage, FloatImage
+from ...filters import halve, shrink_to
+from ...types import AnyImage, FloatImage
 
 if TYPE_CHECKING:
-    from .._levels import Level
-    from ..stack import Stack
+    from ..._levels import Level
+    from ...stack import Stack
 
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512

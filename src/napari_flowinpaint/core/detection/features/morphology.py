@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..types import BoolImage, Box, FloatImage
+from ...types import BoolImage, Box, FloatImage
 
 
 def grow(mask: BoolImage, radius: int) -> BoolImage:

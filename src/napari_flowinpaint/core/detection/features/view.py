@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..filters import shrink_to
-from ..types import BoolImage, FloatImage, VoxelSize
-from .features import SectionMaps, make_features, to_working
+from ...filters import shrink_to
+from ...types import BoolImage, FloatImage, VoxelSize
+from .maps import SectionMaps, make_features, to_working
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2

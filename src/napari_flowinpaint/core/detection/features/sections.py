@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..errors import StoreError
-from .features import SectionMaps, make_features, texture_of
+from ...errors import StoreError
+from .maps import SectionMaps, make_features, texture_of
 from .view import (
     BLANK,
     PER_SIDE,
@@ -25,10 +25,10 @@ from .view import (
     match,
     register,
 )
-from .working import read_working, working_factor, working_zoom
+from .working_level import read_working, working_factor, working_zoom
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ...stack import Stack
 
 _T = TypeVar("_T")
 

@@ -1,6 +1,6 @@
 """What detectors look at: a section at the working resolution, and maps made of it once.
 
-Everything here is at the *working level* (:mod:`.working`). Widths below are in its pixels unless a
+Everything here is at the *working level* (:mod:`.working_level`). Widths below are in its pixels unless a
 comment says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..filters import blur, enlarge_to, halve, shrink_to, wide_blur
-from ..types import FloatImage
+from ...filters import blur, enlarge_to, halve, shrink_to, wide_blur
+from ...types import FloatImage
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
@@ -106,9 +106,9 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
     z
         Section number.
     pixels
-        (H, W) float32 as :func:`~.working.read_working` returns it.
+        (H, W) float32 as :func:`~.working_level.read_working` returns it.
     zoom
-        From :func:`~.working.working_zoom`. Maps are enlarged, but for the statistics on the grid:
+        From :func:`~.working_level.working_zoom`. Maps are enlarged, but for the statistics on the grid:
         these are of so many pixels as there are.
     """
     # what is wider than a pixel loses nothing by being reduced

@@ -1,0 +1,1 @@
+"""What is measured of a section before damage is looked for."""
