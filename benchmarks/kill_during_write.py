@@ -36,9 +36,9 @@ from repaired_stores import (  # noqa: E402
     write_store,
 )
 
+from napari_flowinpaint.core.io.pyramid import Rule  # noqa: E402
 from napari_flowinpaint.core.journal import needs_recovery  # noqa: E402
 from napari_flowinpaint.core.open import open_stack  # noqa: E402
-from napari_flowinpaint.core.pyramid import Rule  # noqa: E402
 from napari_flowinpaint.core.writeback import history, write_back  # noqa: E402
 
 SHAPE = (8, 200, 220)

@@ -8,8 +8,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.deferred import DeferredArray, shown_levels
 from napari_flowinpaint.layers import stack_layer
 from napari_flowinpaint.work import load

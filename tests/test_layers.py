@@ -133,7 +133,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
 
 
 def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
-    from napari_flowinpaint.core.stack import Stack
+    from napari_flowinpaint.core.io.stack import Stack
 
     viewer = ViewerModel()
     data = np.full((5, 60, 80), 50, np.uint8)
@@ -231,7 +231,7 @@ def test_a_layer_over_dask_shows_new_pixels_after_a_write(tmp_path):
 
 
 def test_limits_come_from_tiles_that_show_something():
-    from napari_flowinpaint.core.stack import Stack
+    from napari_flowinpaint.core.io.stack import Stack
 
     data = np.zeros((5, 700, 900), np.uint16)
     data[2, 300:420, 380:520] = np.linspace(1000, 2000, 140).astype(np.uint16)

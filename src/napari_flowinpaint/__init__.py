@@ -14,16 +14,16 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .core.detection import detect_stack
     from .core.detection.detect_section import detect_damage
+    from .core.io.stack import Stack
     from .core.open import open_stack
     from .core.quality import Quality, predict_quality
     from .core.repair import repair_section
-    from .core.stack import Stack
     from .core.types import RepairOptions, SectionRepair
     from .core.writeback import history, revert, write_back
 
 _WHERE = {
     "open_stack": "core.open",
-    "Stack": "core.stack",
+    "Stack": "core.io.stack",
     "detect_damage": "core.detection.detect_section",
     "detect_stack": "core.detection",
     "repair_section": "core.repair",

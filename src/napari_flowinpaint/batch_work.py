@@ -34,7 +34,7 @@ from .damage_work import decided_mask
 from .review import Review, find_components
 
 if TYPE_CHECKING:
-    from .core.stack import Stack
+    from .core.io.stack import Stack
 
 __all__ = ["ACCEPTED", "REJECTED", "REPAIRED", "UNDECIDED", "WRITTEN"]
 

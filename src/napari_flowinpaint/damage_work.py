@@ -21,7 +21,7 @@ from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
 
 if TYPE_CHECKING:
-    from .core.stack import Stack
+    from .core.io.stack import Stack
 
 #: Longer side of a thumbnail, pixels.
 THUMBNAIL = 144

@@ -92,7 +92,7 @@ def _write_sample(folder: Path) -> DamagedSample:
     """Make the sample and save it, its masks, and once more what will be repaired."""
     from .core.damage.sample import damaged_sample
     from .core.export import save_ome_zarr
-    from .core.stack import Stack
+    from .core.io.stack import Stack
 
     started = time.perf_counter()
     sample = damaged_sample()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
+    from .core.io.stack import Stack
     from .core.sparse_mask import SparseMask
-    from .core.stack import Stack
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"

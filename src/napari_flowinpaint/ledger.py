@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from .core.io.stack import Stack
     from .core.journal import JournalEntry
-    from .core.stack import Stack
 
 
 @dataclass(frozen=True, eq=False)

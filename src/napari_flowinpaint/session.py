@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from .batch_work import BatchRequest, Changed
-    from .core.stack import Stack
+    from .core.io.stack import Stack
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 

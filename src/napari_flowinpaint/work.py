@@ -26,9 +26,9 @@ from .core.types import (
 from .review import Review, find_components
 
 if TYPE_CHECKING:
+    from .core.io.stack import Stack
     from .core.journal import JournalEntry
     from .core.sparse_mask import SectionTiles, SparseMask
-    from .core.stack import Stack
 
 #: Edge of the tiles from which the grey values of a stack are estimated.
 _TILE = 256
@@ -89,7 +89,7 @@ def load(
     progress: Progress,
 ) -> Loaded:
     """Open a stack and look at a few tiles of it."""
-    from .core._polarity import contrast_polarity
+    from .core.io.polarity import contrast_polarity
     from .core.open import open_stack
 
     progress(0.0, f"opening {path}")
@@ -126,8 +126,8 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
     written to; else the layer's array.
     """
     from .core.errors import FlowInpaintError
+    from .core.io.stack import Stack
     from .core.open import open_stack
-    from .core.stack import Stack
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(

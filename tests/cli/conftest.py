@@ -9,7 +9,7 @@ from command_line import SHAPE
 
 from napari_flowinpaint.core.damage.sample import SampleConfig, damaged_sample
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.io.stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -93,8 +93,8 @@ def test_output_is_not_replaced_unasked(path, capsys):
 
 
 def test_sections_that_cannot_be_read(path, monkeypatch, capsys):
-    from napari_flowinpaint.core._levels import Level
     from napari_flowinpaint.core.errors import StoreError
+    from napari_flowinpaint.core.io.levels import Level
 
     read = Level.read
 

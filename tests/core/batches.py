@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_flowinpaint.core.batch import BatchPlan, plan_batch
 from napari_flowinpaint.core.errors import RepairRefused
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.types import (
     Box,
     Progress,
@@ -146,8 +146,8 @@ def _work(job: dict[str, Any]) -> None:
     import tifffile
     from killing import CountingOs
 
-    from napari_flowinpaint.core import durable
     from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
+    from napari_flowinpaint.core.io import durable
     from napari_flowinpaint.core.open import open_stack
 
     if job.get("kill_at"):

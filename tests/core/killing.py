@@ -105,8 +105,8 @@ def repairs_of(stack: Any, sections: list[int], seed: int) -> list[Any]:
 
 def _work(job: dict[str, Any], ready: int) -> None:
     """Do a job, in the child."""
-    from napari_flowinpaint.core import durable
     from napari_flowinpaint.core.errors import Cancelled
+    from napari_flowinpaint.core.io import durable
     from napari_flowinpaint.core.open import open_stack
     from napari_flowinpaint.core.writeback import revert, write_back
 
@@ -146,7 +146,7 @@ def _serve() -> None:
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
-    import napari_flowinpaint.core._durable_store
+    import napari_flowinpaint.core.io.safe_store
     import napari_flowinpaint.core.journal
     import napari_flowinpaint.core.open
     import napari_flowinpaint.core.writeback  # noqa: F401

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_flowinpaint.core import pyramid
+from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair, pixel_digest
 
 Factors = tuple[int, int, int]

@@ -23,10 +23,10 @@ from napari_flowinpaint.core.benchmark.scores import (
 from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 
 
 def test_psnr_counts_the_mask_only():

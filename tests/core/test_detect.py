@@ -38,10 +38,10 @@ from napari_flowinpaint.core.detection.features.working_level import read_workin
 from napari_flowinpaint.core.detection.search import search
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import write_back
 

@@ -25,9 +25,9 @@ from napari_flowinpaint.core.detection.detectors import Finding
 from napari_flowinpaint.core.detection.store import tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_mask, open_stack
-from napari_flowinpaint.core.stack import Stack
 
 SHAPE = (10, 96, 120)
 HOLES = {2: "hole", 3: "dark", 7: "hole"}
@@ -266,7 +266,7 @@ def test_another_request_starts_anew(stack, tmp_path):
 
 
 def test_two_at_once_are_kept_apart(stack, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_flowinpaint.core.durable.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("napari_flowinpaint.core.io.durable.LOCK_SECONDS", 0.1)
     out, inside, go_on = tmp_path / "m.zarr", threading.Event(), threading.Event()
 
     def wait(fraction, message):

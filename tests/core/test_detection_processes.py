@@ -18,8 +18,8 @@ from napari_flowinpaint.core.detection import detect_stack, detection_workers
 from napari_flowinpaint.core.detection import detect_stack as run
 from napari_flowinpaint.core.errors import Cancelled, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.stack import Stack
 
 DEPTH = 24
 

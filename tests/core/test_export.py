@@ -21,9 +21,9 @@ from repaired_stores import label_arrays, level_arrays, make_repair
 
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.pyramid import Rule, detect_rules, downsample
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.pyramid import Rule, detect_rules, downsample
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box, SectionRepair
 from napari_flowinpaint.core.writeback import history, revert, write_back
 
@@ -352,7 +352,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     code = f"""
 import resource, numpy as np
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.errors import StoreError
 pixels = np.random.default_rng(0).integers(0, 255, (2, 900, 900), dtype=np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

@@ -11,6 +11,7 @@ from napari_flowinpaint.core.benchmark import run_benchmark
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.damage.simulate import irregular_mask
 from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks import released
@@ -18,7 +19,6 @@ from napari_flowinpaint.core.networks.registration import Registration
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.references import Hypothesis, registered_average
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import RepairOptions
 
 

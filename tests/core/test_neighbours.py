@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.neighbours import (
     axial_position,
     find_neighbour,
     no_masks,
     read_neighbour,
 )
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box
 
 BOX = Box(8, 8, 24, 24)

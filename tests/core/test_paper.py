@@ -12,6 +12,7 @@ from textures import texture
 
 from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.methods.paper import paper_method
 from napari_flowinpaint.core.networks import released
@@ -26,7 +27,6 @@ from napari_flowinpaint.core.networks.refined_reference import (
 )
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
 
 TINY = PaperConfig(

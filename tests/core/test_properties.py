@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from repaired_stores import Expectation, Layout, make_repair, random_pixels, write_store
 
-from napari_flowinpaint.core import pyramid
+from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back
 

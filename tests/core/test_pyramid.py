@@ -16,8 +16,7 @@ from skimage.measure import block_reduce
 from skimage.transform import downscale_local_mean, resize
 
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.pyramid import (
+from napari_flowinpaint.core.io.pyramid import (
     Rule,
     block_factors,
     detect_rule,
@@ -28,7 +27,8 @@ from napari_flowinpaint.core.pyramid import (
     reduce,
     touched,
 )
-from napari_flowinpaint.core.stack import Stack
+from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import Box
 
 DTYPES = ("uint8", "uint16", "int16", "float32")

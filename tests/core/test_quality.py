@@ -15,11 +15,11 @@ from napari_flowinpaint.core._reading import make_job
 from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
 from napari_flowinpaint.core.gate import measure_fit
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.quality import Quality, combine, predict_quality
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window
 
 SIDE = 256

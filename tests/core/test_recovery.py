@@ -21,7 +21,7 @@ from repaired_stores import (
     write_store,
 )
 
-from napari_flowinpaint.core import pyramid
+from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.journal import needs_recovery
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writeback import history, revert, write_back

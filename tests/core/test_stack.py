@@ -23,11 +23,11 @@ from make_stacks import volume, write_ngff
 from PIL import Image
 from repaired_stores import make_repair
 
-from napari_flowinpaint.core._polarity import contrast_polarity
 from napari_flowinpaint.core.errors import ChoiceNeeded, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.polarity import contrast_polarity
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_mask, open_stack
-from napari_flowinpaint.core.stack import Stack
 from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.core.writeback import write_back
 

@@ -50,7 +50,7 @@ def stack_path(tmp_path):
     import cv2
 
     from napari_flowinpaint.core.export import save_ome_zarr
-    from napari_flowinpaint.core.stack import Stack
+    from napari_flowinpaint.core.io.stack import Stack
 
     rng = np.random.default_rng(0)
     noise = cv2.GaussianBlur(rng.random((160, 180)), (0, 0), 3)

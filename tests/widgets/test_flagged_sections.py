@@ -32,7 +32,7 @@ def sections_of_tissue():
 def damaged_path(sections_of_tissue, tmp_path):
     """Return the sections as an OME-Zarr stack that can be written to."""
     from napari_flowinpaint.core.export import save_ome_zarr
-    from napari_flowinpaint.core.stack import Stack
+    from napari_flowinpaint.core.io.stack import Stack
 
     stack = Stack.from_array(sections_of_tissue, voxel_size=(50, 4, 4), name="tissue")
     return save_ome_zarr(stack, tmp_path / "tissue.zarr")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from ..core.stack import Stack
+from ..core.io.stack import Stack
 
 if TYPE_CHECKING:
     from ..session import Session

@@ -25,7 +25,7 @@ from ._stage_buttons import StageButtons
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..core.stack import Stack
+    from ..core.io.stack import Stack
     from ..core.types import SectionRepair
     from ..session import Session
 

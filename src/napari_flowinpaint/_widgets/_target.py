@@ -15,7 +15,7 @@ from ._messages import Messages
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..core.stack import Stack
+    from ..core.io.stack import Stack
     from ..session import Session
 
 

@@ -17,7 +17,7 @@ from ._request import PlannedRepair, RepairCommand
 from ._run import run_repair
 
 if TYPE_CHECKING:
-    from ..core.stack import Stack
+    from ..core.io.stack import Stack
 
 
 def repair_stack(command: RepairCommand) -> int:

@@ -84,7 +84,7 @@ def _single_section(
 
 def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
-    from ..core._hdf5_reader import split_hdf5
+    from ..core.io.hdf5_reader import split_hdf5
 
     hdf5 = split_hdf5(str(path))
     suffix = path.suffix.lower()

@@ -100,7 +100,7 @@ def check_apart(path: Path, option: str, *others: Path | str) -> None:
     InputError
         If ``path`` is one of ``others``, lies within it or holds it.
     """
-    from ..core._hdf5_reader import split_hdf5
+    from ..core.io.hdf5_reader import split_hdf5
 
     new = _real(path)
     for other in others:

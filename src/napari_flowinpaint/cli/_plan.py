@@ -17,7 +17,7 @@ from ._staging import check_staging
 
 if TYPE_CHECKING:
     from ..core.batch import BatchPlan
-    from ..core.stack import Stack
+    from ..core.io.stack import Stack
 
 #: Context that is looked at for NaN and broken chunks before anything is written, pixels.
 _LOOK_AROUND = 64

@@ -26,7 +26,7 @@ from ._request import RepairCommand
 
 if TYPE_CHECKING:
     from ..core.batch.staging_folder import StagingFolder
-    from ..core.stack import Stack
+    from ..core.io.stack import Stack
 
 
 def check_staging(command: RepairCommand, stack: Stack) -> Path:
@@ -62,7 +62,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
 
 def default_staging(command: RepairCommand, stack: Stack) -> Path:
     """Return the folder beside what is written."""
-    from ..core._zarr_reader import outside_groups
+    from ..core.io.zarr_reader import outside_groups
 
     if command.output is not None:
         return beside(Path(os.path.realpath(command.output.expanduser())), STAGING)

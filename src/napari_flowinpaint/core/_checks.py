@@ -17,7 +17,7 @@ from .errors import InputError, StoreError
 from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 
 def check_writable(stack: Stack) -> None:

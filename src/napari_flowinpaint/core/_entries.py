@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from . import durable
-from ._axes import Axes
-from ._levels import DTYPES
 from .errors import StoreError, first_line
-from .pyramid import Rule, block_factors
+from .io import durable
+from .io.axes import Axes
+from .io.levels import DTYPES
+from .io.pyramid import Rule, block_factors
 from .types import AnyImage, BoolImage, Box, Provenance
 
 FORMAT = 1

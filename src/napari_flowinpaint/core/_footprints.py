@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from . import pyramid
 from ._apply import Target
 from ._entries import Entry, Footprint, Piece, Place
-from .pyramid import Factors, Rule
+from .io import pyramid
+from .io.pyramid import Factors, Rule
 from .types import AnyImage, BoolImage, Box, Patch
 
 Shape = tuple[int, int, int]

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import durable, folders
+from . import folders
 from ._apply import Target, apply, mark, open_level
 from ._entries import (
     ABORTING,
@@ -30,14 +30,15 @@ from ._entries import (
     Place,
     write_entry,
 )
-from ._levels import Level
 from .errors import FlowInpaintError, StoreError
-from .pyramid import Rule, detect_rules
+from .io import durable
+from .io.levels import Level
+from .io.pyramid import Rule, detect_rules
 from .synthetic import open_labels
 from .types import Provenance
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 _README = """This folder belongs to the array it lies in. Here napari-flowinpaint keeps what it
 replaced: the original pixels of every repaired region, the masks, and where the synthetic pixels

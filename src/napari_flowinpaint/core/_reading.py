@@ -41,7 +41,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from .errors import StoreError
 from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 
 class EarlierRepairs:

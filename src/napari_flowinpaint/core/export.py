@@ -22,17 +22,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import pyramid
 from ._replay import EarlierRepairs
-from ._zarr_reader import is_zarr_node
 from .errors import InputError, StoreError, is_disk_full
+from .io import pyramid
+from .io.zarr_reader import is_zarr_node
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
 from .writeback import write_back
 
 if TYPE_CHECKING:
     import zarr
 
-    from .stack import Stack
+    from .io.stack import Stack
 
 #: Edge of a chunk in y and x; one section deep.
 CHUNK = 1024

@@ -30,8 +30,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import durable, folders
+from . import folders
 from ._journal import Journal, pyramids
+from .io import durable
 from .types import Box, Provenance
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from . import folders
-from ._axes import check_voxel_size
-from ._hdf5_reader import open_hdf5, split_hdf5
-from ._image_reader import open_folder
-from ._levels import DTYPES, Opened, check_dtype
-from ._tiff_reader import open_tiff
-from ._zarr_reader import is_zarr_node, open_zarr
 from .errors import InputError
-from .stack import Stack
+from .io.axes import check_voxel_size
+from .io.hdf5_reader import open_hdf5, split_hdf5
+from .io.image_reader import open_folder
+from .io.levels import DTYPES, Opened, check_dtype
+from .io.stack import Stack
+from .io.tiff_reader import open_tiff
+from .io.zarr_reader import is_zarr_node, open_zarr
 
 _URL = r"^[a-z0-9+]{2,}://"
 _LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")

@@ -41,7 +41,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 __all__ = ["Quality", "combine", "predict_quality", "predict_window"]
 

@@ -38,7 +38,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 __all__ = ["WindowPlan", "plan_windows", "repair_section"]
 

@@ -22,15 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import durable, folders
-from ._axes import voxel_size_from_attributes
-from ._levels import Level
+from . import folders
 from .errors import StoreError
+from .io import durable
+from .io.axes import voxel_size_from_attributes
+from .io.levels import Level
 
 if TYPE_CHECKING:
     import zarr
 
-    from .stack import Stack
+    from .io.stack import Stack
     from .types import BoolImage, Box
 
 Labels = tuple[Level, ...]
@@ -137,7 +138,7 @@ def _create(folder: Path, root: Path, levels: tuple[Level, ...], scratch: Path) 
     """Write an empty label image into ``folder``."""
     import zarr
 
-    from ._durable_store import DurableStore
+    from .io.safe_store import DurableStore
 
     image = levels[0]
     zarr_format = image.source.metadata.zarr_format
@@ -213,7 +214,7 @@ def _register(folder: Path, zarr_format: Any, scratch: Path) -> None:
     """List the label image in the metadata of the group ``labels``, beside what is listed."""
     import zarr
 
-    from ._durable_store import DurableStore
+    from .io.safe_store import DurableStore
 
     store = DurableStore(folder.parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
@@ -230,7 +231,7 @@ def _consolidate(group: Path, folder: Path, scratch: Path) -> None:
     """Let the label image in ``folder`` appear in consolidated metadata, if ``group`` has such."""
     import zarr
 
-    from ._durable_store import DurableStore
+    from .io.safe_store import DurableStore
 
     name = folder.relative_to(group).as_posix()
 

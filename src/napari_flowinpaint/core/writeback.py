@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from . import durable
 from ._apply import Target
 from ._checks import (
     check_repairs,
@@ -24,13 +23,14 @@ from ._checks import (
 from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
 from ._footprints import make_piece
 from ._journal import UNDO_REVERT, UNDO_WRITE, Journal
-from ._levels import Level, write_grid
 from .errors import Cancelled, FlowInpaintError, InputError, StoreError
+from .io import durable
+from .io.levels import Level, write_grid
 from .journal import JournalEntry
 from .types import Progress, SectionRepair, no_progress
 
 if TYPE_CHECKING:
-    from .stack import Stack
+    from .io.stack import Stack
 
 __all__ = ["history", "revert", "write_back"]
 

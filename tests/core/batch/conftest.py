@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from batches import write_scene
 
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.stack import Stack
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,6 @@ from batches import (
 )
 from make_stacks import write_ngff
 
-from napari_flowinpaint.core import durable
 from napari_flowinpaint.core.batch import (
     Control,
     StackMask,
@@ -36,9 +35,10 @@ from napari_flowinpaint.core.batch import (
 )
 from napari_flowinpaint.core.batch.staging_folder import StagingFolder
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
+from napari_flowinpaint.core.io import durable
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair import repair_section
-from napari_flowinpaint.core.stack import Stack
 
 # ---- the run
 

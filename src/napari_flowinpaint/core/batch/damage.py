@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._levels import Level, write_grid
 from ..errors import InputError, StoreError
+from ..io.levels import Level, write_grid
 from ..sparse_mask import SparseMask
 from ..types import AnyImage, BoolImage, Box
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: Sections, rows, columns of something that is stored.
 _Block = tuple[range, Box]

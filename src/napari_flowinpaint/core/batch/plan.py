@@ -23,8 +23,8 @@ from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
 from .damage import StackMask
 
 if TYPE_CHECKING:
+    from ..io.stack import Stack
     from ..sparse_mask import SparseMask
-    from ..stack import Stack
 
 #: What a section's plan may say.
 PLANNED, REFUSED, FAILED = "planned", "refused", "failed"

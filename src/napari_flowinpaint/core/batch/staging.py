@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import durable, folders
+from .. import folders
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
+from ..io import durable
 from ..methods import check_method
 from ..refusal import Refusal
 from ..types import (
@@ -35,7 +36,7 @@ from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
 

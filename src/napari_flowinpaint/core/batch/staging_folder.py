@@ -31,8 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import durable, folders
+from .. import folders
 from ..errors import StoreError, is_disk_full
+from ..io import durable
 from ..types import AnyImage, BoolImage, Box, SectionRepair
 from .records import (
     FORMAT,

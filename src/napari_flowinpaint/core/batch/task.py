@@ -35,7 +35,7 @@ from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
 from .staging_folder import StagingFolder
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 CANCELLED = "cancelled"
 _WITHOUT_NETWORKS = {"flow"}

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._levels import write_grid
+from ..io.levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writeback import history, write_back
 from .records import without_time
 from .staging import ACCEPTED, Staging
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 
 def commit(

@@ -20,7 +20,7 @@ from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
 from .peers import PEERS
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 SHAPES = {"irregular": irregular_mask, "rectangular": rectangular_mask}
 #: The rows of a method before its own: name, and the array of a patch.
@@ -175,7 +175,7 @@ def run_method(
     RepairRefused
         If the section, or a window of it, was refused.
     """
-    from ..stack import Stack
+    from ..io.stack import Stack
 
     stack = Stack.from_array(np.stack([case.previous, case.damaged, case.following]))
     # without the gate: every row is about the same sections, also those it would refuse

@@ -17,7 +17,7 @@ from .peers import PEERS
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: Pixels of a side of a panel, between panels, and of a line of text.
 _SIDE, _GAP, _LINE = 224, 6, 22

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._polarity import Polarity, contrast_polarity
 from ..errors import InputError
+from ..io.polarity import Polarity, contrast_polarity
 from ..methods import Method, available_methods, get_method
 from ..metrics import data_range
 from ..types import AnyImage, Progress, no_progress
@@ -21,7 +21,7 @@ from .scores import Scorer
 from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
     from .fid.inception import InceptionV3
 
 

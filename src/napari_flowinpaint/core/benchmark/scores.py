@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from .._polarity import Polarity
+from ..io.polarity import Polarity
 from ..metrics import Scores, data_range, score
 from ..types import AnyImage, BoolImage
 from .segmentation import Segmentation

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._polarity import Polarity
+from ..io.polarity import Polarity
 from ..types import AnyImage, BoolImage, FloatImage, IntImage
 
 #: Width of the lines looked for, pixels: membranes of about 2 to 8 pixels.

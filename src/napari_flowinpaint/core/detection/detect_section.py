@@ -25,7 +25,7 @@ from .refine import refine
 from .search import search
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: Sections that an estimate looks at.
 _ESTIMATE_FROM = 12

@@ -26,7 +26,7 @@ from .flag_table import Flagged, write_table
 from .store import DetectionStore, Found, Labels, read_detection
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: From so many sections on, processes make up for the second that they take to start.
 _MANY = 200

@@ -33,7 +33,7 @@ from .store import Found, Labels, tiles_of
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: Sections that are searched at once, without their neighbours being looked at again.
 _RUN = 32

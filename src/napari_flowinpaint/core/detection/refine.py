@@ -12,7 +12,7 @@ from .detectors import Finding
 from .features.morphology import grow, reached
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 #: How far, in pixels of the working level, a border may be moved.
 _MARGIN = 3

@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import durable, folders
+from .. import folders
 from ..errors import InputError, StoreError
 from ..export import check_target, create_image, move_into_place
+from ..io import durable
 from ..kinds import KINDS
 from ..types import Box
 
 if TYPE_CHECKING:
-    from ..stack import Stack
+    from ..io.stack import Stack
 
 Labels = npt.NDArray[np.uint8]
 

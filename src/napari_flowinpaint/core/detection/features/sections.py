@@ -28,7 +28,7 @@ from .view import (
 from .working_level import read_working, working_factor, working_zoom
 
 if TYPE_CHECKING:
-    from ...stack import Stack
+    from ...io.stack import Stack
 
 _T = TypeVar("_T")
 

@@ -15,8 +15,8 @@ from ...filters import halve, shrink_to
 from ...types import AnyImage, FloatImage
 
 if TYPE_CHECKING:
-    from ..._levels import Level
-    from ...stack import Stack
+    from ...io.levels import Level
+    from ...io.stack import Stack
 
 #: The longer side of a section at the working level is about this, within a factor of 1.42.
 WORKING_SIDE = 512

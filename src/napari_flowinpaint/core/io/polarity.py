@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .types import AnyImage, Box
+from ..types import AnyImage, Box
 
 if TYPE_CHECKING:
     from .stack import Stack

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ._levels import Level, Opened, Planes, not_in_place
-from .errors import InputError
-from .types import AnyImage
+from ..errors import InputError
+from ..types import AnyImage
+from .levels import Level, Opened, Planes, not_in_place
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ._axes import Axes
-from .errors import InputError
-from .types import AnyImage, Box, VoxelSize
+from ..errors import InputError
+from ..types import AnyImage, Box, VoxelSize
+from .axes import Axes
 
 #: dtypes a stack may have (native byte order; stored in any order).
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -150,7 +150,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """What a reader found; :class:`~napari_flowinpaint.core.stack.Stack` is made of it.
+    """What a reader found; :class:`~napari_flowinpaint.core.io.stack.Stack` is made of it.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import folders
-from .errors import StoreError, first_line, is_disk_full
+from .. import folders
+from ..errors import StoreError, first_line, is_disk_full
 
 #: Seconds a second writer waits for the first one.
 LOCK_SECONDS = 5.0

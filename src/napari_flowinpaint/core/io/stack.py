@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ._axes import check_voxel_size, resolve_axes
-from ._levels import Level, Opened, check_dtype
-from .errors import FlowInpaintError, InputError, StoreError, first_line
-from .types import AnyImage, Box, VoxelSize
+from ..errors import FlowInpaintError, InputError, StoreError, first_line
+from ..types import AnyImage, Box, VoxelSize
+from .axes import check_voxel_size, resolve_axes
+from .levels import Level, Opened, check_dtype
 
 
 class Stack:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ChoiceNeeded, InputError
-from .types import VoxelSize
+from ..errors import ChoiceNeeded, InputError
+from ..types import VoxelSize
 
 #: nanometres per unit, by the names NGFF, ImageJ, OME-XML and people use.
 NANOMETRES = {

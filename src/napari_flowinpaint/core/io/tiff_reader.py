@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ._axes import Axes, nanometres, resolve_axes
-from ._levels import Level, Opened, Planes, not_in_place
-from .errors import InputError
-from .types import AnyImage, VoxelSize
+from ..errors import InputError
+from ..types import AnyImage, VoxelSize
+from .axes import Axes, nanometres, resolve_axes
+from .levels import Level, Opened, Planes, not_in_place
 
 
 class TiffPages(Planes):

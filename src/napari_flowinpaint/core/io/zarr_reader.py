@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
-from ._levels import Level, Opened
-from .errors import ChoiceNeeded, InputError, first_line
-from .types import VoxelSize
+from ..errors import ChoiceNeeded, InputError, first_line
+from ..types import VoxelSize
+from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from .levels import Level, Opened
 
 if TYPE_CHECKING:
     import zarr
@@ -72,7 +72,7 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
     """Open a node, or say in one line why that is not possible."""
     import zarr
 
-    from ._durable_store import CheckedStore, watch
+    from .safe_store import CheckedStore, watch
 
     try:
         store = CheckedStore(path, read_only=mode == "r") if isinstance(path, Path) else path

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ._axes import resolve_axes, voxel_size_from_attributes
-from ._levels import Level, Opened, not_in_place
-from .errors import ChoiceNeeded, InputError
+from ..errors import ChoiceNeeded, InputError
+from .axes import resolve_axes, voxel_size_from_attributes
+from .levels import Level, Opened, not_in_place
 
 _HDF5 = re.compile(r"^(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<dataset>.*))?$", re.IGNORECASE)
 

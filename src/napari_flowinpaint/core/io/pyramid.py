@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from .errors import InputError
-from .types import AnyImage, Box
+from ..errors import InputError
+from ..types import AnyImage, Box
 
 if TYPE_CHECKING:
-    from ._levels import Level
+    from .levels import Level
 
 #: Slices along z, y and x.
 Region = tuple[slice, slice, slice]

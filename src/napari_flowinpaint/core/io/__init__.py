@@ -1,0 +1,1 @@
+"""Files: lazy reading of every format, pyramids, and durable writing."""
