@@ -11,9 +11,9 @@ from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
-from napari_flowinpaint.core.layered_mask import LayeredMask
+from napari_flowinpaint.core.masks.layered_mask import LayeredMask
+from napari_flowinpaint.core.masks.sparse_mask import TILE, SparseMask
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.sparse_mask import TILE, SparseMask
 from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.damage_work import Searched
 from napari_flowinpaint.flag_list import (

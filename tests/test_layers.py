@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint import layers as napari_layers
 from napari_flowinpaint import places
-from napari_flowinpaint.core.sparse_mask import SparseMask
+from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
 from napari_flowinpaint.review import STAGES, Review, find_components
 from napari_flowinpaint.work import LayerSource, Loaded, contrast_limits, open_layer

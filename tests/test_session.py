@@ -13,8 +13,8 @@ from napari.layers import Labels
 from napari_flowinpaint import places, work
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.sparse_mask import SparseMask
 from napari_flowinpaint.session import session_of
 
 SHAPE = (7, 96, 112)

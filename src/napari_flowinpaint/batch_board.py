@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from .batch_work import Planned
-    from .core.sparse_mask import SparseMask
+    from .core.masks.sparse_mask import SparseMask
 
 
 @dataclass(frozen=True)

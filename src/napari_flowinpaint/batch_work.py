@@ -28,7 +28,7 @@ from .core.batch.records import REPAIRED
 from .core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
 from .core.batch.staging_folder import StagingFolder
 from .core.errors import FlowInpaintError, InputError
-from .core.sparse_mask import SectionTiles, SparseMask
+from .core.masks.sparse_mask import SectionTiles, SparseMask
 from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
 from .damage_work import decided_mask
 from .review import Review, find_components

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .core.detection.detect_section import DetectionOptions
 from .core.detection.flag_table import Flagged
 from .core.kinds import KINDS
-from .core.sparse_mask import SparseMask
+from .core.masks.sparse_mask import SparseMask
 from .core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
 

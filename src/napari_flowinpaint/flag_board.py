@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from . import layers as napari_layers
 from . import places
-from .core.layered_mask import LayeredMask
+from .core.masks.layered_mask import LayeredMask
 from .damage_work import Searched, Unsaved
 from .flag_list import FlagList, intact_labels
 from .mask_board import MaskBoard
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from .core.detection.flag_table import Flagged
-    from .core.sparse_mask import SparseMask
+    from .core.masks.sparse_mask import SparseMask
     from .flag_store import FlagStore, Kept
 
 

@@ -31,8 +31,8 @@ from .core.detection import read_detection
 from .core.detection.flag_table import Flagged, read_table, write_table
 from .core.errors import InputError, StoreError
 from .core.io import durable
-from .core.layered_mask import LayeredMask
-from .core.sparse_mask import SectionTiles
+from .core.masks.layered_mask import LayeredMask
+from .core.masks.sparse_mask import SectionTiles
 
 if TYPE_CHECKING:
     from .core.io.stack import Stack

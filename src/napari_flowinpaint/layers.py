@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
     from .core.io.stack import Stack
-    from .core.sparse_mask import SparseMask
+    from .core.masks.sparse_mask import SparseMask
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"

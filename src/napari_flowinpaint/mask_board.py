@@ -14,7 +14,7 @@ from psygnal import Signal
 from . import layers as napari_layers
 from . import places
 from .core.errors import InputError
-from .core.sparse_mask import SectionTiles, SparseMask
+from .core.masks.sparse_mask import SectionTiles, SparseMask
 from .core.types import SectionRepair
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from . import layers as napari_layers
 from . import places
 from .batch_board import BatchBoard
 from .core.errors import InputError
-from .core.sparse_mask import SparseMask
+from .core.masks.sparse_mask import SparseMask
 from .core.types import RepairOptions, RepairRequest, SectionRepair
 from .flag_board import FlagBoard, Flags
 from .ledger import Kept, Ledger

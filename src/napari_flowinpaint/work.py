@@ -28,7 +28,7 @@ from .review import Review, find_components
 if TYPE_CHECKING:
     from .core.io.stack import Stack
     from .core.journal import JournalEntry
-    from .core.sparse_mask import SectionTiles, SparseMask
+    from .core.masks.sparse_mask import SectionTiles, SparseMask
 
 #: Edge of the tiles from which the grey values of a stack are estimated.
 _TILE = 256

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_flowinpaint.core.sparse_mask import TILE, SparseMask
+from napari_flowinpaint.core.masks.sparse_mask import TILE, SparseMask
 from napari_flowinpaint.core.types import Box
 
 SHAPE = (3, TILE + 40, 2 * TILE + 7)

@@ -24,7 +24,7 @@ from ._jobs import JobRunner
 from ._messages import Messages, guarded
 
 if TYPE_CHECKING:
-    from ..core.sparse_mask import SectionTiles
+    from ..core.masks.sparse_mask import SectionTiles
     from ..session import Session
 
 #: Milliseconds without a change before the damage is counted.

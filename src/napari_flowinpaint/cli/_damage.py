@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import InputError
 
 if TYPE_CHECKING:
-    from ..core.batch.damage import StackMask
+    from ..core.masks.stack_mask import StackMask
     from ..core.types import AnyImage
 
 
@@ -41,7 +41,7 @@ def open_damage(
     InputError
         If the mask cannot be opened or does not fit the stack.
     """
-    from ..core.batch.damage import StackMask
+    from ..core.masks.stack_mask import StackMask
     from ..core.open import open_mask
 
     single = _read_image(Path(path).expanduser(), dataset)
@@ -65,7 +65,7 @@ def _single_section(
     sections: tuple[int, ...] | None,
 ) -> StackMask:
     """Return the damage of one section that came as an image."""
-    from ..core.batch.damage import StackMask
+    from ..core.masks.stack_mask import StackMask
 
     if mask.ndim != 2:
         raise InputError(f"the mask {path} is colour; convert it to one grey channel first.")

@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+from ..masks.stack_mask import StackMask
 from .batch_workers import Control
-from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
 from .run_batch import BatchReport, run_batch
 from .staging import StagedSection, Staging, load_staged

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from .. import folders
+from ..masks.stack_mask import StackMask
 from ..types import BoolImage, Box, RepairOptions
-from .damage import StackMask
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
 from .staging_folder import StagingFolder
 

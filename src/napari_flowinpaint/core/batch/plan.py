@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RepairRefused, StoreError
+from ..masks.stack_mask import StackMask
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
 from ..quality import PLACES
 from ..refusal import Refusal, tell_refused
 from ..repair import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
-from .damage import StackMask
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
-    from ..sparse_mask import SparseMask
+    from ..masks.sparse_mask import SparseMask
 
 #: What a section's plan may say.
 PLANNED, REFUSED, FAILED = "planned", "refused", "failed"

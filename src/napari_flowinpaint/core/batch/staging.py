@@ -16,6 +16,7 @@ import numpy as np
 from .. import folders
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
 from ..io import durable
+from ..masks.stack_mask import StackMask
 from ..methods import check_method
 from ..refusal import Refusal
 from ..types import (
@@ -27,7 +28,6 @@ from ..types import (
     no_progress,
 )
 from .batch_workers import threads_given_back
-from .damage import StackMask
 from .edits import EditedMask, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
 from .records import REPAIRED, Record, refused_of

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..io.levels import Level, write_grid
-from ..sparse_mask import SparseMask
 from ..types import AnyImage, BoolImage, Box
+from .sparse_mask import SparseMask
 
 if TYPE_CHECKING:
     from ..io.stack import Stack

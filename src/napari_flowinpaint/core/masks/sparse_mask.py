@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .types import BoolImage, Box
+from ..types import BoolImage, Box
 
 TILE = 256
 #: Number of edits that can be undone.

@@ -1,0 +1,1 @@
+"""Masks of whole stacks, sparse and in layers."""
