@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 from ..errors import InputError
-from .base import Method
+from .method import Method
 
 __all__ = ["Method", "available_methods", "choose_method", "get_method"]
 

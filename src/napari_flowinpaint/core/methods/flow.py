@@ -75,7 +75,7 @@ class FlowMethod:
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
-        """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`."""
+        """Repair one window; see :class:`~napari_flowinpaint.core.methods.method.Method`."""
         return repair_by(flow_source, window, options, progress)
 
 
@@ -95,7 +95,7 @@ def repair_by(
         Returns, for aligned guides and the flows between them, what makes the hypotheses, as
         :func:`~napari_flowinpaint.core.references.flow_source` does.
     window, options, progress
-        See :class:`~napari_flowinpaint.core.methods.base.Method`.
+        See :class:`~napari_flowinpaint.core.methods.method.Method`.
     otherwise
         The same, used instead where the rehearsal shows that the leader knows nothing of such
         sections.

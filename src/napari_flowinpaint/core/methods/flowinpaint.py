@@ -33,8 +33,8 @@ from ..references import (
     register,
 )
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from ._learned import LearnedMethod
 from .flow import FEWEST_INTACT, repair_by
+from .learned import LearnedMethod
 
 if TYPE_CHECKING:
     from ..networks.joint import JointNet
@@ -58,7 +58,7 @@ class FlowInpaintMethod(LearnedMethod):
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
-        """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`.
+        """Repair one window; see :class:`~napari_flowinpaint.core.methods.method.Method`.
 
         Raises
         ------

@@ -28,9 +28,9 @@ from ..networks.released import PAPER
 from ..references import SMOOTH_PATCH, Greys, Guide, flows_between, interpolate, unaligned_guides
 from ..rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from ._learned import LearnedMethod
-from .base import Method
 from .flow import FEWEST_INTACT, check_registration, fall_back
+from .learned import LearnedMethod
+from .method import Method
 
 if TYPE_CHECKING:
     from ..networks.inpainting import PaperNetwork
@@ -51,7 +51,7 @@ class PaperMethod(LearnedMethod):
     def repair(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
-        """Repair one window; see :class:`~napari_flowinpaint.core.methods.base.Method`.
+        """Repair one window; see :class:`~napari_flowinpaint.core.methods.method.Method`.
 
         Raises
         ------
