@@ -12,7 +12,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.flow import warp as warp_numpy
-from napari_flowinpaint.core.networks._layers import correlate, gaussian, join, pad_to, warp
+from napari_flowinpaint.core.networks.blocks import correlate, gaussian, join, pad_to, warp
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network

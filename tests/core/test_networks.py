@@ -14,7 +14,7 @@ from tensors import lively, scene
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks import discriminator
-from napari_flowinpaint.core.networks._layers import correlate, hide, intact_statistics, warp
+from napari_flowinpaint.core.networks.blocks import correlate, hide, intact_statistics, warp
 from napari_flowinpaint.core.networks.discriminator import DiscriminatorConfig
 from napari_flowinpaint.core.networks.guided import inpaint_guided
 from napari_flowinpaint.core.networks.inpainting import (

@@ -76,7 +76,7 @@ def inpaint_guided(
     """
     import torch
 
-    from ._layers import intact_statistics
+    from .blocks import intact_statistics
 
     def tensor(image: FloatImage | BoolImage) -> torch.Tensor:
         return torch.from_numpy(np.array(image, dtype=np.float32))[None, None]

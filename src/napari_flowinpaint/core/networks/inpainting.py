@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ._config import Config
-from ._layers import Pyramid, conv, enlarge, hide, pad_mask, pad_to
 from .attention import attend
+from .blocks import Pyramid, conv, enlarge, hide, pad_mask, pad_to
+from .config import Config
 from .refined_reference import SIZES as REFINED_SIZES
 from .refined_reference import RefinedReference, RefinedReferenceConfig, RefinedReferenceNetwork
 

@@ -23,8 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ._config import Config
-from ._layers import (
+from .blocks import (
     Pyramid,
     as_computed,
     conv,
@@ -35,6 +34,7 @@ from ._layers import (
     same_length,
     warp,
 )
+from .config import Config
 
 #: Width, in pixels, of the low-pass the fusion may choose.
 LOW_PASS = 2.0

@@ -197,7 +197,7 @@ def _run(net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: s
     """Return flows and image, (5, H, W), of one tile."""
     import torch
 
-    from ._layers import pad_to
+    from .blocks import pad_to
 
     height, width = layers.shape[1:]
     images = [_to_tensor(layer, device) for layer in layers]

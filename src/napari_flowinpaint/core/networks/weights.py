@@ -3,7 +3,7 @@
 A weights file is a safetensors file (no pickle, nothing is executed) whose metadata say which
 network it holds and with which hyper-parameters, so that loading needs the file alone. Beside
 every file that comes with the package lies its card, a Markdown file of the same name with a line
-``sha256: ...``. To add a network: give it a configuration as in :mod:`._config`, and add it to
+``sha256: ...``. To add a network: give it a configuration as in :mod:`.config`, and add it to
 :data:`ARCHITECTURES`.
 """
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks._layers import gaussian, warp
+from ..networks.blocks import gaussian, warp
 from ..types import AnyImage
 from .masks import training_mask
 

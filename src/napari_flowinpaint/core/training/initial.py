@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks._layers import warp
+from ..networks.blocks import warp
 from .data import TrainingBatch
 
 #: (target, source), both uint8 (H, W) -> (2, H, W), order (dy, dx).

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks._layers import gaussian, warp
+from ..networks.blocks import gaussian, warp
 from ..networks.joint import LOW_PASS, JointOutput
 from .data import TrainingBatch
 

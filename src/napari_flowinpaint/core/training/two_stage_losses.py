@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, first_line
-from ..networks._layers import warp
+from ..networks.blocks import warp
 
 #: ``w_k`` of eq. 13, finest level first.
 LEVEL_WEIGHTS = (1.0, 0.64, 0.32, 0.16, 0.08, 0.04)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..metrics import STRUCTURE_SIGMA, data_range
-from ..networks._layers import gaussian, pad_to
+from ..networks.blocks import gaussian, pad_to
 from ..networks.joint import JointNet
 from ..types import AnyImage, BoolImage
 from .data import StackSpec
