@@ -62,14 +62,14 @@ def test_bad_requests_are_one_line(stack, tmp_path, monkeypatch, capsys, argumen
 
 
 def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
-    from napari_flowinpaint.core.networks.discriminator import SIZES as DISCRIMINATORS
-    from napari_flowinpaint.core.networks.discriminator import DiscriminatorConfig
-    from napari_flowinpaint.core.networks.inpainting import (
+    from napari_flowinpaint.core.networks.paper.discriminator import SIZES as DISCRIMINATORS
+    from napari_flowinpaint.core.networks.paper.discriminator import DiscriminatorConfig
+    from napari_flowinpaint.core.networks.paper.inpainting import (
         PAPER_SIZES,
         InpaintingConfig,
         PaperConfig,
     )
-    from napari_flowinpaint.core.networks.refined_reference import RefinedReferenceConfig
+    from napari_flowinpaint.core.networks.paper.refined_reference import RefinedReferenceConfig
 
     refined = RefinedReferenceConfig((4, 6), 1, (6,), (6,))
     monkeypatch.setitem(PAPER_SIZES, "small", PaperConfig(refined, InpaintingConfig((4, 8))))

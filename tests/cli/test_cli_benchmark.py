@@ -34,12 +34,12 @@ def test_benchmark_draws_a_figure(data, truth, capsys):
 
 
 def test_ablations_become_rows(data, truth, capsys):
-    from napari_flowinpaint.core.networks.inpainting import (
+    from napari_flowinpaint.core.networks.paper.inpainting import (
         InpaintingConfig,
         PaperConfig,
         PaperNetwork,
     )
-    from napari_flowinpaint.core.networks.refined_reference import RefinedReferenceConfig
+    from napari_flowinpaint.core.networks.paper.refined_reference import RefinedReferenceConfig
     from napari_flowinpaint.core.networks.weights import save_network
 
     tifffile.imwrite(data / "intact.tif", truth)

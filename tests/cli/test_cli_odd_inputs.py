@@ -190,8 +190,8 @@ def test_paths_that_a_shell_left_empty(data, capsys, monkeypatch):
 
 
 def test_weights_for_a_repair(data, capsys):
-    from napari_flowinpaint.core.networks.discriminator import Discriminator
-    from napari_flowinpaint.core.networks.inpainting import (
+    from napari_flowinpaint.core.networks.paper.discriminator import Discriminator
+    from napari_flowinpaint.core.networks.paper.inpainting import (
         InpaintingConfig,
         PaperConfig,
         PaperNetwork,

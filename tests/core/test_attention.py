@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_flowinpaint.core.networks import attention
-from napari_flowinpaint.core.networks.attention import attend
+from napari_flowinpaint.core.networks.paper import attention
+from napari_flowinpaint.core.networks.paper.attention import attend
 
 
 def naive_attention(features, mask, sharpness):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tensors import scene
 
-from napari_flowinpaint.core.networks.discriminator import Discriminator, DiscriminatorConfig
+from napari_flowinpaint.core.networks.paper.discriminator import Discriminator, DiscriminatorConfig
 
 
 def test_discriminator_judges_patches_globally_and_locally():

@@ -11,7 +11,7 @@ import tifffile
 import torch
 from textures import texture
 
-from napari_flowinpaint.core.networks.refined_reference import (
+from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from tensors import lively, scene
 
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.networks import discriminator
 from napari_flowinpaint.core.networks.blocks import correlate, hide, intact_statistics, warp
-from napari_flowinpaint.core.networks.discriminator import DiscriminatorConfig
-from napari_flowinpaint.core.networks.guided import inpaint_guided
-from napari_flowinpaint.core.networks.inpainting import (
+from napari_flowinpaint.core.networks.paper import discriminator
+from napari_flowinpaint.core.networks.paper.discriminator import DiscriminatorConfig
+from napari_flowinpaint.core.networks.paper.guided import inpaint_guided
+from napari_flowinpaint.core.networks.paper.inpainting import (
     PAPER_SIZES,
     FeatureAggregation,
     InpaintingConfig,
@@ -25,7 +25,7 @@ from napari_flowinpaint.core.networks.inpainting import (
     PaperConfig,
     PaperNetwork,
 )
-from napari_flowinpaint.core.networks.refined_reference import (
+from napari_flowinpaint.core.networks.paper.refined_reference import (
     SIZES,
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
@@ -359,8 +359,8 @@ def test_absurd_configurations_are_refused(kind, values):
 
 _PEAK = """
 import resource, torch
-from napari_flowinpaint.core.networks.attention import attend
-from napari_flowinpaint.core.networks.inpainting import PAPER_SIZES, PaperNetwork
+from napari_flowinpaint.core.networks.paper.attention import attend
+from napari_flowinpaint.core.networks.paper.inpainting import PAPER_SIZES, PaperNetwork
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

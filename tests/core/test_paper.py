@@ -16,12 +16,12 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.methods.paper import paper_method
 from napari_flowinpaint.core.networks import released
-from napari_flowinpaint.core.networks.inpainting import (
+from napari_flowinpaint.core.networks.paper.inpainting import (
     InpaintingConfig,
     PaperConfig,
     PaperNetwork,
 )
-from napari_flowinpaint.core.networks.refined_reference import (
+from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )

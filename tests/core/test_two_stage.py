@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 from textures import texture
 
 from napari_flowinpaint.core.errors import Cancelled, InputError
-from napari_flowinpaint.core.networks.discriminator import SIZES as DISCRIMINATORS
-from napari_flowinpaint.core.networks.discriminator import DiscriminatorConfig
-from napari_flowinpaint.core.networks.inpainting import (
+from napari_flowinpaint.core.networks.paper.discriminator import SIZES as DISCRIMINATORS
+from napari_flowinpaint.core.networks.paper.discriminator import DiscriminatorConfig
+from napari_flowinpaint.core.networks.paper.inpainting import (
     PAPER_SIZES,
     InpaintingConfig,
     PaperConfig,
 )
-from napari_flowinpaint.core.networks.refined_reference import (
+from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )

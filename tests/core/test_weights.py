@@ -11,16 +11,16 @@ from safetensors.torch import load_file, save_file
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks import weights
-from napari_flowinpaint.core.networks.discriminator import Discriminator, DiscriminatorConfig
-from napari_flowinpaint.core.networks.inpainting import (
+from napari_flowinpaint.core.networks.joint import JointConfig, JointNet
+from napari_flowinpaint.core.networks.paper.discriminator import Discriminator, DiscriminatorConfig
+from napari_flowinpaint.core.networks.paper.inpainting import (
     PAPER_SIZES,
     InpaintingConfig,
     InpaintingGenerator,
     PaperConfig,
     PaperNetwork,
 )
-from napari_flowinpaint.core.networks.joint import JointConfig, JointNet
-from napari_flowinpaint.core.networks.refined_reference import (
+from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )

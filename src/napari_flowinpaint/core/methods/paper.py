@@ -23,7 +23,7 @@ import numpy as np
 from ..flow import Flow
 from ..fusion import FEWEST_SAMPLES, cut_holes, depth
 from ..grain import add_grain
-from ..networks.guided import Guided, inpaint_guided
+from ..networks.paper.guided import Guided, inpaint_guided
 from ..networks.released import PAPER
 from ..references import SMOOTH_PATCH, Greys, Guide, flows_between, interpolate, unaligned_guides
 from ..rehearsal import Reliability
@@ -33,7 +33,7 @@ from .learned import LearnedMethod
 from .method import Method
 
 if TYPE_CHECKING:
-    from ..networks.inpainting import PaperNetwork
+    from ..networks.paper.inpainting import PaperNetwork
 
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSED = 0.3

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..networks.discriminator import SIZES as DISCRIMINATORS
-from ..networks.discriminator import Discriminator
-from ..networks.inpainting import PAPER_SIZES, PaperNetwork
-from ..networks.refined_reference import RefinedReferenceNetwork
+from ..networks.paper.discriminator import SIZES as DISCRIMINATORS
+from ..networks.paper.discriminator import Discriminator
+from ..networks.paper.inpainting import PAPER_SIZES, PaperNetwork
+from ..networks.paper.refined_reference import RefinedReferenceNetwork
 from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .config import Config
+from ..config import Config
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Pyramid, conv, correlate, enlarge, hide, pad_mask, pad_to, same_length, warp
-from .config import Config
+from ..blocks import Pyramid, conv, correlate, enlarge, hide, pad_mask, pad_to, same_length, warp
+from ..config import Config
 
 #: Dilations of the context network; it is as deep as its configuration says.
 _DILATIONS = (1, 2, 4, 8, 16, 1)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..types import BoolImage, FloatImage
-from .registration import OVERLAP, WHOLE, autocast, ramp, spans
+from ...types import BoolImage, FloatImage
+from ..registration import OVERLAP, WHOLE, autocast, ramp, spans
 
 if TYPE_CHECKING:
     from .inpainting import PaperNetwork
@@ -76,7 +76,7 @@ def inpaint_guided(
     """
     import torch
 
-    from .blocks import intact_statistics
+    from ..blocks import intact_statistics
 
     def tensor(image: FloatImage | BoolImage) -> torch.Tensor:
         return torch.from_numpy(np.array(image, dtype=np.float32))[None, None]

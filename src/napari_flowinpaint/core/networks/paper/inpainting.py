@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ...errors import InputError
+from ..blocks import Pyramid, conv, enlarge, hide, pad_mask, pad_to
+from ..config import Config
 from .attention import attend
-from .blocks import Pyramid, conv, enlarge, hide, pad_mask, pad_to
-from .config import Config
 from .refined_reference import SIZES as REFINED_SIZES
 from .refined_reference import RefinedReference, RefinedReferenceConfig, RefinedReferenceNetwork
 

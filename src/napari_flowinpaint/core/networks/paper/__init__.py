@@ -1,0 +1,1 @@
+"""The two networks of the FlowInpaint paper, and their parts."""
