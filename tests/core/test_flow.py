@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from textures import texture
 
-from napari_flowinpaint.core.flow import (
+from napari_flowinpaint.core.reference.optical_flow import (
     IDENTITY,
     align,
     apply_affine,
@@ -43,7 +43,7 @@ def test_flow_points_from_target_to_source():
 
 
 def test_large_images_are_searched_on_a_reduced_one(monkeypatch: pytest.MonkeyPatch):
-    from napari_flowinpaint.core import flow as module
+    from napari_flowinpaint.core.reference import optical_flow as module
 
     monkeypatch.setattr(module, "_MOST_FLOW_PIXELS", 128 * 128)
     source = texture(sigma=6)

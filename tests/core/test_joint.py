@@ -11,11 +11,11 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import blur
-from napari_flowinpaint.core.flow import warp as warp_numpy
 from napari_flowinpaint.core.networks.blocks import correlate, gaussian, join, pad_to, warp
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network
+from napari_flowinpaint.core.reference.optical_flow import warp as warp_numpy
 
 TINY = JointConfig(channels=(4, 8, 8), radii=(1, 2), hidden=8, fusion=(8, 8), deep=8)
 

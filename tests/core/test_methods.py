@@ -8,8 +8,8 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import blur, fine_scales
-from napari_flowinpaint.core.flow import warp_affine
-from napari_flowinpaint.core.fusion import (
+from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
+from napari_flowinpaint.core.reference.fusion import (
     Bands,
     FusionWeights,
     close_seam,
@@ -17,10 +17,10 @@ from napari_flowinpaint.core.fusion import (
     rehearsal_part,
     ridge,
 )
-from napari_flowinpaint.core.grain import add_grain
-from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
-from napari_flowinpaint.core.references import Guide, Hypothesis
-from napari_flowinpaint.core.rehearsal import Lesson
+from napari_flowinpaint.core.reference.grain import add_grain
+from napari_flowinpaint.core.reference.optical_flow import warp_affine
+from napari_flowinpaint.core.reference.references import Guide, Hypothesis
+from napari_flowinpaint.core.reference.rehearsal import Lesson
 from napari_flowinpaint.core.types import Box
 
 

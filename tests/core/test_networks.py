@@ -394,7 +394,7 @@ def test_memory_of_a_large_window_is_bounded():
 
 def test_warp_and_package_flow_agree():
     """The networks' convention is the package's: order (dy, dx), sample at x + flow(x)."""
-    from napari_flowinpaint.core.flow import warp as warp_numpy
+    from napari_flowinpaint.core.reference.optical_flow import warp as warp_numpy
 
     rng = np.random.default_rng(0)
     image = rng.normal(size=(20, 24)).astype(np.float32)

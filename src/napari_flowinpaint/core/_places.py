@@ -22,7 +22,7 @@ from .errors import RepairRefused
 from .methods import Method
 from .metrics import data_range, score
 from .neighbours import Neighbours, find_neighbours, is_grey, shows
-from .references import neighbours_of
+from .reference.references import neighbours_of
 from .types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
 
 #: Moved masks lie at least this far from where they were, in pixels and in their own sizes.

@@ -16,10 +16,10 @@ import numpy as np
 
 from .errors import InputError, RepairRefused
 from .filters import blur
-from .fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
 from .parallel import together
-from .references import Greys, Guide, neighbours_of, register, unaligned_guides
-from .rehearsal import structure_correlation
+from .reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
+from .reference.references import Greys, Guide, neighbours_of, register, unaligned_guides
+from .reference.rehearsal import structure_correlation
 from .types import BoolImage, FloatImage, RepairOptions, Window
 
 GATES = ("refuse", "flag", "off")

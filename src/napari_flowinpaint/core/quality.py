@@ -29,7 +29,7 @@ from .filters import blur
 from .methods import Method
 from .metrics import STRUCTURE_SIGMA, data_range, psnr
 from .neighbours import Masks
-from .references import Greys
+from .reference.references import Greys
 from .types import (
     BoolImage,
     Box,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..flow import warp
+from ..reference.optical_flow import warp
 from ..types import BoolImage, FloatImage
 
 Peer = Callable[[FloatImage, FloatImage, FloatImage, BoolImage], FloatImage]

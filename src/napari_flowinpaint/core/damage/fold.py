@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..flow import Flow, warp
+from ..reference.optical_flow import Flow, warp
 from ..types import AnyImage, BoolImage, FloatImage
 from ._shapes import grey_range, to_dtype
 

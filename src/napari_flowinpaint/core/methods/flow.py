@@ -21,11 +21,11 @@ from functools import partial
 import numpy as np
 
 from ..errors import RepairRefused
-from ..flow import Flow
-from ..fusion import close_seam
-from ..grain import add_grain
 from ..parallel import Report, Start, beside, together, workers_for
-from ..references import (
+from ..reference.fusion import close_seam
+from ..reference.grain import add_grain
+from ..reference.optical_flow import Flow
+from ..reference.references import (
     SMOOTH_PATCH,
     Greys,
     Guide,
@@ -39,7 +39,7 @@ from ..references import (
     registered_average,
     unaligned_guides,
 )
-from ..rehearsal import Lesson, Rehearsal
+from ..reference.rehearsal import Lesson, Rehearsal
 from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 
 #: Fewer intact pixels than this cannot be registered to.
@@ -93,7 +93,7 @@ def repair_by(
     ----------
     source_of
         Returns, for aligned guides and the flows between them, what makes the hypotheses, as
-        :func:`~napari_flowinpaint.core.references.flow_source` does.
+        :func:`~napari_flowinpaint.core.reference.references.flow_source` does.
     window, options, progress
         See :class:`~napari_flowinpaint.core.methods.method.Method`.
     otherwise

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..flow import Flow, compose, estimate_flow
 from ..networks.registration import register_jointly
 from ..networks.released import JOINT
 from ..parallel import Report, together, workers_for
-from ..references import (
+from ..reference.optical_flow import Flow, compose, estimate_flow
+from ..reference.references import (
     Guide,
     Hypothesis,
     Source,

@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..flow import Flow
-from ..fusion import FEWEST_SAMPLES, cut_holes, depth
-from ..grain import add_grain
 from ..networks.paper.guided import Guided, inpaint_guided
 from ..networks.released import PAPER
-from ..references import SMOOTH_PATCH, Greys, Guide, flows_between, interpolate, unaligned_guides
-from ..rehearsal import Reliability
+from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
+from ..reference.grain import add_grain
+from ..reference.optical_flow import Flow
+from ..reference.references import (
+    SMOOTH_PATCH,
+    Greys,
+    Guide,
+    flows_between,
+    interpolate,
+    unaligned_guides,
+)
+from ..reference.rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from .flow import FEWEST_INTACT, check_registration, fall_back
 from .learned import LearnedMethod

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .filters import blur, fine_scales
-from .types import BoolImage, FloatImage
+from ..filters import blur, fine_scales
+from ..types import BoolImage, FloatImage
 
 _BANDS = (0.7, 1.0, 1.5, 2.0)
 #: Grain is what a Gaussian of this width, in pixels, removes.

@@ -14,8 +14,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from ..filters import blur
+from ..metrics import psnr
+from ..types import BoolImage, FloatImage
 from .confidence import ErrorModel
-from .filters import blur
 from .fusion import (
     FEWEST_SAMPLES,
     Bands,
@@ -26,9 +28,7 @@ from .fusion import (
     rehearsal_part,
     ring_features,
 )
-from .metrics import psnr
 from .references import Hypothesis
-from .types import BoolImage, FloatImage
 
 
 @dataclass(frozen=True)

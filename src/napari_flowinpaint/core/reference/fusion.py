@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .filters import blur, wide_blur
-from .types import BoolImage, Box, FloatImage
+from ..filters import blur, wide_blur
+from ..types import BoolImage, Box, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)

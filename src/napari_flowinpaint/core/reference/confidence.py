@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .filters import blur, enlarge_to, shrink_to, wide_blur
+from ..filters import blur, enlarge_to, shrink_to, wide_blur
+from ..types import BoolImage, FloatImage
 from .fusion import sample
-from .types import BoolImage, FloatImage
 
 #: Five weights need no more pixels than this.
 _MOST_SAMPLES = 5_000

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .filters import blur, enlarge_to, shrink_to, wide_blur
-from .types import BoolImage, FloatImage
+from ..filters import blur, enlarge_to, shrink_to, wide_blur
+from ..types import BoolImage, FloatImage
 
 Flow = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float32]

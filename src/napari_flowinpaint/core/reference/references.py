@@ -12,7 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from .flow import (
+from ..parallel import Report, reporting, together
+from ..types import BoolImage, Box, FloatImage, Neighbour, Window
+from .optical_flow import (
     IDENTITY,
     Affine,
     Flow,
@@ -24,8 +26,6 @@ from .flow import (
     warp,
     warp_affine,
 )
-from .parallel import Report, reporting, together
-from .types import BoolImage, Box, FloatImage, Neighbour, Window
 
 _LOW, _HIGH = 16.0, 239.0
 #: Smaller differences of grey values are none: float32 cannot bring them to working ones.
@@ -181,7 +181,7 @@ def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
     The section lies ``share`` of the way from a guide, so the guide is sampled at ``share``
     times the flow from the other one to it (FlowInpaint eq. 1 and 2 with any alpha; a flow is
     taken to be the same along its short path). One guide alone gets no flow. For ``patch`` see
-    :func:`~napari_flowinpaint.core.flow.estimate_flow`.
+    :func:`~napari_flowinpaint.core.reference.optical_flow.estimate_flow`.
     """
     if len(guides) == 1:
         return [np.zeros((2, *guides[0].aligned.shape), dtype=np.float32)]

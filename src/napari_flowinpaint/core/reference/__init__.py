@@ -1,0 +1,1 @@
+"""References: optical flow, interpolation, registration onto the intact pixels, and how far to trust them."""
