@@ -20,7 +20,7 @@ from napari_flowinpaint.core.benchmark.peers import PEERS
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.metrics import Scores, score
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import RepairOptions
 
 #: Telea needs intact pixels of the section.

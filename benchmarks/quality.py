@@ -35,9 +35,9 @@ from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.metrics import data_range, score
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.quality import predict_quality
 from napari_flowinpaint.core.refusal import tell_refused
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.quality import predict_quality
+from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import RepairOptions
 
 PLANTED = ("far section", "far place", "blur 2", "blur 4", "blur 8", "shift 200")

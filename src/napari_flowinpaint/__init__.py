@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .core.detection.detect_section import detect_damage
     from .core.io.stack import Stack
     from .core.open import open_stack
-    from .core.quality import Quality, predict_quality
-    from .core.repair import repair_section
+    from .core.repair.quality import Quality, predict_quality
+    from .core.repair.repair_section import repair_section
     from .core.types import RepairOptions, SectionRepair
     from .core.writeback import history, revert, write_back
 
@@ -26,9 +26,9 @@ _WHERE = {
     "Stack": "core.io.stack",
     "detect_damage": "core.detection.detect_section",
     "detect_stack": "core.detection",
-    "repair_section": "core.repair",
-    "predict_quality": "core.quality",
-    "Quality": "core.quality",
+    "repair_section": "core.repair.repair_section",
+    "predict_quality": "core.repair.quality",
+    "Quality": "core.repair.quality",
     "write_back": "core.writeback",
     "revert": "core.writeback",
     "history": "core.writeback",

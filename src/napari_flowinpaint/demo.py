@@ -112,7 +112,7 @@ def _write_sample(folder: Path) -> DamagedSample:
 def _repair(folder: Path, sample: DamagedSample) -> None:
     """Repair every damaged section in place."""
     from .core.open import open_stack
-    from .core.repair import repair_section
+    from .core.repair.repair_section import repair_section
     from .core.types import BoolImage, Box
     from .core.writeback import write_back
 

@@ -175,7 +175,7 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
 
 def repair(job: RepairJob, *, progress: Progress) -> Review:
     """Repair a section and prepare what is needed to look at it."""
-    from .core.repair import repair_section
+    from .core.repair.repair_section import repair_section
 
     request = job.request
 
@@ -204,8 +204,8 @@ def look_at_mask(
     """Count the damage of a section and find its neighbours, where that is cheap."""
     import cv2
 
-    from .core._windows import windows_of
-    from .core.neighbours import find_neighbours
+    from .core.repair.neighbours import find_neighbours
+    from .core.repair.windows import windows_of
 
     progress(0.0, "counting the damage")
     around = mask.damaged_box(z)

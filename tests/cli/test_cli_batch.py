@@ -118,7 +118,7 @@ def test_accept_above(data, capsys):
 
 def test_going_on_after_an_interruption(data, capsys, monkeypatch):
     """Interrupted in the third section: two are written, the same command does the others."""
-    from napari_flowinpaint.core import repair as module
+    from napari_flowinpaint.core.repair import repair_section as module
 
     real, calls = module.repair_section, []
 
@@ -160,8 +160,8 @@ def test_one_section_goes_the_way_of_many(data, capsys):
 @pytest.mark.parametrize("where", ["--in-place", "--output"])
 def test_a_refused_section_leaves_no_staging_folder(data, monkeypatch, where):
     """The plan is fine, the repair is not: there is nothing to keep."""
-    from napari_flowinpaint.core import repair as module
     from napari_flowinpaint.core.errors import RepairRefused
+    from napari_flowinpaint.core.repair import repair_section as module
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise RepairRefused("the neighbours do not fit")

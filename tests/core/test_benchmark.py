@@ -26,7 +26,7 @@ from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 
 
 def test_psnr_counts_the_mask_only():

@@ -41,7 +41,7 @@ from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import write_back
 

@@ -18,7 +18,7 @@ from napari_flowinpaint.core.networks import released
 from napari_flowinpaint.core.networks.registration import Registration
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.reference.references import Hypothesis, registered_average
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import RepairOptions
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_flowinpaint.core.io.stack import Stack
-from napari_flowinpaint.core.neighbours import (
+from napari_flowinpaint.core.repair.neighbours import (
     axial_position,
     find_neighbour,
     no_masks,

@@ -26,7 +26,7 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceNetwork,
 )
 from napari_flowinpaint.core.networks.weights import save_network
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
 
 TINY = PaperConfig(

@@ -10,16 +10,16 @@ import pytest
 from batches import Quick
 from textures import texture
 
-from napari_flowinpaint.core._places import trial_places
-from napari_flowinpaint.core._reading import make_job
 from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.errors import Cancelled, InputError, RepairRefused
-from napari_flowinpaint.core.gate import measure_fit
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import score
-from napari_flowinpaint.core.quality import Quality, combine, predict_quality
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.gate import measure_fit
+from napari_flowinpaint.core.repair.job import make_job
+from napari_flowinpaint.core.repair.quality import Quality, combine, predict_quality
+from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.repair.trials import trial_places
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window
 
 SIDE = 256

@@ -16,9 +16,9 @@ from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.quality import predict_quality
 from napari_flowinpaint.core.refusal import Refusal, tell_reasons, tell_refused
-from napari_flowinpaint.core.repair import plan_windows, repair_section
+from napari_flowinpaint.core.repair.quality import predict_quality
+from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import revert, write_back
 

@@ -49,7 +49,7 @@ class RepairCommand:
     sections
         Like ``3,7-9``; None for every section with damage.
     method, device, options
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     in_place, output
         Whether to write into the stack; OME-Zarr to write, or None. Neither: only stage, or plan.
     overwrite

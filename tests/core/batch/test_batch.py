@@ -38,7 +38,7 @@ from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.io import durable
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.repair import repair_section
+from napari_flowinpaint.core.repair.repair_section import repair_section
 
 # ---- the run
 

@@ -27,7 +27,7 @@ from napari_flowinpaint.core.batch import (
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_mask, open_stack
-from napari_flowinpaint.core.repair import WindowPlan
+from napari_flowinpaint.core.repair.repair_section import WindowPlan
 from napari_flowinpaint.core.types import Box
 
 

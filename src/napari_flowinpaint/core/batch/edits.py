@@ -67,7 +67,7 @@ def keep_edit(
     mask
         (Y, X) bool.
     method, options
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     """
     with stage.explained():
         if mask is not None:

@@ -17,9 +17,9 @@ from ..errors import InputError, RepairRefused, StoreError
 from ..masks.stack_mask import StackMask
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
-from ..quality import PLACES
 from ..refusal import Refusal, tell_refused
-from ..repair import WindowPlan, plan_windows
+from ..repair.quality import PLACES
+from ..repair.repair_section import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class BatchPlan:
     boxes
         All damaged sections within reach, and a box around the damage of each.
     method, device, options, thickness
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     """
 
     stack: Stack
@@ -228,7 +228,7 @@ def plan_batch(
     sections
         Sections to repair; None for all that are damaged.
     options, method, device, thickness
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     max_gap
         Overrules that of ``options``: largest distance to a guiding section.
     rate

@@ -243,7 +243,7 @@ class Staging:
         z
             Section number.
         method, options, device
-            As for :func:`~napari_flowinpaint.core.repair.repair_section`; None leaves it as it
+            As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`; None leaves it as it
             was.
         mask
             (Y, X) bool, True = damaged; None leaves it as it was.
@@ -253,7 +253,7 @@ class Staging:
         Raises
         ------
         InputError, StoreError
-            As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+            As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
         RepairRefused
             If it would have to be made up; it is staged as refused then.
         """

@@ -25,9 +25,9 @@ from ..._version import __version__
 from ..device import limit_spinning
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method
-from ..neighbours import no_masks
 from ..parallel import alone
 from ..refusal import Refusal
+from ..repair.neighbours import no_masks
 from ..synthetic import marks_of
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from .plan import SectionPlan
@@ -56,7 +56,7 @@ class Task:
     section
         What was planned.
     method, device, options, thickness
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     token
         A file that is there as long as the result is wanted.
     all_cores
@@ -147,7 +147,7 @@ def _repair(
     task: Task, progress: Progress, outcome: Callable[..., SectionOutcome]
 ) -> SectionOutcome:
     """Repair the section of a task and stage it."""
-    from ..repair import repair_section
+    from ..repair.repair_section import repair_section
 
     stage, z = StagingFolder(task.staging), task.section.z
     masks = StagedMasks(task.staging, task.stack.shape)
@@ -229,7 +229,7 @@ def needs_torch(methods: Iterable[str]) -> bool:
 
 
 class StagedMasks:
-    """The masks in a staging folder, as :func:`~.repair.repair_section` wants them.
+    """The masks in a staging folder, as :func:`~.repair_section.repair_section` wants them.
 
     Parameters
     ----------

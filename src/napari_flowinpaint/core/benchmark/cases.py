@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._reading import to_dtype
 from ..damage.simulate import irregular_mask, rectangular_mask
 from ..errors import InputError, RepairRefused
 from ..methods import Method
 from ..metrics import data_range
 from ..refusal import tell_refused
-from ..repair import repair_section
+from ..repair.job import to_dtype
+from ..repair.repair_section import repair_section
 from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
 from .peers import PEERS
 

@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._version import __version__
-from ._reading import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
-from .errors import RepairRefused
-from .gate import judge, measure_fit
-from .methods import Method
-from .neighbours import Masks, Neighbours, axial_position
-from .quality import PLACES, Quality, combine, predict_window
-from .refusal import Refusal
-from .types import (
+from ..._version import __version__
+from ..errors import RepairRefused
+from ..methods import Method
+from ..refusal import Refusal
+from ..types import (
     AnyImage,
     BoolImage,
     Box,
@@ -36,9 +32,13 @@ from .types import (
     no_progress,
     pixel_digest,
 )
+from .gate import judge, measure_fit
+from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
+from .neighbours import Masks, Neighbours, axial_position
+from .quality import PLACES, Quality, combine, predict_window
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 __all__ = ["WindowPlan", "plan_windows", "repair_section"]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .types import AnyImage, BoolImage, Box, Neighbour
+from ..types import AnyImage, BoolImage, Box, Neighbour
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 #: ``masks(z, box)`` returns the damage of section ``z`` inside ``box``, (H, W) bool.
 Masks = Callable[[int, Box], BoolImage]

@@ -1,7 +1,7 @@
 """Predict how good a repair is, where nobody knows the truth.
 
 The same damage is put onto intact places and repaired there, with the same method and options, each
-place guided by sections as far away as those that guide the real repair (:mod:`._places`). What is
+place guided by sections as far away as those that guide the real repair (:mod:`.trials`). What is
 really there tells the scores to expect. One thing about the real place is known as well: how well
 its rehearsal went. Half of what it went better or worse than the rehearsals of the trials is added,
 to the repair and to the mean of the neighbours alike.
@@ -16,32 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._places import (
-    HIGHEST_PSNR,
-    TrialScores,
-    neighbours_mean,
-    trial_places,
-    try_place,
-)
-from ._reading import GuidedWindow, RepairJob, each_window, make_job, read_window, tell_part
-from .errors import RepairRefused
-from .filters import blur
-from .methods import Method
-from .metrics import STRUCTURE_SIGMA, data_range, psnr
+from ..errors import RepairRefused
+from ..filters import blur
+from ..methods import Method
+from ..metrics import STRUCTURE_SIGMA, data_range, psnr
+from ..reference.references import Greys
+from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
+from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, tell_part
 from .neighbours import Masks
-from .reference.references import Greys
-from .types import (
-    BoolImage,
-    Box,
-    Progress,
-    RepairOptions,
-    SectionRepair,
-    Window,
-    no_progress,
-)
+from .trials import HIGHEST_PSNR, TrialScores, neighbours_mean, trial_places, try_place
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 __all__ = ["Quality", "combine", "predict_quality", "predict_window"]
 
@@ -172,7 +158,7 @@ def predict_quality(
     Parameters
     ----------
     stack, z, mask, masks, thickness, method, device, options, progress
-        As for :func:`~napari_flowinpaint.core.repair.repair_section`.
+        As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     repair
         The repair, where it has been made: its rehearsal makes the prediction better.
     places

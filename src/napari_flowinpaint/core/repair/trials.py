@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._reading import RepairJob, guide_window, to_dtype
-from .errors import RepairRefused
-from .methods import Method
-from .metrics import data_range, score
+from ..errors import RepairRefused
+from ..methods import Method
+from ..metrics import data_range, score
+from ..reference.references import neighbours_of
+from ..types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
+from .job import RepairJob, guide_window, to_dtype
 from .neighbours import Neighbours, find_neighbours, is_grey, shows
-from .reference.references import neighbours_of
-from .types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
 
 #: Moved masks lie at least this far from where they were, in pixels and in their own sizes.
 _LEAST_MOVE = 64

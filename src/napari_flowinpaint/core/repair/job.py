@@ -13,22 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ._windows import windows_of
-from .errors import InputError, RepairRefused
-from .gate import check_gate
-from .methods import Method, check_method, choose_method
-from .neighbours import (
-    Masks,
-    Neighbours,
-    axial_position,
-    find_neighbours,
-    is_grey,
-    no_masks,
-    read_neighbour,
-)
-from .refusal import Refusal, tell_reasons
-from .synthetic import marks_of
-from .types import (
+from ..errors import InputError, RepairRefused
+from ..methods import Method, check_method, choose_method
+from ..refusal import Refusal, tell_reasons
+from ..synthetic import marks_of
+from ..types import (
     AnyImage,
     BoolImage,
     Box,
@@ -39,16 +28,27 @@ from .types import (
     Window,
     no_progress,
 )
+from .gate import check_gate
+from .neighbours import (
+    Masks,
+    Neighbours,
+    axial_position,
+    find_neighbours,
+    is_grey,
+    no_masks,
+    read_neighbour,
+)
+from .windows import windows_of
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RepairJob:
-    """The checked arguments of :func:`~napari_flowinpaint.core.repair.repair_section`.
+    """The checked arguments of :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
 
     ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone.
     """

@@ -14,13 +14,13 @@ from functools import partial
 
 import numpy as np
 
-from .errors import InputError, RepairRefused
-from .filters import blur
-from .parallel import together
-from .reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
-from .reference.references import Greys, Guide, neighbours_of, register, unaligned_guides
-from .reference.rehearsal import structure_correlation
-from .types import BoolImage, FloatImage, RepairOptions, Window
+from ..errors import InputError, RepairRefused
+from ..filters import blur
+from ..parallel import together
+from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
+from ..reference.references import Greys, Guide, neighbours_of, register, unaligned_guides
+from ..reference.rehearsal import structure_correlation
+from ..types import BoolImage, FloatImage, RepairOptions, Window
 
 GATES = ("refuse", "flag", "off")
 #: What bending buys: a flow that changes by this much from pixel to pixel is worth so much

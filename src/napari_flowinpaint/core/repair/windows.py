@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .types import BoolImage, Box, IntImage
+from ..types import BoolImage, Box, IntImage
 
 #: Components whose tiles of this many pixels touch are repaired in one window.
 _TILE = 64

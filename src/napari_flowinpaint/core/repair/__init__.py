@@ -1,0 +1,1 @@
+"""One section, from the mask to the result: windows, neighbours, gate, quality."""
