@@ -44,10 +44,10 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "core")]
 from batches import image_files, staged_files  # noqa: E402
 
 from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack  # noqa: E402
 from napari_flowinpaint.core.export import save_ome_zarr  # noqa: E402
 from napari_flowinpaint.core.io.stack import Stack  # noqa: E402
 from napari_flowinpaint.core.open import open_mask, open_stack  # noqa: E402
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack  # noqa: E402
 
 PROGRAM = [sys.executable, "-c", "from napari_flowinpaint.cli import main; main()"]
 

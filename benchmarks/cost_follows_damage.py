@@ -46,7 +46,7 @@ print(*seconds[1:], peak)  # the first one imports
 
 def write_stack(path: Path, depth: int, side: int, filled: range) -> Path:
     """Write a stack whose ``filled`` sections show tissue; the others are never touched."""
-    from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+    from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
     tile = synthetic_stack(SampleConfig(shape=(len(filled), 512, 512)))
     array = zarr.create_array(

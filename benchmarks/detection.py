@@ -25,12 +25,12 @@ import cv2
 import numpy as np
 
 from napari_flowinpaint.cli._parse import parse_sections
-from napari_flowinpaint.core.damage.draw import draw_damage, simulate
 from napari_flowinpaint.core.detection.detect_section import DetectionOptions, detect_section
 from napari_flowinpaint.core.detection.features.sections import Sections
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.simulation.draw import draw_damage, simulate
 
 APART = 4
 

@@ -36,12 +36,12 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from napari_flowinpaint.cli._parse import parse_sections
-from napari_flowinpaint.core.damage.draw import draw_damage, simulate
 from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.simulation.draw import draw_damage, simulate
 
 #: Numbers of sections that memory is measured with.
 DEPTHS = (100, 1000, 4000)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import create_image
 from napari_flowinpaint.core.filters import shrink_to
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 #: Run in a fresh process: seconds and peak memory, in MB, after each step.
 STEPS = """

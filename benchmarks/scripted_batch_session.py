@@ -29,10 +29,10 @@ from napari_flowinpaint._widgets._rows_table import RowsTable
 from napari_flowinpaint._widgets.find_damage import FindDamage
 from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
 from napari_flowinpaint._widgets.load_stack import LoadStack
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.simulate import Debris, Hole, Missing, damage_section
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.simulation.simulate import Debris, Hole, Missing, damage_section
 from napari_flowinpaint.flag_list import DAMAGED
 
 #: Damage by section of the synthetic stack.

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from napari_flowinpaint.core.benchmark.peers import farneback
-from napari_flowinpaint.core.damage.sample import synthetic_stack
-from napari_flowinpaint.core.damage.simulate import irregular_mask
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import get_method
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.simulation.sample import synthetic_stack
+from napari_flowinpaint.core.simulation.simulate import irregular_mask
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
 
 

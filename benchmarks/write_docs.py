@@ -30,8 +30,8 @@ from napari_flowinpaint.core.benchmark import BenchmarkRow, BenchmarkTable, run_
 from napari_flowinpaint.core.benchmark.figure import draw_figure
 from napari_flowinpaint.core.benchmark.peers import PEERS
 from napari_flowinpaint.core.benchmark.table import markdown_table
-from napari_flowinpaint.core.damage.sample import synthetic_stack
 from napari_flowinpaint.core.methods import Method, available_methods, get_method
+from napari_flowinpaint.core.simulation.sample import synthetic_stack
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmark.md"

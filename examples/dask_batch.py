@@ -16,8 +16,8 @@ import numpy as np
 
 from napari_flowinpaint import Stack, history, open_stack
 from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 
 def make_sample(folder: Path) -> tuple[Path, np.ndarray]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_flowinpaint import Stack, detect_damage, detect_stack, open_stack
-from napari_flowinpaint.core.damage.sample import DamagedSample, SampleConfig, damaged_sample
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.simulation.sample import DamagedSample, SampleConfig, damaged_sample
 
 
 def make_sample(folder: Path) -> tuple[Path, DamagedSample]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from napari_flowinpaint import Stack, repair_section
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.metrics import score
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.types import Box, Progress, RepairOptions, Window, WindowRepair
 
 SECTION = 2

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_flowinpaint import Stack, history, open_stack, repair_section, revert, write_back
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 SECTION = 3
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_flowinpaint import Stack, repair_section
-from napari_flowinpaint.core.damage.sample import DamagedSample, damaged_sample
 from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.simulation.sample import DamagedSample, damaged_sample
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

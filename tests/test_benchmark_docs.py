@@ -11,7 +11,7 @@ import pytest
 from napari_flowinpaint import Stack
 from napari_flowinpaint.core.benchmark import BenchmarkScores, run_benchmark
 from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "write_docs.py"
 SETTINGS = {"repeats": 1, "device": "cpu", "inception": None}

@@ -50,7 +50,7 @@ def test_core_needs_no_gui(method, kept_out):
     script = (
         "import numpy as np\n"
         "from napari_flowinpaint import Stack, repair_section\n"
-        "from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack\n"
+        "from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack\n"
         "stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 96, 96))))\n"
         "mask = np.zeros((96, 96), bool); mask[20:30, 20:30] = True\n"
         f"repair_section(stack, 1, mask, method='{method}')\n"

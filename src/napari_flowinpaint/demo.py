@@ -22,7 +22,7 @@ from .core.errors import InputError
 from .core.types import AnyImage
 
 if TYPE_CHECKING:
-    from .core.damage.sample import DamagedSample
+    from .core.simulation.sample import DamagedSample
 
 STACK, MASK, BEFORE = "sample.zarr", "damage.zarr", "before.zarr"
 
@@ -90,9 +90,9 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
 
 def _write_sample(folder: Path) -> DamagedSample:
     """Make the sample and save it, its masks, and once more what will be repaired."""
-    from .core.damage.sample import damaged_sample
     from .core.export import save_ome_zarr
     from .core.io.stack import Stack
+    from .core.simulation.sample import damaged_sample
 
     started = time.perf_counter()
     sample = damaged_sample()

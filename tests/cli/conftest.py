@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from command_line import SHAPE
 
-from napari_flowinpaint.core.damage.sample import SampleConfig, damaged_sample
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, damaged_sample
 
 
 @pytest.fixture(scope="module")

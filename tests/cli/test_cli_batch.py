@@ -15,10 +15,10 @@ from batches import DAMAGED, image_files, masks, staged_files, write_scene
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.batch import load_staged
 from napari_flowinpaint.core.batch.staging_folder import StagingFolder
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.writeback import history
 
 

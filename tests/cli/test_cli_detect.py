@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from napari_flowinpaint.cli import run
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.simulate import Hole, damage_section
 from napari_flowinpaint.core.open import open_mask, open_stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.simulation.simulate import Hole, damage_section
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from make_stacks import write_ngff
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core import export
-from napari_flowinpaint.core.damage.sample import SampleConfig, damaged_sample
+from napari_flowinpaint.core.simulation.sample import SampleConfig, damaged_sample
 
 SHAPE = (5, 64, 72)
 HOLE = (2, slice(20, 40), slice(30, 50))

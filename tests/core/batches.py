@@ -93,7 +93,7 @@ def plan_of(stack: Stack, mask: Any = None, **more: Any) -> BatchPlan:
 
 @lru_cache
 def tissue() -> np.ndarray:
-    from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+    from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
     return synthetic_stack(SampleConfig(shape=SHAPE))
 

@@ -21,12 +21,12 @@ from napari_flowinpaint.core.benchmark.scores import (
     worst_scores,
 )
 from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 
 def test_psnr_counts_the_mask_only():

@@ -8,18 +8,6 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
-from napari_flowinpaint.core.damage.draw import simulate
-from napari_flowinpaint.core.damage.fold import Fold
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.simulate import (
-    Charging,
-    Debris,
-    Hole,
-    Line,
-    Missing,
-    StainingCloud,
-)
 from napari_flowinpaint.core.detection.detect_section import (
     DetectionOptions,
     detect_damage,
@@ -42,6 +30,18 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.simulation.degrade import Blur, ContrastLoss, Misaligned, Saturated
+from napari_flowinpaint.core.simulation.draw import simulate
+from napari_flowinpaint.core.simulation.fold import Fold
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.simulation.simulate import (
+    Charging,
+    Debris,
+    Hole,
+    Line,
+    Missing,
+    StainingCloud,
+)
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import write_back
 

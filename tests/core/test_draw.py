@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from textures import texture
 
-from napari_flowinpaint.core.damage.degrade import Blur, ContrastLoss, Misaligned, Saturated
-from napari_flowinpaint.core.damage.draw import draw_damage, simulate
-from napari_flowinpaint.core.damage.fold import Fold, fold_section
-from napari_flowinpaint.core.damage.simulate import Debris, Missing, damage_section
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.kinds import KINDS
+from napari_flowinpaint.core.simulation.degrade import Blur, ContrastLoss, Misaligned, Saturated
+from napari_flowinpaint.core.simulation.draw import draw_damage, simulate
+from napari_flowinpaint.core.simulation.fold import Fold, fold_section
+from napari_flowinpaint.core.simulation.simulate import Debris, Missing, damage_section
 
 DTYPES = {"uint8": (0, 1), "uint16": (300, 150), "int16": (-12000, 70), "float32": (-0.5, 0.008)}
 

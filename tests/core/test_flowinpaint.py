@@ -8,8 +8,6 @@ import torch
 from test_joint import lively
 
 from napari_flowinpaint.core.benchmark import run_benchmark
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.damage.simulate import irregular_mask
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
@@ -19,6 +17,8 @@ from napari_flowinpaint.core.networks.registration import Registration
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.reference.references import Hypothesis, registered_average
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.core.simulation.simulate import irregular_mask
 from napari_flowinpaint.core.types import RepairOptions
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from textures import texture
 
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
@@ -27,6 +26,7 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
 )
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
 
 TINY = PaperConfig(

@@ -11,7 +11,6 @@ import pytest
 from napari_flowinpaint.core import refusal
 from napari_flowinpaint.core.batch import load_staged, plan_batch, run_batch
 from napari_flowinpaint.core.box import Box
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
@@ -19,6 +18,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal, tell_reasons, tell_refused
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writeback import revert, write_back
 

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from napari_flowinpaint.core.damage.sample import (
+from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.simulation.sample import (
     SampleConfig,
     damaged_sample,
     synthetic_sections,
     synthetic_stack,
 )
-from napari_flowinpaint.core.damage.simulate import (
+from napari_flowinpaint.core.simulation.simulate import (
     Charging,
     Debris,
     Hole,
@@ -25,7 +26,6 @@ from napari_flowinpaint.core.damage.simulate import (
     irregular_mask,
     rectangular_mask,
 )
-from napari_flowinpaint.core.errors import InputError
 
 KINDS = {
     "bright hole": Hole(0.05),

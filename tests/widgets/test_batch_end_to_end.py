@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scripted_batch_session.py"
 
 
 def test_search_decide_repair_review_write_revert(make_napari_viewer, tmp_path):
-    from napari_flowinpaint.core.damage.sample import SampleConfig
+    from napari_flowinpaint.core.simulation.sample import SampleConfig
 
     if not SCRIPT.exists():
         pytest.skip("benchmarks are not part of the source distribution")

@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scripted_session.py"
 
 
 def test_load_paint_cancel_repair_accept_revert(make_napari_viewer, tmp_path, monkeypatch):
-    from napari_flowinpaint.core.damage.sample import SampleConfig
+    from napari_flowinpaint.core.simulation.sample import SampleConfig
 
     if not SCRIPT.exists():
         pytest.skip("benchmarks are not part of the source distribution")

@@ -20,7 +20,7 @@ DAMAGED_SECTIONS = (2, 5)
 @pytest.fixture(scope="module")
 def sections_of_tissue():
     """Return synthetic sections with a blank region in two of them, 8 x 192 x 208."""
-    from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+    from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
     pixels = synthetic_stack(SampleConfig(shape=(8, 192, 208)))
     for z in DAMAGED_SECTIONS:

@@ -5,9 +5,9 @@ import pytest
 
 from napari_flowinpaint import open_stack, repair_section, write_back
 from napari_flowinpaint._reader import get_reader
-from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def plan_batch(
 
     Examples
     --------
-    >>> from napari_flowinpaint.core.damage.sample import SampleConfig, synthetic_stack
+    >>> from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
     >>> import numpy as np
     >>> stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(5, 96, 96))))
     >>> mask = np.zeros(stack.shape, bool)

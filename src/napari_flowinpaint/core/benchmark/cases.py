@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..damage.simulate import irregular_mask, rectangular_mask
 from ..errors import InputError, RepairRefused
 from ..methods import Method
 from ..metrics import data_range
 from ..refusal import tell_refused
 from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
+from ..simulation.simulate import irregular_mask, rectangular_mask
 from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
 from .peers import PEERS
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..filters import blur
 from ..types import AnyImage, BoolImage, FloatImage
-from ._shapes import blob, grey_range, soft
+from .shapes import blob, grey_range, soft
 
 
 def _place(shape: tuple[int, int], fraction: float, rng: np.random.Generator) -> BoolImage:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..types import AnyImage, BoolImage, FloatImage, VoxelSize
-from ._fields import SmoothVolume, smooth_field
+from .fields import SmoothVolume, smooth_field
 from .simulate import (
     Charging,
     DamageModel,

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..reference.optical_flow import Flow, warp
 from ..types import AnyImage, BoolImage, FloatImage
-from ._shapes import grey_range, to_dtype
+from .shapes import grey_range, to_dtype
 
 
 @dataclass(frozen=True, slots=True)

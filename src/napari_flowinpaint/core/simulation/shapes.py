@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import AnyImage, BoolImage, FloatImage
-from ._fields import smooth_field
+from .fields import smooth_field
 
 
 def irregular_mask(shape: tuple[int, int], fraction: float, rng: np.random.Generator) -> BoolImage:

@@ -21,15 +21,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import AnyImage, BoolImage, FloatImage
-from ._fields import smooth_field
-from ._shapes import (
-    blob,
-    grey_range,
-    irregular_mask,
-    rectangular_mask,
-    soft,
-    to_dtype,
-)
+from .fields import smooth_field
+from .shapes import blob, grey_range, irregular_mask, rectangular_mask, soft, to_dtype
 
 
 class DamageModel(Protocol):
