@@ -14,7 +14,7 @@ from textures import texture
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
-from napari_flowinpaint.core.training import joint
+from napari_flowinpaint.core.training import train_joint
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.narrow import _layers, _width, narrowed
 
@@ -91,8 +91,8 @@ def test_a_training_begins_with_wider_weights(specs, tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "small", NARROW)
     given = tmp_path / "wide.safetensors"
     save_network(given, wide(useless=False))
-    plan = joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
-    joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
+    plan = train_joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
+    train_joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
     trained, _ = load_network(Path(tmp_path / "a.safetensors"), architecture="joint")
     assert trained.config == NARROW
 
@@ -102,6 +102,6 @@ def test_weights_of_another_shape_are_refused(specs, tmp_path, monkeypatch):
     save_network(given, wide(useless=False))
     for other in (replace(NARROW, channels=(4, 5, 6)), replace(NARROW, hidden=7)):
         monkeypatch.setitem(SIZES, "small", other)
-        plan = joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
+        plan = train_joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
         with pytest.raises(InputError, match="another size"):
-            joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
+            train_joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)

@@ -18,13 +18,13 @@ from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training import data as data_module
-from napari_flowinpaint.core.training import masks as masks_module
+from napari_flowinpaint.core.training import training_masks as masks_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
-from napari_flowinpaint.core.training.joint import JointPlan, train_joint
 from napari_flowinpaint.core.training.log import plot
 from napari_flowinpaint.core.training.loss import joint_loss, log_error
-from napari_flowinpaint.core.training.masks import training_mask
 from napari_flowinpaint.core.training.state import Average, read_numbers
+from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
+from napari_flowinpaint.core.training.training_masks import training_mask
 from napari_flowinpaint.core.training.validation import (
     cases,
     structure_psnr,
@@ -346,7 +346,7 @@ def test_checkpoints_of_others_are_refused(stack, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypatch):
-    from napari_flowinpaint.core.training import joint as module
+    from napari_flowinpaint.core.training import train_joint as module
 
     monkeypatch.setattr(module, "joint_loss", lambda out, batch: out.image.sum() * float("nan"))
     path = tmp_path / "w.safetensors"
@@ -374,7 +374,7 @@ for name in ("cv2", "zarr", "dask", "napari", "h5py", "typer", "qtpy"):
 from pathlib import Path
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
 from napari_flowinpaint.core.training.data import StackSpec
-from napari_flowinpaint.core.training.joint import JointPlan, train_joint
+from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
 SIZES["small"] = JointConfig((4, 8, 8), (1, 1), 8, (8, 8))
 spec = [StackSpec(sys.argv[1])]
 outcome = train_joint(spec, spec, Path(sys.argv[2]), JointPlan(steps=1, batch=1, crop=32))

@@ -65,7 +65,7 @@ def train_weights(
             "progress": _said(progress),
         }
         if paper is None:
-            from ..core.training.joint import JointPlan, train_joint
+            from ..core.training.train_joint import JointPlan, train_joint
 
             outcome = train_joint(ours, kept, output, JointPlan(**how), **settings)
         else:

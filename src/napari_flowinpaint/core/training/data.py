@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..types import AnyImage
 from .distortions import bend, crops, degrade, normalise, restain, roughen
-from .masks import training_mask
+from .training_masks import training_mask
 
 #: Batches made ahead by the loading thread.
 _AHEAD = 4

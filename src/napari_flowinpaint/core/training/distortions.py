@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..networks.blocks import gaussian, warp
 from ..types import AnyImage
-from .masks import training_mask
+from .training_masks import training_mask
 
 
 def crops(sections: list[AnyImage], size: int, rng: np.random.Generator) -> Tensor:

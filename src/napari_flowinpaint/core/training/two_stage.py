@@ -25,9 +25,9 @@ from ..networks.paper.refined_reference import RefinedReferenceNetwork
 from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
-from ._loop import Schedule, Training, TrainingOutcome
 from .data import StackSpec, TrainingBatch
 from .initial import initial_references
+from .loop import Schedule, Training, TrainingOutcome
 from .state import Average, load_state, read_numbers, save_state
 from .two_stage_losses import (
     Features,
@@ -52,7 +52,7 @@ class TwoStagePlan(Schedule):
     stage
         One of :data:`STAGES`.
     size, steps, minutes, batch, crop, rate, clip, decay, every, seed
-        As in :class:`~napari_flowinpaint.core.training._loop.Schedule`; ``size`` is ``"small"``
+        As in :class:`~napari_flowinpaint.core.training.loop.Schedule`; ``size`` is ``"small"``
         or ``"base"``, ``rate`` that at the beginning.
     refined
         Weights of the first stage, for the second.
@@ -95,7 +95,7 @@ def train_two_stage(
     """Train one stage; the best moving average (by validation) is kept.
 
     Parameters, files and errors are those of
-    :func:`~napari_flowinpaint.core.training.joint.train_joint`; beside the state to resume from
+    :func:`~napari_flowinpaint.core.training.train_joint.train_joint`; beside the state to resume from
     lies that of the discriminator, ``.discriminator.safetensors``.
     """
     plan = plan or TwoStagePlan()

@@ -19,7 +19,7 @@ from ..networks.blocks import gaussian, pad_to
 from ..networks.joint import JointNet
 from ..types import AnyImage, BoolImage
 from .data import StackSpec
-from .masks import training_mask
+from .training_masks import training_mask
 
 #: Masked shares, as in the benchmark.
 FRACTIONS = (0.1, 0.3, 0.5)

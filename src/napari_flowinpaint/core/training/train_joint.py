@@ -14,8 +14,8 @@ from ..networks.joint import SIZES, JointConfig, JointNet
 from ..networks.registration import autocast
 from ..networks.weights import load_network
 from ..types import Progress, no_progress
-from ._loop import Schedule, Training, TrainingOutcome
 from .data import StackSpec, TrainingBatch
+from .loop import Schedule, Training, TrainingOutcome
 from .loss import joint_loss
 from .narrow import narrowed
 
@@ -30,7 +30,7 @@ class JointPlan(Schedule):
     Parameters
     ----------
     size, steps, minutes, batch, crop, rate, clip, decay, every, seed
-        As in :class:`~napari_flowinpaint.core.training._loop.Schedule`; ``size`` is ``"small"``
+        As in :class:`~napari_flowinpaint.core.training.loop.Schedule`; ``size`` is ``"small"``
         or ``"base"``, see :data:`~napari_flowinpaint.core.networks.joint.SIZES`; the optimizer is
         AdamW.
     warm_up
