@@ -30,10 +30,7 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )
-from napari_flowinpaint.core.training.two_stage_losses import (
-    gradient_features,
-    refined_reference_loss,
-)
+from napari_flowinpaint.core.training.paper.losses import gradient_features, refined_reference_loss
 
 REFINED = RefinedReferenceConfig((4, 6, 8), 2, (8, 6), (6, 6))
 GENERATOR = InpaintingConfig((8, 8, 12), finest_attention=2)

@@ -27,13 +27,12 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
 )
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training.data import StackSpec, TrainingBatch, Triplets
-from napari_flowinpaint.core.training.initial import (
+from napari_flowinpaint.core.training.paper.initial import (
     farneback,
     initial_references,
     lucas_kanade,
 )
-from napari_flowinpaint.core.training.two_stage import TwoStagePlan, train_two_stage
-from napari_flowinpaint.core.training.two_stage_losses import (
+from napari_flowinpaint.core.training.paper.losses import (
     LEVEL_WEIGHTS,
     VggFeatures,
     discriminator_loss,
@@ -46,6 +45,7 @@ from napari_flowinpaint.core.training.two_stage_losses import (
     structural_similarity,
     to_unit,
 )
+from napari_flowinpaint.core.training.paper.train_two_stage import TwoStagePlan, train_two_stage
 
 TINY = PaperConfig(
     RefinedReferenceConfig((8, 8, 8), 2, (12,), (8,)),
@@ -251,7 +251,7 @@ def test_initial_reference_takes_the_neighbour_that_shows_something():
 
 
 def test_without_opencv_scikit_image_finds_the_flow(monkeypatch):
-    from napari_flowinpaint.core.training import initial
+    from napari_flowinpaint.core.training.paper import initial
 
     assert initial._best_at_hand() is farneback
     monkeypatch.setitem(sys.modules, "cv2", None)

@@ -69,7 +69,7 @@ def train_weights(
 
             outcome = train_joint(ours, kept, output, JointPlan(**how), **settings)
         else:
-            from ..core.training.two_stage import TwoStagePlan, train_two_stage
+            from ..core.training.paper.train_two_stage import TwoStagePlan, train_two_stage
 
             outcome = train_two_stage(ours, kept, output, TwoStagePlan(**how, **paper), **settings)
     best = f", best structure PSNR {outcome.best:.2f} dB" if held_out else ""

@@ -17,19 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..networks.paper.discriminator import SIZES as DISCRIMINATORS
-from ..networks.paper.discriminator import Discriminator
-from ..networks.paper.inpainting import PAPER_SIZES, PaperNetwork
-from ..networks.paper.refined_reference import RefinedReferenceNetwork
-from ..networks.registration import autocast
-from ..networks.weights import load_network
-from ..types import Progress, no_progress
-from .data import StackSpec, TrainingBatch
+from ...errors import InputError
+from ...networks.paper.discriminator import SIZES as DISCRIMINATORS
+from ...networks.paper.discriminator import Discriminator
+from ...networks.paper.inpainting import PAPER_SIZES, PaperNetwork
+from ...networks.paper.refined_reference import RefinedReferenceNetwork
+from ...networks.registration import autocast
+from ...networks.weights import load_network
+from ...types import Progress, no_progress
+from ..data import StackSpec, TrainingBatch
+from ..loop import Schedule, Training, TrainingOutcome
+from ..state import Average, load_state, read_numbers, save_state
 from .initial import initial_references
-from .loop import Schedule, Training, TrainingOutcome
-from .state import Average, load_state, read_numbers, save_state
-from .two_stage_losses import (
+from .losses import (
     Features,
     VggFeatures,
     discriminator_loss,
@@ -63,7 +63,7 @@ class TwoStagePlan(Schedule):
         of "refined"; False for "-FAL"; False for "-GAN".
     vgg
         Weights of VGG16 for the perceptual loss; without them, differences of slopes stand in
-        (:func:`~.two_stage_losses.gradient_features`).
+        (:func:`~.losses.gradient_features`).
     """
 
     rate: float = 1e-4

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks.blocks import warp
-from .data import TrainingBatch
+from ...networks.blocks import warp
+from ..data import TrainingBatch
 
 #: (target, source), both uint8 (H, W) -> (2, H, W), order (dy, dx).
 _Flow = Callable[[Any, Any], Any]

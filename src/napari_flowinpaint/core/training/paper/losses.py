@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, first_line
-from ..networks.blocks import warp
+from ...errors import InputError, first_line
+from ...networks.blocks import warp
 
 #: ``w_k`` of eq. 13, finest level first.
 LEVEL_WEIGHTS = (1.0, 0.64, 0.32, 0.16, 0.08, 0.04)
