@@ -37,9 +37,9 @@ from repaired_stores import (  # noqa: E402
 )
 
 from napari_flowinpaint.core.io.pyramid import Rule  # noqa: E402
-from napari_flowinpaint.core.journal import needs_recovery  # noqa: E402
 from napari_flowinpaint.core.open import open_stack  # noqa: E402
-from napari_flowinpaint.core.writeback import history, write_back  # noqa: E402
+from napari_flowinpaint.core.writing.recovery import needs_recovery  # noqa: E402
+from napari_flowinpaint.core.writing.writeback import history, write_back  # noqa: E402
 
 SHAPE = (8, 200, 220)
 LAYOUTS = {

@@ -14,7 +14,7 @@ from napari_flowinpaint import demo
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.simulation import sample as samples
-from napari_flowinpaint.core.writeback import history
+from napari_flowinpaint.core.writing.writeback import history
 
 CONFIG = samples.SampleConfig(shape=(24, 160, 160))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .core.repair.quality import Quality, predict_quality
     from .core.repair.repair_section import repair_section
     from .core.types import RepairOptions, SectionRepair
-    from .core.writeback import history, revert, write_back
+    from .core.writing.writeback import history, revert, write_back
 
 _WHERE = {
     "open_stack": "core.open",
@@ -29,9 +29,9 @@ _WHERE = {
     "repair_section": "core.repair.repair_section",
     "predict_quality": "core.repair.quality",
     "Quality": "core.repair.quality",
-    "write_back": "core.writeback",
-    "revert": "core.writeback",
-    "history": "core.writeback",
+    "write_back": "core.writing.writeback",
+    "revert": "core.writing.writeback",
+    "history": "core.writing.writeback",
     "RepairOptions": "core.types",
     "SectionRepair": "core.types",
 }

@@ -297,7 +297,7 @@ def revert(
     labels
         By section the kind that the mask gets back, where no search knows it.
     """
-    from .core import writeback
+    from .core.writing import writeback
 
     found = Staging(staging)
     chosen = found.sections if sections is None else found.get(sorted(sections))

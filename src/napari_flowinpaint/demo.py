@@ -114,7 +114,7 @@ def _repair(folder: Path, sample: DamagedSample) -> None:
     from .core.open import open_stack
     from .core.repair.repair_section import repair_section
     from .core.types import BoolImage, Box
-    from .core.writeback import write_back
+    from .core.writing.writeback import write_back
 
     stack = open_stack(folder / STACK)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from .core.io.stack import Stack
-    from .core.journal import JournalEntry
+    from .core.writing.recovery import JournalEntry
 
 
 @dataclass(frozen=True, eq=False)

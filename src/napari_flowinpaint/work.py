@@ -27,8 +27,8 @@ from .review import Review, find_components
 
 if TYPE_CHECKING:
     from .core.io.stack import Stack
-    from .core.journal import JournalEntry
     from .core.masks.sparse_mask import SectionTiles, SparseMask
+    from .core.writing.recovery import JournalEntry
 
 #: Edge of the tiles from which the grey values of a stack are estimated.
 _TILE = 256
@@ -274,7 +274,7 @@ class Written:
 
 def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Written:
     """Write a repair into the stack."""
-    from .core.writeback import write_back
+    from .core.writing.writeback import write_back
 
     ids = write_back(stack, selected, progress=progress)
     # from here on it is too late to cancel
@@ -283,7 +283,7 @@ def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Writ
 
 def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
     """Take a repair back."""
-    from .core import writeback
+    from .core.writing import writeback
 
     ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
     return replace(written(stack), ids=ids)
@@ -294,8 +294,8 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     if not stack.writable or stack.group_path is None:
         return Written((), (), ())
     from .core.open import open_mask
-    from .core.synthetic import label_folder
-    from .core.writeback import history
+    from .core.writing.synthetic import label_folder
+    from .core.writing.writeback import history
 
     progress(1.0, "reading the history")
     entries = tuple(entry for entry in history(stack) if entry.state == "committed")

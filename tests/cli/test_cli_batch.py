@@ -19,7 +19,7 @@ from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.writeback import history
+from napari_flowinpaint.core.writing.writeback import history
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_two_writers(data, capsys):
     script = (
         "import sys, time\n"
         "from napari_flowinpaint.core.open import open_stack\n"
-        "from napari_flowinpaint.core.writeback import revert\n"
+        "from napari_flowinpaint.core.writing.writeback import revert\n"
         "stack = open_stack(sys.argv[1])\n"
         "def hold(fraction, message):\n"
         "    print('holding', flush=True)\n"

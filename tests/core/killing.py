@@ -108,7 +108,7 @@ def _work(job: dict[str, Any], ready: int) -> None:
     from napari_flowinpaint.core.errors import Cancelled
     from napari_flowinpaint.core.io import durable
     from napari_flowinpaint.core.open import open_stack
-    from napari_flowinpaint.core.writeback import revert, write_back
+    from napari_flowinpaint.core.writing.writeback import revert, write_back
 
     calls = 0
 
@@ -147,9 +147,9 @@ def _serve() -> None:
     import zarr  # noqa: F401
 
     import napari_flowinpaint.core.io.safe_store
-    import napari_flowinpaint.core.journal
     import napari_flowinpaint.core.open
-    import napari_flowinpaint.core.writeback  # noqa: F401
+    import napari_flowinpaint.core.writing.recovery
+    import napari_flowinpaint.core.writing.writeback  # noqa: F401
 
     for line in sys.stdin:
         job = json.loads(line)

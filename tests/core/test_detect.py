@@ -43,7 +43,7 @@ from napari_flowinpaint.core.simulation.simulate import (
     StainingCloud,
 )
 from napari_flowinpaint.core.types import RepairOptions
-from napari_flowinpaint.core.writeback import write_back
+from napari_flowinpaint.core.writing.writeback import write_back
 
 SHAPE = (7, 320, 352)
 MIDDLE = 3

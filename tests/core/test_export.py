@@ -25,7 +25,7 @@ from napari_flowinpaint.core.io.pyramid import Rule, detect_rules, downsample
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import Box, SectionRepair
-from napari_flowinpaint.core.writeback import history, revert, write_back
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 HALVES = (1, 2, 2)
 

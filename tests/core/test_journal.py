@@ -22,9 +22,9 @@ from repaired_stores import (
 )
 
 from napari_flowinpaint.core.errors import StoreError
-from napari_flowinpaint.core.journal import needs_recovery, recover
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.writeback import history, revert, write_back
+from napari_flowinpaint.core.writing.recovery import needs_recovery, recover
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 LAYOUT = Layout(3, (2, 16, 16), None, ((1, 2, 2),))
 
@@ -311,7 +311,7 @@ def test_an_array_that_was_replaced(store: Path) -> None:
 
 def test_history_while_a_writer_renames(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that changes its name between listing and reading is looked for again."""
-    from napari_flowinpaint.core._journal import Journal
+    from napari_flowinpaint.core.writing.journal import Journal
 
     scan, calls = Journal.scan, []
 

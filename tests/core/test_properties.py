@@ -14,7 +14,7 @@ from repaired_stores import Expectation, Layout, make_repair, random_pixels, wri
 
 from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.writeback import history, revert, write_back
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 37), st.integers(1, 37))
 RULES = st.sampled_from(

@@ -22,9 +22,9 @@ from repaired_stores import (
 )
 
 from napari_flowinpaint.core.io import pyramid
-from napari_flowinpaint.core.journal import needs_recovery
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.writeback import history, revert, write_back
+from napari_flowinpaint.core.writing.recovery import needs_recovery
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 

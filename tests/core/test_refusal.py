@@ -20,7 +20,7 @@ from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.types import RepairOptions
-from napari_flowinpaint.core.writeback import revert, write_back
+from napari_flowinpaint.core.writing.writeback import revert, write_back
 
 Z = 2
 GOOD, LOST = Box(20, 20, 44, 50), Box(260, 200, 275, 220)

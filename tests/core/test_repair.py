@@ -15,7 +15,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.types import Box, RepairOptions, SectionRepair
-from napari_flowinpaint.core.writeback import revert, write_back
+from napari_flowinpaint.core.writing.writeback import revert, write_back
 
 Z = 3
 

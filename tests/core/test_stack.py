@@ -29,7 +29,7 @@ from napari_flowinpaint.core.io.polarity import contrast_polarity
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.types import Box
-from napari_flowinpaint.core.writeback import write_back
+from napari_flowinpaint.core.writing.writeback import write_back
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 

@@ -32,13 +32,13 @@ from repaired_stores import (
     write_store,
 )
 
-from napari_flowinpaint.core._apply import open_array
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.io import durable, pyramid
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import SectionRepair
-from napari_flowinpaint.core.writeback import history, revert, write_back
+from napari_flowinpaint.core.writing.apply import open_array
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 SHAPE = (4, 40, 36)
 

@@ -134,7 +134,7 @@ def _open(path: str, opening: Mapping[str, Any]) -> Stack:
 
 def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
     """Undo repairs; return the exit code."""
-    from ..core.writeback import history, revert
+    from ..core.writing.writeback import history, revert
 
     stack = _open(path, opening)
     section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
@@ -161,7 +161,7 @@ def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) ->
 
 def list_history(path: str, opening: Mapping[str, Any]) -> int:
     """Print the repairs of a stack; return the exit code."""
-    from ..core.writeback import history
+    from ..core.writing.writeback import history
 
     stack = _open(path, opening)
     entries = history(stack)

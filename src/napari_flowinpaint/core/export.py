@@ -22,12 +22,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._replay import EarlierRepairs
 from .errors import InputError, StoreError, is_disk_full
 from .io import pyramid
 from .io.zarr_reader import is_zarr_node
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
-from .writeback import write_back
+from .writing.replay import EarlierRepairs
+from .writing.writeback import write_back
 
 if TYPE_CHECKING:
     import zarr

@@ -187,7 +187,7 @@ def _recover(opened: Opened) -> tuple[str, ...]:
     array = opened.group_path / opened.levels[0].path
     if not (array / folders.JOURNAL).is_dir():
         return ()
-    from .journal import needs_recovery, recover
+    from .writing.recovery import needs_recovery, recover
 
     if not opened.why_not_writable:
         return recover(array)

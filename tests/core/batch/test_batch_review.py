@@ -24,7 +24,7 @@ from napari_flowinpaint.core.batch import (
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import RepairOptions
-from napari_flowinpaint.core.writeback import history, revert
+from napari_flowinpaint.core.writing.writeback import history, revert
 
 
 def test_decisions_commit_and_revert(stack, store, tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..io.levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
-from ..writeback import history, write_back
+from ..writing.writeback import history, write_back
 from .records import without_time
 from .staging import ACCEPTED, Staging
 
@@ -50,7 +50,7 @@ def commit(
     Raises
     ------
     InputError, StoreError, Cancelled
-        As for :func:`~napari_flowinpaint.core.writeback.write_back`.
+        As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`.
     """
     staged = staging if isinstance(staging, Staging) else Staging(staging)
     wanted = None if sections is None else set(sections)

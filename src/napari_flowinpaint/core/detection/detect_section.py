@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import InputError
 from ..filters import shrink_to
 from ..kinds import KINDS
-from ..synthetic import marks_of
 from ..types import BoolImage, Box, Progress, no_progress
+from ..writing.synthetic import marks_of
 from .detectors import Detector, default_detectors
 from .features.sections import Sections
 from .features.working_level import WORKING_SIDE

@@ -16,7 +16,6 @@ import numpy as np
 from ..errors import InputError, RepairRefused
 from ..methods import Method, check_method, choose_method
 from ..refusal import Refusal, tell_reasons
-from ..synthetic import marks_of
 from ..types import (
     AnyImage,
     BoolImage,
@@ -28,6 +27,7 @@ from ..types import (
     Window,
     no_progress,
 )
+from ..writing.synthetic import marks_of
 from .gate import check_gate
 from .neighbours import (
     Masks,

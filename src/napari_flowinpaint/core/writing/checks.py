@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._apply import Target, bits, overlay, same_bits
-from ._entries import Entry, Place
-from ._footprints import paste_originals
-from .errors import InputError, StoreError
-from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from ..errors import InputError, StoreError
+from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from .apply import Target, bits, overlay, same_bits
+from .entries import Entry, Place
+from .footprints import paste_originals
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 
 def check_writable(stack: Stack) -> None:

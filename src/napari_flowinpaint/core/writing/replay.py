@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._apply import bits, overlay
-from ._entries import Entry, Place
-from ._footprints import paste_originals
-from ._journal import Journal
-from .errors import StoreError
-from .types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from ..errors import StoreError
+from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from .apply import bits, overlay
+from .entries import Entry, Place
+from .footprints import paste_originals
+from .journal import Journal
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 
 class EarlierRepairs:

@@ -17,7 +17,7 @@ It lies in the folder ``.flowinpaint`` within the directory of the full-resoluti
 
 So it travels with the data, no reader of zarr or NGFF lists it (a folder in the group itself
 would make zarr warn of an unknown object), and there is one journal and one lock however the
-stack is opened. The format of an entry is described in :mod:`._entries`.
+stack is opened. The format of an entry is described in :mod:`.entries`.
 
 An entry becomes part of the journal by one rename, complete, with all that is needed to finish
 the write or to undo it; only then pixels change. After a crash at any moment :func:`recover`
@@ -30,15 +30,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import folders
-from ._journal import Journal, pyramids
-from .io import durable
-from .types import Box, Provenance
+from .. import folders
+from ..io import durable
+from ..types import Box, Provenance
+from .journal import Journal, pyramids
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One repair as :func:`~napari_flowinpaint.core.writeback.history` tells it.
+    """One repair as :func:`~napari_flowinpaint.core.writing.writeback.history` tells it.
 
     Parameters
     ----------

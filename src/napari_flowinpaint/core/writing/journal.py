@@ -1,7 +1,7 @@
 """The journal on disk: its lock, its entries, and the way of an entry from state to state.
 
-Not responsible for: what an entry holds (:mod:`._entries`), what pixels should be
-(:mod:`._apply`), whether a repair may be written (:mod:`.writeback`).
+Not responsible for: what an entry holds (:mod:`.entries`), what pixels should be
+(:mod:`.apply`), whether a repair may be written (:mod:`.writeback`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import folders
-from ._apply import Target, apply, mark, open_level
-from ._entries import (
+from .. import folders
+from ..errors import FlowInpaintError, StoreError
+from ..io import durable
+from ..io.levels import Level
+from ..io.pyramid import Rule, detect_rules
+from ..types import Provenance
+from .apply import Target, apply, mark, open_level
+from .entries import (
     ABORTING,
     COMMITTED,
     PREPARED,
@@ -30,15 +35,10 @@ from ._entries import (
     Place,
     write_entry,
 )
-from .errors import FlowInpaintError, StoreError
-from .io import durable
-from .io.levels import Level
-from .io.pyramid import Rule, detect_rules
 from .synthetic import open_labels
-from .types import Provenance
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 _README = """This folder belongs to the array it lies in. Here napari-flowinpaint keeps what it
 replaced: the original pixels of every repaired region, the masks, and where the synthetic pixels

@@ -1,7 +1,7 @@
 """Write accepted repairs into the stack they were made from, and take them out again.
 
 Responsibilities: check first, refuse with the reason, then journal, pixels, pyramid and marks, in
-this order; all or nothing. What a kill leaves is put right by :func:`.journal.recover`.
+this order; all or nothing. What a kill leaves is put right by :func:`.recovery.recover`.
 
 Not responsible for: copies of a stack (:mod:`.export`), what a good repair is.
 """
@@ -12,25 +12,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ._apply import Target
-from ._checks import (
-    check_repairs,
-    check_sections,
-    check_synthetic,
-    check_unchanged,
-    check_writable,
-)
-from ._entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
-from ._footprints import make_piece
-from ._journal import UNDO_REVERT, UNDO_WRITE, Journal
-from .errors import Cancelled, FlowInpaintError, InputError, StoreError
-from .io import durable
-from .io.levels import Level, write_grid
-from .journal import JournalEntry
-from .types import Progress, SectionRepair, no_progress
+from ..errors import Cancelled, FlowInpaintError, InputError, StoreError
+from ..io import durable
+from ..io.levels import Level, write_grid
+from ..types import Progress, SectionRepair, no_progress
+from .apply import Target
+from .checks import check_repairs, check_sections, check_synthetic, check_unchanged, check_writable
+from .entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
+from .footprints import make_piece
+from .journal import UNDO_REVERT, UNDO_WRITE, Journal
+from .recovery import JournalEntry
 
 if TYPE_CHECKING:
-    from .io.stack import Stack
+    from ..io.stack import Stack
 
 __all__ = ["history", "revert", "write_back"]
 

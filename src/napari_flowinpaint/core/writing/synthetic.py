@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import folders
-from .errors import StoreError
-from .io import durable
-from .io.axes import voxel_size_from_attributes
-from .io.levels import Level
+from .. import folders
+from ..errors import StoreError
+from ..io import durable
+from ..io.axes import voxel_size_from_attributes
+from ..io.levels import Level
 
 if TYPE_CHECKING:
     import zarr
 
-    from .io.stack import Stack
-    from .types import BoolImage, Box
+    from ..io.stack import Stack
+    from ..types import BoolImage, Box
 
 Labels = tuple[Level, ...]
 
@@ -120,7 +120,7 @@ def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
 
 def _open(folder: Path, levels: tuple[Level, ...], scratch: Path) -> Labels:
     """Open an existing label image."""
-    from ._apply import open_array
+    from .apply import open_array
 
     labels = []
     for number, level in enumerate(levels):
@@ -138,7 +138,7 @@ def _create(folder: Path, root: Path, levels: tuple[Level, ...], scratch: Path) 
     """Write an empty label image into ``folder``."""
     import zarr
 
-    from .io.safe_store import DurableStore
+    from ..io.safe_store import DurableStore
 
     image = levels[0]
     zarr_format = image.source.metadata.zarr_format
@@ -214,7 +214,7 @@ def _register(folder: Path, zarr_format: Any, scratch: Path) -> None:
     """List the label image in the metadata of the group ``labels``, beside what is listed."""
     import zarr
 
-    from .io.safe_store import DurableStore
+    from ..io.safe_store import DurableStore
 
     store = DurableStore(folder.parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
@@ -231,7 +231,7 @@ def _consolidate(group: Path, folder: Path, scratch: Path) -> None:
     """Let the label image in ``folder`` appear in consolidated metadata, if ``group`` has such."""
     import zarr
 
-    from .io.safe_store import DurableStore
+    from ..io.safe_store import DurableStore
 
     name = folder.relative_to(group).as_posix()
 

@@ -31,12 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import StoreError, first_line
-from .io import durable
-from .io.axes import Axes
-from .io.levels import DTYPES
-from .io.pyramid import Rule, block_factors
-from .types import AnyImage, BoolImage, Box, Provenance
+from ..errors import StoreError, first_line
+from ..io import durable
+from ..io.axes import Axes
+from ..io.levels import DTYPES
+from ..io.pyramid import Rule, block_factors
+from ..types import AnyImage, BoolImage, Box, Provenance
 
 FORMAT = 1
 PREPARED, COMMITTED, REVERTING, REVERTED, ABORTING = (

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ._apply import Target
-from ._entries import Entry, Footprint, Piece, Place
-from .io import pyramid
-from .io.pyramid import Factors, Rule
-from .types import AnyImage, BoolImage, Box, Patch
+from ..io import pyramid
+from ..io.pyramid import Factors, Rule
+from ..types import AnyImage, BoolImage, Box, Patch
+from .apply import Target
+from .entries import Entry, Footprint, Piece, Place
 
 Shape = tuple[int, int, int]
 

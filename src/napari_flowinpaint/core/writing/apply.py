@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ._entries import Entry, Footprint, Layout, LevelRecord, Piece
-from .errors import StoreError, first_line
-from .io import pyramid
-from .io.levels import Level, write_grid
-from .io.pyramid import Rule
-from .types import AnyImage, BoolImage, Box
+from ..errors import StoreError, first_line
+from ..io import pyramid
+from ..io.levels import Level, write_grid
+from ..io.pyramid import Rule
+from ..types import AnyImage, BoolImage, Box
+from .entries import Entry, Footprint, Layout, LevelRecord, Piece
 
 #: Codecs that give back the bits they were given. With any other one, writing a chunk could
 #: change pixels that nobody asked to change.
@@ -116,7 +116,7 @@ def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
     """
     import zarr
 
-    from .io.safe_store import DurableStore, watch
+    from ..io.safe_store import DurableStore, watch
 
     try:
         if folder.stat().st_dev != scratch.stat().st_dev:

@@ -1,0 +1,1 @@
+"""Write back: the journal, the marks of synthetic pixels, recovery and revert."""
