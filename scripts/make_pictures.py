@@ -108,7 +108,7 @@ class Photographer:
         """Load, paint, repair, review, accept."""
         from napari_flowinpaint._widgets.load_stack import LoadStack
         from napari_flowinpaint._widgets.repair_section import RepairSection
-        from napari_flowinpaint.places import go_to_section
+        from napari_flowinpaint.viewer.camera import go_to_section
 
         robot = self.robot
         load = robot.open_dock("Load stack", LoadStack)

@@ -10,8 +10,8 @@ from napari.layers import Image
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.deferred import DeferredArray, shown_levels
-from napari_flowinpaint.layers import stack_layer
+from napari_flowinpaint.viewer.layers import stack_layer
+from napari_flowinpaint.viewer.lazy import DeferredArray, shown_levels
 from napari_flowinpaint.work import load
 
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-from napari_flowinpaint import damage_work, places, work
+from napari_flowinpaint import damage_work, work
 from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
@@ -29,7 +29,8 @@ from napari_flowinpaint.flag_list import (
 )
 from napari_flowinpaint.flag_store import FlagStore
 from napari_flowinpaint.search_settings import RANGE, SECTION, STACK, SearchSettings
-from napari_flowinpaint.session import session_of
+from napari_flowinpaint.viewer import camera
+from napari_flowinpaint.viewer.session import session_of
 
 SHAPE = (5, TILE + 20, 300)
 DARK, HOLE = KINDS["dark"].label, KINDS["hole"].label
@@ -280,5 +281,5 @@ def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
     session.flags.adopt(session.image, found([4]))
     session.flags.show(session.image, row(4, "hole"))
-    assert places.section_of(session.viewer, session.image) == 4
+    assert camera.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE

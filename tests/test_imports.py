@@ -94,7 +94,7 @@ def test_public_names():
 
 
 def test_sample_data():
-    from napari_flowinpaint._sample_data import damaged_serial_sections
+    from napari_flowinpaint.viewer.sample_data import damaged_serial_sections
 
     (stack, image, kind), (mask, labels, mask_kind) = damaged_serial_sections()
     assert (kind, mask_kind) == ("image", "labels")

@@ -7,11 +7,11 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_flowinpaint import layers as napari_layers
-from napari_flowinpaint import places
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
 from napari_flowinpaint.review import STAGES, Review, find_components
+from napari_flowinpaint.viewer import camera
+from napari_flowinpaint.viewer import layers as napari_layers
 from napari_flowinpaint.work import LayerSource, Loaded, contrast_limits, open_layer
 
 
@@ -89,7 +89,7 @@ def test_stages_show_the_section_between_windows_and_confidence_only_the_mask():
 )
 def test_derived_layers_lie_on_the_pixel_grid_of_the_stack(place):
     image = Image(np.zeros((9, 60, 80), np.uint8), axis_labels=("z", "y", "x"), **place)
-    derived = Image(np.zeros((1, 20, 20)), **places.placed_like(image, (4, 11, 13)))
+    derived = Image(np.zeros((1, 20, 20)), **camera.placed_like(image, (4, 11, 13)))
     for point in ((0, 0, 0), (0, 5, 7)):
         world = image.data_to_world(np.add(point, (4, 11, 13)))
         assert np.allclose(derived.data_to_world(point), world)
@@ -154,29 +154,29 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
 def test_the_section_is_that_of_the_slider_in_any_unit():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 60, 80), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)
-    places.go_to_section(viewer, image, 7)
-    assert places.section_of(viewer, image) == 7
+    camera.go_to_section(viewer, image, 7)
+    assert camera.section_of(viewer, image) == 7
     assert viewer.dims.point[0] == 350
     other = viewer.add_image(
         np.zeros((9, 60, 80), np.uint8), scale=(0.05, 0.004, 0.004), units=("um",) * 3
     )
     for layer in (image, other):
-        places.go_to_section(viewer, layer, 3)
-        assert places.section_of(viewer, image) == 3
-        assert places.section_of(viewer, other) == 3
+        camera.go_to_section(viewer, layer, 3)
+        assert camera.section_of(viewer, image) == 3
+        assert camera.section_of(viewer, other) == 3
 
 
 def test_no_section_in_3d_across_or_beside_the_stack():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 60, 80), np.uint8))
     beside = viewer.add_image(np.zeros((2, 60, 80), np.uint8))
-    places.go_to_section(viewer, image, 7)
-    assert places.section_of(viewer, beside) is None
+    camera.go_to_section(viewer, image, 7)
+    assert camera.section_of(viewer, beside) is None
     viewer.dims.ndisplay = 3
-    assert places.section_of(viewer, image) is None
+    assert camera.section_of(viewer, image) is None
     viewer.dims.ndisplay = 2
     viewer.dims.order = (1, 0, 2)
-    assert places.section_of(viewer, image) is None
+    assert camera.section_of(viewer, image) is None
 
 
 def test_which_layers_are_stacks_and_masks():
@@ -249,6 +249,6 @@ def test_limits_come_from_tiles_that_show_something():
 def test_the_camera_goes_to_a_component():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 600, 800), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)
-    places.look_at(viewer, image, 6, Box(100, 200, 140, 260))
-    assert places.section_of(viewer, image) == 6
+    camera.look_at(viewer, image, 6, Box(100, 200, 140, 260))
+    assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))

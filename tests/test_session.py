@@ -10,12 +10,13 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_flowinpaint import places, work
+from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.session import session_of
+from napari_flowinpaint.viewer import camera
+from napari_flowinpaint.viewer.session import session_of
 
 SHAPE = (7, 96, 112)
 
@@ -45,7 +46,7 @@ def session(viewer):
     session = session_of(viewer)
     stack = Stack.from_array(texture(), voxel_size=(50, 4, 4), name="texture")
     session.add_loaded(work.Loaded(stack, (0, 255), "dark membranes"))
-    places.go_to_section(viewer, session.image, 3)
+    camera.go_to_section(viewer, session.image, 3)
     return session
 
 
@@ -58,7 +59,7 @@ def written_session(viewer, tmp_path):
     zarr.create_array(path, data=texture(), chunks=(2, 64, 64))
     session = session_of(viewer)
     session.add_loaded(work.load(str(path), progress=quiet))
-    places.go_to_section(viewer, session.image, 3)
+    camera.go_to_section(viewer, session.image, 3)
     return session, path
 
 
@@ -163,13 +164,13 @@ def test_says_what_is_missing(viewer, missing):
 
 def test_undo_of_painting_survives_moving_and_goes_back_there(session, viewer):
     layer = paint(session, z=3, spots=((40, 30),))
-    places.go_to_section(viewer, session.image, 5)
+    camera.go_to_section(viewer, session.image, 5)
     layer.paint((5, 20, 20), 1)
-    places.go_to_section(viewer, session.image, 1)
+    camera.go_to_section(viewer, session.image, 1)
     session.masks.step(layer, back=True)
     assert session.section == 5
     assert not session.mask.read(5).any()
-    places.go_to_section(viewer, session.image, 0)
+    camera.go_to_section(viewer, session.image, 0)
     session.masks.step(layer, back=True)
     assert session.section == 3
     assert not session.mask.read(3).any()
@@ -282,7 +283,7 @@ def test_layers_over_another_stack_are_made_anew(session, viewer):
     first = dict(session.review.layers)
     stack = Stack.from_array(texture(seed=1)[:, :90], voxel_size=(50, 4, 4), name="another")
     session.add_loaded(work.Loaded(stack, (10, 200), "dark membranes"))
-    places.go_to_section(viewer, session.image, 3)
+    camera.go_to_section(viewer, session.image, 3)
     paint(session)
     repair(session)
     assert not set(first.values()) & set(viewer.layers)
@@ -305,7 +306,7 @@ def test_stale_answers_are_dropped(session, viewer, what):
     job = session.request_repair()
     review = work.repair(job, progress=quiet)
     if what == "section":
-        places.go_to_section(viewer, session.image, 4)
+        camera.go_to_section(viewer, session.image, 4)
     elif what == "request":
         session.request_repair()
     else:
@@ -315,7 +316,7 @@ def test_stale_answers_are_dropped(session, viewer, what):
     assert session.review.current is None
     assert not session.review.layers
     if what == "section":
-        places.go_to_section(viewer, session.image, 3)
+        camera.go_to_section(viewer, session.image, 3)
         assert session.why_stale(job) == "", "coming back in time is no offence"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-    from .session import Session
+    from .viewer.session import Session
 
 _PLUGIN = "napari-flowinpaint"
 #: Tenths of a second for which the docks are at rest before a picture is taken.
@@ -35,8 +35,8 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
     import npe2
 
     from . import work
-    from .places import go_to_section, placed_like
-    from .session import session_of
+    from .viewer.camera import go_to_section, placed_like
+    from .viewer.session import session_of
 
     viewer = napari.Viewer(title="FlowInpaint demo")
     session = session_of(viewer)
@@ -69,7 +69,7 @@ def _damaged(folder: Path) -> list[int]:
 def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> None:
     """Leave pictures of the damaged section, of a repair under review, and of the result."""
     from . import work
-    from .places import go_to_section
+    from .viewer.camera import go_to_section
 
     image = session.require_image()
     mask = session.require_mask()

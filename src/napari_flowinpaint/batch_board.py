@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import layers as napari_layers
 from .core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
 from .core.errors import InputError
 from .core.refusal import tell_refused
+from .viewer import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import layers as napari_layers
-from . import places
 from .core.masks.layered_mask import LayeredMask
 from .damage_work import Searched, Unsaved
 from .flag_list import FlagList, intact_labels
 from .mask_board import MaskBoard
+from .viewer import camera
+from .viewer import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -175,7 +175,7 @@ class FlagBoard(napari_layers.OfViewer):
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
         from .core.kinds import KINDS
 
-        places.go_to_section(self.viewer, image, row.section)
+        camera.go_to_section(self.viewer, image, row.section)
         self.masks.show(image)
         layer = self.masks.layer(image)
         if layer is not None:

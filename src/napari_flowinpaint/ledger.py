@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import layers as napari_layers
 from .core.types import SectionRepair
 from .review import Review
+from .viewer import layers as napari_layers
 from .work import Written
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from . import layers as napari_layers
-from . import places
 from .core.errors import InputError
 from .core.masks.sparse_mask import SectionTiles, SparseMask
 from .core.types import SectionRepair
+from .viewer import camera
+from .viewer import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -184,6 +184,6 @@ class MaskBoard(napari_layers.OfViewer):
 
     def _show_change(self, layer: Labels, z: int) -> None:
         self.show(self.image_of(layer))
-        places.go_to_section(self.viewer, layer, z)
+        camera.go_to_section(self.viewer, layer, z)
         layer.refresh()
         self.changed.emit()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from . import layers as napari_layers
-from . import places
 from .review import STAGES, Component, Review
+from .viewer import camera
+from .viewer import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -108,7 +108,7 @@ class ReviewBoard(napari_layers.OfViewer):
     def look_at(self, component: Component) -> None:
         """Show a component in the middle of the canvas."""
         if self.current is not None and self.image is not None:
-            places.look_at(self.viewer, self.image, self.current.z, component.box)
+            camera.look_at(self.viewer, self.image, self.current.z, component.box)
 
     def show(self, stage: str | None) -> None:
         """Show one stage and hide the others; None hides all, so that the original is seen."""

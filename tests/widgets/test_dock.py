@@ -6,7 +6,7 @@ from napari_flowinpaint._widgets.find_damage import FindDamage
 from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
 from napari_flowinpaint._widgets.load_stack import LoadStack
 from napari_flowinpaint._widgets.repair_section import RepairSection
-from napari_flowinpaint.session import session_of
+from napari_flowinpaint.viewer.session import session_of
 
 
 def listeners(session):

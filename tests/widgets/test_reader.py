@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from napari_flowinpaint import open_stack, repair_section, write_back
-from napari_flowinpaint._reader import get_reader
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.viewer.reader import get_reader
 
 
 @pytest.fixture

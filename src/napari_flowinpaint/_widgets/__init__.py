@@ -1,1 +1,1 @@
-"""Docks of the plugin: thin forms over :mod:`napari_flowinpaint.session`."""
+"""Docks of the plugin: thin forms over :mod:`napari_flowinpaint.viewer.session`."""

@@ -21,7 +21,7 @@ from ._settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from ..batch_work import BatchRequest, Planned
-    from ..session import Session
+    from ..viewer.session import Session
 
 _WHICH = {
     "marked as damaged": (DAMAGED,),
@@ -160,10 +160,10 @@ class BatchPanel(QWidget):
         self.messages.say(f"planned: {planned.plan.summary()}")
 
     def _on_picked(self, row: BatchRow) -> None:
-        from .. import places
+        from ..viewer import camera
 
         if self.session.image is not None:
-            places.go_to_section(self.session.viewer, self.session.image, row.plan.z)
+            camera.go_to_section(self.session.viewer, self.session.image, row.plan.z)
         self.messages.say(_explain(row))
 
     # ---- running

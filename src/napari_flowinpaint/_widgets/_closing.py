@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from ..session import session_of
+from ..viewer.session import session_of
 from ._jobs import JobRunner
 from ._keys import Keys
 from ._messages import Messages

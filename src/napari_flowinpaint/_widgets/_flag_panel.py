@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from ..damage_work import Thumbnails
-    from ..session import Session
+    from ..viewer.session import Session
 
 _TABLES = "Tables (*.csv *.json);;All files (*)"
 

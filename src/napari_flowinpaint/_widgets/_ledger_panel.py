@@ -26,7 +26,7 @@ from ._steps import Steps
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 class LedgerPanel(QGroupBox):

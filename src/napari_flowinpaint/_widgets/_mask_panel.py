@@ -17,15 +17,15 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from .. import layers as napari_layers
 from .. import work
 from ..core.errors import InputError
+from ..viewer import layers as napari_layers
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 
 if TYPE_CHECKING:
     from ..core.masks.sparse_mask import SectionTiles
-    from ..session import Session
+    from ..viewer.session import Session
 
 #: Milliseconds without a change before the damage is counted.
 _PAUSE = 200

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 from ..core.io.stack import Stack
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]) -> QMessageBox:

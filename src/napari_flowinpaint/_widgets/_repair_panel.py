@@ -16,7 +16,7 @@ from ._steps import Steps
 
 if TYPE_CHECKING:
     from ..review import Review
-    from ..session import Session
+    from ..viewer.session import Session
     from ..work import RepairJob
 
 

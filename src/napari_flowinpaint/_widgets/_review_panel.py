@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..core.io.stack import Stack
     from ..core.types import SectionRepair
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 class ReviewPanel(QGroupBox):

@@ -13,7 +13,7 @@ from ._jobs import JobRunner
 from ._messages import Messages
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 class _LazyCombo(QComboBox):
@@ -34,7 +34,7 @@ class _LazyCombo(QComboBox):
 
 
 class SettingsForm(QFormLayout):
-    """A form for :class:`~napari_flowinpaint.session.Settings`; several show the same.
+    """A form for :class:`~napari_flowinpaint.viewer.session.Settings`; several show the same.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
     from ..review import Review
-    from ..session import Session
+    from ..viewer.session import Session
 
 _SAME = "same method"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from .. import layers as napari_layers
 from .. import work
+from ..viewer import layers as napari_layers
 from ._jobs import JobRunner
 from ._messages import Messages
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from ..core.io.stack import Stack
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 class TargetLine(QLabel):

@@ -19,7 +19,7 @@ from ._questions import ask_to_write, ask_where_to_save
 
 if TYPE_CHECKING:
     from .. import work
-    from ..session import Session
+    from ..viewer.session import Session
 
 
 class WritePanel(QWidget):

@@ -24,11 +24,11 @@ from qtpy.QtWidgets import (
 )
 
 from .. import damage_work
-from .. import layers as napari_layers
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
 from ..damage_work import Searched
 from ..search_settings import RANGE, WHERE
+from ..viewer import layers as napari_layers
 from ._damage_dock import DamageDock
 from ._messages import guarded
 

@@ -16,26 +16,26 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal, SignalGroupDescriptor
 
+from ..batch_board import BatchBoard
+from ..core.errors import InputError
+from ..core.masks.sparse_mask import SparseMask
+from ..core.types import RepairOptions, RepairRequest, SectionRepair
+from ..flag_board import FlagBoard, Flags
+from ..ledger import Kept, Ledger
+from ..mask_board import MaskBoard
+from ..review import Review
+from ..review_board import ReviewBoard
+from ..search_settings import SearchSettings
+from ..work import Loaded, RepairJob, Written
+from . import camera
 from . import layers as napari_layers
-from . import places
-from .batch_board import BatchBoard
-from .core.errors import InputError
-from .core.masks.sparse_mask import SparseMask
-from .core.types import RepairOptions, RepairRequest, SectionRepair
-from .flag_board import FlagBoard, Flags
-from .ledger import Kept, Ledger
-from .mask_board import MaskBoard
-from .review import Review
-from .review_board import ReviewBoard
-from .search_settings import SearchSettings
-from .work import Loaded, RepairJob, Written
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from .batch_work import BatchRequest, Changed
-    from .core.io.stack import Stack
+    from ..batch_work import BatchRequest, Changed
+    from ..core.io.stack import Stack
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 
@@ -142,7 +142,7 @@ class Session(napari_layers.OfViewer):
     @property
     def section(self) -> int | None:
         """The section that is shown; None in 3-D or beside the stack."""
-        return None if self.image is None else places.section_of(self.viewer, self.image)
+        return None if self.image is None else camera.section_of(self.viewer, self.image)
 
     @property
     def mask_layer(self) -> Labels | None:
@@ -313,7 +313,7 @@ class Session(napari_layers.OfViewer):
         InputError
             If there is no such section, or no mask.
         """
-        from .batch_work import BatchRequest
+        from ..batch_work import BatchRequest
 
         image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
         sections = flags.list.sections(decisions)
@@ -329,7 +329,7 @@ class Session(napari_layers.OfViewer):
 
     def open_staged(self, image: Image, review: Review) -> Iterator[Image]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
-        places.go_to_section(self.viewer, image, review.z)
+        camera.go_to_section(self.viewer, image, review.z)
         self.masks.hide(image, put_down=True)  # one looks at many sections and paints none
         return self.review.open(image, review)
 

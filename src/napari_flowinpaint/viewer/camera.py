@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core.types import Box
+from ..core.types import Box
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -14,7 +14,7 @@ def damaged_serial_sections() -> list[tuple[Any, dict[str, Any], str]]:
         An Image layer, (24, 512, 512) uint8, and a Labels layer of the same shape, not zero
         where damaged. Both in nm.
     """
-    from .core.simulation.sample import damaged_sample
+    from ..core.simulation.sample import damaged_sample
 
     sample = damaged_sample()
     space = {

@@ -14,8 +14,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return a reader for ``path`` if it is a zarr that holds a stack, else None."""
-    from .core.errors import FlowInpaintError
-    from .core.open import open_stack
+    from ..core.errors import FlowInpaintError
+    from ..core.open import open_stack
 
     if not isinstance(path, str):
         return None
@@ -34,9 +34,9 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
     path
         An OME-Zarr group or a zarr array.
     """
-    from .core.types import no_progress
+    from ..core.types import no_progress
+    from ..work import load
     from .layers import stack_layer
-    from .work import load
 
     layer = stack_layer(load(str(path), progress=no_progress))
     shown = layer.as_layer_data_tuple()[1]

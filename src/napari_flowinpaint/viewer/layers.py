@@ -14,19 +14,19 @@ from weakref import ref
 
 import numpy as np
 
-from . import places
-from .core.kinds import KINDS
-from .core.types import AnyImage, VoxelSize
-from .deferred import shown_levels
-from .review import STAGES, Review
-from .work import LayerSource, Loaded
+from ..core.kinds import KINDS
+from ..core.types import AnyImage, VoxelSize
+from ..review import STAGES, Review
+from ..work import LayerSource, Loaded
+from . import camera
+from .lazy import shown_levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
-    from .core.io.stack import Stack
-    from .core.masks.sparse_mask import SparseMask
+    from ..core.io.stack import Stack
+    from ..core.masks.sparse_mask import SparseMask
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"
@@ -220,7 +220,7 @@ def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
         visible=False,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
         metadata={ROLE: "mask"},
-        **places.placed_like(image),
+        **camera.placed_like(image),
     )
     layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
     return layer
@@ -252,7 +252,7 @@ def show_stages(
         The stage layers by name; missing ones are added, here and in the viewer.
     """
     box = review.repair.box
-    place = places.placed_like(image, (review.z, box.y0, box.x0))
+    place = camera.placed_like(image, (review.z, box.y0, box.x0))
     for layer in layers.values():
         layer.visible = False  # not drawn at the old place with the new pixels
     for stage in STAGES:
@@ -286,7 +286,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         contrast_limits=image.contrast_limits,
         colormap=image.colormap,
         gamma=image.gamma,
-        **places.placed_like(image, (review.z, box.y0, box.x0)),
+        **camera.placed_like(image, (review.z, box.y0, box.x0)),
     )
     add_hidden(viewer, _above(viewer, image), layer)
     layer.metadata[ROLE] = "kept"
@@ -343,7 +343,7 @@ def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequ
         visible=False,
         colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
         metadata={ROLE: f"synthetic {stack.path}"},
-        **places.placed_like(image),
+        **camera.placed_like(image),
     )
     layer.editable = False
     # below the stages of a repair, whose grey it would tint

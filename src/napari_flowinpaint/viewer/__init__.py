@@ -1,0 +1,1 @@
+"""What one napari viewer works on; no Qt."""
