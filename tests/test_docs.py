@@ -220,7 +220,7 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 def test_shortcuts_are_those_of_the_docks():
     bound = set()
     files = ("repair_section.py", "flagged_sections.py", "_flag_panel.py", "_keys.py")
-    for path in (*(SOURCE / "_widgets" / name for name in files), SOURCE / "mask_board.py"):
+    for path in (*(SOURCE / "_widgets" / name for name in files), SOURCE / "viewer/state/masks.py"):
         text = path.read_text(encoding="utf-8")
         bound |= set(re.findall(r'\.bind(?:_key)?\(\s*"([^"]+)"', text))
     assert len(bound) == 12

@@ -28,9 +28,9 @@ from napari_flowinpaint.flag_list import (
     labels_of,
 )
 from napari_flowinpaint.flag_store import FlagStore
-from napari_flowinpaint.search_settings import RANGE, SECTION, STACK, SearchSettings
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
+from napari_flowinpaint.viewer.state.search_settings import RANGE, SECTION, STACK, SearchSettings
 
 SHAPE = (5, TILE + 20, 300)
 DARK, HOLE = KINDS["dark"].label, KINDS["hole"].label

@@ -9,11 +9,11 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .. import batch_work
-from ..batch_board import BatchRow
 from ..core.batch import BatchReport, Control, SectionOutcome
 from ..core.batch.plan import duration
 from ..core.errors import Cancelled
 from ..flag_list import DAMAGED, UNDECIDED
+from ..viewer.state.batches import BatchRow
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from .. import work
 from ..core.errors import InputError
-from ..ledger import Kept
+from ..viewer.state.accepted import Kept
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_where_to_save

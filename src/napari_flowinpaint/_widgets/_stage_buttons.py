@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, 
 from ..review import STAGES
 
 if TYPE_CHECKING:
-    from ..review_board import ReviewBoard
+    from ..viewer.state.reviews import ReviewBoard
 
 #: Text of the buttons; the first shows the stack itself.
 _BUTTONS = {

@@ -27,8 +27,8 @@ from .. import damage_work
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
 from ..damage_work import Searched
-from ..search_settings import RANGE, WHERE
 from ..viewer import layers as napari_layers
+from ..viewer.state.search_settings import RANGE, WHERE
 from ._damage_dock import DamageDock
 from ._messages import guarded
 

@@ -16,19 +16,19 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal, SignalGroupDescriptor
 
-from ..batch_board import BatchBoard
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from ..flag_board import FlagBoard, Flags
-from ..ledger import Kept, Ledger
-from ..mask_board import MaskBoard
 from ..review import Review
-from ..review_board import ReviewBoard
-from ..search_settings import SearchSettings
 from ..work import Loaded, RepairJob, Written
 from . import camera
 from . import layers as napari_layers
+from .state.accepted import Kept, Ledger
+from .state.batches import BatchBoard
+from .state.flags import FlagBoard, Flags
+from .state.masks import MaskBoard
+from .state.reviews import ReviewBoard
+from .state.search_settings import SearchSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

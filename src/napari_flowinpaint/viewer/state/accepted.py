@@ -11,17 +11,17 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .core.types import SectionRepair
-from .review import Review
-from .viewer import layers as napari_layers
-from .work import Written
+from ...core.types import SectionRepair
+from ...review import Review
+from ...work import Written
+from .. import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from .core.io.stack import Stack
-    from .core.writing.recovery import JournalEntry
+    from ...core.io.stack import Stack
+    from ...core.writing.recovery import JournalEntry
 
 
 @dataclass(frozen=True, eq=False)

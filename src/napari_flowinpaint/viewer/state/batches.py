@@ -12,17 +12,17 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
-from .core.errors import InputError
-from .core.refusal import tell_refused
-from .viewer import layers as napari_layers
+from ...core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
+from ...core.errors import InputError
+from ...core.refusal import tell_refused
+from .. import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from .batch_work import Planned
-    from .core.masks.sparse_mask import SparseMask
+    from ...batch_work import Planned
+    from ...core.masks.sparse_mask import SparseMask
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .core.errors import InputError
-from .core.masks.sparse_mask import SectionTiles, SparseMask
-from .core.types import SectionRepair
-from .viewer import camera
-from .viewer import layers as napari_layers
+from ...core.errors import InputError
+from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.types import SectionRepair
+from .. import camera
+from .. import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from .review import STAGES, Component, Review
-from .viewer import camera
-from .viewer import layers as napari_layers
+from ...review import STAGES, Component, Review
+from .. import camera
+from .. import layers as napari_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from psygnal import SignalGroupDescriptor
 
-from .core.detection.detect_section import DetectionOptions
-from .core.errors import InputError
-from .core.kinds import KINDS
+from ...core.detection.detect_section import DetectionOptions
+from ...core.errors import InputError
+from ...core.kinds import KINDS
 
 #: What may be searched.
 SECTION, RANGE, STACK = "this section", "a range", "the whole stack"

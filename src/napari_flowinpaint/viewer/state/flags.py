@@ -10,20 +10,20 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .core.masks.layered_mask import LayeredMask
-from .damage_work import Searched, Unsaved
-from .flag_list import FlagList, intact_labels
-from .mask_board import MaskBoard
-from .viewer import camera
-from .viewer import layers as napari_layers
+from ...core.masks.layered_mask import LayeredMask
+from ...damage_work import Searched, Unsaved
+from ...flag_list import FlagList, intact_labels
+from .. import camera
+from .. import layers as napari_layers
+from .masks import MaskBoard
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from .core.detection.flag_table import Flagged
-    from .core.masks.sparse_mask import SparseMask
-    from .flag_store import FlagStore, Kept
+    from ...core.detection.flag_table import Flagged
+    from ...core.masks.sparse_mask import SparseMask
+    from ...flag_store import FlagStore, Kept
 
 
 class Flags:
@@ -173,7 +173,7 @@ class FlagBoard(napari_layers.OfViewer):
 
     def show(self, image: Image, row: Flagged) -> None:
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""
-        from .core.kinds import KINDS
+        from ...core.kinds import KINDS
 
         camera.go_to_section(self.viewer, image, row.section)
         self.masks.show(image)
