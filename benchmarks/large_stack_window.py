@@ -33,7 +33,7 @@ from scripted_batch_session import Session, dock_of
 from napari_flowinpaint._widgets.repair_section import RepairSection
 from napari_flowinpaint.core.detection.flag_table import Flagged, write_table
 from napari_flowinpaint.core.open import open_mask
-from napari_flowinpaint.flag_list import DAMAGED
+from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED
 
 
 def list_sections(folder: Path) -> Path:

@@ -33,7 +33,7 @@ from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import Debris, Hole, Missing, damage_section
-from napari_flowinpaint.flag_list import DAMAGED
+from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED
 
 #: Damage by section of the synthetic stack.
 DAMAGE = {

@@ -12,7 +12,7 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer.layers import stack_layer
 from napari_flowinpaint.viewer.lazy import DeferredArray, shown_levels
-from napari_flowinpaint.work import load
+from napari_flowinpaint.viewer.tasks.one_section import load
 
 
 class Recording:

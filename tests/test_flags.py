@@ -6,7 +6,6 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-from napari_flowinpaint import damage_work, work
 from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
@@ -15,8 +14,12 @@ from napari_flowinpaint.core.masks.layered_mask import LayeredMask
 from napari_flowinpaint.core.masks.sparse_mask import TILE, SparseMask
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import Box
-from napari_flowinpaint.damage_work import Searched
-from napari_flowinpaint.flag_list import (
+from napari_flowinpaint.viewer import camera
+from napari_flowinpaint.viewer.session import session_of
+from napari_flowinpaint.viewer.state.search_settings import RANGE, SECTION, STACK, SearchSettings
+from napari_flowinpaint.viewer.tasks import find_damage, one_section
+from napari_flowinpaint.viewer.tasks.find_damage import Searched
+from napari_flowinpaint.viewer.tasks.flag_list import (
     DAMAGED,
     INTACT,
     SKIP,
@@ -27,10 +30,7 @@ from napari_flowinpaint.flag_list import (
     key_of,
     labels_of,
 )
-from napari_flowinpaint.flag_store import FlagStore
-from napari_flowinpaint.viewer import camera
-from napari_flowinpaint.viewer.session import session_of
-from napari_flowinpaint.viewer.state.search_settings import RANGE, SECTION, STACK, SearchSettings
+from napari_flowinpaint.viewer.tasks.flag_store import FlagStore
 
 SHAPE = (5, TILE + 20, 300)
 DARK, HOLE = KINDS["dark"].label, KINDS["hole"].label
@@ -143,11 +143,11 @@ def test_what_is_no_damage_is_left_out():
     mask = SparseMask(SHAPE, labelled(1, 2), labels=True)
     mask[1, 5:8, 5:8] = DARK
     mask.commit()
-    decided = damage_work.decided_mask(mask.frozen(), {1: (HOLE,)})
+    decided = find_damage.decided_mask(mask.frozen(), {1: (HOLE,)})
     assert decided.read(1).sum() == 9
     assert decided.read(2).sum() == 900
     assert mask.read(1).sum() == 909, "the mask itself is left alone"
-    assert damage_work.areas(mask, 1) == pytest.approx(
+    assert find_damage.areas(mask, 1) == pytest.approx(
         {"dark": 900 / SHAPE[1] / SHAPE[2], "hole": 90000 / SHAPE[1] / SHAPE[2]}, abs=1e-4
     )
 
@@ -157,10 +157,10 @@ def test_thumbnails_show_the_guides_and_the_damage():
     mask = SparseMask((5, 600, 400))
     mask[2, 300:500, 100:200] = 1
     flagged = Flagged(2, "dark", 1.0, 1.0, neighbours="- 4")
-    found = damage_work.thumbnails(stack, mask, flagged, (0, 200), progress=lambda *_: None)
+    found = find_damage.thumbnails(stack, mask, flagged, (0, 200), progress=lambda *_: None)
     assert [picture and picture[0] for picture in found.pictures] == [1, 2, 4]
     middle = found.pictures[1][1]
-    assert max(middle.shape) == damage_work.THUMBNAIL
+    assert max(middle.shape) == find_damage.THUMBNAIL
     coloured = (middle != middle[0, 0]).any(axis=2)
     assert Box.of_mask(coloured).y0 == pytest.approx(72, abs=1)
     assert coloured.mean() == pytest.approx(1 / 12, rel=0.15)
@@ -185,8 +185,8 @@ def open_session(path):
     def make():
         viewers.append(ViewerModel())
         session = session_of(viewers[-1])
-        session.add_loaded(work.load(str(path), progress=lambda *_: None))
-        session.flags.open(session.image, damage_work.open_flags(session.stack))
+        session.add_loaded(one_section.load(str(path), progress=lambda *_: None))
+        session.flags.open(session.image, find_damage.open_flags(session.stack))
         return session
 
     return make
@@ -194,7 +194,7 @@ def open_session(path):
 
 def save(session):
     unsaved = session.flags.unsaved(session.image)
-    areas = damage_work.save_flags(unsaved)
+    areas = find_damage.save_flags(unsaved)
     session.flags.note_saved(session.image, unsaved)
     return areas
 

@@ -9,10 +9,15 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.review import STAGES, Review, find_components
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer import layers as napari_layers
-from napari_flowinpaint.work import LayerSource, Loaded, contrast_limits, open_layer
+from napari_flowinpaint.viewer.tasks.one_section import (
+    LayerSource,
+    Loaded,
+    contrast_limits,
+    open_layer,
+)
+from napari_flowinpaint.viewer.tasks.review import STAGES, Review, find_components
 
 
 def no_progress(fraction, message):

@@ -10,13 +10,13 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
+from napari_flowinpaint.viewer.tasks import one_section
 
 SHAPE = (7, 96, 112)
 
@@ -45,7 +45,7 @@ def session(viewer):
     """Return a session with a stack of which section 3 is shown."""
     session = session_of(viewer)
     stack = Stack.from_array(texture(), voxel_size=(50, 4, 4), name="texture")
-    session.add_loaded(work.Loaded(stack, (0, 255), "dark membranes"))
+    session.add_loaded(one_section.Loaded(stack, (0, 255), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     return session
 
@@ -58,7 +58,7 @@ def written_session(viewer, tmp_path):
     path = tmp_path / "stack.zarr"
     zarr.create_array(path, data=texture(), chunks=(2, 64, 64))
     session = session_of(viewer)
-    session.add_loaded(work.load(str(path), progress=quiet))
+    session.add_loaded(one_section.load(str(path), progress=quiet))
     camera.go_to_section(viewer, session.image, 3)
     return session, path
 
@@ -73,7 +73,7 @@ def paint(session, z=3, spots=((40, 30), (70, 80))):
 
 def repair(session):
     job = session.request_repair()
-    review = work.repair(job, progress=quiet)
+    review = one_section.repair(job, progress=quiet)
     list(session.open_review(job, review))
     return job, review
 
@@ -188,7 +188,7 @@ def test_undo_of_painting_survives_moving_and_goes_back_there(session, viewer):
 def test_edits_of_a_section_are_one_step(session, operation, change):
     layer = paint(session)
     before, other = session.mask.read(3), session.mask.read(2)
-    tiles = work.edit_mask(session.mask.frozen(), 3, operation, 2, progress=quiet)
+    tiles = one_section.edit_mask(session.mask.frozen(), 3, operation, 2, progress=quiet)
     session.masks.edit(session.image, 3, tiles)
     after = session.mask.read(3)
     if change == 1:
@@ -209,7 +209,7 @@ def test_edits_of_a_section_are_one_step(session, operation, change):
 def test_shrinking_does_not_start_at_the_border(session):
     layer = session.masks.new(session.image)
     layer.data[3, :20] = 1
-    tiles = work.edit_mask(session.mask.frozen(), 3, "shrink", 4, progress=quiet)
+    tiles = one_section.edit_mask(session.mask.frozen(), 3, "shrink", 4, progress=quiet)
     session.masks.edit(session.image, 3, tiles)
     assert session.mask.read(3)[:16].all()
     assert not session.mask.read(3)[16:].any()
@@ -232,11 +232,11 @@ def test_a_mask_lies_on_an_existing_one_without_changing_it(session):
 def test_status_of_the_mask(session):
     paint(session)
     mask = session.mask.frozen()
-    status = work.look_at_mask(session.stack, mask, 3, 5, progress=quiet)
+    status = one_section.look_at_mask(session.stack, mask, 3, 5, progress=quiet)
     assert (status.components, status.neighbours) == (2, ((2, 4),))
     assert status.pixels == session.mask.read(3).sum()
-    assert work.look_at_mask(session.stack, mask, 2, 5, progress=quiet).pixels == 0
-    untold = work.look_at_mask(None, mask, 3, 5, progress=quiet)
+    assert one_section.look_at_mask(session.stack, mask, 2, 5, progress=quiet).pixels == 0
+    untold = one_section.look_at_mask(None, mask, 3, 5, progress=quiet)
     assert (untold.components, untold.pixels, untold.neighbours) == (2, status.pixels, None)
 
 
@@ -246,7 +246,7 @@ def test_status_of_parts_far_apart():
     damage = np.zeros(pixels.shape, bool)
     damage[1, 20:30, 20:30] = damage[1, 20:30, 350:360] = True
     mask = SparseMask(pixels.shape, base=damage)
-    status = work.look_at_mask(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
+    status = one_section.look_at_mask(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
     assert (status.components, status.pixels) == (2, 200)
     assert status.neighbours == ((0, 2), (None, None))
 
@@ -282,7 +282,7 @@ def test_layers_over_another_stack_are_made_anew(session, viewer):
     repair(session)
     first = dict(session.review.layers)
     stack = Stack.from_array(texture(seed=1)[:, :90], voxel_size=(50, 4, 4), name="another")
-    session.add_loaded(work.Loaded(stack, (10, 200), "dark membranes"))
+    session.add_loaded(one_section.Loaded(stack, (10, 200), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     paint(session)
     repair(session)
@@ -304,7 +304,7 @@ def test_the_request_does_not_change_while_the_user_paints_on(session):
 def test_stale_answers_are_dropped(session, viewer, what):
     paint(session)
     job = session.request_repair()
-    review = work.repair(job, progress=quiet)
+    review = one_section.repair(job, progress=quiet)
     if what == "section":
         camera.go_to_section(viewer, session.image, 4)
     elif what == "request":
@@ -343,7 +343,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     repair(session)
     session.review.set_accepted({2}, False)
     image, stack, selected = session.request_accept()
-    written = work.accept(stack, selected, progress=quiet)
+    written = one_section.accept(stack, selected, progress=quiet)
     session.finish_accept(image, stack, selected, written)
     after = open_stack(path).read(3)
     left = session.mask.read(3)
@@ -357,7 +357,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     marks = next(x for x in viewer.layers if x.name == "synthetic pixels")
     assert np.array_equal(np.asarray(marks.data[3]) > 0, written)
     (entry,) = session.ledger.written(image)
-    reverted = work.revert(stack, entry.id, progress=quiet)
+    reverted = one_section.revert(stack, entry.id, progress=quiet)
     session.finish_revert(image, stack, entry.id, reverted)
     assert np.array_equal(open_stack(path).read(3), before)
     assert np.array_equal(session.mask.read(3), damaged), "the mask is back as well"
@@ -385,7 +385,7 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     assert not session.mask.read(3).any()
     (item,) = session.ledger.kept(session.image)
     assert "accepted, section 3 (not saved)" in viewer.layers
-    loaded = work.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
+    loaded = one_section.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
     saved = loaded.stack.read(3)
     assert np.array_equal(saved[~damaged], original[~damaged])
     assert (saved[damaged] != original[damaged]).any()

@@ -34,13 +34,13 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
     import napari
     import npe2
 
-    from . import work
     from .viewer.camera import go_to_section, placed_like
     from .viewer.session import session_of
+    from .viewer.tasks import one_section
 
     viewer = napari.Viewer(title="FlowInpaint demo")
     session = session_of(viewer)
-    image = session.add_loaded(work.load(str(folder / STACK), progress=no_progress))
+    image = session.add_loaded(one_section.load(str(folder / STACK), progress=no_progress))
     before = open_stack(folder / BEFORE)
     viewer.add_image(
         before.array,
@@ -68,8 +68,8 @@ def _damaged(folder: Path) -> list[int]:
 
 def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> None:
     """Leave pictures of the damaged section, of a repair under review, and of the result."""
-    from . import work
     from .viewer.camera import go_to_section
+    from .viewer.tasks import one_section
 
     image = session.require_image()
     mask = session.require_mask()
@@ -86,7 +86,7 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     _show(image, before, repaired=False)
     _save(viewer, folder / "window-1-damaged.png")
     job = session.request_repair()
-    for _ in session.open_review(job, work.repair(job, progress=no_progress)):
+    for _ in session.open_review(job, one_section.repair(job, progress=no_progress)):
         pass
     _show(image, before, repaired=True)
     _save(viewer, folder / "window-2-review.png")

@@ -12,7 +12,7 @@ from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal
 from napari_flowinpaint.core.types import Box
-from napari_flowinpaint.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
+from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
 
 DAMAGED_SECTIONS = (2, 5)
 
@@ -41,16 +41,16 @@ def damaged_path(sections_of_tissue, tmp_path):
 @pytest.fixture
 def make_docks(make_napari_viewer, wait):
     """Return a function that opens a viewer with both docks and a stack."""
-    from napari_flowinpaint import work
     from napari_flowinpaint._widgets.find_damage import FindDamage
     from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
+    from napari_flowinpaint.viewer.tasks import one_section
 
     def make(path):
         viewer = make_napari_viewer()
         find, flagged = FindDamage(viewer), FlaggedSections(viewer)
         viewer.window.add_dock_widget(find, name="Find damage")
         viewer.window.add_dock_widget(flagged, name="Flagged sections")
-        flagged.session.add_loaded(work.load(str(path), progress=lambda *_: None))
+        flagged.session.add_loaded(one_section.load(str(path), progress=lambda *_: None))
         wait(lambda: flagged.session.flags.of(flagged.session.image) is not None)
         wait(lambda: not find.jobs.is_running() and not flagged.jobs.is_running())
         return viewer, find, flagged
@@ -139,7 +139,7 @@ def test_an_estimate_is_kept_until_it_is_forgotten(make_docks, wait, damaged_pat
 
 
 def test_a_cancelled_search_leaves_no_mask(make_docks, wait, damaged_path, monkeypatch):
-    from napari_flowinpaint import damage_work
+    from napari_flowinpaint.viewer.tasks import find_damage
 
     started = []
 
@@ -148,7 +148,7 @@ def test_a_cancelled_search_leaves_no_mask(make_docks, wait, damaged_path, monke
         while True:
             progress(0.5, "searching")
 
-    monkeypatch.setattr(damage_work, "search", slow)
+    monkeypatch.setattr(find_damage, "search", slow)
     _, find, flagged = make_docks(damaged_path)
     find.search()
     wait(lambda: started)

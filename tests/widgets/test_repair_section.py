@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 
-from napari_flowinpaint import work
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.review import STAGES
+from napari_flowinpaint.viewer.tasks import one_section
+from napari_flowinpaint.viewer.tasks.review import STAGES
 
 
 def paint(dock, spots=((35, 40), (90, 100)), z=3):
@@ -53,7 +53,7 @@ def test_the_form_and_the_settings_follow_each_other(make_dock):
 
 
 def test_devices_are_looked_for_when_the_list_is_opened(make_dock, wait, monkeypatch):
-    monkeypatch.setattr(work, "list_devices", lambda *, progress: ("auto", "cpu", "cuda"))
+    monkeypatch.setattr(one_section, "list_devices", lambda *, progress: ("auto", "cpu", "cuda"))
     _, dock = make_dock()
     device = dock.repair_panel.device
     assert device.count() == 2
@@ -98,7 +98,7 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
 )
 def test_neighbours_of_all_parts_are_told(make_dock, stack_path, neighbours, told):
     _, dock = make_dock(stack_path)
-    dock.mask_panel._show_status(work.MaskStatus(3, 2, 7, neighbours))
+    dock.mask_panel._show_status(one_section.MaskStatus(3, 2, 7, neighbours))
     assert dock.mask_panel.status.text().endswith(told)
 
 
@@ -191,7 +191,7 @@ def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeyp
             progress(0.5, "working")
             time.sleep(0.01)
 
-    monkeypatch.setattr(work, "repair", endless)
+    monkeypatch.setattr(one_section, "repair", endless)
     viewer, dock = make_dock(stack_path)
     paint(dock)
     dock.repair_panel.repair()
@@ -218,7 +218,7 @@ def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, e
     def fail(job, *, progress):
         raise error
 
-    monkeypatch.setattr(work, "repair", fail)
+    monkeypatch.setattr(one_section, "repair", fail)
     _, dock = make_dock(stack_path)
     paint(dock)
     before = len(notification_manager.records)
@@ -239,7 +239,7 @@ def test_what_is_left_of_a_section_is_told(make_dock, wait, stack_path):
     _, dock = make_dock(stack_path)
     paint(dock)
     job = dock.session.request_repair()
-    review = work.repair(job, progress=lambda *_: None)
+    review = one_section.repair(job, progress=lambda *_: None)
     left = Refusal(Box(90, 100, 91, 102), 2, "no usable neighbour")
     review.repair = replace(review.repair, refused=(left,))
     before = len(notification_manager.records)
@@ -347,7 +347,7 @@ def test_closing_stops_the_threads_and_frees_the_keys(make_dock, stack_path, mon
         finally:
             ended.append(True)
 
-    monkeypatch.setattr(work, "repair", endless)
+    monkeypatch.setattr(one_section, "repair", endless)
     viewer, dock = make_dock(stack_path, show=True)
     assert len(viewer.keymap) == 3
     paint(dock)
@@ -441,9 +441,9 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
 ):
     from qtpy.QtWidgets import QMessageBox
 
-    from napari_flowinpaint import work
     from napari_flowinpaint._widgets.load_stack import LoadStack
     from napari_flowinpaint._widgets.repair_section import RepairSection
+    from napari_flowinpaint.viewer.tasks import one_section
 
     choice = QMessageBox.StandardButton
     answers, asked = iter((choice.Cancel, choice.Close)), []
@@ -458,7 +458,7 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
     for dock in docks:
         viewer.window.add_dock_widget(dock)
     session = docks[0].session
-    session.add_loaded(work.load(str(stack_path), progress=lambda *_: None))
+    session.add_loaded(one_section.load(str(stack_path), progress=lambda *_: None))
     session.ledger._kept[session.image] = [object()]
     window = docks[0].window()
     assert not window.close()

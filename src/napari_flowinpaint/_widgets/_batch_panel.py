@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from .. import batch_work
 from ..core.batch import BatchReport, Control, SectionOutcome
 from ..core.batch.plan import duration
 from ..core.errors import Cancelled
-from ..flag_list import DAMAGED, UNDECIDED
 from ..viewer.state.batches import BatchRow
+from ..viewer.tasks import many_sections
+from ..viewer.tasks.flag_list import DAMAGED, UNDECIDED
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
 from ._settings_form import SettingsForm
 
 if TYPE_CHECKING:
-    from ..batch_work import BatchRequest, Planned
     from ..viewer.session import Session
+    from ..viewer.tasks.many_sections import BatchRequest, Planned
 
 _WHICH = {
     "marked as damaged": (DAMAGED,),
@@ -149,7 +149,7 @@ class BatchPanel(QWidget):
         request = self.session.request_batch(_WHICH[self.which.currentText()])
         self.jobs.start(
             "plan",
-            batch_work.plan,
+            many_sections.plan,
             request,
             done=partial(self._show_plan, image, request),
             failed=self.messages.fail,
@@ -177,7 +177,7 @@ class BatchPanel(QWidget):
         self.pause_button.setChecked(False)
         self.jobs.start(
             "batch",
-            batch_work.run,
+            many_sections.run,
             plan,
             flags.store.staging,
             self.control,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from .. import damage_work
+from ..viewer.tasks import find_damage
 from ._closing import Dock
 from ._progress import ProgressRow
 from ._scrolling import ScrollColumn
 from ._target import TargetLine
 
 if TYPE_CHECKING:
-    from ..flag_store import Kept
+    from ..viewer.tasks.flag_store import Kept
 
 #: Milliseconds without a change before the list and the mask are kept.
 _PAUSE = 800
@@ -75,7 +75,7 @@ class DamageDock(Dock):
                 self.messages.say(told)
 
         self.jobs.start(
-            "flags", damage_work.open_flags, stack, done=done, failed=self.messages.fail
+            "flags", find_damage.open_flags, stack, done=done, failed=self.messages.fail
         )
 
     def _changed(self) -> None:
@@ -107,7 +107,7 @@ class DamageDock(Dock):
             self.messages.fail(error)
 
         self.jobs.start(
-            "keep", damage_work.save_flags, unsaved, done=done, failed=failed, lasting=True
+            "keep", find_damage.save_flags, unsaved, done=done, failed=failed, lasting=True
         )
 
     def _save_now(self) -> None:
@@ -116,7 +116,7 @@ class DamageDock(Dock):
         if flags.saving is self:  # it is done, and nobody was told
             flags.saving = None
         while flags.saving is None and (found := flags.first_unsaved()) is not None:
-            damage_work.save_flags(found[1])
+            find_damage.save_flags(found[1])
             flags.note_saved(*found)
 
     def close_session(self) -> None:

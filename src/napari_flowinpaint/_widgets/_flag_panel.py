@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .. import damage_work
 from ..core.detection.flag_table import DECISIONS, Flagged, read_table, write_table
 from ..core.errors import InputError
 from ..core.kinds import KINDS
-from ..flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
+from ..viewer.tasks import find_damage
+from ..viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
@@ -32,8 +32,8 @@ from ._thumbnails import ThumbnailRow
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..damage_work import Thumbnails
     from ..viewer.session import Session
+    from ..viewer.tasks.find_damage import Thumbnails
 
 _TABLES = "Tables (*.csv *.json);;All files (*)"
 
@@ -239,7 +239,7 @@ class FlagPanel(QWidget):
         mask = self.session.masks.mask(image)
         self.jobs.start(
             "thumbnails",
-            damage_work.thumbnails,
+            find_damage.thumbnails,
             stack,
             None if mask is None else mask.frozen(),
             row,

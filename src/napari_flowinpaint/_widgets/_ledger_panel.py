@@ -15,9 +15,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from .. import work
 from ..core.errors import InputError
 from ..viewer.state.accepted import Kept
+from ..viewer.tasks import one_section
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_where_to_save
@@ -85,13 +85,13 @@ class LedgerPanel(QGroupBox):
             return
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(written: work.Written) -> None:
+        def done(written: one_section.Written) -> None:
             self.session.finish_revert(image, stack, chosen.id, written)
             self.messages.tell(f"section {chosen.z}: the original pixels are back")
 
         failed = self.messages.fail
         self.jobs.start(
-            "revert", work.revert, stack, chosen.id, done=done, failed=failed, lasting=True
+            "revert", one_section.revert, stack, chosen.id, done=done, failed=failed, lasting=True
         )
 
     @guarded
@@ -105,12 +105,12 @@ class LedgerPanel(QGroupBox):
         image, stack = self.session.require_image(), self.session.require_stack()
         kept = self.session.ledger.kept(image)
 
-        def done(loaded: work.Loaded) -> None:
+        def done(loaded: one_section.Loaded) -> None:
             self._steps.start(self._showing_saved(image, kept, loaded))
 
         self.jobs.start(
             "save",
-            work.save,
+            one_section.save,
             stack,
             path,
             [item.repair for item in kept],
@@ -119,7 +119,9 @@ class LedgerPanel(QGroupBox):
             lasting=True,
         )
 
-    def _showing_saved(self, image: Image, kept: list[Kept], loaded: work.Loaded) -> Iterator[None]:
+    def _showing_saved(
+        self, image: Image, kept: list[Kept], loaded: one_section.Loaded
+    ) -> Iterator[None]:
         """Show the stack that was saved instead of what was kept, one layer per step."""
         for item in kept:
             self.session.ledger.drop(image, item)

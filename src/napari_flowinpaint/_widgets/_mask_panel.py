@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from .. import work
 from ..core.errors import InputError
 from ..viewer import layers as napari_layers
+from ..viewer.tasks import one_section
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 
@@ -136,7 +136,7 @@ class MaskPanel(QGroupBox):
             self.messages.say(f"the mask comes from {path}; it can be painted on")
 
         self.jobs.start(
-            "mask", work.open_mask_file, path, shape, done=done, failed=self.messages.fail
+            "mask", one_section.open_mask_file, path, shape, done=done, failed=self.messages.fail
         )
 
     def _fill_load_menu(self) -> None:
@@ -213,7 +213,7 @@ class MaskPanel(QGroupBox):
 
         self.jobs.start(
             "edit",
-            work.edit_mask,
+            one_section.edit_mask,
             mask.frozen(),
             z,
             operation,
@@ -253,7 +253,7 @@ class MaskPanel(QGroupBox):
             return
         self.jobs.start(
             "count",
-            work.look_at_mask,
+            one_section.look_at_mask,
             self.session.stack,
             mask.frozen(),
             z,
@@ -262,7 +262,7 @@ class MaskPanel(QGroupBox):
             failed=self._no_status,
         )
 
-    def _show_status(self, status: work.MaskStatus) -> None:
+    def _show_status(self, status: one_section.MaskStatus) -> None:
         if not status.pixels:
             self.status.setText(f"Section {status.z}: nothing is damaged.")
             return

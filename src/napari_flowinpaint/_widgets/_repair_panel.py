@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
-from .. import work
 from ..core.refusal import tell_refused
+from ..viewer.tasks import one_section
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._settings_form import SettingsForm
 from ._steps import Steps
 
 if TYPE_CHECKING:
-    from ..review import Review
     from ..viewer.session import Session
-    from ..work import RepairJob
+    from ..viewer.tasks.one_section import RepairJob
+    from ..viewer.tasks.review import Review
 
 
 class RepairPanel(QGroupBox):
@@ -61,7 +61,7 @@ class RepairPanel(QGroupBox):
         self.messages.say("")
         self.jobs.start(
             "repair",
-            work.repair,
+            one_section.repair,
             job,
             done=partial(self.show_repair, job),
             failed=self.messages.fail,

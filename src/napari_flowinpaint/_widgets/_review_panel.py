@@ -14,8 +14,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from .. import work
-from ..review import Component
+from ..viewer.tasks import one_section
+from ..viewer.tasks.review import Component
 from ._components import ComponentTable
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
@@ -143,7 +143,7 @@ class ReviewPanel(QGroupBox):
         total = len(review.components) if review is not None else 0
         count = len(repair.component_ids)
 
-        def done(written: work.Written) -> None:
+        def done(written: one_section.Written) -> None:
             self.session.finish_accept(image, stack, repair, written)
             rest = f"; {total - count} rejected, still in the mask" if count < total else ""
             self.messages.tell(
@@ -153,7 +153,7 @@ class ReviewPanel(QGroupBox):
 
         failed = self.messages.fail
         self.jobs.start(
-            "accept", work.accept, stack, repair, done=done, failed=failed, lasting=True
+            "accept", one_section.accept, stack, repair, done=done, failed=failed, lasting=True
         )
 
     # ---- state

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox
 
-from .. import work
 from ..core.methods import available_methods
+from ..viewer.tasks import one_section
 from ._jobs import JobRunner
 from ._messages import Messages
 
@@ -114,7 +114,10 @@ class SettingsForm(QFormLayout):
         if not self._devices_known:
             self._devices_known = True
             self.jobs.start(
-                "devices", work.list_devices, done=self._add_devices, failed=self.messages.fail
+                "devices",
+                one_section.list_devices,
+                done=self._add_devices,
+                failed=self.messages.fail,
             )
 
     def _add_devices(self, names: tuple[str, ...]) -> None:

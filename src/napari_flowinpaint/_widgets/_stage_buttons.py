@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from ..review import STAGES
+from ..viewer.tasks.review import STAGES
 
 if TYPE_CHECKING:
     from ..viewer.state.reviews import ReviewBoard

@@ -19,12 +19,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .. import batch_work
-from ..batch_work import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
 from ..core.batch import StagedSection
 from ..core.errors import InputError
 from ..core.methods import available_methods
 from ..core.refusal import tell_refused
+from ..viewer.tasks import many_sections
+from ..viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._rows_table import Column, RowsTable
@@ -33,8 +33,8 @@ from ._steps import Steps
 from ._write_panel import WritePanel
 
 if TYPE_CHECKING:
-    from ..review import Review
     from ..viewer.session import Session
+    from ..viewer.tasks.review import Review
 
 _SAME = "same method"
 
@@ -182,7 +182,7 @@ class StagedPanel(QWidget):
         image, stack = self.session.require_image(), self.session.require_stack()
         self.jobs.start(
             "staged",
-            batch_work.staged,
+            many_sections.staged,
             stack,
             self._staging(),
             done=partial(self.session.batch.set_staged, image),
@@ -221,7 +221,7 @@ class StagedPanel(QWidget):
 
         self.jobs.start(
             "review",
-            batch_work.open_review,
+            many_sections.open_review,
             stack,
             staging,
             row.z,
@@ -259,7 +259,7 @@ class StagedPanel(QWidget):
         following = self.table.rows.rows[after : after + 1]
         self.jobs.start(
             f"decide {row.z}",
-            batch_work.decide,
+            many_sections.decide,
             self._staging(),
             [row.z],
             decision,
@@ -281,7 +281,7 @@ class StagedPanel(QWidget):
 
         self.jobs.start(
             "above",
-            batch_work.accept_above,
+            many_sections.accept_above,
             self._staging(),
             threshold,
             done=done,
@@ -329,7 +329,7 @@ class StagedPanel(QWidget):
             if self.table.current is not None and self.table.current.z == section.z:
                 self._on_picked(section)
 
-        self.jobs.start("redo", batch_work.redo, request, done=done, failed=self._redo_failed)
+        self.jobs.start("redo", many_sections.redo, request, done=done, failed=self._redo_failed)
 
     def _redo_failed(self, error: Exception) -> None:
         self.messages.fail(error)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from .. import work
 from ..viewer import layers as napari_layers
+from ..viewer.tasks import one_section
 from ._jobs import JobRunner
 from ._messages import Messages
 
@@ -55,7 +55,7 @@ class TargetLine(QLabel):
 
             self.jobs.start(
                 "open",
-                work.open_layer,
+                one_section.open_layer,
                 napari_layers.source_of(image),
                 done=done,
                 failed=self.messages.fail,
@@ -65,11 +65,11 @@ class TargetLine(QLabel):
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
 
-        def done(written: work.Written) -> None:
+        def done(written: one_section.Written) -> None:
             if not self.session.ledger.knows(image):  # no other dock was faster
                 self.session.ledger.record(image, stack, written)
 
-        self.jobs.start("history", work.written, stack, done=done, failed=self.messages.fail)
+        self.jobs.start("history", one_section.written, stack, done=done, failed=self.messages.fail)
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section

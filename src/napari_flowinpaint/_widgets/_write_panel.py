@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
-from .. import batch_work
-from ..batch_work import ACCEPTED, WRITTEN, Changed
 from ..core.batch import StagedSection
 from ..core.errors import InputError
-from ..flag_list import labels_of
+from ..viewer.tasks import many_sections
+from ..viewer.tasks.flag_list import labels_of
+from ..viewer.tasks.many_sections import ACCEPTED, WRITTEN, Changed
 from ._jobs import JobRunner
 from ._messages import Messages, guarded
 from ._questions import ask_to_write, ask_where_to_save
 
 if TYPE_CHECKING:
-    from .. import work
     from ..viewer.session import Session
+    from ..viewer.tasks import one_section
 
 
 class WritePanel(QWidget):
@@ -100,7 +100,7 @@ class WritePanel(QWidget):
 
     @guarded
     def _write(self) -> None:
-        self._start("write", batch_work.write, "written, and marked as synthetic")
+        self._start("write", many_sections.write, "written, and marked as synthetic")
 
     @guarded
     def revert(self) -> None:
@@ -116,9 +116,9 @@ class WritePanel(QWidget):
         labels = labels_of(self.session.require_flags().list.rows)
 
         def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
-            return batch_work.revert(stack, staging, sections, mask, labels, progress=progress)
+            return many_sections.revert(stack, staging, sections, mask, labels, progress=progress)
 
-        self._start("revert", work, "reverted: the original pixels are back")
+        self._start("revert", one_section, "reverted: the original pixels are back")
 
     def _start(self, name: str, work: Any, words: str) -> None:
         """Write or revert, in a thread, and show what has changed."""
@@ -135,7 +135,7 @@ class WritePanel(QWidget):
         mask = None if decided is None else decided[0]
         self.jobs.start(
             name,
-            work,
+            one_section,
             stack,
             self._staging(),
             mask,
@@ -154,7 +154,7 @@ class WritePanel(QWidget):
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(loaded: work.Loaded) -> None:
+        def done(loaded: one_section.Loaded) -> None:
             self.session.close_review()
             self.session.add_loaded(loaded)
             image.visible = False
@@ -164,7 +164,7 @@ class WritePanel(QWidget):
 
         self.jobs.start(
             "save",
-            batch_work.save_copy,
+            many_sections.save_copy,
             stack,
             self._staging(),
             path,

@@ -23,12 +23,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .. import damage_work
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
-from ..damage_work import Searched
 from ..viewer import layers as napari_layers
 from ..viewer.state.search_settings import RANGE, WHERE
+from ..viewer.tasks import find_damage
+from ..viewer.tasks.find_damage import Searched
 from ._damage_dock import DamageDock
 from ._messages import guarded
 
@@ -185,7 +185,7 @@ class FindDamage(DamageDock):
 
         self.jobs.start(
             "estimate",
-            damage_work.estimate,
+            find_damage.estimate,
             stack,
             self.settings.options(),
             done=done,
@@ -204,7 +204,7 @@ class FindDamage(DamageDock):
         sections = self.settings.sections(self.session.section, stack.shape[0])
         self.jobs.start(
             "search",
-            damage_work.search,
+            find_damage.search,
             stack,
             store,
             sections,

@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
     QSizePolicy,
 )
 
-from .. import work
 from ..core.errors import ChoiceNeeded, InputError
+from ..viewer.tasks import one_section
 from ._closing import Dock
 from ._messages import guarded
 from ._scrolling import ScrollColumn
@@ -109,7 +109,7 @@ class LoadStack(Dock):
         }
         self.jobs.start(
             "load",
-            work.load,
+            one_section.load,
             path,
             dataset=wanted.get("dataset"),
             channel=int(wanted["channel"]) if "channel" in wanted else None,
@@ -118,7 +118,7 @@ class LoadStack(Dock):
             failed=self._on_failed,
         )
 
-    def _show(self, loaded: work.Loaded) -> None:
+    def _show(self, loaded: one_section.Loaded) -> None:
         self.session.add_loaded(loaded)
         self.facts.setText(describe(loaded))
         messages = " ".join(loaded.stack.messages)
@@ -156,7 +156,7 @@ class LoadStack(Dock):
         self.messages.say(f"{message}…")
 
 
-def describe(loaded: work.Loaded) -> str:
+def describe(loaded: one_section.Loaded) -> str:
     """Return what there is to know about a stack, in a few lines."""
     stack = loaded.stack
     depth, height, width = stack.shape

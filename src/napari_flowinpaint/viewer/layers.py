@@ -16,10 +16,10 @@ import numpy as np
 
 from ..core.kinds import KINDS
 from ..core.types import AnyImage, VoxelSize
-from ..review import STAGES, Review
-from ..work import LayerSource, Loaded
 from . import camera
 from .lazy import shown_levels
+from .tasks.one_section import LayerSource, Loaded
+from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -35,8 +35,8 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
         An OME-Zarr group or a zarr array.
     """
     from ..core.types import no_progress
-    from ..work import load
     from .layers import stack_layer
+    from .tasks.one_section import load
 
     layer = stack_layer(load(str(path), progress=no_progress))
     shown = layer.as_layer_data_tuple()[1]

@@ -19,8 +19,6 @@ from psygnal import Signal, SignalGroupDescriptor
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from ..review import Review
-from ..work import Loaded, RepairJob, Written
 from . import camera
 from . import layers as napari_layers
 from .state.accepted import Kept, Ledger
@@ -29,13 +27,15 @@ from .state.flags import FlagBoard, Flags
 from .state.masks import MaskBoard
 from .state.reviews import ReviewBoard
 from .state.search_settings import SearchSettings
+from .tasks.one_section import Loaded, RepairJob, Written
+from .tasks.review import Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from ..batch_work import BatchRequest, Changed
     from ..core.io.stack import Stack
+    from .tasks.many_sections import BatchRequest, Changed
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 
@@ -313,7 +313,7 @@ class Session(napari_layers.OfViewer):
         InputError
             If there is no such section, or no mask.
         """
-        from ..batch_work import BatchRequest
+        from .tasks.many_sections import BatchRequest
 
         image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
         sections = flags.list.sections(decisions)

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.types import SectionRepair
-from ...review import Review
-from ...work import Written
 from .. import layers as napari_layers
+from ..tasks.one_section import Written
+from ..tasks.review import Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from ...batch_work import Planned
     from ...core.masks.sparse_mask import SparseMask
+    from ..tasks.many_sections import Planned
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.masks.layered_mask import LayeredMask
-from ...damage_work import Searched, Unsaved
-from ...flag_list import FlagList, intact_labels
 from .. import camera
 from .. import layers as napari_layers
+from ..tasks.find_damage import Searched, Unsaved
+from ..tasks.flag_list import FlagList, intact_labels
 from .masks import MaskBoard
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...core.detection.flag_table import Flagged
     from ...core.masks.sparse_mask import SparseMask
-    from ...flag_store import FlagStore, Kept
+    from ..tasks.flag_store import FlagStore, Kept
 
 
 class Flags:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from ...review import STAGES, Component, Review
 from .. import camera
 from .. import layers as napari_layers
+from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from psygnal import Signal
 
-from .core.detection.flag_table import DECISIONS, Flagged
-from .core.errors import InputError
-from .core.kinds import KINDS
+from ...core.detection.flag_table import DECISIONS, Flagged
+from ...core.errors import InputError
+from ...core.kinds import KINDS
 
 #: What a row is known by: section and kind.
 Key = tuple[int, str]

@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import folders
-from .core.detection import read_detection
-from .core.detection.flag_table import Flagged, read_table, write_table
-from .core.errors import InputError, StoreError
-from .core.io import durable
-from .core.masks.layered_mask import LayeredMask
-from .core.masks.sparse_mask import SectionTiles
+from ...core import folders
+from ...core.detection import read_detection
+from ...core.detection.flag_table import Flagged, read_table, write_table
+from ...core.errors import InputError, StoreError
+from ...core.io import durable
+from ...core.masks.layered_mask import LayeredMask
+from ...core.masks.sparse_mask import SectionTiles
 
 if TYPE_CHECKING:
-    from .core.io.stack import Stack
+    from ...core.io.stack import Stack
 
 _README = """\
 Sections of the stack of this name that are damaged or may be, what was decided about them, and
@@ -210,14 +210,14 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     InputError
         If they cannot be read.
     """
-    from .core.open import open_mask
+    from ...core.open import open_mask
 
     return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
 
 
 def _root(stack: Stack) -> Path | None:
     """Return the file or folder of a stack; None where it has none on this machine."""
-    from .core.io.zarr_reader import outside_groups
+    from ...core.io.zarr_reader import outside_groups
 
     if stack.group_path is None:
         path = None if stack.path is None else Path(os.path.realpath(stack.path))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .core.refusal import tell_refused
-from .core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
+from ...core.refusal import tell_refused
+from ...core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
 
 #: The four layers of a repair, in the order in which they are shown.
 STAGES = ("initial reference", "refined reference", "result", "confidence")

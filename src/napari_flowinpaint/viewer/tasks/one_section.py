@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core.errors import InputError
-from .core.types import (
+from ...core.errors import InputError
+from ...core.types import (
     BoolImage,
     Box,
     Progress,
@@ -26,9 +26,9 @@ from .core.types import (
 from .review import Review, find_components
 
 if TYPE_CHECKING:
-    from .core.io.stack import Stack
-    from .core.masks.sparse_mask import SectionTiles, SparseMask
-    from .core.writing.recovery import JournalEntry
+    from ...core.io.stack import Stack
+    from ...core.masks.sparse_mask import SectionTiles, SparseMask
+    from ...core.writing.recovery import JournalEntry
 
 #: Edge of the tiles from which the grey values of a stack are estimated.
 _TILE = 256
@@ -89,8 +89,8 @@ def load(
     progress: Progress,
 ) -> Loaded:
     """Open a stack and look at a few tiles of it."""
-    from .core.io.polarity import contrast_polarity
-    from .core.open import open_stack
+    from ...core.io.polarity import contrast_polarity
+    from ...core.open import open_stack
 
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
@@ -125,9 +125,9 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
     The file itself where it is a supported one and shows the same pixels, since that can be
     written to; else the layer's array.
     """
-    from .core.errors import FlowInpaintError
-    from .core.io.stack import Stack
-    from .core.open import open_stack
+    from ...core.errors import FlowInpaintError
+    from ...core.io.stack import Stack
+    from ...core.open import open_stack
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(
@@ -161,7 +161,7 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
     InputError
         If it cannot be opened, or has another shape.
     """
-    from .core.open import open_mask
+    from ...core.open import open_mask
 
     progress(0.0, f"opening {path}")
     mask = open_mask(path)
@@ -175,7 +175,7 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
 
 def repair(job: RepairJob, *, progress: Progress) -> Review:
     """Repair a section and prepare what is needed to look at it."""
-    from .core.repair.repair_section import repair_section
+    from ...core.repair.repair_section import repair_section
 
     request = job.request
 
@@ -204,8 +204,8 @@ def look_at_mask(
     """Count the damage of a section and find its neighbours, where that is cheap."""
     import cv2
 
-    from .core.repair.neighbours import find_neighbours
-    from .core.repair.windows import windows_of
+    from ...core.repair.neighbours import find_neighbours
+    from ...core.repair.windows import windows_of
 
     progress(0.0, "counting the damage")
     around = mask.damaged_box(z)
@@ -274,7 +274,7 @@ class Written:
 
 def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Written:
     """Write a repair into the stack."""
-    from .core.writing.writeback import write_back
+    from ...core.writing.writeback import write_back
 
     ids = write_back(stack, selected, progress=progress)
     # from here on it is too late to cancel
@@ -283,7 +283,7 @@ def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Writ
 
 def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
     """Take a repair back."""
-    from .core.writing import writeback
+    from ...core.writing import writeback
 
     ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
     return replace(written(stack), ids=ids)
@@ -293,9 +293,9 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     """Return the repairs that are in a stack; none where nothing can be written."""
     if not stack.writable or stack.group_path is None:
         return Written((), (), ())
-    from .core.open import open_mask
-    from .core.writing.synthetic import label_folder
-    from .core.writing.writeback import history
+    from ...core.open import open_mask
+    from ...core.writing.synthetic import label_folder
+    from ...core.writing.writeback import history
 
     progress(1.0, "reading the history")
     entries = tuple(entry for entry in history(stack) if entry.state == "committed")
@@ -308,7 +308,7 @@ def save(
     stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
 ) -> Loaded:
     """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
-    from .core.export import save_ome_zarr
+    from ...core.export import save_ome_zarr
 
     if path.suffix != ".zarr":
         path = path.with_name(path.name + ".zarr")

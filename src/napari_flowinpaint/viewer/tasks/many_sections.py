@@ -1,6 +1,6 @@
 """What the repair of many sections asks for, as plain functions that run in a thread.
 
-As in :mod:`.work`: frozen inputs, a result, ``progress`` that reports and cancels.
+As in :mod:`.one_section`: frozen inputs, a result, ``progress`` that reports and cancels.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import work
-from .core.batch import (
+from ...core.batch import (
     BatchPlan,
     BatchReport,
     Control,
@@ -24,17 +23,18 @@ from .core.batch import (
     plan_batch,
     run_batch,
 )
-from .core.batch.records import REPAIRED
-from .core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
-from .core.batch.staging_folder import StagingFolder
-from .core.errors import FlowInpaintError, InputError
-from .core.masks.sparse_mask import SectionTiles, SparseMask
-from .core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
-from .damage_work import decided_mask
+from ...core.batch.records import REPAIRED
+from ...core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
+from ...core.batch.staging_folder import StagingFolder
+from ...core.errors import FlowInpaintError, InputError
+from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
+from . import one_section
+from .find_damage import decided_mask
 from .review import Review, find_components
 
 if TYPE_CHECKING:
-    from .core.io.stack import Stack
+    from ...core.io.stack import Stack
 
 __all__ = ["ACCEPTED", "REJECTED", "REPAIRED", "UNDECIDED", "WRITTEN"]
 
@@ -121,7 +121,7 @@ def run(
     progress: Progress,
 ) -> BatchReport:
     """Carry out a plan; what is staged already is not computed again."""
-    from .core.batch.batch_workers import cores, devices_for
+    from ...core.batch.batch_workers import cores, devices_for
 
     progress(0.0, "starting")
     methods = sorted({name for section in plan.planned for name in section.methods})
@@ -147,7 +147,7 @@ def staged(
     progress(0.0, "reading what is staged")
     found = Staging(staging)
     sections = found.worst_first()
-    known = {entry.id for entry in work.written(stack).history}
+    known = {entry.id for entry in one_section.written(stack).history}
     gone = [s.z for s in sections if s.decision == WRITTEN and s.repair_id not in known]
     if gone:
         found.undecide(gone)
@@ -247,7 +247,7 @@ class Changed:
         Why not all was done; None where it was.
     """
 
-    written: work.Written
+    written: one_section.Written
     sections: tuple[int, ...]
     tiles: Mapping[int, SectionTiles]
     mask: SparseMask | None
@@ -297,7 +297,7 @@ def revert(
     labels
         By section the kind that the mask gets back, where no search knows it.
     """
-    from .core.writing import writeback
+    from ...core.writing import writeback
 
     found = Staging(staging)
     chosen = found.sections if sections is None else found.get(sorted(sections))
@@ -333,7 +333,7 @@ def _changed(
 ) -> Changed:
     from dataclasses import replace
 
-    now = replace(work.written(stack), ids=tuple(done))  # not empty: the layer is read anew
+    now = replace(one_section.written(stack), ids=tuple(done))  # not empty: the layer is read anew
     return Changed(now, tuple(done), tiles, mask, staged(stack, staging), error)
 
 
@@ -358,7 +358,7 @@ def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> Secti
     return mask.paste(z, box, np.where(damage & (pixels == 0), kinds, pixels))
 
 
-def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) -> work.Loaded:
+def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) -> one_section.Loaded:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
     Raises
@@ -370,4 +370,4 @@ def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) ->
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
         raise InputError("no repair is accepted; look at them and press Accept first")
-    return work.save(stack, path, found.repairs(accepted), progress=progress)
+    return one_section.save(stack, path, found.repairs(accepted), progress=progress)

@@ -1,6 +1,6 @@
 """What the docks about damage ask for, as plain functions that run in a thread.
 
-As in :mod:`.work`: frozen inputs, a result, ``progress`` that reports and cancels.
+As in :mod:`.one_section`: frozen inputs, a result, ``progress`` that reports and cancels.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .core.detection.detect_section import DetectionOptions
-from .core.detection.flag_table import Flagged
-from .core.kinds import KINDS
-from .core.masks.sparse_mask import SparseMask
-from .core.types import AnyImage, Box, Progress, no_progress
+from ...core.detection.detect_section import DetectionOptions
+from ...core.detection.flag_table import Flagged
+from ...core.kinds import KINDS
+from ...core.masks.sparse_mask import SparseMask
+from ...core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, Kept, open_search
 
 if TYPE_CHECKING:
-    from .core.io.stack import Stack
+    from ...core.io.stack import Stack
 
 #: Longer side of a thumbnail, pixels.
 THUMBNAIL = 144
@@ -133,8 +133,8 @@ def search(
     progress: Progress,
 ) -> Searched:
     """Search sections for damage; when it is cancelled, the same search goes on where it was."""
-    from .core.detection import detect_stack
-    from .core.detection.detect_stack import default_workers
+    from ...core.detection import detect_stack
+    from ...core.detection.detect_stack import default_workers
 
     target = store.next_search()
     found = detect_stack(
@@ -152,7 +152,7 @@ def search(
 
 def _with_time_left(progress: Progress) -> Progress:
     """Return a callback that adds the time that is left."""
-    from .core.batch.plan import duration
+    from ...core.batch.plan import duration
 
     started, first = time.monotonic(), [0.0]
 
@@ -170,7 +170,7 @@ def _with_time_left(progress: Progress) -> Progress:
 
 def estimate(stack: Stack, options: DetectionOptions, *, progress: Progress) -> DetectionOptions:
     """Fit the thresholds to a stack."""
-    from .core.detection.detect_section import estimate_parameters
+    from ...core.detection.detect_section import estimate_parameters
 
     progress(0.0, "looking at sections")
     return estimate_parameters(stack, options, progress=progress)
