@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from large_stack import write_sparse
 from scripted_batch_session import Session, dock_of
 
-from napari_flowinpaint._widgets.repair_section import RepairSection
 from napari_flowinpaint.core.detection.flag_table import Flagged, write_table
 from napari_flowinpaint.core.open import open_mask
 from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 
 def list_sections(folder: Path) -> Path:

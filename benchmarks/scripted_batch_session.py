@@ -26,14 +26,14 @@ from scripted_session import digest
 from window_robot import LEFT, Robot
 
 from napari_flowinpaint._widgets._rows_table import RowsTable
-from napari_flowinpaint._widgets.find_damage import FindDamage
-from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
-from napari_flowinpaint._widgets.load_stack import LoadStack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import Debris, Hole, Missing, damage_section
 from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED
+from napari_flowinpaint.widgets.find_damage_dock import FindDamage
+from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
+from napari_flowinpaint.widgets.load_stack_dock import LoadStack
 
 #: Damage by section of the synthetic stack.
 DAMAGE = {

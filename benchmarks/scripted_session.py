@@ -26,12 +26,12 @@ from qtpy.QtTest import QTest
 sys.path.insert(0, str(Path(__file__).parent))
 from window_robot import LEFT, Robot, menu_actions
 
-from napari_flowinpaint._widgets.load_stack import LoadStack
-from napari_flowinpaint._widgets.repair_section import RepairSection
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
+from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 
 def digest(path: Path) -> str:

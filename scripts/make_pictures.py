@@ -106,9 +106,9 @@ class Photographer:
 
     def run(self, sample: DamagedSample) -> None:
         """Load, paint, repair, review, accept."""
-        from napari_flowinpaint._widgets.load_stack import LoadStack
-        from napari_flowinpaint._widgets.repair_section import RepairSection
         from napari_flowinpaint.viewer.camera import go_to_section
+        from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+        from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
         robot = self.robot
         load = robot.open_dock("Load stack", LoadStack)

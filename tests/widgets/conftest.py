@@ -73,7 +73,7 @@ def wait(qtbot):
 @pytest.fixture
 def make_dock(make_napari_viewer, wait):
     """Return a function that opens a viewer with the dock and, optionally, a stack."""
-    from napari_flowinpaint._widgets.repair_section import RepairSection
+    from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
     def make(path=None, show=False):
         viewer = make_napari_viewer(show=show)

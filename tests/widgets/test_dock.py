@@ -2,11 +2,11 @@
 
 import pytest
 
-from napari_flowinpaint._widgets.find_damage import FindDamage
-from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
-from napari_flowinpaint._widgets.load_stack import LoadStack
-from napari_flowinpaint._widgets.repair_section import RepairSection
 from napari_flowinpaint.viewer.session import session_of
+from napari_flowinpaint.widgets.find_damage_dock import FindDamage
+from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
+from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 
 def listeners(session):

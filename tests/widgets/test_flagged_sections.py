@@ -41,9 +41,9 @@ def damaged_path(sections_of_tissue, tmp_path):
 @pytest.fixture
 def make_docks(make_napari_viewer, wait):
     """Return a function that opens a viewer with both docks and a stack."""
-    from napari_flowinpaint._widgets.find_damage import FindDamage
-    from napari_flowinpaint._widgets.flagged_sections import FlaggedSections
     from napari_flowinpaint.viewer.tasks import one_section
+    from napari_flowinpaint.widgets.find_damage_dock import FindDamage
+    from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 
     def make(path):
         viewer = make_napari_viewer()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_flowinpaint._widgets.load_stack import LoadStack
+from napari_flowinpaint.widgets.load_stack_dock import LoadStack
 
 
 @pytest.fixture

@@ -394,8 +394,8 @@ def test_keys_that_are_taken_are_left_alone(make_napari_viewer):
 
 
 def test_the_docks_are_in_the_menus(make_napari_viewer):
-    from napari_flowinpaint._widgets.load_stack import LoadStack
-    from napari_flowinpaint._widgets.repair_section import RepairSection
+    from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+    from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
     viewer = make_napari_viewer()
     for name, kind in (("Load stack", LoadStack), ("Repair section", RepairSection)):
@@ -441,9 +441,9 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
 ):
     from qtpy.QtWidgets import QMessageBox
 
-    from napari_flowinpaint._widgets.load_stack import LoadStack
-    from napari_flowinpaint._widgets.repair_section import RepairSection
     from napari_flowinpaint.viewer.tasks import one_section
+    from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+    from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
     choice = QMessageBox.StandardButton
     answers, asked = iter((choice.Cancel, choice.Close)), []

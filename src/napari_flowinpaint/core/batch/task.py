@@ -229,7 +229,7 @@ def needs_torch(methods: Iterable[str]) -> bool:
 
 
 class StagedMasks:
-    """The masks in a staging folder, as :func:`~.repair_section.repair_section` wants them.
+    """The masks in a staging folder, as :func:`~.repair_section_dock.repair_section` wants them.
 
     Parameters
     ----------

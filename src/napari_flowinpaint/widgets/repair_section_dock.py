@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._closing import Dock
-from ._keys import bind_review_keys
-from ._ledger_panel import LedgerPanel
-from ._mask_panel import MaskPanel
-from ._progress import ProgressRow
-from ._repair_panel import RepairPanel
-from ._review_panel import ReviewPanel
-from ._scrolling import ScrollColumn
-from ._target import TargetLine
+from .._widgets._keys import bind_review_keys
+from .._widgets._ledger_panel import LedgerPanel
+from .._widgets._mask_panel import MaskPanel
+from .._widgets._progress import ProgressRow
+from .._widgets._repair_panel import RepairPanel
+from .._widgets._review_panel import ReviewPanel
+from .._widgets._scrolling import ScrollColumn
+from .._widgets._target import TargetLine
+from .dock import Dock
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
 _SHOWN = ("repair", "accept", "revert", "save", "open", "mask")

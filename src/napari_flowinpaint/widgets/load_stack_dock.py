@@ -16,11 +16,11 @@ from qtpy.QtWidgets import (
     QSizePolicy,
 )
 
+from .._widgets._messages import guarded
+from .._widgets._scrolling import ScrollColumn
 from ..core.errors import ChoiceNeeded, InputError
 from ..viewer.tasks import one_section
-from ._closing import Dock
-from ._messages import guarded
-from ._scrolling import ScrollColumn
+from .dock import Dock
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
 _CHOICES = ("dataset", "channel", "time")

@@ -6,11 +6,11 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget
 
-from ._batch_panel import BatchPanel
-from ._damage_dock import DamageDock
-from ._flag_panel import FlagPanel, bind_keys
-from ._keys import bind_review_keys
-from ._staged_panel import StagedPanel
+from .._widgets._batch_panel import BatchPanel
+from .._widgets._flag_panel import FlagPanel, bind_keys
+from .._widgets._keys import bind_review_keys
+from .._widgets._staged_panel import StagedPanel
+from .damage_dock import DamageDock
 
 
 class FlaggedSections(DamageDock):

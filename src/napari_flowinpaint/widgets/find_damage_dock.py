@@ -23,14 +23,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .._widgets._messages import guarded
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
 from ..viewer import layers as napari_layers
 from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import Searched
-from ._damage_dock import DamageDock
-from ._messages import guarded
+from .damage_dock import DamageDock
 
 
 class FindDamage(DamageDock):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from .._widgets._progress import ProgressRow
+from .._widgets._scrolling import ScrollColumn
+from .._widgets._target import TargetLine
 from ..viewer.tasks import find_damage
-from ._closing import Dock
-from ._progress import ProgressRow
-from ._scrolling import ScrollColumn
-from ._target import TargetLine
+from .dock import Dock
 
 if TYPE_CHECKING:
     from ..viewer.tasks.flag_store import Kept
