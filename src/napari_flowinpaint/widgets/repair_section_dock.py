@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .._widgets._keys import bind_review_keys
-from .._widgets._ledger_panel import LedgerPanel
-from .._widgets._mask_panel import MaskPanel
-from .._widgets._progress import ProgressRow
-from .._widgets._repair_panel import RepairPanel
-from .._widgets._review_panel import ReviewPanel
 from .._widgets._scrolling import ScrollColumn
-from .._widgets._target import TargetLine
 from .dock import Dock
+from .panels.accepted_panel import LedgerPanel
+from .panels.mask_panel import MaskPanel
+from .panels.progress_panel import ProgressRow
+from .panels.repair_panel import RepairPanel
+from .panels.review_panel import ReviewPanel
+from .panels.target_panel import TargetLine
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
 _SHOWN = ("repair", "accept", "revert", "save", "open", "mask")

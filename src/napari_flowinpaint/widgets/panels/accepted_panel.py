@@ -15,18 +15,18 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ..core.errors import InputError
-from ..viewer.state.accepted import Kept
-from ..viewer.tasks import one_section
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._questions import ask_where_to_save
-from ._steps import Steps
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._questions import ask_where_to_save
+from ..._widgets._steps import Steps
+from ...core.errors import InputError
+from ...viewer.state.accepted import Kept
+from ...viewer.tasks import one_section
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..viewer.session import Session
+    from ...viewer.session import Session
 
 
 class LedgerPanel(QGroupBox):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
-from ..core.refusal import tell_refused
-from ..viewer.tasks import one_section
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._settings_form import SettingsForm
-from ._steps import Steps
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._steps import Steps
+from ...core.refusal import tell_refused
+from ...viewer.tasks import one_section
+from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
-    from ..viewer.tasks.one_section import RepairJob
-    from ..viewer.tasks.review import Review
+    from ...viewer.session import Session
+    from ...viewer.tasks.one_section import RepairJob
+    from ...viewer.tasks.review import Review
 
 
 class RepairPanel(QGroupBox):

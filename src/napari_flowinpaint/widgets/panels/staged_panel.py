@@ -19,22 +19,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..core.batch import StagedSection
-from ..core.errors import InputError
-from ..core.methods import available_methods
-from ..core.refusal import tell_refused
-from ..viewer.tasks import many_sections
-from ..viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._rows_table import Column, RowsTable
-from ._stage_buttons import StageButtons
-from ._steps import Steps
-from ._write_panel import WritePanel
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._rows_table import Column, RowsTable
+from ..._widgets._stage_buttons import StageButtons
+from ..._widgets._steps import Steps
+from ...core.batch import StagedSection
+from ...core.errors import InputError
+from ...core.methods import available_methods
+from ...core.refusal import tell_refused
+from ...viewer.tasks import many_sections
+from ...viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
+from .write_panel import WritePanel
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
-    from ..viewer.tasks.review import Review
+    from ...viewer.session import Session
+    from ...viewer.tasks.review import Review
 
 _SAME = "same method"
 

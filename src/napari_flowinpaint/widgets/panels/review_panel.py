@@ -14,20 +14,20 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ..viewer.tasks import one_section
-from ..viewer.tasks.review import Component
-from ._components import ComponentTable
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._questions import ask_to_write
-from ._stage_buttons import StageButtons
+from ..._widgets._components import ComponentTable
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._questions import ask_to_write
+from ..._widgets._stage_buttons import StageButtons
+from ...viewer.tasks import one_section
+from ...viewer.tasks.review import Component
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..core.io.stack import Stack
-    from ..core.types import SectionRepair
-    from ..viewer.session import Session
+    from ...core.io.stack import Stack
+    from ...core.types import SectionRepair
+    from ...viewer.session import Session
 
 
 class ReviewPanel(QGroupBox):

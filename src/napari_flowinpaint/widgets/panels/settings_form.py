@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox
 
-from ..core.methods import available_methods
-from ..viewer.tasks import one_section
-from ._jobs import JobRunner
-from ._messages import Messages
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages
+from ...core.methods import available_methods
+from ...viewer.tasks import one_section
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
+    from ...viewer.session import Session
 
 
 class _LazyCombo(QComboBox):

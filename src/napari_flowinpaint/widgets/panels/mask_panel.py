@@ -17,15 +17,15 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from ..core.errors import InputError
-from ..viewer import layers as napari_layers
-from ..viewer.tasks import one_section
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ...core.errors import InputError
+from ...viewer import layers as napari_layers
+from ...viewer.tasks import one_section
 
 if TYPE_CHECKING:
-    from ..core.masks.sparse_mask import SectionTiles
-    from ..viewer.session import Session
+    from ...core.masks.sparse_mask import SectionTiles
+    from ...viewer.session import Session
 
 #: Milliseconds without a change before the damage is counted.
 _PAUSE = 200

@@ -19,21 +19,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..core.detection.flag_table import DECISIONS, Flagged, read_table, write_table
-from ..core.errors import InputError
-from ..core.kinds import KINDS
-from ..viewer.tasks import find_damage
-from ..viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._rows_table import Column, RowsTable
-from ._thumbnails import ThumbnailRow
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._rows_table import Column, RowsTable
+from ..._widgets._thumbnails import ThumbnailRow
+from ...core.detection.flag_table import DECISIONS, Flagged, read_table, write_table
+from ...core.errors import InputError
+from ...core.kinds import KINDS
+from ...viewer.tasks import find_damage
+from ...viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..viewer.session import Session
-    from ..viewer.tasks.find_damage import Thumbnails
+    from ...viewer.session import Session
+    from ...viewer.tasks.find_damage import Thumbnails
 
 _TABLES = "Tables (*.csv *.json);;All files (*)"
 

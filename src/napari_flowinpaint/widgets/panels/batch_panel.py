@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ..core.batch import BatchReport, Control, SectionOutcome
-from ..core.batch.plan import duration
-from ..core.errors import Cancelled
-from ..viewer.state.batches import BatchRow
-from ..viewer.tasks import many_sections
-from ..viewer.tasks.flag_list import DAMAGED, UNDECIDED
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._rows_table import Column, RowsTable
-from ._settings_form import SettingsForm
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._rows_table import Column, RowsTable
+from ...core.batch import BatchReport, Control, SectionOutcome
+from ...core.batch.plan import duration
+from ...core.errors import Cancelled
+from ...viewer.state.batches import BatchRow
+from ...viewer.tasks import many_sections
+from ...viewer.tasks.flag_list import DAMAGED, UNDECIDED
+from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
-    from ..viewer.tasks.many_sections import BatchRequest, Planned
+    from ...viewer.session import Session
+    from ...viewer.tasks.many_sections import BatchRequest, Planned
 
 _WHICH = {
     "marked as damaged": (DAMAGED,),
@@ -160,7 +160,7 @@ class BatchPanel(QWidget):
         self.messages.say(f"planned: {planned.plan.summary()}")
 
     def _on_picked(self, row: BatchRow) -> None:
-        from ..viewer import camera
+        from ...viewer import camera
 
         if self.session.image is not None:
             camera.go_to_section(self.session.viewer, self.session.image, row.plan.z)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
-from ..core.batch import StagedSection
-from ..core.errors import InputError
-from ..viewer.tasks import many_sections
-from ..viewer.tasks.flag_list import labels_of
-from ..viewer.tasks.many_sections import ACCEPTED, WRITTEN, Changed
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
-from ._questions import ask_to_write, ask_where_to_save
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
+from ..._widgets._questions import ask_to_write, ask_where_to_save
+from ...core.batch import StagedSection
+from ...core.errors import InputError
+from ...viewer.tasks import many_sections
+from ...viewer.tasks.flag_list import labels_of
+from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, Changed
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
-    from ..viewer.tasks import one_section
+    from ...viewer.session import Session
+    from ...viewer.tasks import one_section
 
 
 class WritePanel(QWidget):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from ._jobs import JobRunner
-from ._messages import Messages, guarded
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages, guarded
 
 
 class ProgressRow(QWidget):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from ..viewer import layers as napari_layers
-from ..viewer.tasks import one_section
-from ._jobs import JobRunner
-from ._messages import Messages
+from ..._widgets._jobs import JobRunner
+from ..._widgets._messages import Messages
+from ...viewer import layers as napari_layers
+from ...viewer.tasks import one_section
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..core.io.stack import Stack
-    from ..viewer.session import Session
+    from ...core.io.stack import Stack
+    from ...viewer.session import Session
 
 
 class TargetLine(QLabel):

@@ -1,0 +1,1 @@
+"""The parts of the docks, each a form of its own."""
