@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scripted_session import digest
 from window_robot import LEFT, Robot
 
-from napari_flowinpaint._widgets._rows_table import RowsTable
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
@@ -34,6 +33,7 @@ from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED
 from napari_flowinpaint.widgets.find_damage_dock import FindDamage
 from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.parts.rows_table import RowsTable
 
 #: Damage by section of the synthetic stack.
 DAMAGE = {

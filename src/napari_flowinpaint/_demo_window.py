@@ -128,8 +128,8 @@ def _at_work() -> bool:
     """Return whether a dock has something to do."""
     from qtpy.QtWidgets import QApplication
 
-    from ._widgets._jobs import JobRunner
-    from ._widgets._steps import Steps
+    from .widgets.parts.jobs import JobRunner
+    from .widgets.parts.steps import Steps
 
     windows = QApplication.topLevelWidgets()
     jobs = (job for window in windows for job in window.findChildren(JobRunner))

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from napari_flowinpaint._widgets._jobs import JobRunner
 from napari_flowinpaint.core.errors import Cancelled, InputError
+from napari_flowinpaint.widgets.parts.jobs import JobRunner
 
 
 @pytest.fixture

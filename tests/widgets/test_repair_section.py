@@ -380,7 +380,7 @@ def test_closing_while_layers_are_added_adds_no_more(make_dock, wait, stack_path
 
 
 def test_keys_that_are_taken_are_left_alone(make_napari_viewer):
-    from napari_flowinpaint._widgets._keys import Keys
+    from napari_flowinpaint.widgets.parts.keys import Keys
 
     viewer = make_napari_viewer()
     own = viewer.bind_key("H", lambda viewer: None)

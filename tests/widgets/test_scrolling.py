@@ -5,11 +5,11 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
-from napari_flowinpaint._widgets._messages import Messages
-from napari_flowinpaint._widgets._scrolling import ScrollColumn
 from napari_flowinpaint.widgets.find_damage_dock import FindDamage
 from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.parts.messages import Messages
+from napari_flowinpaint.widgets.parts.scrolling import ScrollColumn
 from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 DOCKS = (LoadStack, RepairSection, FindDamage, FlaggedSections)

@@ -7,7 +7,7 @@ import pytest
 def make_steps(qtbot):
     from qtpy.QtWidgets import QWidget
 
-    from napari_flowinpaint._widgets._steps import Steps
+    from napari_flowinpaint.widgets.parts.steps import Steps
 
     window = QWidget()
     qtbot.addWidget(window)

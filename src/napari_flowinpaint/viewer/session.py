@@ -2,7 +2,7 @@
 
 Responsible for: which stack and section are meant, resolving what the user wants into one frozen
 job, deciding what a finished job means. Not responsible for running anything in a thread
-(``_widgets/_jobs.py``) and for forms.
+(``widgets/parts/jobs.py``) and for forms.
 
 All methods are called from the GUI thread. One session per viewer, found by :func:`session_of`.
 """

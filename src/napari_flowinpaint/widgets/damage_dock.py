@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from .._widgets._scrolling import ScrollColumn
 from ..viewer.tasks import find_damage
 from .dock import Dock
 from .panels.progress_panel import ProgressRow
 from .panels.target_panel import TargetLine
+from .parts.scrolling import ScrollColumn
 
 if TYPE_CHECKING:
     from ..viewer.tasks.flag_store import Kept

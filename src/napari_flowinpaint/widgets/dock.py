@@ -11,12 +11,12 @@ from typing import Any, Protocol, TypeVar
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from .._widgets._jobs import JobRunner
-from .._widgets._keys import Keys
-from .._widgets._messages import Messages
-from .._widgets._questions import may_close
-from .._widgets._scrolling import ScrollColumn
 from ..viewer.session import session_of
+from .parts.jobs import JobRunner
+from .parts.keys import Keys
+from .parts.messages import Messages
+from .parts.questions import may_close
+from .parts.scrolling import ScrollColumn
 
 
 class Part(Protocol):

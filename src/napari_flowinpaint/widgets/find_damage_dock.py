@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .._widgets._messages import guarded
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
 from ..viewer import layers as napari_layers
@@ -31,6 +30,7 @@ from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import Searched
 from .damage_dock import DamageDock
+from .parts.messages import guarded
 
 
 class FindDamage(DamageDock):

@@ -6,11 +6,11 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget
 
-from .._widgets._keys import bind_review_keys
 from .damage_dock import DamageDock
 from .panels.batch_panel import BatchPanel
 from .panels.flag_panel import FlagPanel, bind_keys
 from .panels.staged_panel import StagedPanel
+from .parts.keys import bind_review_keys
 
 
 class FlaggedSections(DamageDock):

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import (
     QSizePolicy,
 )
 
-from .._widgets._messages import guarded
-from .._widgets._scrolling import ScrollColumn
 from ..core.errors import ChoiceNeeded, InputError
 from ..viewer.tasks import one_section
 from .dock import Dock
+from .parts.messages import guarded
+from .parts.scrolling import ScrollColumn
 
 _FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
 _CHOICES = ("dataset", "channel", "time")

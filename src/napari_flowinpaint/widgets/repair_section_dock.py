@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._widgets._keys import bind_review_keys
-from .._widgets._scrolling import ScrollColumn
 from .dock import Dock
 from .panels.accepted_panel import LedgerPanel
 from .panels.mask_panel import MaskPanel
@@ -13,6 +11,8 @@ from .panels.progress_panel import ProgressRow
 from .panels.repair_panel import RepairPanel
 from .panels.review_panel import ReviewPanel
 from .panels.target_panel import TargetLine
+from .parts.keys import bind_review_keys
+from .parts.scrolling import ScrollColumn
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
 _SHOWN = ("repair", "accept", "revert", "save", "open", "mask")

@@ -15,13 +15,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._questions import ask_where_to_save
-from ..._widgets._steps import Steps
 from ...core.errors import InputError
 from ...viewer.state.accepted import Kept
 from ...viewer.tasks import one_section
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.questions import ask_where_to_save
+from ..parts.steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Image

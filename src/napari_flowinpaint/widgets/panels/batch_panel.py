@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._rows_table import Column, RowsTable
 from ...core.batch import BatchReport, Control, SectionOutcome
 from ...core.batch.plan import duration
 from ...core.errors import Cancelled
 from ...viewer.state.batches import BatchRow
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.flag_list import DAMAGED, UNDECIDED
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.rows_table import Column, RowsTable
 from .settings_form import SettingsForm
 
 if TYPE_CHECKING:

@@ -19,15 +19,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._rows_table import Column, RowsTable
-from ..._widgets._thumbnails import ThumbnailRow
 from ...core.detection.flag_table import DECISIONS, Flagged, read_table, write_table
 from ...core.errors import InputError
 from ...core.kinds import KINDS
 from ...viewer.tasks import find_damage
 from ...viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.rows_table import Column, RowsTable
+from ..parts.thumbnails import ThumbnailRow
 
 if TYPE_CHECKING:
     from napari.layers import Image

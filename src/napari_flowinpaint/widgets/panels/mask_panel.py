@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
 from ...core.errors import InputError
 from ...viewer import layers as napari_layers
 from ...viewer.tasks import one_section
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
 
 if TYPE_CHECKING:
     from ...core.masks.sparse_mask import SectionTiles

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
 
 
 class ProgressRow(QWidget):

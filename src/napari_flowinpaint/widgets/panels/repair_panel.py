@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._steps import Steps
 from ...core.refusal import tell_refused
 from ...viewer.tasks import one_section
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.steps import Steps
 from .settings_form import SettingsForm
 
 if TYPE_CHECKING:

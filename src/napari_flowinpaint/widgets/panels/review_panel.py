@@ -14,13 +14,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ..._widgets._components import ComponentTable
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._questions import ask_to_write
-from ..._widgets._stage_buttons import StageButtons
 from ...viewer.tasks import one_section
 from ...viewer.tasks.review import Component
+from ..parts.components import ComponentTable
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.questions import ask_to_write
+from ..parts.stage_buttons import StageButtons
 
 if TYPE_CHECKING:
     from napari.layers import Image

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages
 from ...core.methods import available_methods
 from ...viewer.tasks import one_section
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages
 
 if TYPE_CHECKING:
     from ...viewer.session import Session

@@ -19,17 +19,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._rows_table import Column, RowsTable
-from ..._widgets._stage_buttons import StageButtons
-from ..._widgets._steps import Steps
 from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...core.methods import available_methods
 from ...core.refusal import tell_refused
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.rows_table import Column, RowsTable
+from ..parts.stage_buttons import StageButtons
+from ..parts.steps import Steps
 from .write_panel import WritePanel
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages
 from ...viewer import layers as napari_layers
 from ...viewer.tasks import one_section
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages
 
 if TYPE_CHECKING:
     from napari.layers import Image

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
-from ..._widgets._jobs import JobRunner
-from ..._widgets._messages import Messages, guarded
-from ..._widgets._questions import ask_to_write, ask_where_to_save
 from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.flag_list import labels_of
 from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, Changed
+from ..parts.jobs import JobRunner
+from ..parts.messages import Messages, guarded
+from ..parts.questions import ask_to_write, ask_where_to_save
 
 if TYPE_CHECKING:
     from ...viewer.session import Session

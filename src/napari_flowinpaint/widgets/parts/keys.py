@@ -14,7 +14,7 @@ from app_model.types import KeyBinding
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..viewer.state.reviews import ReviewBoard
+    from ...viewer.state.reviews import ReviewBoard
 
 Action = Callable[["ViewerModel"], Iterator[None] | None]
 

@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
-from ..viewer.tasks.find_damage import THUMBNAIL, Thumbnails
+from ...viewer.tasks.find_damage import THUMBNAIL, Thumbnails
 
 _NAMES = ("previous", "this", "following")
 _SIDE = THUMBNAIL * 2 // 3

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ..viewer.tasks.review import Component
+from ...viewer.tasks.review import Component
 
 _COLUMNS = ("use", "no.", "pixels", "confidence")
 _TIPS = (

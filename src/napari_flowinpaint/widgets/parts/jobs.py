@@ -15,8 +15,8 @@ from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from ..core.errors import Cancelled
-from ..core.types import Progress
+from ...core.errors import Cancelled
+from ...core.types import Progress
 
 #: Shortest time between two reports of progress, in seconds.
 _INTERVAL = 0.2

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from ..core.io.stack import Stack
+from ...core.io.stack import Stack
 
 if TYPE_CHECKING:
-    from ..viewer.session import Session
+    from ...viewer.session import Session
 
 
 def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]) -> QMessageBox:

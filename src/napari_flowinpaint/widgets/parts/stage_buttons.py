@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from ..viewer.tasks.review import STAGES
+from ...viewer.tasks.review import STAGES
 
 if TYPE_CHECKING:
-    from ..viewer.state.reviews import ReviewBoard
+    from ...viewer.state.reviews import ReviewBoard
 
 #: Text of the buttons; the first shows the stack itself.
 _BUTTONS = {

@@ -11,7 +11,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from ..core.errors import Cancelled, FlowInpaintError, first_line
+from ...core.errors import Cancelled, FlowInpaintError, first_line
 
 _log = logging.getLogger(__name__)
 _Widget = TypeVar("_Widget", bound=QWidget)

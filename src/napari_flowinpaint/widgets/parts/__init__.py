@@ -1,0 +1,1 @@
+"""Small things that several panels use: jobs, messages, tables, keys."""
