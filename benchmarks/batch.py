@@ -39,11 +39,11 @@ import numpy as np
 import zarr
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "core")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 
 from batches import image_files, staged_files  # noqa: E402
 
-from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
+from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch  # noqa: E402
 from napari_flowinpaint.core.export import save_ome_zarr  # noqa: E402
 from napari_flowinpaint.core.io.stack import Stack  # noqa: E402
 from napari_flowinpaint.core.open import open_mask, open_stack  # noqa: E402

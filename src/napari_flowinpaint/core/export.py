@@ -6,8 +6,8 @@ absent: everything is written beside the target under a hidden name, which is re
 there. Sections are copied one after the other, repairs pasted one after the other; memory grows
 with neither.
 
-Not responsible for: making the repairs; pasting them (:mod:`.writeback` does it, so that the
-result has the same marks, journal and way back as a stack that was repaired in place); labels
+Not responsible for: making the repairs; pasting them (:mod:`.writing.writeback` does it, so that
+the result has the same marks, journal and way back as a stack that was repaired in place); labels
 other than the marks, which are not copied.
 """
 

@@ -34,7 +34,7 @@ from .parts.messages import guarded
 
 
 class FindDamage(DamageDock):
-    """The dock. It forwards: state is in the session, work is in :mod:`..damage_work`.
+    """The dock. It forwards: state is in the session, work is in :mod:`..viewer.tasks.find_damage`.
 
     Parameters
     ----------

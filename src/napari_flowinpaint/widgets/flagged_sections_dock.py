@@ -14,7 +14,9 @@ from .parts.keys import bind_review_keys
 
 
 class FlaggedSections(DamageDock):
-    """The dock. It forwards: state is in the session, work is in :mod:`..batch_work`.
+    """The dock. It forwards.
+
+    State is in the session, what takes long in :mod:`..viewer.tasks.many_sections`.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ _SHOWN = ("repair", "accept", "revert", "save", "open", "mask")
 
 
 class RepairSection(Dock):
-    """The dock. It forwards: state is in the session, work is in :mod:`..work`.
+    """The dock. It forwards: state is in the session, work is in :mod:`..viewer.tasks.one_section`.
 
     Parameters
     ----------

@@ -243,8 +243,7 @@ class Staging:
         z
             Section number.
         method, options, device
-            As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`; None leaves it as it
-            was.
+            As for :func:`~..repair.repair_section.repair_section`; None leaves it as it was.
         mask
             (Y, X) bool, True = damaged; None leaves it as it was.
         progress

@@ -1,7 +1,8 @@
 """Find the damage of a whole stack: many sections, in parallel, resumable, into a label image.
 
-:mod:`.run_batch` does it, :mod:`.store` keeps the masks and what was found so far, :mod:`.flag_table` the list
-of flagged sections. What damage is, is known to :mod:`..damage` alone.
+:mod:`.detect_stack` does it, section by section with :mod:`.detect_section`; :mod:`.store` keeps
+the masks and what was found so far, :mod:`.flag_table` the list of flagged sections. What is
+measured of a section is in :mod:`.features`, what counts as damage in :mod:`.detectors`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find the damage of one section.
 
 The sections are looked at on a coarse level of the pyramid, each between its neighbours
-(:mod:`.view`), by typed detectors (:mod:`.detectors`); what they find is carried to full resolution
-(:mod:`.refine`). :mod:`..detection` does it for many sections.
+(:mod:`.features.view`), by typed detectors (:mod:`.detectors`); what they find is carried to full
+resolution (:mod:`.refine`). :mod:`..detection` does it for many sections.
 """
 
 from __future__ import annotations

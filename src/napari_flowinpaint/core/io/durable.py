@@ -4,8 +4,8 @@ Everything that write-back changes on disk goes through this module: a file is w
 data, synced, renamed into place, and the folder that holds the name is synced. Whoever reads
 the store sees the file before or the file after, never a part of it.
 
-Not responsible for: what the files mean (:mod:`.entries`), the order of the steps
-(:mod:`.recovery`).
+Not responsible for: what the files mean (:mod:`..writing.entries`), the order of the steps
+(:mod:`..writing.recovery`).
 """
 
 from __future__ import annotations

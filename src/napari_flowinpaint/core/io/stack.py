@@ -3,8 +3,8 @@
 Responsibilities: read one section, or a box of it, touching nothing else; say whether the data
 may be written in place, and why not.
 
-Not responsible for: opening a path (:func:`.open_stack`), writing (:mod:`.writeback`), what a
-damaged pixel is, caching.
+Not responsible for: opening a path (:func:`.open_stack`), writing (:mod:`..writing.writeback`),
+what a damaged pixel is, caching.
 """
 
 from __future__ import annotations

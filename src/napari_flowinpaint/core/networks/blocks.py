@@ -212,6 +212,7 @@ def enlarge(image: Tensor, factor: int) -> Tensor:
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Return a 3 × 3 convolution and its activation."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
         nn.LeakyReLU(0.1, inplace=True),

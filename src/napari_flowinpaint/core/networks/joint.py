@@ -1,11 +1,11 @@
 """Joint registration: both neighbours registered to the damaged section at once, then fused.
 
 A departure from the paper, which averages the neighbours first and registers the average
-(:mod:`.refined_reference`). Sections of a series differ by tens of pixels, and where a section is
-damaged only its neighbours can tell how the tissue goes on. So at every level of a feature
-pyramid three cost volumes are looked at together: section and previous neighbour, section and
-following neighbour (both silenced where the section is damaged), and the two neighbours with each
-other, which also speaks inside the hole. One estimator refines both flows from all three
+(:mod:`.paper.refined_reference`). Sections of a series differ by tens of pixels, and where a
+section is damaged only its neighbours can tell how the tissue goes on. So at every level of a
+feature pyramid three cost volumes are looked at together: section and previous neighbour, section
+and following neighbour (both silenced where the section is damaged), and the two neighbours with
+each other, which also speaks inside the hole. One estimator refines both flows from all three
 (cf. PWC-Net, Sun et al. 2018). A small full-resolution network then mixes the two warped
 neighbours and their low-passes and adds a residual.
 

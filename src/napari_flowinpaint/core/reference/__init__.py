@@ -1,1 +1,1 @@
-"""References: optical flow, interpolation, registration onto the intact pixels, and how far to trust them."""
+"""References: optical flow, interpolation, registration, and how far to trust them."""

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RepairJob:
-    """The checked arguments of :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
+    """The checked arguments of :func:`~.repair_section.repair_section`.
 
     ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone.
     """

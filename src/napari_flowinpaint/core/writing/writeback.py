@@ -3,7 +3,7 @@
 Responsibilities: check first, refuse with the reason, then journal, pixels, pyramid and marks, in
 this order; all or nothing. What a kill leaves is put right by :func:`.recovery.recover`.
 
-Not responsible for: copies of a stack (:mod:`.export`), what a good repair is.
+Not responsible for: copies of a stack (:mod:`..export`), what a good repair is.
 """
 
 from __future__ import annotations

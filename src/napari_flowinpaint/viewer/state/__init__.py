@@ -1,1 +1,1 @@
-"""What the user has made so far in one viewer: masks, repairs under review, accepted ones, flags, batches."""
+"""What the user has made in one viewer: masks, repairs, accepted ones, flags, batches."""

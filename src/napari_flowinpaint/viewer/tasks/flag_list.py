@@ -1,7 +1,7 @@
 """The list of flagged sections of one stack: what was found, what somebody decided about it.
 
 No Qt, no napari, no files. One row per section and kind of damage, as in the tables of
-:mod:`.core.detection.table`.
+:mod:`...core.detection.flag_table`.
 """
 
 from __future__ import annotations

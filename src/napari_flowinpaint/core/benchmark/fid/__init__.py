@@ -1,1 +1,1 @@
-"""Fréchet inception distance: the Inception network, and the distance between two sets of its features."""
+"""Fréchet inception distance: the Inception network, and how far two sets of features lie apart."""

@@ -1,8 +1,8 @@
 """Detectors of damage, one family per file.
 
-To add one, write a file with a frozen dataclass that satisfies :class:`~.detector.Detector` and list
-it in :func:`default_detectors`. The order counts: each looks at what those before it left, with
-their findings filled from the neighbours.
+To add one, write a file with a frozen dataclass that satisfies :class:`~.detector.Detector` and
+list it in :func:`default_detectors`. The order counts: each looks at what those before it left,
+with their findings filled from the neighbours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What detectors look at: a section at the working resolution, and maps made of it once.
 
-Everything here is at the *working level* (:mod:`.working_level`). Widths below are in its pixels unless a
-comment says otherwise. *Grid* maps are four times smaller still: local statistics vary slowly.
+Everything here is at the *working level* (:mod:`.working_level`). Widths below are in its pixels
+unless a comment says otherwise. *Grid* maps are four times smaller still: local statistics vary
+slowly.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
     pixels
         (H, W) float32 as :func:`~.working_level.read_working` returns it.
     zoom
-        From :func:`~.working_level.working_zoom`. Maps are enlarged, but for the statistics on the grid:
-        these are of so many pixels as there are.
+        From :func:`~.working_level.working_zoom`. Maps are enlarged, but for the statistics on the
+        grid: these are of so many pixels as there are.
     """
     # what is wider than a pixel loses nothing by being reduced
     bands = _bands(pixels)

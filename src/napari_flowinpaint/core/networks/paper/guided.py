@@ -1,6 +1,6 @@
 """The paper's networks on windows of any size: normalise, pad, tile, and back.
 
-Like :mod:`.registration` for the joint network, whose tiles it uses.
+Like :mod:`..registration` for the joint network, whose tiles it uses.
 """
 
 from __future__ import annotations

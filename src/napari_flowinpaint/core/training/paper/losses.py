@@ -159,8 +159,8 @@ def refined_reference_loss(
     Parameters
     ----------
     pyramid
-        Of :class:`~napari_flowinpaint.core.networks.paper.refined_reference.RefinedReference`, at most
-        six levels, finest first.
+        Of :class:`~napari_flowinpaint.core.networks.paper.refined_reference.RefinedReference`, at
+        most six levels, finest first.
     initial, truth, mask
         (B, 1, H, W).
     features

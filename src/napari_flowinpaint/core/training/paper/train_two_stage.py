@@ -95,8 +95,8 @@ def train_two_stage(
     """Train one stage; the best moving average (by validation) is kept.
 
     Parameters, files and errors are those of
-    :func:`~napari_flowinpaint.core.training.train_joint.train_joint`; beside the state to resume from
-    lies that of the discriminator, ``.discriminator.safetensors``.
+    :func:`~napari_flowinpaint.core.training.train_joint.train_joint`; beside the state to resume
+    from lies that of the discriminator, ``.discriminator.safetensors``.
     """
     plan = plan or TwoStagePlan()
     if plan.stage not in STAGES:
