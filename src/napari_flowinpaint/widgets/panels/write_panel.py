@@ -118,7 +118,7 @@ class WritePanel(QWidget):
         def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
             return many_sections.revert(stack, staging, sections, mask, labels, progress=progress)
 
-        self._start("revert", one_section, "reverted: the original pixels are back")
+        self._start("revert", work, "reverted: the original pixels are back")
 
     def _start(self, name: str, work: Any, words: str) -> None:
         """Write or revert, in a thread, and show what has changed."""
@@ -135,7 +135,7 @@ class WritePanel(QWidget):
         mask = None if decided is None else decided[0]
         self.jobs.start(
             name,
-            one_section,
+            work,
             stack,
             self._staging(),
             mask,
