@@ -1,0 +1,1 @@
+"""Everything that is read, written and removed on disk."""
