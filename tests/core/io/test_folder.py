@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from napari_flowinpaint.core.errors import StoreError
 from napari_flowinpaint.core.io import folder as module
-from napari_flowinpaint.core.io.folder import HANDLES, Folder, check_name, open_root, printable
+from napari_flowinpaint.core.io.folder import HANDLES, Folder, open_root
+from napari_flowinpaint.core.io.names import check_name, printable
 
 WAYS = [False] + [True] * HANDLES
 

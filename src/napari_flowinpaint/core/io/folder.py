@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import uuid
 import weakref
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from ..errors import StoreError
+from .names import check_name, printable
 
 _CALLS = {os.open, os.mkdir, os.rmdir, os.unlink, os.rename, os.stat, os.access}
 #: Whether the system has calls relative to the handle of a folder.
@@ -47,38 +47,6 @@ _CANNOT_SYNC = {
 }
 #: Nothing of ours is nested deeper; each folder on the way takes a handle.
 _DEEPEST = 64
-_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-def printable(text: object) -> str:
-    """Return a path, or what else came from outside, fit for one line of a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )
-
-
-def check_name(name: str) -> str:
-    """Return a name that can only be that of something in a folder.
-
-    Raises
-    ------
-    StoreError
-        If it is empty, leads elsewhere (``..``, a separator, a drive), or is a device.
-    """
-    separators = [s for s in (os.sep, os.altsep, "/", "\0") if s]
-    bad = name in ("", os.curdir, os.pardir) or any(s in name for s in separators)
-    if os.name == "nt":
-        bad = bad or ":" in name or bool(_WINDOWS_DEVICE.fullmatch(name.rstrip(". ")))
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        bad = True
-    if bad:
-        raise StoreError(
-            f"{printable(ascii(name))} is not the name of a file or folder; the data are damaged "
-            "or were made to lead elsewhere: restore them from a copy."
-        )
-    return name
 
 
 class Folder:

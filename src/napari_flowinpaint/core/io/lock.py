@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from ..errors import StoreError
-from .folder import Folder, printable
+from .folder import Folder
+from .names import printable
 
 #: Seconds between two attempts.
 _INTERVAL = 0.05

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import StoreError
-from .folder import Folder, check_name, printable
+from .folder import Folder
+from .names import check_name, printable
 
 MARK = ".flowinpaint-folder.json"
 _UNFINISHED = f"{MARK}.part"
