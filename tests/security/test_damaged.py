@@ -8,8 +8,10 @@ import os
 import pickle
 import shutil
 import socket
+import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -381,18 +383,22 @@ def test_escape_sequences_from_the_journal(repaired):
     told_in_one_line(repaired, "history", repaired.stack)
 
 
-@pytest.mark.parametrize("address", ["ftp", "sftp", "github", "file2", "reference", "memory"])
+@pytest.mark.parametrize("address", ["ftp", "sftp", "github", "reference", "memory"])
 def test_addresses_that_are_not_opened(scene, address):
-    started = time.monotonic()
-    with socket.create_server(("127.0.0.1", 0)) as server:  # listens and says nothing
+    called = []
+
+    def hang_up(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                called.append(server.accept()[0].close())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, args=[server], daemon=True).start()
         where = f"{address}://127.0.0.1:{server.getsockname()[1]}/a.zarr"
-        server.settimeout(0.1)
         message = scene.refused("history", where)
-        with pytest.raises(TimeoutError):
-            server.accept()
+    assert not called
     assert "http" in message
     assert "s3" in message
-    assert time.monotonic() - started < 5
 
 
 def test_a_scheduler_that_is_dead(scene):
