@@ -163,7 +163,9 @@ def _read(
     if hdf5 is not None and not where.is_dir():
         where = Path(hdf5[0]).expanduser()
         _must_exist(where)
-        return open_hdf5(where, dataset or hdf5[1], **chosen, allow_external=allow_external), Path(path)
+        return open_hdf5(where, dataset or hdf5[1], **chosen, allow_external=allow_external), Path(
+            path
+        )
     if where.is_dir() and is_zarr_node(where):
         where = where.absolute() if dataset is None else where.absolute() / dataset.strip("/")
         _must_exist(where)

@@ -47,11 +47,25 @@ class ImageFiles(Planes):
         return found[rows, columns].astype(self.dtype, copy=False)
 
 
-def read_image(file: Path) -> AnyImage:
+def read_image(file: Path, *, single: bool = False) -> AnyImage:
     """Read the pixels of a PNG or of the first image of a TIFF.
+
+    Parameters
+    ----------
+    file
+        A PNG, or else a TIFF.
+    single
+        Whether a TIFF with anything but one section is refused.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Y, X) of a single section, whatever else is stored.
 
     Raises
     ------
+    InputError
+        If there are several sections.
     StoreError
         If they do not fit in memory.
     """
@@ -62,8 +76,11 @@ def read_image(file: Path) -> AnyImage:
 
     with open_tiff_file(file) as tiff:
         series = tiff.series[0]
+        if single and (len(tiff.series) > 1 or set(series.shape[:-2]) - {1}):
+            raise InputError(f"{file} is not a single image.")
         check_fits(series.nbytes, str(file))
-        return np.asarray(series.asarray())
+        found = np.asarray(series.asarray())
+        return found.reshape(series.shape[-2:]) if single else found
 
 
 @contextmanager
@@ -75,7 +92,7 @@ def _open_png(file: Path) -> Iterator[PngImageFile]:
     from PIL.PngImagePlugin import PngImageFile
 
     # as by Image.open, but for that limit
-    with file.open("rb") as opened, PngImageFile(opened, file) as image:
+    with file.open("rb") as opened, PngImageFile(opened, str(file)) as image:
         pixels = image.width * image.height
         smallest = {"1": 1, "P": 1, "L": 1, "I;16": 16, "I": 16}.get(image.mode, 8)  # bits
         if pixels * smallest > 8 * _MOST_OF_A_BYTE * file.stat().st_size:

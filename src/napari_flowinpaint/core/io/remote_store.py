@@ -67,7 +67,7 @@ async def _in_time(answer: Any, seconds: float) -> Any:
     """Wait for an answer, not for ever."""
     try:
         return await asyncio.wait_for(answer, seconds)
-    except (TimeoutError, asyncio.TimeoutError):
+    except TimeoutError:
         raise TimeoutError(f"there was no answer for {seconds:g} seconds") from None
 
 

@@ -92,7 +92,9 @@ class TiffPages(Planes):
         if (y1 - 1) * frame.chunked[1] + x1 > len(page.dataoffsets):
             raise OSError("the file has fewer strips or tiles than the image")
         size = ((y1 - y0) * high) * ((x1 - x0) * wide) + high * wide
-        check_fits(size * self.dtype.itemsize, f"a part of a page of {self._series.parent.filename}")
+        check_fits(
+            size * self.dtype.itemsize, f"a part of a page of {self._series.parent.filename}"
+        )
         wanted = [y * frame.chunked[1] + x for y in range(y0, y1) for x in range(x0, x1)]
         out = np.zeros(((y1 - y0) * high, (x1 - x0) * wide), self.dtype)
         jpeg = {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}
@@ -196,7 +198,11 @@ def _open_file(
 ) -> Opened:
     """Return the first stack of an open TIFF file."""
     whole, ended = count_pages(file)
-    series = file.series
+    try:
+        series = file.series
+    except Exception:
+        check_complete(path, file, None, whole, ended)
+        raise
     stacks = [s for s in series if s.ndim >= 3 and "S" not in s.axes]
     found = stacks[0] if stacks else None
     check_complete(path, file, found, whole, ended)

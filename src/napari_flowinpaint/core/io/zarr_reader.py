@@ -184,7 +184,9 @@ def _open_image(
     local = path if isinstance(path, Path) else None
     names = [axis.name for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
-    why = _why_not_writable(local, ["/".join(_names(key)) for key in keys]) or _shared_levels(path, multiscales)
+    why = _why_not_writable(local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
+        path, multiscales
+    )
 
     levels: list[Level] = []
     axes: Axes | None = None
