@@ -51,6 +51,20 @@ class TiffPages(Planes):
         last = self._number(self.shape[0] - 1)
         return self._offset is not None or last < len(self._series.pages)
 
+    @property
+    def cut(self) -> bool:
+        """Whether the file ends before the pixels of its last section do."""
+        if self._series.is_multifile:
+            return False  # a file that is missing is told when its sections are read
+        size = self._series.parent.filehandle.size
+        last = self._number(self.shape[0] - 1)
+        if self._offset is not None:
+            plane = self.shape[1] * self.shape[2] * self.dtype.itemsize
+            return bool(self._offset + (last + 1) * plane > size)
+        page = self._series.pages[last]
+        ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+        return any(offset + count > size for offset, count in ends)
+
     def _number(self, z: int) -> int:
         """Return the number of the plane of section ``z``."""
         number = 0
@@ -251,6 +265,11 @@ def _open_pages(
     pages = TiffPages(series, axes)
     if not pages.complete:
         raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
+    if pages.cut:
+        raise InputError(
+            f"{path} announces {pages.shape[0]} sections and ends within the pixels of the last of "
+            "them, or before: it was cut short; restore it from a copy."
+        )
     return pages, messages
 
 
