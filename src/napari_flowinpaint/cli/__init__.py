@@ -78,7 +78,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not sys.warnoptions:  # libraries' warnings are for developers: python -W default shows them
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(logging.CRITICAL)
     code = run(sys.argv[1:])
     if batch_threads():
         # A section of a batch that was interrupted is still being computed. Ending Python below a
