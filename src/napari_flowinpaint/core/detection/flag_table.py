@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..kinds import KINDS
 
 #: What a person may decide about a row; empty where nobody has.
@@ -100,11 +100,13 @@ def read_table(path: Path | str) -> list[Flagged]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             loaded = json.loads(text)
-            records = loaded["flagged"] if isinstance(loaded, dict) else loaded
+            records = list(loaded["flagged"] if isinstance(loaded, dict) else loaded)
         else:
             records = list(csv.DictReader(io.StringIO(text)))
-    except (OSError, UnicodeDecodeError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is no table of flagged sections ({error}).") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        raise InputError(
+            f"{path} is no table of flagged sections ({first_line(error)})."
+        ) from error
     return [_row(record, number, path) for number, record in enumerate(records, start=1)]
 
 
@@ -119,7 +121,7 @@ def _row(record: Any, number: int, path: Path) -> Flagged:
             suggested_method=str(record.get("suggested_method") or ""),
             decision=str(record.get("decision") or "").strip(),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"row {number} of {path} has no section number and kind ({error}); the columns begin "
             "section,kind,score."

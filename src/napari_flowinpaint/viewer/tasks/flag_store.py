@@ -32,7 +32,7 @@ from ...core.detection.flag_table import Flagged, read_table, write_table
 from ...core.errors import InputError, StoreError
 from ...core.io import durable
 from ...core.masks.layered_mask import LayeredMask
-from ...core.masks.sparse_mask import SectionTiles
+from ...core.masks.sparse_mask import TILE, SectionTiles
 
 if TYPE_CHECKING:
     from ...core.io.stack import Stack
@@ -125,7 +125,10 @@ class FlagStore:
 
     def _base(self, shape: tuple[int, int, int]) -> LayeredMask | None:
         base, begun = None, self.folder / folders.PAINTED / "begun"
-        last = int(begun.read_text()) if begun.is_file() else 0
+        try:
+            last = int(begun.read_text()) if begun.is_file() else 0
+        except ValueError as error:
+            raise InputError(f"{begun} is no number of a search; delete it.") from error
         for path in self._searches():
             if _number(path) <= last:
                 continue
@@ -212,7 +215,11 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     """
     from ...core.open import open_mask
 
-    return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
+    try:
+        searched = frozenset(map(int, read_detection(path)["searched"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not say what was searched; delete it.") from error
+    return open_mask(path).array, searched
 
 
 def _root(stack: Stack) -> Path | None:
@@ -246,8 +253,11 @@ def _pack(tiles: SectionTiles) -> bytes:
 
 def _read_tiles(path: Path) -> SectionTiles:
     try:
-        with np.load(path) as content:
-            keys, tiles = content["keys"].tolist(), content["tiles"]
-        return {(row, column): tile for (row, column), tile in zip(keys, tiles, strict=True)}
-    except Exception as error:
-        raise InputError(f"{path} is no painted mask ({error}); delete it.") from error
+        with np.load(path, allow_pickle=False) as content:
+            keys, tiles = content["keys"], content["tiles"]
+        if keys.dtype.kind != "i" or tiles.dtype != np.uint8 or tiles.shape[1:] != (TILE, TILE):
+            raise ValueError
+        found = zip(keys.tolist(), tiles, strict=True)
+        return {(row, column): tile for (row, column), tile in found}
+    except Exception as error:  # not quoted: numpy would say how to run what is in it
+        raise InputError(f"{path} is no painted mask; delete it.") from error
