@@ -13,7 +13,7 @@ from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer import layers as napari_layers
 from napari_flowinpaint.viewer.tasks.one_section import (
     LayerSource,
-    Loaded,
+    LoadedStack,
     contrast_limits,
     open_layer,
 )
@@ -244,7 +244,7 @@ def test_limits_come_from_tiles_that_show_something():
     assert low < high <= 2000
     assert contrast_limits(Stack.from_array(data * 0)) == (0, 65535)
     stack = Stack.from_array(data, voxel_size=(50, 4, 4), name="blocks")
-    layer = napari_layers.stack_layer(Loaded(stack, (low, high), "dark membranes"))
+    layer = napari_layers.stack_layer(LoadedStack(stack, (low, high), "dark membranes"))
     assert layer.name == "blocks"
     assert tuple(layer.scale) == (50, 4, 4)
     assert [str(unit) for unit in layer.units] == ["nanometer"] * 3
@@ -254,6 +254,6 @@ def test_limits_come_from_tiles_that_show_something():
 def test_the_camera_goes_to_a_component():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 600, 800), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)
-    camera.look_at(viewer, image, 6, Box(100, 200, 140, 260))
+    camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
     assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))

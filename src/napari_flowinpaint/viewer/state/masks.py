@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 
-class MaskBoard(napari_layers.OfViewer):
+class MaskState(napari_layers.ViewerState):
     """The mask layers of a viewer, at most one per stack.
 
     napari keeps the history of a labels layer only until the slider moves; here it belongs to

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class ReviewBoard(napari_layers.OfViewer):
+class ReviewState(napari_layers.ViewerState):
     """What is shown of a repair until it is accepted or discarded.
 
     Parameters
@@ -53,7 +53,7 @@ class ReviewBoard(napari_layers.OfViewer):
     def open(self, image: Image, review: Review) -> Iterator[Image]:
         """Show the four stages over the stack, in place of those of the last repair.
 
-        Layers that lie over another stack are made anew.
+        Layers that lie over another stack are replaced.
 
         Returns
         -------
@@ -105,10 +105,10 @@ class ReviewBoard(napari_layers.OfViewer):
             self.layers["result"].refresh()
         self.changed.emit()
 
-    def look_at(self, component: Component) -> None:
+    def center_on(self, component: Component) -> None:
         """Show a component in the middle of the canvas."""
         if self.current is not None and self.image is not None:
-            camera.look_at(self.viewer, self.image, self.current.z, component.box)
+            camera.center_on(self.viewer, self.image, self.current.z, component.box)
 
     def show(self, stage: str | None) -> None:
         """Show one stage and hide the others; None hides all, so that the original is seen."""

@@ -253,7 +253,7 @@ class MaskPanel(QGroupBox):
             return
         self.jobs.start(
             "count",
-            one_section.look_at_mask,
+            one_section.mask_status,
             self.session.stack,
             mask.frozen(),
             z,

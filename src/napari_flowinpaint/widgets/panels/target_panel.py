@@ -40,7 +40,7 @@ class TargetLine(QLabel):
     def _on_target(self) -> None:
         """Open the stack behind a layer that was selected, and its journal, if nobody did yet."""
         image, stack = self.session.image, self.session.stack
-        if image is not None and stack is not None and not self.session.ledger.knows(image):
+        if image is not None and stack is not None and not self.session.accepted.is_known(image):
             self._read_history(image, stack)
         if image is not None and stack is None:
 
@@ -49,7 +49,7 @@ class TargetLine(QLabel):
                     return  # another dock was faster
                 self.session.set_stack(image, opened)
                 if opened.messages:
-                    self.messages.tell(" ".join(opened.messages))
+                    self.messages.notify(" ".join(opened.messages))
                 else:
                     self.messages.say("")
 
@@ -65,11 +65,13 @@ class TargetLine(QLabel):
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
 
-        def done(written: one_section.Written) -> None:
-            if not self.session.ledger.knows(image):  # no other dock was faster
-                self.session.ledger.record(image, stack, written)
+        def done(history: one_section.StackHistory) -> None:
+            if not self.session.accepted.is_known(image):  # no other dock was faster
+                self.session.accepted.record(image, stack, history)
 
-        self.jobs.start("history", one_section.written, stack, done=done, failed=self.messages.fail)
+        self.jobs.start(
+            "history", one_section.read_history, stack, done=done, failed=self.messages.fail
+        )
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section
