@@ -57,7 +57,7 @@ BATCH = """
 import json, resource, sys, time
 from pathlib import Path
 from threading import get_native_id
-from napari_flowinpaint.core.batch import plan_batch, run_batch, workers
+from napari_flowinpaint.core.batch import batch_workers, plan_batch, run_batch
 from napari_flowinpaint.core.open import open_mask, open_stack
 
 def kept_waiting():
@@ -70,7 +70,7 @@ def watched(*arguments):
     waited.append(kept_waiting() - before)
     return outcome
 
-run_task, workers.run_task = workers.run_task, watched
+run_task, batch_workers.run_task = batch_workers.run_task, watched
 job = json.loads(sys.argv[1])
 stack, mask = open_stack(job["stack"]), open_mask(job["mask"])
 plan = plan_batch(stack, mask, method=job["method"])

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_flowinpaint.core.batch import BatchReport, Rate, SectionOutcome
-from napari_flowinpaint.core.detection import read_table
+from napari_flowinpaint.core.detection.flag_table import read_table
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal

@@ -19,8 +19,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from . import camera
-from . import layers as napari_layers
+from . import camera, layers
 from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
@@ -87,7 +86,7 @@ class Settings:
         return RepairOptions(max_gap=self.max_gap, grain=self.grain, quality=self.quality)
 
 
-class Session(napari_layers.ViewerState):
+class Session(layers.ViewerState):
     """State of one viewer.
 
     Parameters
@@ -156,7 +155,7 @@ class Session(napari_layers.ViewerState):
 
     def add_stack(self, loaded: LoadedStack) -> Image:
         """Show a stack that was opened and return its layer; it is meant from then on."""
-        image = napari_layers.stack_layer(loaded)
+        image = layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
         self.viewer.add_layer(image)
         self.viewer.layers.selection.active = image
@@ -170,7 +169,7 @@ class Session(napari_layers.ViewerState):
 
     def _on_active(self, event: Any = None) -> None:
         layer = self.viewer.layers.selection.active
-        image = layer if napari_layers.is_stack(layer) else self.masks.image_of(layer)
+        image = layer if layers.is_stack(layer) else self.masks.image_of(layer)
         if image is not None:
             self._set_image(image)
 
@@ -184,7 +183,7 @@ class Session(napari_layers.ViewerState):
             self._fall_back()
 
     def _fall_back(self) -> None:
-        stacks = [layer for layer in self.viewer.layers if napari_layers.is_stack(layer)]
+        stacks = [layer for layer in self.viewer.layers if layers.is_stack(layer)]
         self._set_image(stacks[-1] if stacks else None)
 
     def _set_image(self, image: Image | None) -> None:

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
-from ..viewer import layers as napari_layers
+from ..viewer import layers
 from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import SearchResult
@@ -163,7 +163,7 @@ class FindDamage(DamageDock):
         self.estimate_button.setEnabled(self.session.stack is not None and not busy)
         if image is None:
             return
-        depth = int(napari_layers.full_resolution(image).shape[0])
+        depth = int(layers.full_resolution(image).shape[0])
         fresh = self.last.maximum() == 0
         for spin in (self.first, self.last):
             spin.setMaximum(depth - 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_joint import lively
 
-from napari_flowinpaint.core.benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method

@@ -22,7 +22,7 @@ from napari_flowinpaint.core.training import training_masks as masks_module
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.log import plot
 from napari_flowinpaint.core.training.loss import joint_loss, log_error
-from napari_flowinpaint.core.training.state import Average, read_numbers
+from napari_flowinpaint.core.training.state import ParameterAverage, read_numbers
 from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
 from napari_flowinpaint.core.training.training_masks import training_mask
 from napari_flowinpaint.core.training.validation import (
@@ -356,7 +356,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypa
 
 def test_the_average_follows_slowly():
     net = torch.nn.Linear(1, 1)
-    average = Average(net, decay=0.9)
+    average = ParameterAverage(net, decay=0.9)
     start = average.values["weight"].clone()
     with torch.no_grad():
         net.weight += 1

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-from napari_flowinpaint.core.detection import Flagged
+from napari_flowinpaint.core.detection.flag_table import Flagged
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS

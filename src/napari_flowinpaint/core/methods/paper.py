@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..networks.paper.guided import Guided, inpaint_guided
+from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
 from ..reference.grain import add_grain
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSED = 0.3
 #: Fills what is not known of a section: (section, known, report) -> references and result.
-_Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], Guided]
+_Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], GuidedOutput]
 
 
 class PaperMethod(LearnedMethod):
@@ -82,7 +82,9 @@ class PaperMethod(LearnedMethod):
         initial, samples, _ = _between(guides)
         valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
 
-        def fill(image: FloatImage, known: BoolImage, report: Callable[[float], None]) -> Guided:
+        def fill(
+            image: FloatImage, known: BoolImage, report: Callable[[float], None]
+        ) -> GuidedOutput:
             neighbours = (guides[0].aligned, guides[1].aligned)
             shown = (valid[0], valid[1])
             run = partial(inpaint_guided, device=device, report=report)
@@ -159,7 +161,7 @@ def _rehearse(
     known = window.intact
     holes = cut_holes(depth(window.mask), known, _REHEARSED, options.seed)
     if holes.sum() < FEWEST_SAMPLES:
-        return Reliability.untaught(section, known)
+        return Reliability.default(section, known)
     seen = known & ~holes
     tried = fill(section, seen, lambda s: report(0.1 + 0.4 * s, "rehearsing"))
     # the low-pass reaches across the rim: the real hole needs something plausible in it

@@ -72,7 +72,7 @@ class NeighbourFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class WindowFit:
     """How well the neighbours of a window fit its section.
 
     Parameters
@@ -134,7 +134,7 @@ def check_gate(options: RepairOptions) -> None:
         raise InputError(f"gate is '{options.gate}'; choose one of: {', '.join(GATES)}")
 
 
-def measure_fit(window: Window, seed: int = 0) -> Fit | None:
+def measure_fit(window: Window, seed: int = 0) -> WindowFit | None:
     """Measure how well the neighbours of a window fit its section.
 
     Parameters
@@ -181,7 +181,7 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
         fits.append(NeighbourFit(neighbour.z, correlation - bent, sharpness, _shift(guide)))
     average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
     correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
-    return Fit(correlation - float(np.mean(bending)), tuple(fits))
+    return WindowFit(correlation - float(np.mean(bending)), tuple(fits))
 
 
 def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:

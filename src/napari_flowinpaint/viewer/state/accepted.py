@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.types import SectionRepair
-from .. import layers as napari_layers
+from .. import layers
 from ..tasks.one_section import StackHistory
 from ..tasks.review import Review
 
@@ -32,7 +32,7 @@ class UnsavedRepair:
     layer: Image
 
 
-class AcceptedState(napari_layers.ViewerState):
+class AcceptedState(layers.ViewerState):
     """Accepted repairs by image layer.
 
     Parameters
@@ -94,8 +94,8 @@ class AcceptedState(napari_layers.ViewerState):
             accepted = self._accepted.setdefault(image, {})
             accepted.update(dict.fromkeys(history.changed, repair))
         if history.changed:
-            napari_layers.refresh_stack(image, stack)
-        napari_layers.show_synthetic(self.viewer, image, stack, history.synthetic)
+            layers.refresh_stack(image, stack)
+        layers.show_synthetic(self.viewer, image, stack, history.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:
@@ -107,7 +107,7 @@ class AcceptedState(napari_layers.ViewerState):
 
         Its layer is still hidden.
         """
-        layer = napari_layers.add_unsaved(self.viewer, image, review)
+        layer = layers.add_unsaved(self.viewer, image, review)
         unsaved = UnsavedRepair(review.selected(), layer)
         self._unsaved.setdefault(image, []).append(unsaved)
         self.changed.emit()
@@ -127,5 +127,5 @@ class AcceptedState(napari_layers.ViewerState):
         repairs = self._unsaved.get(image, [])
         if unsaved in repairs:
             repairs.remove(unsaved)
-        napari_layers.remove(self.viewer, unsaved.layer)
+        layers.remove(self.viewer, unsaved.layer)
         self.changed.emit()

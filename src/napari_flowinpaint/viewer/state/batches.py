@@ -15,7 +15,7 @@ from psygnal import Signal
 from ...core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
 from ...core.errors import InputError
 from ...core.refusal import tell_refused
-from .. import layers as napari_layers
+from .. import layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -94,7 +94,7 @@ class StackBatch:
         self.staged = tuple(new.pop(old.z, old) for old in self.staged) + tuple(new.values())
 
 
-class BatchState(napari_layers.ViewerState):
+class BatchState(layers.ViewerState):
     """The batches of a viewer, one per stack.
 
     Parameters

@@ -11,8 +11,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.masks.layered_mask import LayeredMask
-from .. import camera
-from .. import layers as napari_layers
+from .. import camera, layers
 from ..tasks.find_damage import FlagChanges, SearchResult
 from ..tasks.flag_list import FlagList, intact_labels
 from .masks import MaskState
@@ -78,7 +77,7 @@ class StackFlags:
         return FlagChanges(self.store, changed, frozen, sections, mask, new_mask, alone)
 
 
-class FlagState(napari_layers.ViewerState):
+class FlagState(layers.ViewerState):
     """The lists of a viewer, at most one per stack.
 
     Parameters
@@ -122,7 +121,7 @@ class FlagState(napari_layers.ViewerState):
             for z, tiles in stored.tiles.items():
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
-            napari_layers.name_kinds(layer)
+            layers.name_kinds(layer)
             self.masks.show(image)
         self.changed.emit()
         return flags
@@ -141,7 +140,7 @@ class FlagState(napari_layers.ViewerState):
         if not isinstance(base, LayeredMask):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
         mask.lay_on(base.with_layer(result.masks, result.sections), labels=True)
-        napari_layers.name_kinds(layer)
+        layers.name_kinds(layer)
         self.masks.show(image)
         self.masks.refresh(image)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from .. import camera
-from .. import layers as napari_layers
+from .. import camera, layers
 from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class ReviewState(napari_layers.ViewerState):
+class ReviewState(layers.ViewerState):
     """What is shown of a repair until it is accepted or discarded.
 
     Parameters
@@ -64,7 +63,7 @@ class ReviewState(napari_layers.ViewerState):
         if image is not self.image:
             self._remove()
         self.current, self.image = review, image
-        for layer in napari_layers.show_stages(self.viewer, image, review, self.layers):
+        for layer in layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
             yield layer
@@ -85,7 +84,7 @@ class ReviewState(napari_layers.ViewerState):
         self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            napari_layers.remove(self.viewer, layer)
+            layers.remove(self.viewer, layer)
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""

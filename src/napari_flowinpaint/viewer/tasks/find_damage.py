@@ -133,8 +133,7 @@ def search(
     progress: Progress,
 ) -> SearchResult:
     """Search sections for damage; a cancelled search is resumed by the same search."""
-    from ...core.detection import detect_stack
-    from ...core.detection.detect_stack import default_workers
+    from ...core.detection.detect_stack import default_workers, detect_stack
 
     target = store.next_search()
     found = detect_stack(

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core import folders
-from ...core.detection import read_detection
 from ...core.detection.flag_table import Flagged, read_table, write_table
+from ...core.detection.store import read_detection
 from ...core.errors import InputError, StoreError
 from ...core.io import durable
 from ...core.masks.layered_mask import LayeredMask

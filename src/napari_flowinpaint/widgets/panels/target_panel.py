@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from ...viewer import layers as napari_layers
+from ...viewer import layers
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
@@ -56,7 +56,7 @@ class TargetLine(QLabel):
             self.jobs.start(
                 "open",
                 one_section.open_layer,
-                napari_layers.source_of(image),
+                layers.source_of(image),
                 done=done,
                 failed=self.messages.fail,
             )
@@ -78,7 +78,7 @@ class TargetLine(QLabel):
         if image is None:
             self.setText("Load a stack, or select an image layer with the axes z, y, x.")
             return
-        depth = napari_layers.full_resolution(image).shape[0]
+        depth = layers.full_resolution(image).shape[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
         access = (
             "opening…" if stack is None else "can be written to" if stack.writable else "read-only"

@@ -27,7 +27,7 @@ from ...networks.weights import load_network
 from ...types import Progress, no_progress
 from ..data import StackSpec, TrainingBatch
 from ..loop import Schedule, Training, TrainingOutcome
-from ..state import Average, load_state, read_numbers, save_state
+from ..state import ParameterAverage, load_state, read_numbers, save_state
 from .initial import initial_references
 from .losses import (
     Features,
@@ -243,5 +243,5 @@ def _discriminator_state(state: Path) -> Path:
     return state.with_name(state.name.replace(".state.", ".discriminator."))
 
 
-def _no_average(net: nn.Module) -> Average:
-    return Average(net, 0.0)
+def _no_average(net: nn.Module) -> ParameterAverage:
+    return ParameterAverage(net, 0.0)
