@@ -290,7 +290,7 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     assert not panel.writing.revert_all_button.isEnabled()
 
 
-def test_what_a_batch_leaves_of_a_section_is_told(make_docks, wait, damaged_path):
+def test_what_a_batch_leaves_of_a_section_is_reported(make_docks, wait, damaged_path):
     _, find, flagged = make_docks(damaged_path)
     flag(flagged, find, wait)
     panel, batch_board, image = flagged.batch_panel, flagged.session.batch, flagged.session.image

@@ -230,7 +230,7 @@ def test_errors_are_shown_in_one_line(make_dock, wait, stack_path, monkeypatch, 
     assert "\n" not in record.message
 
 
-def test_what_is_left_of_a_section_is_told(make_dock, wait, stack_path):
+def test_what_is_left_of_a_section_is_reported(make_dock, wait, stack_path):
     from napari.utils.notifications import notification_manager
 
     from napari_flowinpaint.core.refusal import Refusal

@@ -279,9 +279,8 @@ class Describe:
 
 
 def test_fid_compares_the_tiles_of_all_sections(tmp_path, monkeypatch):
-    from napari_flowinpaint.core.benchmark import run_benchmark as run
-
-    monkeypatch.setattr(run, "_load_inception", lambda path, device: Describe())
+    where = "napari_flowinpaint.core.benchmark.run_benchmark._load_inception"
+    monkeypatch.setattr(where, lambda path, device: Describe())
     stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 256, 256))))
     cell = {"fractions": (0.5,), "shapes": ("irregular",), "methods": ("copy", "telea")}
     table = run_benchmark(stack, inception=tmp_path, repeats=2, **cell)
