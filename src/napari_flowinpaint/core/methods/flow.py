@@ -27,7 +27,7 @@ from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
-    Greys,
+    GreyMapping,
     Guide,
     Hypothesis,
     Source,
@@ -103,11 +103,11 @@ def repair_by(
         Makes the section where it is missing as a whole, from both neighbours; None: it is
         interpolated between them.
     """
-    greys = Greys.of(window)
+    greys = GreyMapping.of(window)
     report = partial(_report_section, progress, window.z)
     if window.intact.sum() < FEWEST_INTACT:
         return _replace_missing(window, greys, options, report, blind)
-    section = greys.work(np.where(window.intact, window.section, 0))
+    section = greys.to_working(np.where(window.intact, window.section, 0))
     with beside(workers_for(window.mask.size) > 1) as start:
         sources = (source_of, otherwise)
         learned, hypotheses, initial = _register(
@@ -119,7 +119,7 @@ def repair_by(
 def _register(
     sources: tuple[SourceOf, SourceOf | None],
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     options: RepairOptions,
     report: Callable[[float, str], None],
@@ -158,7 +158,7 @@ def _report_section(progress: Progress, z: int, fraction: float, message: str) -
 
 def _replace_missing(
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     options: RepairOptions,
     report: Callable[[float, str], None],
     blind: Blind | None,
@@ -178,7 +178,7 @@ def _replace_missing(
 
 def fall_back(
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     initial: FloatImage,
     reference: FloatImage,
     nearer: tuple[Guide, Flow],
@@ -203,9 +203,9 @@ def fall_back(
         lender = guide.sample(flow, nearest=True)
         result = add_grain(reference, lender, lender, window.mask, window.intact)
     return WindowRepair(
-        initial_reference=greys.back(initial),
-        refined_reference=greys.back(reference),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial),
+        refined_reference=greys.to_stack(reference),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, 0.5, 1).astype(np.float32),
     )
 
@@ -214,7 +214,7 @@ def _finish(
     learned: RehearsalResult,
     hypotheses: list[Hypothesis],
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     initial: Callable[[], FloatImage],
     options: RepairOptions,
@@ -237,9 +237,9 @@ def _finish(
     if options.gate == "refuse":
         check_registration(window, relied().scores.get("registration_correlation", 1.0))
     return WindowRepair(
-        initial_reference=greys.back(initial()),
-        refined_reference=greys.back(fused if registered is None else registered),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial()),
+        refined_reference=greys.to_stack(fused if registered is None else registered),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied().scores_at(confidence, window.mask),
     )

@@ -27,7 +27,7 @@ from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
-    Greys,
+    GreyMapping,
     Guide,
     flows_between,
     interpolate,
@@ -69,7 +69,7 @@ class PaperMethod(LearnedMethod):
 
         device = resolve_device(device)
         net: PaperNetwork = self.network(options, device)
-        greys = Greys.of(window)
+        greys = GreyMapping.of(window)
         progress(0.02, f"section {window.z}: interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
         if window.intact.sum() < FEWEST_INTACT:
@@ -77,7 +77,7 @@ class PaperMethod(LearnedMethod):
             nearer = 0 if window.alpha <= 0.5 else 1
             source = (guides[nearer], flows[nearer])
             return fall_back(window, greys, initial, initial, source, options)
-        section = greys.work(np.where(window.intact, window.section, 0))
+        section = greys.to_working(np.where(window.intact, window.section, 0))
         guides = [guide.align_to(section, window.intact) for guide in guides]
         initial, samples, _ = _between(guides)
         valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
@@ -115,7 +115,7 @@ def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage], list[Fl
 def _repair(
     fill: _Fill,
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     initial: FloatImage,
     lender: FloatImage,
@@ -138,9 +138,9 @@ def _repair(
         result = add_grain(result, lender, section, window.mask, known)
     confidence = relied.confidence([initial, filled.refined, filled.image], known)
     return WindowRepair(
-        initial_reference=greys.back(initial),
-        refined_reference=greys.back(filled.refined),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial),
+        refined_reference=greys.to_stack(filled.refined),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied.scores,
     )

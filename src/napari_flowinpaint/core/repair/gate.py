@@ -18,7 +18,7 @@ from ..errors import InputError, RepairRefused
 from ..filters import blur
 from ..parallel import together
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
-from ..reference.references import Greys, Guide, neighbours_of, register, unaligned_guides
+from ..reference.references import GreyMapping, Guide, neighbours_of, register, unaligned_guides
 from ..reference.rehearsal import structure_correlation
 from ..types import BoolImage, FloatImage, RepairOptions, Window
 
@@ -158,8 +158,8 @@ def measure_fit(window: Window, seed: int = 0) -> WindowFit | None:
     holes[part.slices] = cut_holes(deep, known[part.slices], _UNSEEN, seed)
     if holes.sum() < FEWEST_SAMPLES:
         return None
-    greys = Greys.of(window)
-    section = greys.work(np.where(known, window.section, 0))
+    greys = GreyMapping.of(window)
+    section = greys.to_working(np.where(known, window.section, 0))
     section[~known] = section[known].mean()
     seen = known & ~holes
     guides = unaligned_guides(window, greys)

@@ -20,7 +20,7 @@ from ..errors import RepairRefused
 from ..filters import blur
 from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
-from ..reference.references import Greys
+from ..reference.references import GreyMapping
 from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
 from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, report_part
 from .neighbours import Masks
@@ -276,7 +276,7 @@ def _from_rehearsal(job: RepairJob, window: Window, scores: dict[str, float]) ->
     raw = job.stack.read(job.z, window.box)
     span = data_range(raw[known])
     # the rehearsal is in working grey values, over 255 of them
-    change = 20 * np.log10(span * Greys.of(window).gain / 255)
+    change = 20 * np.log10(span * GreyMapping.of(window).gain / 255)
     mean = neighbours_mean(window)
     section = np.where(known, window.section, mean).astype(np.float32)
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)

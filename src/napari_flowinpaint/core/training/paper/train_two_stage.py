@@ -133,8 +133,8 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
     def _optimize(self) -> torch.optim.Optimizer:
         return _adam(self.net, self.plan.rate)
 
-    def _filler(self, net: PaperNetwork | RefinedReferenceNetwork) -> _Filler:
-        return _Filler(net)
+    def _adapter(self, net: PaperNetwork | RefinedReferenceNetwork) -> _PaperAdapter:
+        return _PaperAdapter(net)
 
     def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
         if self.adversarial:
@@ -187,8 +187,8 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
         self._descend(self.discriminator, self.opponent, loss)
 
 
-class _Filler:
-    """Lets the validation, which is made for the joint network, call the paper's."""
+class _PaperAdapter:
+    """Adapter by which the validation, written for the joint network, calls the paper's."""
 
     def __init__(self, net: PaperNetwork | RefinedReferenceNetwork) -> None:
         self.net = net
