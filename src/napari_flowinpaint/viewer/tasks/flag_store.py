@@ -1,4 +1,4 @@
-"""Where the flagged sections of a stack and their masks are kept, so that they survive napari.
+"""Where the flagged sections of a stack and their masks are stored, so that they survive napari.
 
 Beside the stack, where that may be written to, else in the user's state folder::
 
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core import folders
-from ...core.detection import read_detection
 from ...core.detection.flag_table import Flagged, read_table, write_table
+from ...core.detection.store import read_detection
 from ...core.errors import InputError, StoreError
 from ...core.io import durable
 from ...core.masks.layered_mask import LayeredMask
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 _README = """\
 Sections of the stack of this name that are damaged or may be, what was decided about them, and
-their masks. Nothing here is part of the stack. Delete the folder to begin anew.
+their masks. Nothing here is part of the stack. Delete the folder to start over.
 """
 _MASKS = re.compile(r"masks-(\d{4})\.zarr")
 _PAINTED = re.compile(r"z(\d+)\.npz")
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
-    """What was kept for a stack.
+class StoredFlags:
+    """What is stored for a stack.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ class FlagStore:
     Parameters
     ----------
     folder
-        It is made when something is kept.
+        It is created when something is saved.
     staging
-        Where the repairs of a batch wait.
+        Where the repairs of a batch are staged.
     lasting
         Whether anybody will find it again; a stack without a file has no name.
     """
@@ -102,8 +102,8 @@ class FlagStore:
 
     # ---- reading
 
-    def load(self, shape: tuple[int, int, int]) -> Kept:
-        """Return what is kept here.
+    def load(self, shape: tuple[int, int, int]) -> StoredFlags:
+        """Return what is stored here.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class FlagStore:
             If it cannot be read; the message names the file.
         """
         if not self.folder.is_dir():
-            return Kept(self)
+            return StoredFlags(self)
         path = self.folder / folders.FLAGGED_TABLE
         rows = tuple(read_table(path)) if path.is_file() else ()
         rows = tuple(row for row in rows if row.section < shape[0])
@@ -121,7 +121,7 @@ class FlagStore:
             match = _PAINTED.fullmatch(file.name)
             if match and int(match[1]) < shape[0]:
                 tiles[int(match[1])] = _read_tiles(file)
-        return Kept(self, rows, self._base(shape), tiles)
+        return StoredFlags(self, rows, self._base(shape), tiles)
 
     def _base(self, shape: tuple[int, int, int]) -> LayeredMask | None:
         base, begun = None, self.folder / folders.PAINTED / "begun"
@@ -141,8 +141,8 @@ class FlagStore:
         return sorted(p for p in self.folder.glob("masks-*.zarr") if _MASKS.fullmatch(p.name))
 
     def next_search(self) -> Path:
-        """Return where the masks of the next search go; one that was interrupted goes on there."""
-        self._make()
+        """Return where the masks of the next search go; an interrupted one is resumed there."""
+        self._create()
         return self.folder / f"masks-{self._last_search() + 1:04d}.zarr"
 
     def _last_search(self) -> int:
@@ -151,15 +151,15 @@ class FlagStore:
     # ---- writing
 
     def save_rows(self, rows: Iterable[Flagged]) -> None:
-        """Keep the list."""
-        self._make()
+        """Save the list."""
+        self._create()
         write_table(rows, self.folder / folders.FLAGGED_TABLE)
 
     def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
-        """Keep what was painted in sections."""
+        """Save what was painted in sections."""
         if not tiles:
             return
-        self._make()
+        self._create()
         scratch = self._scratch()
         for z, section in tiles.items():
             path = self.folder / folders.PAINTED / f"z{z:06d}.npz"
@@ -168,15 +168,15 @@ class FlagStore:
             else:
                 durable.remove(path)
 
-    def begin_mask(self, alone: bool) -> None:
-        """Remove what was painted: another mask was begun.
+    def start_mask(self, alone: bool) -> None:
+        """Remove what was painted: another mask was started.
 
         Parameters
         ----------
         alone
             Whether what searches have found so far does not show in it.
         """
-        self._make()
+        self._create()
         painted = self.folder / folders.PAINTED
         durable.remove(painted)
         if alone:
@@ -188,7 +188,7 @@ class FlagStore:
         durable.make_folder(scratch)
         return scratch
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         if self.folder.is_dir():
             return
         try:
@@ -196,7 +196,7 @@ class FlagStore:
             (self.folder / folders.README).write_text(_README, encoding="utf-8")
         except OSError as error:
             raise StoreError(
-                f"the flagged sections cannot be kept in {self.folder} ({error.strerror}); make "
+                f"the flagged sections cannot be saved in {self.folder} ({error.strerror}); make "
                 "room or permit it, or save the list elsewhere."
             ) from error
 
@@ -235,7 +235,7 @@ def _root(stack: Stack) -> Path | None:
 
 
 def _channel(stack: Stack) -> str:
-    """Return what tells the channels of one file from each other."""
+    """Return what distinguishes the channels of one file."""
     fixed = [index for _, index in stack.levels[0].axes.fixed]
     return "." + "-".join(map(str, fixed)) if any(fixed) else ""
 
