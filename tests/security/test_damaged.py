@@ -36,7 +36,6 @@ FAILS = {
     "test_a_damaged_staged_mask[edits-text]": "a traceback, or the hint to load pickles",
     "test_an_absurd_staged_record[no provenance]": "a traceback, or escape sequences",
     "test_an_absurd_staged_record[escape sequences]": "a traceback, or escape sequences",
-    "test_damaged_originals[pickle]": "the hint to load pickles",
     "test_hdf5_that_leads_in_circles": "a traceback",
     "test_hdf5_that_shows_another_file": "other files are read",
     "test_arrays_that_nobody_has": "MemoryError is traced",

@@ -11,18 +11,6 @@ import tifffile
 import zarr
 from attacks import HOLES, damage, entry, image, journal, marks, truth
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-    "test_edits_after_a_crash_stay": "recovery overwrites, and asks for nothing",
-    "test_edits_before_a_revert_stay": "there is no --force",
-    "test_labels_that_were_painted_stay": "painted labels go",
-    "test_a_journal_that_was_deleted": "numbers begin anew",
-    "test_a_journal_that_was_deleted_and_the_same_pixels_again": "marks without an entry go",
-    "test_a_copy_has_the_marks[journal]": "marks without an entry are not copied",
-    "test_wholly_synthetic_sections_guide_nobody": "only the label image is asked",
-}
-
-
 def edit(store: Path, z: int = 2, level: str = "0", value: int = 255) -> tuple[slice, slice]:
     """Change some pixels within the hole, as another program would."""
     y, x = HOLES[z]

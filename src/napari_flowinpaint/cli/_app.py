@@ -13,7 +13,7 @@ import typer
 from .._version import __version__
 from . import _help
 from ._console import tell
-from ._options import Channel, Dataset, Device, Sections, Stack, Time, VoxelSize
+from ._options import Channel, Dataset, Device, Force, Sections, Stack, Time, VoxelSize
 
 app = typer.Typer(
     name="flowinpaint",
@@ -230,6 +230,7 @@ def detect(
 def revert(
     stack: Stack,
     sections: Sections = None,
+    force: Force = False,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
@@ -238,7 +239,21 @@ def revert(
     from ._commands import revert_stack
 
     opening = {"channel": channel, "time": time, "dataset": dataset}
-    return revert_stack(stack, sections, opening)
+    return revert_stack(stack, sections, force, opening)
+
+
+@app.command(help=_help.RECOVER, short_help="Finish what was interrupted")
+def recover(
+    stack: Stack,
+    force: Force = False,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+) -> int:
+    """Finish interrupted writes."""
+    from ._commands import recover_stack
+
+    return recover_stack(stack, force, {"channel": channel, "time": time, "dataset": dataset})
 
 
 @app.command(help=_help.HISTORY, short_help="List the repairs of a stack")

@@ -132,12 +132,12 @@ def _open(path: str, opening: Mapping[str, Any]) -> Stack:
     return stack
 
 
-def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
+def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[str, Any]) -> int:
     """Undo repairs; return the exit code."""
     from ..core.writing.writeback import history, revert
 
     stack = _open(path, opening)
-    section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
+    section_of = {e.id: e.z for e in history(stack) if e.state != "reverted"}
     chosen = None
     if sections is not None:
         chosen = parse_sections(sections, stack.shape[0])
@@ -151,11 +151,22 @@ def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) ->
         tell("there is no repair to undo.")
         return DONE
     with progress_bar("revert") as progress:
-        undone = revert(stack, z=chosen, progress=progress)
+        undone = revert(stack, z=chosen, force=force, progress=progress)
     for repair_id in undone:
         tell(
             f"section {section_of[repair_id]}: repair {repair_id} undone, original pixels are back"
         )
+    return DONE
+
+
+def recover_stack(path: str, force: bool, opening: Mapping[str, Any]) -> int:
+    """Finish what was interrupted; return the exit code."""
+    from ..core.open import open_stack
+    from ..core.writing.recovery import recover
+
+    done = recover(open_stack(path, **opening), force=force)
+    for message in done or ("there is nothing to recover.",):
+        tell(message)
     return DONE
 
 

@@ -72,10 +72,12 @@ def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array |
     """Open a node, or say in one line why that is not possible."""
     import zarr
 
-    from .safe_store import CheckedStore, watch
+    from .folder import open_root
+    from .handle_store import SafeStore, watch
 
     try:
-        store = CheckedStore(path, read_only=mode == "r") if isinstance(path, Path) else path
+        local = isinstance(path, Path)
+        store: Any = SafeStore(open_root(path), read_only=mode == "r") if local else path
         node = zarr.open(store=store, mode=mode, use_consolidated=False)
         if isinstance(node, zarr.Array):
             watch(node)
