@@ -1,7 +1,8 @@
 """How an entry of the journal is read and written: ``entry.json`` and ``pixels.npz``.
 
 What is in the files is told in :mod:`.entries`. Whatever is read is checked: the reading functions
-raise ValueError, TypeError, KeyError or what damaged archives lead to; :class:`.entries.Entry` tells it in one line.
+raise ValueError, TypeError, KeyError or what damaged archives lead to; :class:`.entries.Entry`
+tells it in one line.
 """
 
 from __future__ import annotations

@@ -126,6 +126,33 @@ def recover(stack: Stack | Path | str, *, force: bool = False) -> tuple[str, ...
     return tuple(messages)
 
 
+def finish_interrupted(stack: Stack) -> tuple[str, ...]:
+    """Do what :func:`recover` does, before something else is written: with a glance at the marks.
+
+    Parameters
+    ----------
+    stack
+        That is going to be written to.
+
+    Returns
+    -------
+    tuple of str
+        What was done, in plain words.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`recover`.
+    """
+    journal = WritingJournal.of(stack)
+    if journal is None or not journal.exists:
+        return ()
+    with journal.writing() as done:
+        if journal.entries:
+            journal.target(journal.layout_of(stack))
+        return tuple(done)
+
+
 def _arrays(stack: Stack | Path | str) -> list[tuple[Path, str]]:
     """Return the full-resolution arrays at a path, each as a group and the path within."""
     if not isinstance(stack, (Path, str)):

@@ -226,12 +226,11 @@ class WritingJournal(Journal):
 
     def _mark_missing(self, labels: tuple[Level, ...], layout: Layout) -> None:
         """Make the marks of live entries again, of which nothing is on the label image."""
-        lost = {
-            z
-            for z in {entry.z for entry in self.entries if entry.live}
-            if not has_section(labels[0], z)
-        }
-        self._mark(labels, layout, lost)
+        sections = {entry.z for entry in self.entries if entry.live}
+        for z in sorted(sections):
+            if not has_section(labels[0], z):
+                with suppress(StoreError):  # what is damaged must not keep others from being marked
+                    self._mark(labels, layout, {z})
 
     def _mark(self, labels: tuple[Level, ...], layout: Layout, sections: set[int]) -> list[Entry]:
         """Make the marks of the live entries of some sections right; return whose were not."""
