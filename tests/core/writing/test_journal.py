@@ -84,8 +84,9 @@ def test_an_interrupted_write_is_finished_and_told(store: Path) -> None:
     shown = level_arrays(store)
     interrupt(store)
     assert needs_recovery(store)
-    stack = open_stack(store)
-    assert stack.messages == ("The interrupted write of repair 1 (section 1) was finished.",)
+    (message,) = open_stack(store).messages
+    assert f"run `flowinpaint recover {store}`" in message
+    assert recover(store) == ("The interrupted write of repair 1 (section 1) was finished.",)
     assert journal_states(store) == {1: "committed"}
     assert all(map(np.array_equal, level_arrays(store), shown))
     assert open_stack(store).messages == ()
@@ -101,7 +102,7 @@ def test_other_interruptions_are_told(store: Path) -> None:
     write_back(stack, make_repair(stack, 2, mask))
     entry = next((journal_folder(store) / "entries").glob("*2-z2*"))
     entry.rename(entry.with_name(entry.name.replace("committed", "aborting")))
-    (message,) = open_stack(store).messages
+    (message,) = recover(store)
     assert message == "The interrupted cancelled write of repair 2 (section 2) was undone."
     assert journal_states(store) == {1: "reverted"}
 
@@ -118,16 +119,19 @@ def test_nothing_is_written_where_nothing_was_interrupted(
         return {p: p.stat().st_mtime_ns for p in [store, *store.rglob("*")]}
 
     before = times()
-    assert recover(store) == ()
     assert not needs_recovery(store)
     history(open_stack(store))
     assert times() == before
-    # Nor may it be, where the store is read-only; but it is told.
+    assert recover(store) == ()
+    assert {p: t for p, t in times().items() if p.is_file()} == {
+        p: t for p, t in before.items() if p.is_file()
+    }
+    # Nor is it where something was, by a look at it; but it is told.
     interrupt(store)
     before = times()
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
     (message,) = open_stack(store).messages
-    assert "cannot be finished" in message
+    assert "flowinpaint recover" in message
     assert times() == before
 
 
@@ -136,8 +140,9 @@ def test_leftovers_of_a_dead_writer_are_removed(store: Path) -> None:
     (scratch / "entry-2").mkdir()
     (scratch / "entry-2" / "pixels.npz").write_bytes(b"half")
     (scratch / "reserve").write_bytes(bytes(100))
-    assert open_stack(store).messages == ()
-    assert list(scratch.iterdir()) == []
+    (scratch / "thesis").write_bytes(b"not ours")
+    assert recover(store) == ()
+    assert [path.name for path in scratch.iterdir()] == ["thesis"]
     stack = open_stack(store)
     mask = np.zeros((30, 30), bool)
     mask[0, 0] = True
@@ -237,8 +242,8 @@ def test_a_damaged_entry_is_refused(store: Path, name: str) -> None:
         assert entry.name in str(caught.value)
     interrupt(store)
     with pytest.raises(StoreError, match="damaged"):
-        open_stack(store)
-    assert open_stack(store, recover=False).shape == (3, 30, 30)
+        recover(store)
+    assert open_stack(store).shape == (3, 30, 30)
     assert all(map(np.array_equal, level_arrays(store), shown))
     assert not list(store.rglob("executed"))
 
@@ -276,7 +281,7 @@ def test_only_levels_of_the_stack_are_written_to(store: Path, tmp_path: Path, pa
     before = level_arrays(other)
     edit(interrupt(store), lambda r: r["levels"][1].update(path=path))
     with pytest.raises(StoreError):
-        open_stack(store)
+        recover(store)
     assert all(map(np.array_equal, level_arrays(other), before))
 
 
@@ -305,7 +310,7 @@ def test_an_array_that_was_replaced(store: Path) -> None:
     group.create_array("s0", shape=(3, 28, 30), dtype="uint8", overwrite=True)[...] = 7
     shutil.move(kept, journal_folder(store))
     with pytest.raises(StoreError, match="not the array"):
-        open_stack(store)
+        recover(store)
     assert (group["s0"][...] == 7).all()
 
 

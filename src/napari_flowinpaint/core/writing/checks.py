@@ -154,7 +154,7 @@ def check_later_edits(
             z, box = footprint.place.z, footprint.place.box
             found = bits(target.levels[0].read(z, box))
             known = ~footprint.mask | (found == bits(footprint.original))
-            for _, piece, other, part in overlapping([*live, entry], 0, z, box):
+            for _, piece, other, part in overlapping([*live, *entries], 0, z, box):
                 here, there = part.within(box), part.within(other.place.box)
                 known[here] |= other.mask[there] & (found[here] == bits(piece.new)[there])
             changed[z] += int(np.count_nonzero(~known))

@@ -172,16 +172,15 @@ class WritingJournal(Journal):
         """Refuse to go on where recovery would follow links or overwrite edits of others."""
         for layout, entries in self.by_layout(self.unfinished):
             target = self.target(layout)
+            live = self.live_near([entry.z for entry in entries], layout)
             for entry in entries:
-                live = self.live_near([entry.z], layout)
                 for place, _ in entry.masks:
                     check_links(target, place.z, place.box)
-                if not force:
-                    check_later_edits(
-                        target, [entry], live, f"flowinpaint recover {self.shown} --force"
-                    )
-                for read in (entry, *live):
-                    read.forget_pixels()
+            if not force:
+                command = f"flowinpaint recover {self.shown} --force"
+                check_later_edits(target, entries, live, command)
+            for read in (*entries, *live):
+                read.forget_pixels()
 
     def target(self, layout: Layout) -> Target:
         """Open the arrays of a layout for writing.
