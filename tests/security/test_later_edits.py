@@ -11,6 +11,7 @@ import tifffile
 import zarr
 from attacks import HOLES, damage, entry, image, journal, marks, truth
 
+
 def edit(store: Path, z: int = 2, level: str = "0", value: int = 255) -> tuple[slice, slice]:
     """Change some pixels within the hole, as another program would."""
     y, x = HOLES[z]

@@ -158,10 +158,13 @@ def check_later_edits(
                 here, there = part.within(box), part.within(other.place.box)
                 known[here] |= other.mask[there] & (found[here] == bits(piece.new)[there])
             changed[z] += int(np.count_nonzero(~known))
-    told = ", ".join(f"{count} of section {z}" for z, count in sorted(changed.items()) if count)
-    if told:
+    changed = +changed  # those with any
+    if changed:
+        sections, counts = (
+            ", ".join(map(str, part)) for part in zip(*sorted(changed.items()), strict=True)
+        )
         raise StoreError(
-            f"synthetic pixels were changed by another program since they were written ({told}), "
-            f"and would be lost; nothing was changed: run `{command}` to overwrite them, or use "
-            "--output."
+            f"synthetic pixels of section {sections} were changed by another program since they "
+            f"were written ({counts} pixels) and would be lost; nothing was changed: run "
+            f"`{command}` to overwrite them, or use --output."
         )
