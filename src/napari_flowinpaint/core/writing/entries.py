@@ -300,8 +300,9 @@ class Entry:
         )
 
     def forget_pixels(self) -> None:
-        """Free the memory of :attr:`pieces`."""
+        """Free the memory of :attr:`pieces` and :attr:`masks`."""
         self.__dict__.pop("pieces", None)
+        self.__dict__.pop("masks", None)
 
     def damaged(self, reason: object) -> StoreError:
         """Return the error that says that the entry cannot be used."""

@@ -66,3 +66,4 @@ def _add_from_journal(marked: BoolImage, journal: Journal, stack: Stack, z: int,
             if place.box.overlaps(box):
                 part = place.box.intersection(box)
                 marked[part.within(box)] |= mask[part.within(place.box)]
+        entry.forget_pixels()  # there may be thousands

@@ -114,6 +114,7 @@ class EarlierRepairs:
         for entry in self._touched.get(z, ()):
             for place, mask in entry.masks:
                 marks[place.box.slices][mask] = 0
+            entry.forget_pixels()
         return marks
 
     def repairs(self, copy: Stack) -> Iterator[SectionRepair]:
@@ -159,7 +160,7 @@ class EarlierRepairs:
     def _as_found(self, entry: Entry, new: AnyImage, box: Box) -> AnyImage:
         """Return repaired pixels; where another program has changed them since, these."""
         found = self._stack.read(entry.z, box)
-        if entry.state != "committed":  # interrupted: what is found may be old
+        if entry.unfinished and self._stack.levels[0].shown is None:  # it may be old
             return new
         expected = found.copy()
         live = [e for e in self._live if e.z == entry.z]

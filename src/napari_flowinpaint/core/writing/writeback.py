@@ -194,8 +194,11 @@ def _check_revert(
     """Refuse to follow links, to use a changed entry, and to overwrite edits of others."""
     for place, _ in entry.masks:
         check_links(target, place.z, place.box)
-    command = f"flowinpaint revert {journal.shown} --sections {entry.z} --force"
-    check_later_edits(target, [] if force else [entry], live, command)
+    pieces = entry.pieces  # compared with their digests, also where nothing else is
+    assert pieces
+    if not force:
+        command = f"flowinpaint revert {journal.shown} --sections {entry.z} --force"
+        check_later_edits(target, [entry], live, command)
 
 
 def history(stack: Stack) -> tuple[JournalEntry, ...]:
