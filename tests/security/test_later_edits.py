@@ -45,6 +45,23 @@ def test_edits_after_a_crash_stay(interrupted, command, state):
     assert "--force" in message
 
 
+def test_edits_after_a_crash_go_if_asked(interrupted):
+    where = edit(interrupted.stack)
+    assert "28 pixels" in interrupted.refused("recover", interrupted.stack)
+    assert interrupted.run("recover", interrupted.stack, "--force").code == 0
+    assert not (image(interrupted.stack)[(2, *where)] == 255).any()
+    assert interrupted.run("revert", interrupted.stack).code == 0
+    assert np.array_equal(image(interrupted.stack), truth())
+
+
+def test_edits_after_a_crash_are_shown_and_copied(interrupted):
+    where = edit(interrupted.stack)
+    output = interrupted.path / "out.zarr"
+    assert interrupted.repair("--sections", "3", "--output", output).code == 0
+    assert (image(output)[(2, *where)] == 255).all()
+    assert marks(output)[2][where].all()
+
+
 def test_edits_before_a_revert_stay(repaired):
     where = edit(repaired.stack)
     message = repaired.refused("revert", repaired.stack, "--sections", "2")

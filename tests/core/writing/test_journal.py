@@ -331,3 +331,55 @@ def test_history_while_a_writer_renames(store: Path, monkeypatch: pytest.MonkeyP
     (entry,) = history(stack)
     assert entry.state == "unfinished"
     assert len(calls) == 2
+
+
+# Merged copies
+
+
+def test_a_folder_of_the_same_repair_is_put_aside(store: Path) -> None:
+    """It does not count, and is not lost; what it would have been in the way of works."""
+    entry, before = entry_of(store), level_arrays(store)[0]
+    shutil.copytree(entry, entry.with_name(entry.name.replace("committed", "reverted")))
+    assert [(e.id, e.state) for e in history(open_stack(store))] == [(1, "committed")]
+    assert revert(open_stack(store)) == (1,)
+    names = sorted(path.name for path in entry.parent.iterdir())
+    assert names == ["00000001-z1.reverted", "00000001-z1.reverted.1"]
+    assert not np.array_equal(level_arrays(store)[0], before)
+    assert history(open_stack(store))[0].state == "reverted"
+
+
+def test_two_sections_with_one_number(tmp_path: Path) -> None:
+    """They are reverted one by one, by their sections."""
+    pixels = random_pixels(np.random.default_rng(0), (3, 30, 30), "uint8")
+    stores = [write_store(tmp_path / name, pixels, LAYOUT) for name in ("a.zarr", "b.zarr")]
+    before = level_arrays(stores[0])
+    for z, path in enumerate(stores):
+        stack = open_stack(path)
+        assert write_back(stack, make_repair(stack, z, np.eye(30, dtype=bool))) == (1,)
+    merged, other = stores
+    for folder in ("s0/c/1", "s1/c/1", "s0/.flowinpaint/entries/00000001-z1.committed"):
+        shutil.copytree(other / folder, merged / folder, dirs_exist_ok=True)
+    stack = open_stack(merged)
+    assert [(e.id, e.z) for e in history(stack)] == [(1, 0), (1, 1)]
+    with pytest.raises(InputError, match="choose by section"):
+        revert(stack, repair_id=1)
+    recover(merged)  # the marks of the second one were not copied
+    assert (label_arrays(merged)[0][1] == np.eye(30)).all()
+    assert revert(stack, z=1) == (1,)
+    assert write_back(stack, make_repair(stack, 2, np.eye(30, dtype=bool))) == (2,)
+    assert revert(stack) == (1, 2)
+    assert all(map(np.array_equal, level_arrays(merged), before))
+    assert not label_arrays(merged)[0].any()
+
+
+def test_pixels_that_were_changed_do_not_come_back(store: Path) -> None:
+    """The digest of the file is compared before anything is written."""
+    path, shown = entry_of(store) / "pixels.npz", level_arrays(store)
+    with np.load(path) as content:
+        arrays = dict(content)
+    arrays["original-0-0"][0, 0] ^= 1
+    np.savez(path, **arrays)
+    for force in (False, True):
+        with pytest.raises(StoreError, match=r"damaged \(pixels.npz was changed"):
+            revert(open_stack(store), force=force)
+    assert all(map(np.array_equal, level_arrays(store), shown))

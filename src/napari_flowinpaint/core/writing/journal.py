@@ -41,6 +41,7 @@ class Journal:
         self.data = root.joinpath(*parts_of(path))
         self.entries: list[Entry] = []
         self._scanned: Any = -1
+        self._held: Folder | None = None
 
     @classmethod
     def of(cls, stack: Stack) -> Self | None:
@@ -49,10 +50,14 @@ class Journal:
             return None
         return cls(stack.group_path, stack.levels[0].path)
 
+    def _open_root(self) -> Folder:
+        """Open the group, or the array: the very one that is held, while something is written."""
+        return open_root(self.root) if self._held is None else self._held.folder()
+
     def _open(self, *names: str) -> Folder | None:
         """Open a folder within the array; None where there is none."""
         try:
-            with open_root(self.root) as root:
+            with self._open_root() as root:
                 return root.folder(*parts_of(self.path), *names)
         except (FileNotFoundError, NotADirectoryError):
             return None

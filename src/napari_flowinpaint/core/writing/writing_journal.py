@@ -103,8 +103,9 @@ class WritingJournal(Journal):
         """
         with ExitStack() as opened:
             try:
-                root = opened.enter_context(open_root(self.root))
-                home = root.folder(*parts_of(self.path)).folder(folders.JOURNAL, create=True)
+                self._held = opened.enter_context(open_root(self.root))
+                opened.callback(self._let_go)
+                home = self._held.folder(*parts_of(self.path)).folder(folders.JOURNAL, create=True)
                 home.folder(folders.ENTRIES, create=True).close()
                 self.scratch = home.folder(folders.SCRATCH, create=True)
                 opened.enter_context(locked(home, printable(self.data), timeout))
@@ -124,6 +125,9 @@ class WritingJournal(Journal):
                 self.end()
                 with suppress(OSError):
                     self._tidy()
+
+    def _let_go(self) -> None:
+        self._held = None
 
     def _tidy(self) -> None:
         """Remove unfinished files, and the pixels of reverted entries."""
@@ -212,7 +216,7 @@ class WritingJournal(Journal):
         A journal could have come from anywhere: only arrays that the metadata of the stack itself
         name as its levels are ever written to.
         """
-        root = open_root(self.root)
+        root = self._open_root()
         paths = [level.path for level in layout.levels]
         if paths == [""]:
             return root.folder(*parts_of(self.path))
