@@ -15,13 +15,14 @@ from repaired_stores import (
     Layout,
     journal_folder,
     journal_states,
+    label_arrays,
     level_arrays,
     make_repair,
     random_pixels,
     write_store,
 )
 
-from napari_flowinpaint.core.errors import StoreError
+from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writing.recovery import needs_recovery, recover
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
@@ -351,7 +352,8 @@ def test_a_folder_of_the_same_repair_is_put_aside(store: Path) -> None:
 def test_two_sections_with_one_number(tmp_path: Path) -> None:
     """They are reverted one by one, by their sections."""
     pixels = random_pixels(np.random.default_rng(0), (3, 30, 30), "uint8")
-    stores = [write_store(tmp_path / name, pixels, LAYOUT) for name in ("a.zarr", "b.zarr")]
+    layout = Layout(3, (1, 16, 16), None, ((1, 2, 2),))
+    stores = [write_store(tmp_path / name, pixels, layout) for name in ("a.zarr", "b.zarr")]
     before = level_arrays(stores[0])
     for z, path in enumerate(stores):
         stack = open_stack(path)
