@@ -122,7 +122,9 @@ def _update(
                 value = value[part.within(footprint.place.box)][mask]
             block[inside][mask] = value
             touched[inside] |= mask
-        stays = None if known is None else ~np.isin(before, known) & (before != block)
+        stays = before != block if known is not None else None
+        for number in known or ():
+            stays &= before != number
         for number, z in enumerate(sections):
             if touched[number].any():
                 paste(block[number], touched[number], z, region)
