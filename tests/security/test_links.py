@@ -58,6 +58,10 @@ INTO_OTHER = {
     "chunk": ("0/c/2/0/0", "other.zarr/0/c/2/0/0"),
     "labels": ("labels", "other.zarr/labels"),
     "label chunks": ("labels/synthetic/0/c", "other.zarr/labels/synthetic/0/c"),
+    "reduced labels": ("labels/synthetic/1", "other.zarr/labels/synthetic/1"),
+    "list of labels": ("labels/zarr.json", "other.zarr/labels/zarr.json"),
+    "metadata of a level": ("1/zarr.json", "other.zarr/1/zarr.json"),
+    "metadata of labels": ("labels/synthetic/zarr.json", "other.zarr/labels/synthetic/zarr.json"),
 }
 #: Links that nothing but reading follows; the others must be refused by what writes.
 NOT_WRITTEN = {"readme"}

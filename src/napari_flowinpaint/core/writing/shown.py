@@ -43,17 +43,26 @@ def as_recovered(opened: Opened) -> Opened:
     if not journal.unfinished:
         return opened
     levels = _Pending(journal, opened.levels).levels
-    return replace(opened, levels=levels, messages=(*opened.messages, _message(journal)))
+    return replace(
+        opened,
+        levels=levels,
+        messages=(*opened.messages, _message(journal, opened.why_not_writable)),
+    )
 
 
-def _message(journal: Journal) -> str:
+def _message(journal: Journal, why_not_writable: str) -> str:
     """Say what is unfinished, and what to do."""
     if journal.busy:
         return f"Another process is writing to {journal.shown} right now."
     sections = ", ".join(str(z) for z in sorted({entry.z for entry in journal.unfinished}))
+    what = f"run `flowinpaint recover {journal.shown}`"
+    if why_not_writable:
+        where = f"{what} where that is possible; here {why_not_writable.partition(';')[0]}."
+    else:
+        where = f"{what}, or write to it."
     return (
         f"A write to section {sections} was interrupted; the stack is shown as it will be when "
-        f"that is finished: run `flowinpaint recover {journal.shown}`, or write to it."
+        f"that is finished: {where}"
     )
 
 
