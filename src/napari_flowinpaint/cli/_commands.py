@@ -32,7 +32,7 @@ def repair_stack(command: RepairCommand) -> int:
     if command.batch.plan_only:
         return _conclude_plan(request)
     if command.in_place:
-        for message in finish_interrupted(request.plan.stack):
+        for message in finish_interrupted(request.plan.stack, wait=False):
             tell(f"note: {message}")
     report = RepairReport(request)
     error: BaseException | None = None

@@ -126,13 +126,16 @@ def recover(stack: Stack | Path | str, *, force: bool = False) -> tuple[str, ...
     return tuple(messages)
 
 
-def finish_interrupted(stack: Stack) -> tuple[str, ...]:
+def finish_interrupted(stack: Stack, *, wait: bool = True) -> tuple[str, ...]:
     """Do what :func:`recover` does, before something else is written: with a glance at the marks.
 
     Parameters
     ----------
     stack
         That is going to be written to.
+    wait
+        Whether a process that is writing is waited for, and refused at last; if not, it is only
+        told of.
 
     Returns
     -------
@@ -147,6 +150,8 @@ def finish_interrupted(stack: Stack) -> tuple[str, ...]:
     journal = WritingJournal.of(stack)
     if journal is None or not journal.exists:
         return ()
+    if not wait and journal.busy:
+        return (f"Another process is writing to {journal.shown} right now.",)
     with journal.writing() as done:
         if journal.entries:
             journal.target(journal.layout_of(stack))
