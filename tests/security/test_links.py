@@ -61,7 +61,10 @@ INTO_OTHER = {
     "reduced labels": ("labels/synthetic/1", "other.zarr/labels/synthetic/1"),
     "list of labels": ("labels/zarr.json", "other.zarr/labels/zarr.json"),
     "metadata of a level": ("1/zarr.json", "other.zarr/1/zarr.json"),
-    "metadata of labels": ("labels/synthetic/zarr.json", "other.zarr/labels/synthetic/zarr.json"),
+    "metadata of labels": (
+        "labels/synthetic/0/zarr.json",
+        "other.zarr/labels/synthetic/0/zarr.json",
+    ),
 }
 #: Links that nothing but reading follows; the others must be refused by what writes.
 NOT_WRITTEN = {"readme"}

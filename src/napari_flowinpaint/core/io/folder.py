@@ -304,7 +304,7 @@ class Folder:
         StoreError
             If there is something of this name that is not a regular file.
         """
-        mode = self._replaceable(name)
+        mode = self.check_replaceable(name)
         first, part = scratch or self, f".{uuid.uuid4().hex}.part"
         try:
             handle = first._open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -461,8 +461,14 @@ class Folder:
             self._refuse(name)
         return handle
 
-    def _replaceable(self, name: str) -> int | None:
-        """Return the permissions of a file that is to be replaced, None if there is none."""
+    def check_replaceable(self, name: str) -> int | None:
+        """Return the permissions of a file that is to be replaced or removed, None if there is none.
+
+        Raises
+        ------
+        PermissionError
+            If it may not be written to: whoever protects the files of a stack means it.
+        """
         found = self.stat(name)
         if found is None:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -213,7 +214,10 @@ class SafeStore(Store):
             self._check()
             try:
                 with self.folder.folder(*parents) as parent:
-                    if parent.stat(name) is not None:
+                    found = parent.stat(name)
+                    if found is not None:
+                        if stat.S_ISREG(found.st_mode):
+                            parent.check_replaceable(name)
                         parent.remove_tree(name)
                         parent.sync()
             except _ABSENT:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import folders
-from ..errors import FlowInpaintError, StoreError, explain_failed_write
+from ..errors import FlowInpaintError, StoreError, explain_failed_write, is_disk_full
 from ..io.folder import Folder, open_root
 from ..io.levels import Level
 from ..io.lock import locked
@@ -154,7 +154,9 @@ class WritingJournal(Journal):
             self._check_unfinished(force)
             try:
                 self.finish()
-            except OSError:
+            except OSError as error:
+                if not is_disk_full(error):  # where nothing may be written, nothing is undone
+                    raise
                 undone = True
                 self.undo(_UNDO_INTERRUPTED)
             self.note_numbers()
