@@ -462,7 +462,7 @@ class Folder:
         return handle
 
     def check_replaceable(self, name: str) -> int | None:
-        """Return the permissions of a file that is to be replaced or removed, None if there is none.
+        """Return the permissions of a file that is to go, or to be replaced; None for none.
 
         Raises
         ------
