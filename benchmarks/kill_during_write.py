@@ -4,7 +4,7 @@
 
 Each time a fresh copy of a small store is given to a process that writes repairs, reverts them,
 undoes a cancelled job, or recovers from an earlier kill, and that process is killed. Then the
-stack is opened, and every pixel of every level and of the label image is compared with
+stack is recovered, and every pixel of every level and of the label image is compared with
 what it should be, bit by bit, given the repairs the journal calls committed. With
 ``--every-step N`` the process is killed before every N-th call that changes the disk instead.
 """
@@ -38,7 +38,7 @@ from repaired_stores import (  # noqa: E402
 
 from napari_flowinpaint.core.io.pyramid import Rule  # noqa: E402
 from napari_flowinpaint.core.open import open_stack  # noqa: E402
-from napari_flowinpaint.core.writing.recovery import needs_recovery  # noqa: E402
+from napari_flowinpaint.core.writing.recovery import needs_recovery, recover  # noqa: E402
 from napari_flowinpaint.core.writing.writeback import history, write_back  # noqa: E402
 
 SHAPE = (8, 200, 220)
@@ -92,7 +92,8 @@ class Scene:
         return target / self.path.name if bare else target
 
     def check(self, store: Path, every: dict[int, Any]) -> set[int]:
-        """Open the store and compare all of it; returns the numbers of the repairs in it."""
+        """Recover the store and compare all of it; returns the numbers of the repairs in it."""
+        recover(store)
         stack = open_stack(store)
         live = {entry.id for entry in history(stack) if entry.state == "committed"}
         self.expected.repairs = {number: every[number] for number in live}
@@ -139,7 +140,7 @@ def trial(
     found = moment(store)
     if kills and needs_recovery(store) and rng.random() < 0.5:
         # The process that would put it right is killed too.
-        again = killer.run("open", store, kill_after=rng.uniform(0, seconds / 2)).killed
+        again = killer.run("recover", store, kill_after=rng.uniform(0, seconds / 2)).killed
         kills += again
         found += ", then recovering" if again else ""
     live = scene.check(store, every)

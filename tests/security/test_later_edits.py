@@ -11,17 +11,6 @@ import tifffile
 import zarr
 from attacks import HOLES, damage, entry, image, journal, marks, truth
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-    "test_edits_after_a_crash_stay": "recovery overwrites, and asks for nothing",
-    "test_edits_before_a_revert_stay": "there is no --force",
-    "test_labels_that_were_painted_stay": "painted labels go",
-    "test_a_journal_that_was_deleted": "numbers begin anew",
-    "test_a_journal_that_was_deleted_and_the_same_pixels_again": "marks without an entry go",
-    "test_a_copy_has_the_marks[journal]": "marks without an entry are not copied",
-    "test_wholly_synthetic_sections_guide_nobody": "only the label image is asked",
-}
-
 
 def edit(store: Path, z: int = 2, level: str = "0", value: int = 255) -> tuple[slice, slice]:
     """Change some pixels within the hole, as another program would."""
@@ -54,6 +43,23 @@ def test_edits_after_a_crash_stay(interrupted, command, state):
     assert (image(interrupted.stack)[(2, *where)] == 255).all()
     assert "section 2" in message
     assert "--force" in message
+
+
+def test_edits_after_a_crash_go_if_asked(interrupted):
+    where = edit(interrupted.stack)
+    assert "28 pixels" in interrupted.refused("recover", interrupted.stack)
+    assert interrupted.run("recover", interrupted.stack, "--force").code == 0
+    assert not (image(interrupted.stack)[(2, *where)] == 255).any()
+    assert interrupted.run("revert", interrupted.stack).code == 0
+    assert np.array_equal(image(interrupted.stack), truth())
+
+
+def test_edits_after_a_crash_are_shown_and_copied(interrupted):
+    where = edit(interrupted.stack)
+    output = interrupted.path / "out.zarr"
+    assert interrupted.repair("--sections", "3", "--output", output).code == 0
+    assert (image(output)[(2, *where)] == 255).all()
+    assert marks(output)[2][where].all()
 
 
 def test_edits_before_a_revert_stay(repaired):

@@ -16,21 +16,10 @@ from napari_flowinpaint.core.errors import FlowInpaintError
 
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
-    "test_opening_changes_nothing_outside[scratch]": "links are followed",
-    "test_opening_changes_nothing_outside[journal]": "links are followed",
-    "test_writing_through_a_link_into_home_is_refused[scratch]": "links are followed",
-    "test_writing_through_a_link_into_home_is_refused[lock]": "links are followed",
-    "test_writing_through_a_link_into_home_is_refused[journal]": "links are followed",
-    "test_writing_through_a_link_into_home_is_refused[labels]": "links are followed",
-    "test_writing_through_a_link_into_home_is_refused[synthetic]": "links are followed",
-    "test_another_store_is_not_changed": "links are followed",
-    "test_an_entry_that_is_a_link": "links are followed",
-    "test_a_file_of_an_entry_that_is_a_link": "links are followed",
     "test_a_staging_folder_with_a_link[log---resume]": "links are followed",
     "test_a_staging_folder_with_a_link[sections---resume]": "links are followed",
     "test_a_staging_folder_with_a_link[masks---resume]": "links are followed",
     "test_a_staging_folder_with_a_link[scratch---resume]": "links are followed",
-    "test_a_store_that_came_in_an_archive": "links are followed",
 }
 
 
@@ -69,6 +58,13 @@ INTO_OTHER = {
     "chunk": ("0/c/2/0/0", "other.zarr/0/c/2/0/0"),
     "labels": ("labels", "other.zarr/labels"),
     "label chunks": ("labels/synthetic/0/c", "other.zarr/labels/synthetic/0/c"),
+    "reduced labels": ("labels/synthetic/1", "other.zarr/labels/synthetic/1"),
+    "list of labels": ("labels/zarr.json", "other.zarr/labels/zarr.json"),
+    "metadata of a level": ("1/zarr.json", "other.zarr/1/zarr.json"),
+    "metadata of labels": (
+        "labels/synthetic/0/zarr.json",
+        "other.zarr/labels/synthetic/0/zarr.json",
+    ),
 }
 #: Links that nothing but reading follows; the others must be refused by what writes.
 NOT_WRITTEN = {"readme"}

@@ -11,15 +11,6 @@ from attacks import entry, image, marks
 
 from napari_flowinpaint import history, open_stack
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-    "test_a_command_that_looks_changes_nothing": "opening recovers",
-    "test_opening_changes_nothing_and_shows_what_will_be": "opening recovers",
-    "test_recovery_is_asked_for": "there is no command recover",
-    "test_a_protected_stack_stays_readable": "opening recovers, or fails to",
-    "test_a_reading_that_is_left_over_is_no_reason_to_write": "opening tidies",
-}
-
 COMMANDS = {
     "history": lambda s: ["history", s.stack],
     "detect": lambda s: ["detect", s.stack, "--output", s.path / "m.zarr", "--kinds", "missing"],

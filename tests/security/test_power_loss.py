@@ -10,18 +10,6 @@ import numpy as np
 import pytest
 from attacks import image, marks, truth
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-    "test_marks_are_durable_before_pixels": "pixels come before marks",
-    "test_marks_that_were_lost_are_made_again[recover-one chunk]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[recover-all chunks]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[recover-the label image]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[repair-one chunk]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[repair-all chunks]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[revert-one chunk]": "not marked again",
-    "test_marks_that_were_lost_are_made_again[revert-all chunks]": "not marked again",
-}
-
 
 def order_of_writes(scene, monkeypatch) -> list[tuple[str, str]]:
     """Repair in place; return what was renamed into the store and synced, one after the other."""

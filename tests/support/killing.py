@@ -57,7 +57,7 @@ class Killer:
         kill_after: float | None = None,
         **arguments: Any,
     ) -> Outcome:
-        """Run ``write`` (sections, seed, cancel_at), ``revert`` (z, cancel_at) or ``open``."""
+        """Run ``write`` (sections, seed, cancel_at), ``revert`` (z, cancel_at) or ``recover``."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         job = {"action": action, "store": str(store), "kill_at": kill_at, "after": kill_after}
@@ -106,8 +106,9 @@ def repairs_of(stack: Any, sections: list[int], seed: int) -> list[Any]:
 def _work(job: dict[str, Any], ready: int) -> None:
     """Do a job, in the child."""
     from napari_flowinpaint.core.errors import Cancelled
-    from napari_flowinpaint.core.io import durable
+    from napari_flowinpaint.core.io import folder
     from napari_flowinpaint.core.open import open_stack
+    from napari_flowinpaint.core.writing.recovery import recover
     from napari_flowinpaint.core.writing.writeback import revert, write_back
 
     calls = 0
@@ -121,12 +122,12 @@ def _work(job: dict[str, Any], ready: int) -> None:
     counting = CountingOs(job["kill_at"])
     stack = open_stack(job["store"], recover=False)
     repairs = repairs_of(stack, job["sections"], job["seed"]) if job["action"] == "write" else []
-    durable.os = counting  # type: ignore[assignment]
+    folder.os = counting  # type: ignore[assignment]
     os.write(ready, b"s")
     error = ""
     try:
-        if job["action"] == "open":
-            open_stack(job["store"])
+        if job["action"] == "recover":
+            recover(job["store"])
         elif job["action"] == "revert":
             revert(stack, z=job.get("z"), progress=progress)
         else:
@@ -141,12 +142,11 @@ def _serve() -> None:
 
     All is imported before, so that the time until a kill is spent on the job.
     """
-    import filelock  # noqa: F401
     import numcodecs  # noqa: F401
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
-    import napari_flowinpaint.core.io.safe_store
+    import napari_flowinpaint.core.io.handle_store
     import napari_flowinpaint.core.open
     import napari_flowinpaint.core.writing.recovery
     import napari_flowinpaint.core.writing.writeback  # noqa: F401

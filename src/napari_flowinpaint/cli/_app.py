@@ -13,7 +13,17 @@ import typer
 from .._version import __version__
 from . import _help
 from ._console import tell
-from ._options import AllowExternal, Channel, Dataset, Device, Sections, Stack, Time, VoxelSize
+from ._options import (
+    AllowExternal,
+    Channel,
+    Dataset,
+    Device,
+    Force,
+    Sections,
+    Stack,
+    Time,
+    VoxelSize,
+)
 
 app = typer.Typer(
     name="flowinpaint",
@@ -234,6 +244,7 @@ def detect(
 def revert(
     stack: Stack,
     sections: Sections = None,
+    force: Force = False,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
@@ -248,7 +259,21 @@ def revert(
         "dataset": dataset,
         "allow_external": allow_external,
     }
-    return revert_stack(stack, sections, opening)
+    return revert_stack(stack, sections, force, opening)
+
+
+@app.command(help=_help.RECOVER, short_help="Finish what was interrupted")
+def recover(
+    stack: Stack,
+    force: Force = False,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+) -> int:
+    """Finish interrupted writes."""
+    from ._commands import recover_stack
+
+    return recover_stack(stack, force, {"channel": channel, "time": time, "dataset": dataset})
 
 
 @app.command(help=_help.HISTORY, short_help="List the repairs of a stack")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 def repair_stack(command: RepairCommand) -> int:
     """Check, plan, repair, report; return the exit code."""
+    from ..core.writing.recovery import finish_interrupted
+
     with progress_bar("plan") as progress:
         request = plan_repair(command, progress)
     for message in request.plan.stack.messages:
@@ -29,6 +31,9 @@ def repair_stack(command: RepairCommand) -> int:
     show_plan(request)
     if command.batch.plan_only:
         return _conclude_plan(request)
+    if command.in_place:
+        for message in finish_interrupted(request.plan.stack, wait=False):
+            tell(f"note: {message}")
     report = RepairReport(request)
     error: BaseException | None = None
     try:
@@ -132,30 +137,40 @@ def _open(path: str, opening: Mapping[str, Any]) -> Stack:
     return stack
 
 
-def revert_stack(path: str, sections: str | None, opening: Mapping[str, Any]) -> int:
+def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[str, Any]) -> int:
     """Undo repairs; return the exit code."""
     from ..core.writing.writeback import history, revert
 
     stack = _open(path, opening)
-    section_of = {e.id: e.z for e in history(stack) if e.state == "committed"}
+    there = [entry for entry in history(stack) if entry.state != "reverted"]
     chosen = None
     if sections is not None:
         chosen = parse_sections(sections, stack.shape[0])
-        untouched = sorted(set(chosen) - set(section_of.values()))
+        untouched = sorted(set(chosen) - {entry.z for entry in there})
         if untouched:
             raise InputError(
                 f"section {_list(untouched)} has no repair to undo; "
                 f"'flowinpaint history {path}' lists what there is."
             )
-    if not section_of:
+    if not there:
         tell("there is no repair to undo.")
         return DONE
     with progress_bar("revert") as progress:
-        undone = revert(stack, z=chosen, progress=progress)
-    for repair_id in undone:
-        tell(
-            f"section {section_of[repair_id]}: repair {repair_id} undone, original pixels are back"
-        )
+        undone = revert(stack, z=chosen, force=force, progress=progress)
+    for entry in there:
+        if entry.id in undone and (chosen is None or entry.z in chosen):
+            tell(f"section {entry.z}: repair {entry.id} undone, original pixels are back")
+    return DONE
+
+
+def recover_stack(path: str, force: bool, opening: Mapping[str, Any]) -> int:
+    """Finish what was interrupted; return the exit code."""
+    from ..core.open import open_stack
+    from ..core.writing.recovery import recover
+
+    done = recover(open_stack(path, **opening), force=force)
+    for message in done or ("there is nothing to recover.",):
+        tell(message)
     return DONE
 
 

@@ -67,12 +67,25 @@ Exit codes:
 REVERT = """\
 Restore the original pixels of repaired sections, byte for byte.
 
-Without --sections every repair in STACK is undone.
+Without --sections every repair in STACK is undone. Pixels that another program has changed since
+are not overwritten unless --force says so.
 
 \b
 Examples:
   flowinpaint revert stack.zarr --sections 3
   flowinpaint revert stack.zarr
+"""
+
+RECOVER = """\
+Bring to an end what a crash has interrupted.
+
+A write or a revert that had begun is finished, one that was being undone is undone; marks that
+were lost are made again. Whatever writes into STACK does the same first; commands that only look
+show what will be, and change nothing.
+
+\b
+Example:
+  flowinpaint recover stack.zarr
 """
 
 HISTORY = """\

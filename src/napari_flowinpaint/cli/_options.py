@@ -18,6 +18,9 @@ Stack = Annotated[
 Sections = Annotated[
     Optional[str], typer.Option(help="Sections, counted from 0, for example 3,7-9")  # noqa: UP045
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite what other programs have changed there since")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps")]
 Channel = Annotated[Optional[int], typer.Option(help="Index on the channel axis")]  # noqa: UP045
 Time = Annotated[Optional[int], typer.Option(help="Index on the time axis")]  # noqa: UP045

@@ -49,6 +49,7 @@ class Cancelled(FlowInpaintError):
     """The job was cancelled; nothing was changed."""
 
 
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
 
@@ -61,3 +62,14 @@ def first_line(error: object) -> str:
     """Return the first line of what a library says; the kind of error where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def explain_failed_write(error: BaseException, data: object) -> str:
+    """Return in plain words why ``data`` could not be written, and what to do."""
+    if is_disk_full(error):
+        return f"the disk of {data} is full; make room on it or use --output on another disk"
+    if getattr(error, "errno", None) in _FORBIDDEN:
+        file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        told = f" (no permission for {file})" if file else ""
+        return f"{data} may not be written to{told}; use --output (or Save as OME-Zarr)"
+    return f"{data} could not be written ({first_line(error)}); check the disk, or use --output"

@@ -310,6 +310,7 @@ def _paste(
     from .open import open_stack
 
     copy = open_stack(path, recover=False)
+    earlier.copy_marks(copy)
     total = len(earlier) + len(repairs) if isinstance(repairs, Sized) else None
     for number, repair in enumerate(chain(earlier.repairs(copy), repairs), start=1):
         write_back(copy, repair)

@@ -1,7 +1,7 @@
 """Open what a path names: OME-Zarr, zarr, TIFF, a folder of images, HDF5.
 
-Responsibilities: choose the reader; finish or roll back a write that was interrupted; refuse what
-is no stack, in words that help.
+Responsibilities: choose the reader; show what will be where a write was interrupted; refuse what is
+no stack, in words that help. Nothing is written.
 
 Not responsible for: what the readers find (axes, voxel size, pyramid), arrays that are open
 already (:meth:`.Stack.from_array`).
@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import folders
 from .errors import InputError
 from .io.addresses import check_address, is_address
 from .io.axes import check_voxel_size
@@ -53,7 +52,8 @@ def open_stack(
     voxel_size
         z, y, x in nm; overrules the file.
     recover
-        Whether a write that was interrupted is finished or rolled back first.
+        Whether a write that was interrupted is shown as :func:`.recovery.recover` will finish it;
+        if not, pixels are what is on disk, old or new. Nothing is written in either case.
     allow_external
         Whether a file may show what is in others: HDF5 with links to other files, external or
         virtual datasets; OME-TIFF or a folder of images with files of other folders. Whoever made
@@ -120,7 +120,7 @@ def open_mask(
 
 
 def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[str, Any]) -> Stack:
-    """Open a path, check what was found, and finish an interrupted write."""
+    """Open a path, check what was found, and show an interrupted write finished."""
     voxel_size = check_voxel_size(given["voxel_size"])
     chosen = {"channel": given["channel"], "time": given["time"]}
     opened, where = _read(str(path), given["dataset"], chosen, given["allow_external"])
@@ -131,7 +131,9 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
         opened = replace(opened, voxel_size=voxel_size, messages=messages)
     if recover and opened.group_path is not None:
-        opened = replace(opened, messages=messages + _recover(opened))
+        from .writing.shown import as_recovered
+
+        opened = as_recovered(opened)
     return Stack(opened, where, _Reopen(str(path), tuple(dtypes), given))
 
 
@@ -198,22 +200,3 @@ def _must_exist(path: Path) -> None:
     told = parent is not None and (parent != path.parent or is_zarr_node(parent))
     hint = f" ({parent} exists)" if told else ""
     raise InputError(f"{path} does not exist{hint}; check the path.")
-
-
-def _recover(opened: Opened) -> tuple[str, ...]:
-    """Finish or roll back an interrupted write; say so if that is not possible."""
-    if opened.group_path is None:
-        return ()
-    array = opened.group_path / opened.levels[0].path
-    if not (array / folders.JOURNAL).is_dir():
-        return ()
-    from .writing.recovery import needs_recovery, recover
-
-    if not opened.why_not_writable:
-        return recover(array)
-    if not needs_recovery(array):
-        return ()
-    return (
-        "A write to this stack was interrupted, so that some pixels may be old and some new; it "
-        f"cannot be finished here, because {opened.why_not_writable.partition(';')[0]}.",
-    )

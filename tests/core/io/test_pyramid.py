@@ -258,18 +258,18 @@ def test_rules_of_a_store(tmp_path: Path, version: str) -> None:
 
 
 def test_detection_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zarr.storage import LocalStore
+    from napari_flowinpaint.core.io.handle_store import SafeStore
 
     path = write_ngff(tmp_path / "a.zarr", volume((2, 1024, 1024)), levels=2, chunks=(1, 64, 64))
     keys: list[str] = []
-    real = LocalStore.get
+    real = SafeStore.get_sync
 
-    async def get(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+    def get_sync(self: Any, key: str, **kwargs: Any) -> Any:
         keys.append(key)
-        return await real(self, key, *args, **kwargs)
+        return real(self, key, **kwargs)
 
     stack = open_stack(path)
-    monkeypatch.setattr(LocalStore, "get", get)
+    monkeypatch.setattr(SafeStore, "get_sync", get_sync)
     detect_rules(stack.levels)
     assert 0 < len(keys) < 80  # of 640
 

@@ -29,7 +29,8 @@ from napari_flowinpaint.core.io.polarity import contrast_polarity
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.types import Box
-from napari_flowinpaint.core.writing.writeback import write_back
+from napari_flowinpaint.core.writing.recovery import recover
+from napari_flowinpaint.core.writing.writeback import revert, write_back
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 
@@ -765,9 +766,9 @@ def forbid_writing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let the system say that nothing within ``folder`` may be written (root always may)."""
     real = os.access
 
-    def access(path: Any, mode: int) -> bool:
+    def access(path: Any, mode: int, **options: Any) -> bool:
         inside = Path(path) == folder or folder in Path(path).parents
-        return not (inside and mode & os.W_OK) and real(path, mode)
+        return not (inside and mode & os.W_OK) and real(path, mode, **options)
 
     monkeypatch.setattr(os, "access", access)
 
@@ -804,25 +805,36 @@ def interrupted(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     return path, old, new
 
 
-def test_opening_finishes_an_interrupted_write(interrupted: Any) -> None:
-    path, _, new = interrupted
-    assert open_stack(path, recover=False).messages == ()
+def test_opening_shows_an_interrupted_write_finished(interrupted: Any) -> None:
+    path, old, new = interrupted
+    mixed = np.concatenate([old[:20], new[20:]])
+    plain = open_stack(path, recover=False)
+    assert plain.messages == ()
+    np.testing.assert_array_equal(plain.read(1), mixed)
     stack = open_stack(path)
-    assert "interrupted write" in stack.messages[0]
+    assert f"flowinpaint recover {path}" in stack.messages[0]
     np.testing.assert_array_equal(stack.read(1), new)
+    np.testing.assert_array_equal(plain.read(1), mixed)
+    # However it is indexed, also by what has seen it since it was finished.
+    np.testing.assert_array_equal(stack.array[1], new)
+    np.testing.assert_array_equal(stack.array[0:2, 15:25, ::3][-1], new[15:25, ::3])
+    np.testing.assert_array_equal(stack.array[1, 22], new[22])
+    assert stack.array[1, 19, 7] == new[19, 7]
+    recover(path)
+    revert(stack)
+    np.testing.assert_array_equal(stack.read(1), old)
     assert open_stack(path).messages == ()
 
 
 def test_an_interrupted_write_that_cannot_be_finished_is_told(
     interrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, old, new = interrupted
-    mixed = np.concatenate([old[:20], new[20:]])
+    path, _, new = interrupted
     forbid_writing(monkeypatch, path)
     stack = open_stack(path)
     assert "interrupted" in stack.messages[0]
     assert "you may not write to" in stack.messages[0]
-    np.testing.assert_array_equal(stack.read(1), mixed)
+    np.testing.assert_array_equal(stack.read(1), new)
     # A copy has the section as a whole all the same: the journal knows it.
     copy = open_stack(save_ome_zarr(stack, path.with_name("copy.zarr")))
     np.testing.assert_array_equal(copy.read(1), new)

@@ -15,13 +15,14 @@ from repaired_stores import (
     Layout,
     journal_folder,
     journal_states,
+    label_arrays,
     level_arrays,
     make_repair,
     random_pixels,
     write_store,
 )
 
-from napari_flowinpaint.core.errors import StoreError
+from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writing.recovery import needs_recovery, recover
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
@@ -84,8 +85,9 @@ def test_an_interrupted_write_is_finished_and_told(store: Path) -> None:
     shown = level_arrays(store)
     interrupt(store)
     assert needs_recovery(store)
-    stack = open_stack(store)
-    assert stack.messages == ("The interrupted write of repair 1 (section 1) was finished.",)
+    (message,) = open_stack(store).messages
+    assert f"run `flowinpaint recover {store}`" in message
+    assert recover(store) == ("The interrupted write of repair 1 (section 1) was finished.",)
     assert journal_states(store) == {1: "committed"}
     assert all(map(np.array_equal, level_arrays(store), shown))
     assert open_stack(store).messages == ()
@@ -101,7 +103,7 @@ def test_other_interruptions_are_told(store: Path) -> None:
     write_back(stack, make_repair(stack, 2, mask))
     entry = next((journal_folder(store) / "entries").glob("*2-z2*"))
     entry.rename(entry.with_name(entry.name.replace("committed", "aborting")))
-    (message,) = open_stack(store).messages
+    (message,) = recover(store)
     assert message == "The interrupted cancelled write of repair 2 (section 2) was undone."
     assert journal_states(store) == {1: "reverted"}
 
@@ -118,16 +120,19 @@ def test_nothing_is_written_where_nothing_was_interrupted(
         return {p: p.stat().st_mtime_ns for p in [store, *store.rglob("*")]}
 
     before = times()
-    assert recover(store) == ()
     assert not needs_recovery(store)
     history(open_stack(store))
     assert times() == before
-    # Nor may it be, where the store is read-only; but it is told.
+    assert recover(store) == ()
+    assert {p: t for p, t in times().items() if p.is_file()} == {
+        p: t for p, t in before.items() if p.is_file()
+    }
+    # Nor is it where something was, by a look at it; but it is told.
     interrupt(store)
     before = times()
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
     (message,) = open_stack(store).messages
-    assert "cannot be finished" in message
+    assert "flowinpaint recover" in message
     assert times() == before
 
 
@@ -136,8 +141,9 @@ def test_leftovers_of_a_dead_writer_are_removed(store: Path) -> None:
     (scratch / "entry-2").mkdir()
     (scratch / "entry-2" / "pixels.npz").write_bytes(b"half")
     (scratch / "reserve").write_bytes(bytes(100))
-    assert open_stack(store).messages == ()
-    assert list(scratch.iterdir()) == []
+    (scratch / "thesis").write_bytes(b"not ours")
+    assert recover(store) == ()
+    assert [path.name for path in scratch.iterdir()] == ["thesis"]
     stack = open_stack(store)
     mask = np.zeros((30, 30), bool)
     mask[0, 0] = True
@@ -237,8 +243,8 @@ def test_a_damaged_entry_is_refused(store: Path, name: str) -> None:
         assert entry.name in str(caught.value)
     interrupt(store)
     with pytest.raises(StoreError, match="damaged"):
-        open_stack(store)
-    assert open_stack(store, recover=False).shape == (3, 30, 30)
+        recover(store)
+    assert open_stack(store).shape == (3, 30, 30)
     assert all(map(np.array_equal, level_arrays(store), shown))
     assert not list(store.rglob("executed"))
 
@@ -276,7 +282,7 @@ def test_only_levels_of_the_stack_are_written_to(store: Path, tmp_path: Path, pa
     before = level_arrays(other)
     edit(interrupt(store), lambda r: r["levels"][1].update(path=path))
     with pytest.raises(StoreError):
-        open_stack(store)
+        recover(store)
     assert all(map(np.array_equal, level_arrays(other), before))
 
 
@@ -305,7 +311,7 @@ def test_an_array_that_was_replaced(store: Path) -> None:
     group.create_array("s0", shape=(3, 28, 30), dtype="uint8", overwrite=True)[...] = 7
     shutil.move(kept, journal_folder(store))
     with pytest.raises(StoreError, match="not the array"):
-        open_stack(store)
+        recover(store)
     assert (group["s0"][...] == 7).all()
 
 
@@ -326,3 +332,56 @@ def test_history_while_a_writer_renames(store: Path, monkeypatch: pytest.MonkeyP
     (entry,) = history(stack)
     assert entry.state == "unfinished"
     assert len(calls) == 2
+
+
+# Merged copies
+
+
+def test_a_folder_of_the_same_repair_is_put_aside(store: Path) -> None:
+    """It does not count, and is not lost; what it would have been in the way of works."""
+    entry, before = entry_of(store), level_arrays(store)[0]
+    shutil.copytree(entry, entry.with_name(entry.name.replace("committed", "reverted")))
+    assert [(e.id, e.state) for e in history(open_stack(store))] == [(1, "committed")]
+    assert revert(open_stack(store)) == (1,)
+    names = sorted(path.name for path in entry.parent.iterdir())
+    assert names == ["00000001-z1.reverted", "00000001-z1.reverted.1"]
+    assert not np.array_equal(level_arrays(store)[0], before)
+    assert history(open_stack(store))[0].state == "reverted"
+
+
+def test_two_sections_with_one_number(tmp_path: Path) -> None:
+    """They are reverted one by one, by their sections."""
+    pixels = random_pixels(np.random.default_rng(0), (3, 30, 30), "uint8")
+    layout = Layout(3, (1, 16, 16), None, ((1, 2, 2),))
+    stores = [write_store(tmp_path / name, pixels, layout) for name in ("a.zarr", "b.zarr")]
+    before = level_arrays(stores[0])
+    for z, path in enumerate(stores):
+        stack = open_stack(path)
+        assert write_back(stack, make_repair(stack, z, np.eye(30, dtype=bool))) == (1,)
+    merged, other = stores
+    for folder in ("s0/c/1", "s1/c/1", "s0/.flowinpaint/entries/00000001-z1.committed"):
+        shutil.copytree(other / folder, merged / folder, dirs_exist_ok=True)
+    stack = open_stack(merged)
+    assert [(e.id, e.z) for e in history(stack)] == [(1, 0), (1, 1)]
+    with pytest.raises(InputError, match="choose by section"):
+        revert(stack, repair_id=1)
+    recover(merged)  # the marks of the second one were not copied
+    assert (label_arrays(merged)[0][1] == np.eye(30)).all()
+    assert revert(stack, z=1) == (1,)
+    assert write_back(stack, make_repair(stack, 2, np.eye(30, dtype=bool))) == (2,)
+    assert revert(stack) == (1, 2)
+    assert all(map(np.array_equal, level_arrays(merged), before))
+    assert not label_arrays(merged)[0].any()
+
+
+def test_pixels_that_were_changed_do_not_come_back(store: Path) -> None:
+    """The digest of the file is compared before anything is written."""
+    path, shown = entry_of(store) / "pixels.npz", level_arrays(store)
+    with np.load(path) as content:
+        arrays = dict(content)
+    arrays["original-0-0"][0, 0] ^= 1
+    np.savez(path, **arrays)
+    for force in (False, True):
+        with pytest.raises(StoreError, match=r"damaged \(pixels.npz was changed"):
+            revert(open_stack(store), force=force)
+    assert all(map(np.array_equal, level_arrays(store), shown))

@@ -17,13 +17,14 @@ from repaired_stores import (
     Layout,
     journal_folder,
     journal_states,
+    level_arrays,
     random_pixels,
     write_store,
 )
 
 from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.writing.recovery import needs_recovery
+from napari_flowinpaint.core.writing.recovery import needs_recovery, recover
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
@@ -86,8 +87,15 @@ class Scene:
 
 
 def check(store: Path, expected: Expectation, every: dict[int, object]) -> set[int]:
-    """Open a store after a kill and fail unless it is as a whole old or new; return the repairs."""
+    """Fail unless a store is as a whole old or new after a kill; return the repairs.
+
+    What is shown before recovery is, at every level, what is there after it.
+    """
+    shown = [np.asarray(level.array[...]) for level in open_stack(store).levels]
+    recover(store)
     stack = open_stack(store)
+    for before, after in zip(shown, level_arrays(store), strict=True):
+        assert before.tobytes() == after.tobytes()
     live = {entry.id for entry in history(stack) if entry.state == "committed"}
     assert live <= set(every)
     expected.repairs = {number: every[number] for number in live}
@@ -172,7 +180,7 @@ def test_killed_while_recovering(folder: Path, killer: Killer) -> None:
         step = rng.randint(total // 3, total)
         killer.run("write", store, sections=sections, seed=5, kill_at=step)
         for _ in range(3):
-            killer.run("open", store, kill_at=rng.randint(1, 60))
+            killer.run("recover", store, kill_at=rng.randint(1, 60))
         check(store, scene.expected, every)
 
 
@@ -206,6 +214,7 @@ def test_first_write_of_all(folder: Path, killer: Killer) -> None:
         shutil.rmtree(target)
         shutil.copytree(pristine, target)
         assert killer.run("write", target, sections=[1], seed=2, kill_at=step).killed
+        recover(target)
         stack = open_stack(target)
         live = {entry.id for entry in history(stack)}
         expected.repairs = {number: every[number] for number in live}

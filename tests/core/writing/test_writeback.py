@@ -33,11 +33,13 @@ from repaired_stores import (
 )
 
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
-from napari_flowinpaint.core.io import durable, pyramid
+from napari_flowinpaint.core.io import folder, lock, pyramid
+from napari_flowinpaint.core.io.folder import Folder, open_root
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import SectionRepair
-from napari_flowinpaint.core.writing.apply import open_array
+from napari_flowinpaint.core.writing.recovery import recover
+from napari_flowinpaint.core.writing.target import open_array
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 SHAPE = (4, 40, 36)
@@ -99,22 +101,20 @@ class RecordingOs:
     """The ``os`` module; keeps what is on disk for good, and what was renamed in what order."""
 
     def __init__(self) -> None:
-        self._names: dict[int, Path] = {}
         self.synced: set[Path] = set()
         self.renamed: list[Path] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
-    def open(self, path: Path, flags: int, *mode: int) -> int:
-        handle = os.open(path, flags, *mode)
-        self._names[handle] = Path(path)
-        return handle
-
     def fsync(self, handle: int) -> None:
-        self.synced.add(self._names[handle])
+        self.synced.add(Path(f"/proc/self/fd/{handle}").resolve())
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        source, target = (
+            Path(f"/proc/self/fd/{handle}").resolve() / name
+            for handle, name in ((src_dir_fd, old), (dst_dir_fd, new))
+        )
         files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
         if source.parent.name == "scratch":
             assert self.synced.issuperset(files), "renamed before it was on disk"
@@ -124,22 +124,23 @@ class RecordingOs:
         self.renamed.append(target)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="paths of handles are not known")
 def test_what_was_written_is_on_disk_before_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path, Layout(factors=((1, 2, 2),)))
     recording = RecordingOs()
-    monkeypatch.setattr(durable, "os", recording)
+    monkeypatch.setattr(folder, "os", recording)
     scene.write(scene.repair(1, (0, 0, 20, 20)))
     names = [path.relative_to(scene.path).as_posix() for path in recording.renamed]
     journal = "s0/.flowinpaint/entries/00000001-z1"
     begin, end = names.index(f"{journal}.prepared"), names.index(f"{journal}.committed")
     chunks = [n for n in names if n.split("/")[-4:-3] == ["c"]]
-    assert [n.partition("/c/")[0] for n in chunks] == ["s0"] * 4 + ["s1"] + [
-        f"labels/synthetic/{level}" for level in (0, 1)
-    ]
+    marks = [f"labels/synthetic/{level}" for level in (0, 1)]
+    assert [n.partition("/c/")[0] for n in chunks] == [*marks, *["s0"] * 4, "s1"]
     assert begin < min(map(names.index, chunks))
-    assert max(map(names.index, chunks)) < end == len(names) - 1
+    assert max(map(names.index, chunks)) < end
+    assert names[end + 1 :] == ["labels/synthetic/0/zarr.json"]  # the largest number
     assert {path.parent for path in recording.renamed} <= recording.synced
 
 
@@ -220,13 +221,13 @@ def test_a_chunk_with_many_sections_is_written_once(
     chunks = (4, 40, 36) if shards is None else (1, 16, 16)
     scene = Scene(tmp_path, Layout(3, chunks, shards, ((1, 2, 2),)))
     written: list[str] = []
-    put = durable.put_file
+    put = Folder.write
 
-    def spy(path: Path, content: Any, scratch: Path) -> None:
-        written.append(path.relative_to(tmp_path).as_posix())
-        put(path, content, scratch)
+    def spy(here: Folder, name: str, *args: Any, **options: Any) -> None:
+        written.append((here.path / name).relative_to(tmp_path).as_posix())
+        put(here, name, *args, **options)
 
-    monkeypatch.setattr(durable, "put_file", spy)
+    monkeypatch.setattr(Folder, "write", spy)
     scene.write(*(scene.repair(z, seed=z) for z in (3, 0, 1, 2)))
     assert written.count("sample.zarr/s0/c/0/0/0") == 1
     assert written.count("sample.zarr/s1/c/0/0/0") == 1
@@ -496,11 +497,12 @@ def test_a_read_only_store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
         revert(stack)
     assert files(scene.path) == before
     # Permission as far as anyone can see, but the file system is mounted read-only.
-    monkeypatch.setattr(durable, "os", FailingOs(1, errno.EROFS, forever=True))
+    monkeypatch.setattr(folder, "os", FailingOs(1, errno.EROFS, forever=True))
     refused(scene, repair, StoreError, "may not be written")
     assert files(scene.path) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="paths of handles are not known")
 def test_a_protected_file_in_a_folder_that_is_not(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,7 +510,12 @@ def test_a_protected_file_in_a_folder_that_is_not(
     repair = scene.repair()
     protected = scene.path / "s1" / "c" / "1" / "0" / "0"
     allowed = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != protected and allowed(path, mode))
+
+    def access(name: str, mode: int, *, dir_fd: int) -> bool:
+        path = Path(f"/proc/self/fd/{dir_fd}").resolve() / name
+        return path != protected and allowed(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "access", access)
     refused(scene, repair, StoreError, "may not be written to .no permission for .*s1/c/1/0/0")
     scene.expected.check(scene.path)
 
@@ -593,7 +600,7 @@ def test_reverts_that_make_no_sense(scene: Scene) -> None:
 
 
 def test_two_processes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 0.2)
     scene.write(scene.repair())
     holder = subprocess.Popen(
         [
@@ -629,7 +636,7 @@ def test_two_threads(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     thread = threading.Thread(target=lambda: write_back(scene.stack, first, progress=slow))
     thread.start()
     assert entered.wait(10)
-    monkeypatch.setattr(durable, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 0.2)
     with pytest.raises(StoreError, match="another process is writing to"):
         write_back(scene.stack, second)
     # Opening meanwhile leaves the unfinished entry to the one who writes it.
@@ -726,7 +733,7 @@ def test_a_full_disk_at_any_moment(
         failing, report = FailingOs(step, **options), ""
         stack = open_stack(store)
         with monkeypatch.context() as patch:
-            patch.setattr(durable, "os", failing)
+            patch.setattr(folder, "os", failing)
             try:
                 if verb == "write":
                     write_back(stack, repairs)
@@ -743,6 +750,7 @@ def test_a_full_disk_at_any_moment(
         if "nothing was changed" in report:
             scene.expected.check(store)
         assert kind != "once" or not report or "nothing was changed" in report
+        recover(store)
         live = {entry.id for entry in history(open_stack(store)) if entry.state == "committed"}
         if kind != "broken disk" and report:
             assert live == set(old)
@@ -788,7 +796,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         revert(scene.stack)
         scene.gone(1, 2, 3, 4)
     finally:
-        subprocess.run(["umount", str(mount)], check=True)
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)  # the stack is open
 
 
 @pytest.mark.parametrize("exception", [Cancelled, KeyboardInterrupt, ZeroDivisionError])
@@ -832,17 +840,17 @@ def test_an_interrupt_while_a_chunk_is_being_written(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write goes on in zarr's own thread; it must not undo the undoing."""
-    put, interrupted = durable.put_file, threading.Event()
+    put, interrupted = Folder.write, threading.Event()
 
-    def slow(path: Path, content: Any, scratch: Path) -> None:
-        if path.name == "0" and not interrupted.is_set():
+    def slow(here: Folder, name: str, *args: Any, **options: Any) -> None:
+        if name == "0" and not interrupted.is_set():
             interrupted.set()
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.5)
-        put(path, content, scratch)
+        put(here, name, *args, **options)
 
     repair = scene.repair()
-    monkeypatch.setattr(durable, "put_file", slow)
+    monkeypatch.setattr(Folder, "write", slow)
     with pytest.raises(KeyboardInterrupt):
         write_back(scene.stack, repair)
     time.sleep(0.6)
@@ -854,7 +862,7 @@ def test_an_interrupt_while_a_chunk_is_being_written(
 def test_a_store_that_was_ended_takes_no_more_writes(tmp_path: Path) -> None:
     array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(4,), dtype="uint8", fill_value=7)
     (tmp_path / "scratch").mkdir()
-    array = open_array(tmp_path / "a.zarr", tmp_path / "scratch")
+    array = open_array(open_root(tmp_path / "a.zarr"), open_root(tmp_path / "scratch"))
     array[:2] = 1
     array.store.end()
     with pytest.raises(OSError, match="interrupted"):

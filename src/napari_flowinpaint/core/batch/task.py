@@ -29,7 +29,7 @@ from ..parallel import alone
 from ..refusal import Refusal
 from ..repair.neighbours import no_masks
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
-from ..writing.synthetic import marks_of
+from ..writing.marks import marks_of
 from .plan import SectionPlan
 from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
 from .staging_folder import StagingFolder

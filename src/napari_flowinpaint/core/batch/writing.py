@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..io.levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
+from ..writing.recovery import finish_interrupted
 from ..writing.writeback import history, write_back
 from .records import without_time
 from .staging import ACCEPTED, Staging
@@ -52,6 +53,7 @@ def commit(
     InputError, StoreError, Cancelled
         As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`.
     """
+    finish_interrupted(stack)
     staged = staging if isinstance(staging, Staging) else Staging(staging)
     wanted = None if sections is None else set(sections)
     looked = staged.sections if wanted is None else staged.get(sorted(wanted))

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..filters import shrink_to
 from ..kinds import KINDS
 from ..types import BoolImage, Box, Progress, no_progress
-from ..writing.synthetic import marks_of
+from ..writing.marks import marks_of
 from .detectors import Detector, default_detectors
 from .features.sections import Sections
 from .features.working_level import WORKING_SIDE

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .. import folders
-from ..errors import StoreError, first_line, is_disk_full
+from ..errors import StoreError, explain_failed_write
 
 #: Seconds a second writer waits for the first one.
 LOCK_SECONDS = 5.0
@@ -31,11 +31,8 @@ def _numbers(*names: str) -> set[int]:
     return {getattr(errno, name) for name in names if hasattr(errno, name)}
 
 
-_FORBIDDEN = _numbers("EACCES", "EPERM", "EROFS")
-#: What file systems say that cannot sync a folder (some network and FUSE mounts) ...
+#: What file systems say that cannot sync a folder (some network and FUSE mounts).
 _CANNOT_SYNC_FOLDERS = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EBADF")
-#: ... or that cannot reserve space; then there is none to give back.
-_CANNOT_RESERVE = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")
 
 
 class Busy(StoreError):
@@ -136,21 +133,6 @@ def remove(path: Path) -> None:
             os.unlink(path)  # noqa: PTH108
 
 
-def reserve(path: Path, size: int) -> None:
-    """Take ``size`` bytes of disk space, so that they can be given back when the disk is full."""
-    with new_file(path) as file:
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno not in _CANNOT_RESERVE:
-                    raise
-        else:
-            block = bytes(1 << 20)
-            for start in range(0, size, len(block)):
-                file.write(block[: size - start])
-
-
 @contextmanager
 def locked(folder: Path, data: Path, timeout: float | None = None) -> Iterator[None]:
     """Hold the lock of the journal in ``folder``; a dead process holds it no longer.
@@ -181,19 +163,8 @@ def locked(folder: Path, data: Path, timeout: float | None = None) -> Iterator[N
             f"another process is writing to {data}; wait until it has finished and try again."
         ) from None
     except OSError as error:
-        raise StoreError(explain(error, data)) from error
+        raise StoreError(explain_failed_write(error, data)) from error
     try:
         yield
     finally:
         lock.release()
-
-
-def explain(error: BaseException, data: Path) -> str:
-    """Return in plain words why ``data`` could not be written, and what to do."""
-    if is_disk_full(error):
-        return f"the disk of {data} is full; make room on it or use --output on another disk"
-    if getattr(error, "errno", None) in _FORBIDDEN:
-        file = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        told = f" (no permission for {file})" if file else ""
-        return f"{data} may not be written to{told}; use --output (or Save as OME-Zarr)"
-    return f"{data} could not be written ({first_line(error)}); check the disk, or use --output"

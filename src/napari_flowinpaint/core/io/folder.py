@@ -39,12 +39,17 @@ HANDLES = (
 # A pipe that nobody writes to would be waited for: not blocking, it is opened, looked at, refused.
 _FLAGS = sum(getattr(os, f"O_{n}", 0) for n in ("NOFOLLOW", "NONBLOCK", "CLOEXEC", "BINARY"))
 _FOLDER = os.O_RDONLY | sum(getattr(os, f"O_{n}", 0) for n in ("DIRECTORY", "CLOEXEC"))
-#: What file systems say that cannot sync a folder (some network and FUSE mounts).
-_CANNOT_SYNC = {
-    getattr(errno, name)
-    for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EBADF")
-    if hasattr(errno, name)
-}
+
+
+def _numbers(*names: str) -> set[int]:
+    """Return the error numbers of these names that the operating system knows."""
+    return {getattr(errno, name) for name in names if hasattr(errno, name)}
+
+
+#: What file systems say that cannot sync a folder (some network and FUSE mounts) ...
+_CANNOT_SYNC = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EBADF")
+#: ... or that cannot reserve space; then there is none to give back.
+_CANNOT_RESERVE = _numbers("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")
 #: Nothing of ours is nested deeper; each folder on the way takes a handle.
 _DEEPEST = 64
 
@@ -135,6 +140,11 @@ class Folder:
         here = self._here()
         found = os.stat(here)  # noqa: PTH116
         return (found.st_dev, found.st_ino)
+
+    def changed(self) -> tuple[int, int]:
+        """Return what is another one once names in the folder have changed, or the folder."""
+        found = os.stat(self._here())  # noqa: PTH116
+        return (found.st_ino, found.st_mtime_ns)
 
     # ---- folders
 
@@ -294,7 +304,7 @@ class Folder:
         StoreError
             If there is something of this name that is not a regular file.
         """
-        mode = self._replaceable(name)
+        mode = self.check_replaceable(name)
         first, part = scratch or self, f".{uuid.uuid4().hex}.part"
         try:
             handle = first._open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -311,6 +321,20 @@ class Folder:
             with suppress(OSError):  # on a full disk the space is needed to put things right
                 first.remove_file(part)
             raise
+
+    def reserve(self, name: str, size: int) -> None:
+        """Take ``size`` bytes of disk space, to be given back when the disk is full."""
+        with self.new_file(name) as file:
+            if hasattr(os, "posix_fallocate"):
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                except OSError as error:
+                    if error.errno not in _CANNOT_RESERVE:
+                        raise
+            else:
+                block = bytes(1 << 20)
+                for start in range(0, size, len(block)):
+                    file.write(block[: size - start])
 
     def append(self, name: str, line: str) -> None:
         """Add a line to a text file (UTF-8), which is made where there is none.
@@ -437,8 +461,14 @@ class Folder:
             self._refuse(name)
         return handle
 
-    def _replaceable(self, name: str) -> int | None:
-        """Return the permissions of a file that is to be replaced, None if there is none."""
+    def check_replaceable(self, name: str) -> int | None:
+        """Return the permissions of a file that is to go, or to be replaced; None for none.
+
+        Raises
+        ------
+        PermissionError
+            If it may not be written to: whoever protects the files of a stack means it.
+        """
         found = self.stat(name)
         if found is None:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -167,6 +168,16 @@ class SafeStore(Store):
             return None
         return None if found is None else found.st_size
 
+    def check(self, key: str) -> None:
+        """Refuse a link in the place of ``key``, or on the way to it.
+
+        Raises
+        ------
+        StoreError
+            If there is one.
+        """
+        self._size(key)
+
     def _check_complete(self, key: str, data: bytes, wanted: ByteRequest | None) -> None:
         """Notice an object that was cut short."""
         if is_metadata(key):
@@ -206,7 +217,10 @@ class SafeStore(Store):
             self._check()
             try:
                 with self.folder.folder(*parents) as parent:
-                    if parent.stat(name) is not None:
+                    found = parent.stat(name)
+                    if found is not None:
+                        if stat.S_ISREG(found.st_mode):
+                            parent.check_replaceable(name)
                         parent.remove_tree(name)
                         parent.sync()
             except _ABSENT:
@@ -232,12 +246,12 @@ class SafeStore(Store):
 
     async def list(self) -> AsyncIterator[str]:
         """Yield all keys."""
-        for key in self._keys(()):
+        for key in self.all_keys(()):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield all keys below ``prefix``."""
-        for key in self._keys(_parts(prefix)):
+        for key in self.all_keys(_parts(prefix)):
             yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
@@ -250,7 +264,7 @@ class SafeStore(Store):
         for name in names:
             yield name
 
-    def _keys(self, parts: tuple[str, ...]) -> Iterator[str]:
+    def all_keys(self, parts: tuple[str, ...] = ()) -> Iterator[str]:
         """Yield the keys in a folder and in those below it; a link among them is refused."""
         try:
             folder = self.folder.folder(*parts)
@@ -261,7 +275,7 @@ class SafeStore(Store):
                 if folder.is_file(name):
                     yield "/".join((*parts, name))
                 elif folder.is_folder(name):
-                    yield from self._keys((*parts, name))
+                    yield from self.all_keys((*parts, name))
 
 
 def watch(array: Any) -> None:

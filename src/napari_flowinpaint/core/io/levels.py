@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,16 @@ class Level:
         metadata, so (1, 2, 2) or (1, 2.001, 2.001) for a level half as large.
     path
         Where ``source`` is within the group of the pyramid ("" for an array of its own).
+    shown
+        ``shown(found, (z, y, x))`` returns what is to be shown instead of what was found at
+        these indices; None where that is the same.
     """
 
     source: Any
     axes: Axes = field(default_factory=Axes)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     path: str = ""
+    shown: Callable[[AnyImage, tuple[Any, Any, Any]], AnyImage] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,7 +110,8 @@ class Level:
     @property
     def array(self) -> Any:
         """Lazy array-like ``zyx`` for viewers: the zarr array itself where it is ``zyx``."""
-        if self.axes.plain and (self.is_zarr or isinstance(self.source, np.ndarray)):
+        plain = self.axes.plain and self.shown is None
+        if plain and (self.is_zarr or isinstance(self.source, np.ndarray)):
             return self.source
         return ZyxView(self)
 
@@ -117,7 +122,8 @@ class Level:
         kept = [r for r, k in zip(self.axes.order, (z, y, x), strict=True) if isinstance(k, slice)]
         if kept != sorted(kept):
             found = found.transpose([sorted(kept).index(r) for r in kept])
-        return found.astype(self.dtype, copy=False)
+        found = found.astype(self.dtype, copy=False)
+        return found if self.shown is None else self.shown(found, (z, y, x))
 
     def _check_fits(self, z: Any, y: Any, x: Any) -> None:
         """Refuse to read what does not fit in memory: the pixels, or one chunk of the file."""

@@ -18,6 +18,8 @@ from ..errors import StoreError
 from .folder import Folder
 from .names import printable
 
+#: Seconds a second writer waits for the first one.
+LOCK_SECONDS = 5.0
 #: Seconds between two attempts.
 _INTERVAL = 0.05
 #: What a file system says on which somebody else holds the lock.
@@ -30,7 +32,7 @@ class Busy(StoreError):
 
 @contextmanager
 def locked(
-    folder: Folder, what: object, timeout: float = 5.0, name: str = "lock"
+    folder: Folder, what: object, timeout: float | None = None, name: str = "lock"
 ) -> Iterator[None]:
     """Hold the lock of a folder.
 
@@ -41,7 +43,7 @@ def locked(
     what
         What is locked, for the message.
     timeout
-        Seconds to wait for another process or thread.
+        Seconds to wait for another process or thread; None for :data:`LOCK_SECONDS`.
     name
         Of the file.
 
@@ -52,7 +54,7 @@ def locked(
     StoreError
         If the file system has no locks, or the file is a link.
     """
-    end = time.monotonic() + timeout
+    end = time.monotonic() + (LOCK_SECONDS if timeout is None else timeout)
     with folder.open_lock(name) as file:
         while not _take(file, folder):
             if time.monotonic() >= end:
@@ -65,6 +67,21 @@ def locked(
             yield
         finally:
             _give(file)
+
+
+def is_held(folder: Folder, name: str = "lock") -> bool:
+    """Return whether somebody holds the lock of a folder, as far as a look can tell.
+
+    Nothing is written, and nobody who wants the lock is kept out for longer than the look takes.
+    """
+    try:
+        with folder.open_file(name) as file:
+            if not _take(file, folder):
+                return True
+            _give(file)
+    except (OSError, StoreError):
+        pass  # nobody has ever taken it, or it may not be read
+    return False
 
 
 def _take(file: BinaryIO, folder: Folder) -> bool:

@@ -27,7 +27,7 @@ from ..types import (
     Window,
     no_progress,
 )
-from ..writing.synthetic import marks_of
+from ..writing.marks import marks_of
 from .gate import check_gate
 from .neighbours import (
     Masks,

@@ -3,8 +3,10 @@
 What every pixel should be follows from the journal alone: the original pixels, and over them the
 repaired pixels of the live entries in the order of their numbers. A pixel of a reduced level
 follows from the level above it where a live entry touches it, and is the original one where
-none does; the label image has the number of the last live entry that touches the pixel. So one
-function finishes a write, rolls one back and reverts it, and doing it twice does no harm.
+none does; the label image has the number of the last live entry that touches the pixel, or what
+was there before. So one function finishes a write, rolls one back and reverts it, and doing it
+twice does no harm. A mark is on disk before the pixels it stands for, and goes after them; marks
+that the journal does not know stay.
 
 Only pixels that the given entries touch are changed. Every chunk (or shard) is written once per
 level, with all sections of it that are concerned.
@@ -12,139 +14,20 @@ level, with all sections of it that are concerned.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import StoreError, first_line
 from ..io import pyramid
 from ..io.levels import Level, write_grid
-from ..io.pyramid import Rule
 from ..types import AnyImage, BoolImage, Box
-from .entries import Entry, Footprint, Layout, LevelRecord, Piece
-
-#: Codecs that give back the bits they were given. With any other one, writing a chunk could
-#: change pixels that nobody asked to change.
-LOSSLESS = {
-    *("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma", "shuffle", "pcodec"),
-    *("bytes", "transpose", "sharding_indexed"),
-    *("crc32c", "crc32", "adler32", "fletcher32", "jenkins_lookup3"),
-}
+from .entries import Entry, Footprint, Piece
+from .target import Target
 
 #: One piece of an entry on one level, and the part of its box that lies in a chunk.
 _Change = tuple[Entry, Piece, Footprint, Box]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """The arrays that a write changes, opened for durable writing.
-
-    Parameters
-    ----------
-    levels
-        The pyramid.
-    labels
-        The label image's pyramid, of the same shapes.
-    rules
-        How each level but the first is made of the next finer one.
-    """
-
-    levels: tuple[Level, ...]
-    labels: tuple[Level, ...]
-    rules: tuple[Rule, ...]
-
-    def end(self) -> None:
-        """Let no write that is still under way reach the disk after this."""
-        for level in self.levels + self.labels:
-            level.source.store.end()
-
-    @property
-    def largest_chunk(self) -> int:
-        """Uncompressed size of the largest chunk (shard) that may be written, in bytes."""
-        return max(
-            math.prod(write_grid(level.source)) * level.dtype.itemsize
-            for level in self.levels + self.labels
-        )
-
-
-def open_level(root: Path, record: LevelRecord, layout: Layout, scratch: Path) -> Level:
-    """Open one array of the image for durable writing.
-
-    Raises
-    ------
-    StoreError
-        If it is not the array that is expected, lies on another disk than ``scratch``, or is
-        compressed in a way that may not be lossless.
-    """
-    folder = root / record.path
-    level = Level(open_array(folder, scratch), layout.axes, record.scale, record.path)
-    if (
-        level.source.ndim != 3 + len(layout.axes.fixed)
-        or level.shape != record.shape
-        or level.dtype != np.dtype(layout.dtype)
-        or any(index >= level.source.shape[position] for position, index in layout.axes.fixed)
-    ):
-        raise StoreError(
-            f"{folder} is {level.source.dtype} of shape {level.source.shape}, not the array that "
-            "the repair was made for; restore it, or repair again from the stack as it is now."
-        )
-    unknown = sorted(_codecs(level.source.metadata.to_dict()) - LOSSLESS)
-    if unknown:
-        raise StoreError(
-            f"{folder} is compressed with {', '.join(unknown)}, which may not be lossless: writing "
-            "would change pixels outside the mask; use --output (or Save as OME-Zarr)."
-        )
-    return level
-
-
-def open_array(folder: Path, scratch: Path, *, keep_empty: bool = True) -> Any:
-    """Open the zarr array in ``folder`` for durable writing.
-
-    Parameters
-    ----------
-    folder
-        Directory of the array.
-    scratch
-        Folder on the same file system, for unfinished files.
-    keep_empty
-        Whether a chunk that holds nothing but the fill value is stored: a float chunk of NaN with
-        a payload equals the fill value without being the same bits.
-    """
-    import zarr
-
-    from ..io.safe_store import DurableStore, watch
-
-    try:
-        if folder.stat().st_dev != scratch.stat().st_dev:
-            raise StoreError(
-                f"{folder} lies on another disk than the full resolution, so it cannot be written "
-                "safely; use --output (or Save as OME-Zarr)."
-            )
-        store = DurableStore(folder, scratch=scratch)
-        with zarr.config.set({"array.write_empty_chunks": keep_empty}):
-            array = zarr.open_array(store=store, mode="r+")
-        watch(array)  # a chunk is read before a part of it is changed
-        return array
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{folder} cannot be opened for writing ({first_line(error)}); restore it from a copy."
-        ) from error
-
-
-def _codecs(metadata: dict[str, Any]) -> set[str]:
-    """Return the names of all codecs in the metadata of an array, v2 or v3, also within shards."""
-    found = [c for c in (metadata.get("compressor"), *(metadata.get("filters") or ())) if c]
-    names = {str(c["id"] if isinstance(c, dict) else c.codec_id) for c in found}
-    pending = list(metadata.get("codecs") or ())
-    while pending:
-        codec = pending.pop()
-        names.add(str(codec["name"]).removeprefix("numcodecs."))
-        pending += (codec.get("configuration") or {}).get("codecs") or ()
-    return names
 
 
 @dataclass(slots=True, eq=False)
@@ -192,7 +75,7 @@ def _cells(level: Level, entries: Sequence[Entry], index: int) -> list[_Cell]:
     return [cells[key] for key in sorted(cells)]
 
 
-def _overlap(
+def overlapping(
     entries: Iterable[Entry], index: int, z: int, region: Box
 ) -> Iterator[tuple[Entry, Piece, Footprint, Box]]:
     """Yield what ``entries`` change of ``region``, and the common part of the boxes."""
@@ -215,12 +98,15 @@ def _update(
     original: Callable[[Footprint], Any],
     paste: Paste,
     step: Callable[[], None],
-) -> None:
+    known: Sequence[int] | None = None,
+) -> bool:
     """Change one level where ``entries`` touch it: the original, then what ``paste`` puts there.
 
     ``paste(section, touched, z, region)`` changes ``section``, the pixels of ``region``, within
-    ``touched`` only.
+    ``touched`` only. Where ``known`` is given, a pixel that is neither one of these nor the
+    original stays as it is. Returns whether anything was changed.
     """
+    changed = False
     for cell in _cells(level, entries, index):
         step()
         sections, region = cell.sections, cell.region
@@ -236,11 +122,18 @@ def _update(
                 value = value[part.within(footprint.place.box)][mask]
             block[inside][mask] = value
             touched[inside] |= mask
+        stays = before != block if known is not None else None
+        for number in known or ():
+            stays &= before != number
         for number, z in enumerate(sections):
             if touched[number].any():
                 paste(block[number], touched[number], z, region)
+        if stays is not None:
+            block[stays] = before[stays]
         if not same_bits(block, before):
             level.write(span, block, region)
+            changed = True
+    return changed
 
 
 def same_bits(first: AnyImage, second: AnyImage) -> bool:
@@ -273,18 +166,47 @@ def apply(
     step
         Called before every chunk.
     """
+    _mark(target.labels, [entry for entry in entries if entry.live], entries, live, step)
     for index, level in enumerate(target.levels):
         paste = _paste_reduced(target, live, index) if index else _paste_new(live)
         _update(level, index, entries, lambda footprint: footprint.original, paste, step)
-    for index, level in enumerate(target.labels):
-        _update(level, index, entries, lambda footprint: 0, _paste_numbers(live, index), step)
+    _mark(target.labels, [entry for entry in entries if not entry.live], entries, live, step)
 
 
-def mark(labels: Sequence[Level], live: Sequence[Entry]) -> None:
-    """Put the marks of ``live`` on a label image, over what is there."""
-    for index, level in enumerate(labels):
+def mark(labels: Sequence[Level], entries: Sequence[Entry], live: Sequence[Entry]) -> bool:
+    """Put the marks of live ``entries`` on a label image; return whether any was missing.
+
+    Parameters
+    ----------
+    labels
+        The pyramid of the label image.
+    entries
+        Whose marks may be missing.
+    live
+        As for :func:`apply`.
+    """
+    return _mark(labels, entries, entries, live, lambda: None)
+
+
+def _mark(
+    labels: Sequence[Level],
+    touched: Sequence[Entry],
+    entries: Sequence[Entry],
+    live: Sequence[Entry],
+    step: Callable[[], None],
+) -> bool:
+    """Make the label image right wherever ``touched`` touch it."""
+    known = [0, *{entry.id for entry in (*entries, *live)}]
+    changed = False
+    for index, level in enumerate(labels if touched else ()):
         paste = _paste_numbers(live, index)
-        _update(level, index, live, lambda footprint: 0, paste, lambda: None)
+        changed |= _update(level, index, touched, _marks_before, paste, step, known)
+    return changed
+
+
+def _marks_before(footprint: Footprint) -> Any:
+    """Return the marks under a footprint before the repair."""
+    return 0 if footprint.marks is None else footprint.marks
 
 
 def _paste_new(live: Sequence[Entry]) -> Paste:
@@ -296,7 +218,7 @@ def _paste_numbers(live: Sequence[Entry], index: int) -> Paste:
     """Return what puts the numbers of ``live`` on a level of the label image."""
 
     def paste(section: AnyImage, touched: BoolImage, z: int, region: Box) -> None:
-        for entry, _, footprint, part in _overlap(live, index, z, region):
+        for entry, _, footprint, part in overlapping(live, index, z, region):
             here = part.within(region)
             mask = footprint.mask[part.within(footprint.place.box)] & touched[here]
             section[here][mask] = entry.id
@@ -310,7 +232,7 @@ def _paste_reduced(target: Target, live: Sequence[Entry], index: int) -> Paste:
 
     def paste(section: AnyImage, touched: BoolImage, z: int, region: Box) -> None:
         repaired = np.zeros(section.shape, dtype=bool)
-        for _, _, footprint, part in _overlap(live, index, z, region):
+        for _, _, footprint, part in overlapping(live, index, z, region):
             repaired[part.within(region)] |= footprint.mask[part.within(footprint.place.box)]
         repaired &= touched
         if repaired.any():
@@ -335,7 +257,7 @@ def overlay(
     z, region
         Where the pixels lie.
     """
-    for _, piece, footprint, part in _overlap(live, 0, z, region):
+    for _, piece, footprint, part in overlapping(live, 0, z, region):
         here, there = part.within(region), part.within(footprint.place.box)
         mask = footprint.mask[there] & touched[here]
         section[here][mask] = piece.new[there][mask]

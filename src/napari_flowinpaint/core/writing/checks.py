@@ -5,6 +5,7 @@ Nothing here changes anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
-from .apply import Target, bits, overlay, same_bits
+from .apply import bits, overlapping, overlay
 from .entries import Entry, Place
 from .footprints import paste_originals
+from .target import Target
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -122,11 +124,47 @@ def _layers(window: AnyImage, live: Sequence[Entry], z: int, box: Box) -> list[A
     return layers
 
 
-def check_synthetic(target: Target, entry: Entry, live: Sequence[Entry]) -> None:
-    """Refuse to revert an entry whose pixels somebody else has changed since."""
-    for _, footprint in entry.footprints(0):
-        box = footprint.place.box
-        found = target.levels[0].read(entry.z, box)
-        expected = _layers(found, live, entry.z, box)[-1]
-        if not same_bits(found[footprint.mask], expected[footprint.mask]):
-            raise StoreError(_FOREIGN.format(z=entry.z))
+def check_later_edits(
+    target: Target, entries: Sequence[Entry], live: Sequence[Entry], command: str
+) -> None:
+    """Refuse to finish or to revert entries whose pixels somebody else has changed since.
+
+    A pixel that is neither what it was before any repair nor what one of the repairs made of it
+    was changed by another program.
+
+    Parameters
+    ----------
+    target
+        The arrays.
+    entries
+        What is to be finished or reverted.
+    live
+        Every live entry that may share a pixel with them.
+    command
+        What overwrites the changes, for the message.
+
+    Raises
+    ------
+    StoreError
+        If there are such pixels; nothing was changed.
+    """
+    changed: Counter[int] = Counter()
+    for entry in entries:
+        for _, footprint in entry.footprints(0):
+            z, box = footprint.place.z, footprint.place.box
+            found = bits(target.levels[0].read(z, box))
+            known = ~footprint.mask | (found == bits(footprint.original))
+            for _, piece, other, part in overlapping([*live, *entries], 0, z, box):
+                here, there = part.within(box), part.within(other.place.box)
+                known[here] |= other.mask[there] & (found[here] == bits(piece.new)[there])
+            changed[z] += int(np.count_nonzero(~known))
+    changed = +changed  # those with any
+    if changed:
+        sections, counts = (
+            ", ".join(map(str, part)) for part in zip(*sorted(changed.items()), strict=True)
+        )
+        raise StoreError(
+            f"synthetic pixels of section {sections} were changed by another program since they "
+            f"were written ({counts} pixels) and would be lost; nothing was changed: run "
+            f"`{command}` to overwrite them, or use --output."
+        )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ..io import pyramid
 from ..io.pyramid import Factors, Rule
 from ..types import AnyImage, BoolImage, Box, Patch
-from .apply import Target
 from .entries import Entry, Footprint, Piece, Place
+from .target import Target
 
 Shape = tuple[int, int, int]
 
@@ -48,22 +48,46 @@ def make_piece(target: Target, z: int, patch: Patch, live: Iterable[Entry]) -> P
         original = np.ascontiguousarray(level.read(place.z, place.box)).copy()
         # What is there now may be synthetic; the original is what was there before.
         paste_originals(original, live, index, place)
-        footprints.append(Footprint(place, mask, original))
+        marks = _unknown_marks(target, live, index, place, mask)
+        footprints.append(Footprint(place, mask, original, marks))
     return Piece(tuple(footprints), patch.result[inner.slices].copy())
+
+
+def _unknown_marks(
+    target: Target, live: Iterable[Entry], index: int, place: Place, mask: BoolImage
+) -> AnyImage | None:
+    """Return the marks under a mask that no entry of the journal accounts for, None for none.
+
+    They are those of repairs whose journal was removed, or what somebody has painted.
+    """
+    marks = np.ascontiguousarray(target.labels[index].read(place.z, place.box)).copy()
+    for footprint, there, here in _common(live, index, place):
+        covered = footprint.mask[there]
+        under = 0 if footprint.marks is None else footprint.marks[there][covered]
+        marks[here][covered] = under
+    marks[~mask] = 0
+    return marks if marks.any() else None
 
 
 def paste_originals(pixels: AnyImage, entries: Iterable[Entry], index: int, place: Place) -> None:
     """Put back, in ``pixels`` of ``place``, what ``entries`` replaced on the level ``index``."""
+    for footprint, there, here in _common(entries, index, place):
+        mask = footprint.mask[there]
+        pixels[here][mask] = footprint.original[there][mask]
+
+
+def _common(
+    entries: Iterable[Entry], index: int, place: Place
+) -> Iterator[tuple[Footprint, tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield what ``entries`` change of ``place``: the common part, in either box."""
     for entry in entries:
         if not entry.touches(index, place.z, place.box):
             continue
         for _, footprint in entry.footprints(index):
-            there = footprint.place.box
-            if footprint.place.z != place.z or not there.overlaps(place.box):
-                continue
-            part = there.intersection(place.box)
-            mask = footprint.mask[part.within(there)]
-            pixels[part.within(place.box)][mask] = footprint.original[part.within(there)][mask]
+            box = footprint.place.box
+            if footprint.place.z == place.z and box.overlaps(place.box):
+                part = box.intersection(place.box)
+                yield footprint, part.within(box), part.within(place.box)
 
 
 def reduce_mask(

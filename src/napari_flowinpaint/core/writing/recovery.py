@@ -20,20 +20,27 @@ would make zarr warn of an unknown object), and there is one journal and one loc
 stack is opened. The format of an entry is described in :mod:`.entries`.
 
 An entry becomes part of the journal by one rename, complete, with all that is needed to finish
-the write or to undo it; only then pixels change. After a crash at any moment :func:`recover`
-brings every unfinished entry to its end: a write or a revert that had begun is finished, one
-that was being undone is undone. Nothing is ever half of both.
+the write or to undo it; only then pixels change. After a crash at any moment whatever writes
+brings every unfinished entry to its end first, and so does :func:`recover`: a write or a revert
+that had begun is finished, one that was being undone is undone. Nothing is ever half of both. Who
+only looks is shown what will be (:mod:`.shown`), and nothing is written.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .. import folders
-from ..io import durable
+from ..io.folder import open_root
+from ..io.zarr_reader import is_zarr_node
 from ..types import Box, Provenance
 from .journal import Journal, pyramids
+from .target import parts_of
+from .writing_journal import WritingJournal
+
+if TYPE_CHECKING:
+    from ..io.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +75,67 @@ class JournalEntry:
     provenance: Provenance
 
 
-def _journals(path: Path) -> list[Journal]:
-    """Return the journals within a group or an array; nothing is read of them yet."""
-    arrays = [path] + [path / levels[0] for levels in pyramids(path) if levels]
-    return [Journal(folder) for folder in arrays if (folder / folders.JOURNAL).is_dir()]
-
-
-def needs_recovery(path: Path | str) -> bool:
-    """Return whether a write to a stack was interrupted, or is under way.
+def needs_recovery(stack: Stack | Path | str) -> bool:
+    """Return whether a write to a stack was interrupted, or is under way; nothing is written.
 
     Parameters
     ----------
-    path
-        OME-Zarr group, or zarr array.
+    stack
+        A stack, or the path of an OME-Zarr group or a zarr array.
     """
-    journals = _journals(Path(path))
+    journals = [Journal(*where) for where in _arrays(stack)]
     for journal in journals:
         journal.scan()
     return any(journal.unfinished for journal in journals)
 
 
-def recover(path: Path | str) -> tuple[str, ...]:
-    """Bring interrupted writes and reverts of a stack to their end.
+def recover(stack: Stack | Path | str, *, force: bool = False) -> tuple[str, ...]:
+    """Bring interrupted writes and reverts of a stack to their end, and make lost marks again.
 
-    Does nothing, and writes nothing, where nothing was interrupted. A write that is under way in
-    a living process is left alone.
+    Writes nothing to a stack that was never repaired.
 
     Parameters
     ----------
-    path
-        OME-Zarr group, or zarr array; local.
+    stack
+        A stack, or the path of an OME-Zarr group or a zarr array; local.
+    force
+        Whether pixels that another program has changed since are overwritten in doing so.
+
+    Returns
+    -------
+    tuple of str
+        What was done, in plain words; nothing where nothing was to be done.
+
+    Raises
+    ------
+    StoreError
+        If another process is writing; the journal is damaged; another program has changed pixels
+        that would be overwritten; the disk is full or may not be written to.
+    """
+    messages: list[str] = []
+    for where in _arrays(stack):
+        journal = WritingJournal(*where)
+        if not journal.exists:
+            continue
+        with journal.writing(force=force) as done:
+            messages += done
+            messages += [
+                f"The marks of repair {entry.id} (section {entry.z}) were made again."
+                for entry in journal.check_marks()
+            ]
+    return tuple(messages)
+
+
+def finish_interrupted(stack: Stack, *, wait: bool = True) -> tuple[str, ...]:
+    """Do what :func:`recover` does, before something else is written: with a glance at the marks.
+
+    Parameters
+    ----------
+    stack
+        That is going to be written to.
+    wait
+        Whether a process that is writing is waited for, and refused at last; if not, it is only
+        told of.
 
     Returns
     -------
@@ -107,17 +145,29 @@ def recover(path: Path | str) -> tuple[str, ...]:
     Raises
     ------
     StoreError
-        If the journal is damaged, or the disk is full or may not be written to.
+        As for :func:`recover`.
     """
-    messages: list[str] = []
-    for journal in _journals(Path(path)):
-        journal.scan()
-        scratch = journal.scratch
-        if not journal.unfinished and not (scratch.is_dir() and any(scratch.iterdir())):
-            continue
-        try:
-            with journal.writing(timeout=0.5) as done:
-                messages += done
-        except durable.Busy:
-            messages.append(f"Another process is writing to {path} right now.")
-    return tuple(messages)
+    journal = WritingJournal.of(stack)
+    if journal is None or not journal.exists:
+        return ()
+    if not wait and journal.busy:
+        return (f"Another process is writing to {journal.shown} right now.",)
+    with journal.writing() as done:
+        if journal.entries:
+            journal.target(journal.layout_of(stack))
+        return tuple(done)
+
+
+def _arrays(stack: Stack | Path | str) -> list[tuple[Path, str]]:
+    """Return the full-resolution arrays at a path, each as a group and the path within."""
+    if not isinstance(stack, (Path, str)):
+        return [] if stack.group_path is None else [(stack.group_path, stack.levels[0].path)]
+    path = Path(stack).absolute()
+    for parent in filter(is_zarr_node, (path, *path.parents)):
+        with open_root(parent) as root:
+            named = [levels[0] for levels in pyramids(root) if levels]
+        within = path.relative_to(parent).parts
+        found = [(parent, name) for name in named if not within or parts_of(name) == within]
+        if found:
+            return found
+    return [(path, "")]

@@ -8,16 +8,22 @@ stack, the marks, the provenance and the way back are there too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import StoreError
+from ..io.folder import open_root
+from ..io.levels import Level
+from ..io.names import printable
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlay
 from .entries import Entry, Place
 from .footprints import paste_originals
 from .journal import Journal
+from .synthetic import has_section, read_labels
+from .writing_journal import put_marks
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -36,12 +42,11 @@ class EarlierRepairs:
         self._stack = stack
         self._touched: dict[int, list[Entry]] = {}
         self._live: list[Entry] = []
-        self._journal: Journal | None = None
-        if stack.group_path is None or not stack.levels[0].is_zarr:
+        self._journal = journal = Journal.of(stack)
+        if journal is None:
             return
-        self._journal = journal = Journal(stack.group_path / stack.levels[0].path)
         journal.scan()
-        self._found = [(entry.id, entry.state) for entry in journal.entries]
+        self._found = [entry.name for entry in journal.entries]
         axes = stack.levels[0].axes
         for entry in [*journal.unfinished, *(e for e in journal.entries if e.live)]:
             if entry.header.layout.axes == axes:
@@ -58,12 +63,12 @@ class EarlierRepairs:
         """
         if self._journal is None:
             return
-        now = Journal(self._journal.data)
+        now = Journal(self._journal.root, self._journal.path)
         now.scan()
-        if [(entry.id, entry.state) for entry in now.entries] != self._found:
+        if [entry.name for entry in now.entries] != self._found:
             raise StoreError(
-                f"{self._stack.path} was repaired or reverted by another process while it was "
-                "copied; nothing was saved: try again when that has finished."
+                f"{printable(self._stack.path)} was repaired or reverted by another process while "
+                "it was copied; nothing was saved: try again when that has finished."
             )
 
     def __len__(self) -> int:
@@ -76,14 +81,41 @@ class EarlierRepairs:
         entries = self._touched.get(z, ())
         if entries:
             section = section.copy()
-            try:
-                paste_originals(section, entries, 0, whole)
-            except StoreError:  # an entry that was reverted meanwhile has no pixels any more
-                self.check_unchanged()
-                raise
+            paste_originals(section, entries, 0, whole)
             for entry in entries:
                 entry.forget_pixels()
         return section
+
+    def copy_marks(self, copy: Stack) -> None:
+        """Put marks on ``copy`` that no repair of the journal accounts for: its own was removed.
+
+        Parameters
+        ----------
+        copy
+            A writable stack of the same sections, its levels halved in y and x, without repairs:
+            those that are written later get larger numbers.
+        """
+        if self._journal is None:
+            return
+        with open_root(self._journal.root) as root:
+            labels = read_labels(root, self._stack.levels)
+        if labels is None:
+            return
+        sections = (z for z in range(copy.shape[0]) if has_section(labels, z))
+        unknown = ((z, self._unknown_marks(labels, z)) for z in sections)
+        marked = ((z, marks) for z, marks in unknown if marks.any())
+        first = next(marked, None)
+        if first is not None:
+            put_marks(copy, chain([first], marked))
+
+    def _unknown_marks(self, labels: Level, z: int) -> AnyImage:
+        """Return the marks of a section that no repair accounts for, uint32."""
+        marks = labels.read(z).copy()
+        for entry in self._touched.get(z, ()):
+            for place, mask in entry.masks:
+                marks[place.box.slices][mask] = 0
+            entry.forget_pixels()
+        return marks
 
     def repairs(self, copy: Stack) -> Iterator[SectionRepair]:
         """Yield the repairs, in the order they were written, made to fit ``copy``.
@@ -128,7 +160,7 @@ class EarlierRepairs:
     def _as_found(self, entry: Entry, new: AnyImage, box: Box) -> AnyImage:
         """Return repaired pixels; where another program has changed them since, these."""
         found = self._stack.read(entry.z, box)
-        if entry.state != "committed":  # interrupted: what is found may be old
+        if entry.unfinished and self._stack.levels[0].shown is None:  # it may be old
             return new
         expected = found.copy()
         live = [e for e in self._live if e.z == entry.z]

@@ -9,14 +9,18 @@ It lies in ``labels/synthetic`` of the OME-Zarr group and is listed there beside
 already. A bare zarr array has no group to hold it, and a zarr array must not have children, so
 its marks lie with the journal, in ``.flowinpaint/labels/synthetic`` within the directory of the
 array, where they travel with the data and open as an OME-Zarr image of their own.
+
+Its attributes have the largest number that was ever used, so that a journal that was removed and
+begun anew gives no number twice.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +28,43 @@ import numpy as np
 
 from .. import folders
 from ..errors import StoreError
-from ..io import durable
 from ..io.axes import voxel_size_from_attributes
+from ..io.folder import Folder
 from ..io.levels import Level
+from ..io.names import printable
+from .target import open_array
 
 if TYPE_CHECKING:
     import zarr
 
-    from ..io.stack import Stack
-    from ..types import BoolImage, Box
+    from ..types import AnyImage
 
+_SEPARATOR = re.compile("[./]")
 Labels = tuple[Level, ...]
+
+#: Attribute of the full resolution: the largest number of a repair so far.
+_LARGEST = "flowinpaint_largest_number"
+#: Numbers above are not ours: somebody has painted them.
+_LIMIT = 2**31
 
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
 
+def label_names(levels: tuple[Level, ...]) -> tuple[str, ...]:
+    """Return the names of the folders from the group, or the array, to the label image.
+
+    Parameters
+    ----------
+    levels
+        The image's pyramid.
+    """
+    home = () if levels[0].path else (folders.JOURNAL,)
+    return (*home, folders.LABELS, folders.SYNTHETIC)
+
+
 def label_folder(root: Path, levels: tuple[Level, ...]) -> Path:
-    """Return where the label image of a stack lies.
+    """Return where the label image of a stack lies, for who only names it.
 
     Parameters
     ----------
@@ -50,12 +73,11 @@ def label_folder(root: Path, levels: tuple[Level, ...]) -> Path:
     levels
         The image's pyramid.
     """
-    home = root if levels[0].path else root / folders.JOURNAL
-    return home / folders.LABELS / folders.SYNTHETIC
+    return root.joinpath(*label_names(levels))
 
 
 def open_labels(
-    root: Path, levels: tuple[Level, ...], scratch: Path, mark: Callable[[Labels], None]
+    root: Folder, levels: tuple[Level, ...], scratch: Folder, mark: Callable[[Labels], None]
 ) -> Labels:
     """Open the label image of a stack for durable writing; create it where there is none.
 
@@ -78,72 +100,130 @@ def open_labels(
     Raises
     ------
     StoreError
-        If something else than such a label image has its name.
+        If something else than such a label image has its name, or a link.
     """
-    folder = label_folder(root, levels)
+    *home, name = label_names(levels)
     zarr_format = levels[0].source.metadata.zarr_format
-    if not folder.exists():
-        unfinished = scratch / uuid.uuid4().hex
-        _create(unfinished, root, levels, scratch)
-        mark(_open(unfinished, levels, scratch))
-        durable.make_folder(folder.parent)
-        durable.move(unfinished, folder)
-    labels = _open(folder, levels, scratch)
-    _register(folder, zarr_format, scratch)
-    for group in (folder.parent, root) if levels[0].path else ():
-        _consolidate(group, folder, scratch)
+    parent = root.folder(*home, create=True)
+    if parent.stat(name) is None:
+        unfinished = uuid.uuid4().hex
+        with scratch.make_folder(unfinished) as folder:
+            _create(folder, root, levels, scratch)
+            mark(_open(folder, levels, scratch))
+        scratch.rename(unfinished, parent, name)
+    labels = _open(parent.folder(name), levels, scratch)
+    _register(parent, zarr_format, scratch)
+    if levels[0].path:
+        _consolidate(parent, name, scratch)
+        _consolidate(root, "/".join((*home, name)), scratch)
     return labels
 
 
-def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
-    """Return what tells which pixels of a stack are synthetic, None where none are marked.
+def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
+    """Open the full resolution of the label image for reading; None where there is none.
 
-    Returns
-    -------
-    callable or None
-        ``marks(z, box)`` is (H, W) bool, True where a repair was written.
+    Parameters
+    ----------
+    root, levels
+        As for :func:`open_labels`.
     """
     import zarr
 
-    image = stack.levels[0]
-    if stack.group_path is None or not image.is_zarr:
+    from ..io.handle_store import SafeStore
+
+    try:
+        folder = root.folder(*label_names(levels), "0")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    folder = label_folder(stack.group_path, stack.levels) / "0"
-    if not folder.is_dir():
-        return None
-    array = zarr.open_array(folder, mode="r")
-    if array.shape != image.source.shape:
+    array: Any = zarr.open_array(SafeStore(folder, read_only=True), mode="r")
+    if array.shape != levels[0].source.shape:
         return None  # somebody else's, as writing will tell
-    level = Level(array, image.axes)
-    return lambda z, box: np.asarray(level.read(z, box) != 0)
+    return Level(array, levels[0].axes)
 
 
-def _open(folder: Path, levels: tuple[Level, ...], scratch: Path) -> Labels:
+def largest_number(labels: Labels) -> int:
+    """Return the largest number that a repair of a stack ever had, also if its journal is gone."""
+    told = labels[0].source.attrs.get(_LARGEST)
+    if type(told) is int and 0 <= told < _LIMIT:
+        return told
+    largest = 0
+    for _, marks in marked_chunks(labels[0]):  # an older version has made it
+        largest = max(largest, int(marks[marks < _LIMIT].max(initial=0)))
+    return largest
+
+
+def note_largest(labels: Labels, number: int) -> None:
+    """Remember the largest number of a repair."""
+    attributes = labels[0].source.attrs
+    if attributes.get(_LARGEST) != number:
+        attributes.update({_LARGEST: number})
+
+
+def marked_chunks(labels: Level) -> Iterator[tuple[tuple[slice, ...], AnyImage]]:
+    """Yield where in the array of a label image chunks are stored, and the marks there."""
+    array = labels.source
+    for key in array.store.all_keys():
+        numbers = _SEPARATOR.split(key.removeprefix("c/"))
+        if len(numbers) == array.ndim and all(number.isdecimal() for number in numbers):
+            where = tuple(
+                slice(int(number) * edge, min((int(number) + 1) * edge, size))
+                for number, edge, size in zip(numbers, array.chunks, array.shape, strict=True)
+            )
+            yield where, np.asarray(array[where])
+
+
+def has_section(labels: Level, z: int) -> bool:
+    """Return whether there is a chunk with marks of a section, as far as the names tell.
+
+    Cheap, for it is asked of every repair of a stack: whatever the names do not tell is True.
+    """
+    axes, array = labels.axes, labels.source
+    position = axes.zyx[0]
+    if position > min(axes.zyx):
+        return True
+    first = [n // edge for n, edge in zip(axes.index(z, 0, 0), array.chunks, strict=True)]
+    names = array.metadata.encode_chunk_key(tuple(first)).split("/")
+    if len(names) < array.ndim:  # all in one folder
+        return True
+    try:
+        with array.store.folder.folder(*names[: len(names) - array.ndim + position + 1]):
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def _open(folder: Folder, levels: tuple[Level, ...], scratch: Folder) -> Labels:
     """Open an existing label image."""
-    from .apply import open_array
-
     labels = []
     for number, level in enumerate(levels):
-        array = open_array(folder / str(number), scratch, keep_empty=False)
+        try:
+            within = folder.folder(str(number))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _foreign(folder) from error
+        array = open_array(within, scratch, keep_empty=False)
         if array.shape != level.source.shape or array.dtype != np.dtype("uint32"):
-            raise StoreError(
-                f"{folder} is not the label image of this stack; rename it, so that synthetic "
-                "pixels can be marked there."
-            )
+            raise _foreign(folder)
         labels.append(Level(array, level.axes, path=str(number)))
     return tuple(labels)
 
 
-def _create(folder: Path, root: Path, levels: tuple[Level, ...], scratch: Path) -> None:
+def _foreign(folder: Folder) -> StoreError:
+    return StoreError(
+        f"{printable(folder.path)} is not the label image of this stack; rename it, so that "
+        "synthetic pixels can be marked there."
+    )
+
+
+def _create(folder: Folder, root: Folder, levels: tuple[Level, ...], scratch: Folder) -> None:
     """Write an empty label image into ``folder``."""
     import zarr
 
-    from ..io.safe_store import DurableStore
+    from ..io.handle_store import SafeStore
 
     image = levels[0]
     zarr_format = image.source.metadata.zarr_format
     attributes, names = _metadata(root, levels)
-    store = DurableStore(folder, scratch=scratch)
+    store = SafeStore(folder, scratch=scratch)
     group = zarr.create_group(store, zarr_format=zarr_format, attributes=attributes)
     for number, level in enumerate(levels):
         chunks = [1] * level.source.ndim
@@ -160,14 +240,18 @@ def _create(folder: Path, root: Path, levels: tuple[Level, ...], scratch: Path) 
         )
 
 
-def _metadata(root: Path, levels: tuple[Level, ...]) -> tuple[dict[str, Any], list[str]]:
+def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], list[str]]:
     """Return the NGFF attributes of the label image, and the names of its axes."""
     import zarr
+
+    from ..io.handle_store import SafeStore
 
     zarr_format = levels[0].source.metadata.zarr_format
     label = {"source": {"image": "../../"}}
     if levels[0].path:
-        found: dict[str, Any] = dict(zarr.open_group(root, mode="r").attrs)
+        found: dict[str, Any] = dict(
+            zarr.open_group(SafeStore(root, read_only=True), mode="r", use_consolidated=False).attrs
+        )
         source: dict[str, Any] = found.get("ome", found)["multiscales"][0]
         kept = ("version", "axes", "coordinateTransformations")
         multiscale = {key: source[key] for key in kept if key in source}
@@ -210,34 +294,31 @@ def _bare_multiscale(level: Level) -> dict[str, Any]:
     }
 
 
-def _register(folder: Path, zarr_format: Any, scratch: Path) -> None:
+def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     """List the label image in the metadata of the group ``labels``, beside what is listed."""
     import zarr
 
-    from ..io.safe_store import DurableStore
+    from ..io.handle_store import SafeStore
 
-    store = DurableStore(folder.parent, scratch=scratch)
+    store = SafeStore(parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
     attributes: dict[str, Any] = dict(group.attrs)
     ome = attributes.get("ome", {"version": "0.5"} if zarr_format == 3 else None)
     listed = list((attributes if ome is None else ome).get("labels", []))
-    if folder.name in listed:
+    if folders.SYNTHETIC in listed:
         return
-    listed.append(folder.name)
+    listed.append(folders.SYNTHETIC)
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 
 
-def _consolidate(group: Path, folder: Path, scratch: Path) -> None:
-    """Let the label image in ``folder`` appear in consolidated metadata, if ``group`` has such."""
+def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
+    """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such."""
     import zarr
 
-    from ..io.safe_store import DurableStore
-
-    name = folder.relative_to(group).as_posix()
+    from ..io.handle_store import SafeStore
 
     def mentions(file: str, *keys: str) -> bool | None:
-        path = group / file
-        record: Any = json.loads(path.read_bytes()) if path.exists() else None
+        record: Any = json.loads(group.read(file)) if group.is_file(file) else None
         for key in keys:
             record = record.get(key) if isinstance(record, dict) else None
         return None if record is None else any(f"{key}/".startswith(f"{name}/") for key in record)
@@ -249,4 +330,4 @@ def _consolidate(group: Path, folder: Path, scratch: Path) -> None:
     if False in found:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that v3 has not standardised it yet
-            zarr.consolidate_metadata(DurableStore(group, scratch=scratch))
+            zarr.consolidate_metadata(SafeStore(group, scratch=scratch))

@@ -1,7 +1,8 @@
 """Write accepted repairs into the stack they were made from, and take them out again.
 
 Responsibilities: check first, refuse with the reason, then journal, pixels, pyramid and marks, in
-this order; all or nothing. What a kill leaves is put right by :func:`.recovery.recover`.
+this order; all or nothing. What a kill leaves is put right by what writes next, or by
+:func:`.recovery.recover`.
 
 Not responsible for: copies of a stack (:mod:`..export`), what a good repair is.
 """
@@ -12,16 +13,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, FlowInpaintError, InputError, StoreError
-from ..io import durable
+from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, explain_failed_write
 from ..io.levels import Level, write_grid
+from ..io.names import printable
 from ..types import Progress, SectionRepair, no_progress
-from .apply import Target
-from .checks import check_repairs, check_sections, check_synthetic, check_unchanged, check_writable
-from .entries import COMMITTED, REVERTED, REVERTING, UNFINISHED, Entry
+from .checks import (
+    check_later_edits,
+    check_repairs,
+    check_sections,
+    check_unchanged,
+    check_writable,
+)
+from .entries import COMMITTED, REVERTED, REVERTING, Entry, Moved
 from .footprints import make_piece
-from .journal import UNDO_REVERT, UNDO_WRITE, Journal
+from .journal import Journal
 from .recovery import JournalEntry
+from .target import Target, check_links
+from .writing_journal import UNDO_REVERT, UNDO_WRITE, WritingJournal
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -69,12 +77,14 @@ def write_back(
     Notes
     -----
     All or nothing: after an exception the stack is as it was before the call. After a kill each
-    repair is in the stack as a whole or not at all, once the stack was opened again.
+    repair is in the stack as a whole or not at all, as soon as something is written again; who
+    only reads is shown that before.
     """
     wanted = [repairs] if isinstance(repairs, SectionRepair) else list(repairs)
     check_writable(stack)
     check_repairs(stack, wanted)
-    journal = _journal_of(stack)
+    journal = WritingJournal.of(stack)
+    assert journal is not None
     with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE) as begun:
         for message in messages:
             progress(0.0, message)
@@ -83,6 +93,8 @@ def write_back(
         for repair in wanted:
             with _remembered(journal.live_near([repair.z], layout)) as live:
                 check_unchanged(target, repair, live)
+            for patch in repair.patches:
+                check_links(target, repair.z, patch.box)
         journal.hold_space(target)
         numbers: dict[int, int] = {}
         groups = list(_groups(wanted, target.levels[0]))
@@ -94,6 +106,7 @@ def write_back(
                 begun.append(journal.add(repair.z, repair.provenance, layout, pieces))
                 numbers[index] = begun[-1].id
             _finish(journal, number / len(groups), "writing", progress)
+        journal.note_numbers()
     _report(progress, target, "written")
     return tuple(numbers[index] for index in range(len(wanted)))
 
@@ -103,6 +116,7 @@ def revert(
     *,
     z: int | Collection[int] | None = None,
     repair_id: int | None = None,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[int, ...]:
     """Put the original pixels back, on every level, and remove the marks.
@@ -118,6 +132,8 @@ def revert(
         Revert the repairs of this section, or of these.
     repair_id
         Revert this repair only. Without ``z`` and ``repair_id`` all are reverted.
+    force
+        Whether pixels that another program has changed since are overwritten.
     progress
         Called with (fraction, message); may raise ``Cancelled``.
 
@@ -131,18 +147,23 @@ def revert(
     InputError
         There is no such section or repair, or the repair is reverted already.
     StoreError
-        As for :func:`write_back`; also if another program has changed the synthetic pixels since.
+        As for :func:`write_back`; also if the journal was changed, or another program has changed
+        the synthetic pixels since.
     Cancelled
         ``progress`` asked for it; nothing was changed.
     """
     check_writable(stack)
     sections = check_sections(stack, z)
-    journal = _journal_of(stack)
-    if not journal.folder.is_dir():
+    journal = WritingJournal.of(stack)
+    assert journal is not None
+    if not journal.exists:
         if repair_id is not None:
             raise InputError(f"there is no repair {repair_id}: {stack.name} was never repaired.")
         return ()
-    with journal.writing() as messages, _all_or_nothing(journal, UNDO_REVERT) as begun:
+    with (
+        journal.writing(force=force) as messages,
+        _all_or_nothing(journal, UNDO_REVERT) as begun,
+    ):
         for message in messages:
             progress(0.0, message)
         entries = _select(stack, journal, sections, repair_id)
@@ -152,7 +173,7 @@ def revert(
         target = journal.target(layout)
         for entry in entries:
             with _remembered(journal.live_near([entry.z], layout)) as live:
-                check_synthetic(target, entry, live)
+                _check_revert(journal, target, entry, live, force)
         journal.hold_space(target)
         rows = target.levels[0].axes.shape(write_grid(target.levels[0].source))[0]
         blocks = sorted({entry.z // rows for entry in entries})
@@ -162,8 +183,22 @@ def revert(
                     begun.append(entry)
                     journal.move(entry, REVERTING)
             _finish(journal, number / len(blocks), "reverting", progress)
+        journal.note_numbers()
     _report(progress, target, "reverted")
     return tuple(entry.id for entry in entries)
+
+
+def _check_revert(
+    journal: Journal, target: Target, entry: Entry, live: Sequence[Entry], force: bool
+) -> None:
+    """Refuse to follow links, to use a changed entry, and to overwrite edits of others."""
+    for place, _ in entry.masks:
+        check_links(target, place.z, place.box)
+    pieces = entry.pieces  # compared with their digests, also where nothing else is
+    assert pieces
+    if not force:
+        command = f"flowinpaint revert {journal.shown} --sections {entry.z} --force"
+        check_later_edits(target, [entry], live, command)
 
 
 def history(stack: Stack) -> tuple[JournalEntry, ...]:
@@ -179,31 +214,25 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     StoreError
         If the journal is damaged.
     """
-    if stack.group_path is None or not stack.levels[0].is_zarr:
+    journal = Journal.of(stack)
+    if journal is None:
         return ()
-    journal = _journal_of(stack)
     for _ in range(3):  # a writer may rename an entry between listing and reading
         journal.scan()
         try:
             return tuple(_told(entry) for entry in _of_channel(stack, journal))
-        except FileNotFoundError:
+        except Moved:
             continue
-    raise StoreError(f"another process is writing to {stack.group_path}; try again.")
+    raise StoreError(f"another process is writing to {journal.shown}; try again.")
 
 
 def _told(entry: Entry) -> JournalEntry:
     """Return an entry as the history tells it."""
     header = entry.header
-    state = "unfinished" if entry.state in UNFINISHED else entry.state
+    state = "unfinished" if entry.unfinished else entry.state
     boxes = tuple(places[0].box for places in header.places if places[0] is not None)
     pixels = header.provenance.mask_pixels
     return JournalEntry(entry.id, entry.z, boxes, pixels, state, header.time, header.provenance)
-
-
-def _journal_of(stack: Stack) -> Journal:
-    """Return the journal of a local zarr stack."""
-    assert stack.group_path is not None
-    return Journal(stack.group_path / stack.levels[0].path)
 
 
 def _of_channel(stack: Stack, journal: Journal) -> list[Entry]:
@@ -219,6 +248,11 @@ def _select(
     entries = [e for e in _of_channel(stack, journal) if sections is None or e.z in sections]
     if repair_id is not None:
         entries = [entry for entry in entries if entry.id == repair_id]
+        if len(entries) > 1:
+            raise InputError(
+                f"repair {repair_id} is of section {' and '.join(str(e.z) for e in entries)}, for "
+                "two copies of the stack were merged; choose by section."
+            )
         if not entries:
             where = "" if sections is None else f" in section {sorted(sections)}"
             raise InputError(f"there is no repair {repair_id}{where}; see the history.")
@@ -254,7 +288,7 @@ def _groups(repairs: Sequence[SectionRepair], level: Level) -> Iterator[list[int
     yield group
 
 
-def _finish(journal: Journal, fraction: float, verb: str, progress: Progress) -> None:
+def _finish(journal: WritingJournal, fraction: float, verb: str, progress: Progress) -> None:
     """Bring the entries of one group to their end, asking before every chunk whether to go on."""
     sections = ", ".join(str(entry.z) for entry in journal.unfinished)
     journal.finish(lambda: progress(fraction, f"section {sections}: {verb}"))
@@ -272,7 +306,7 @@ def _report(progress: Progress, target: Target, verb: str) -> None:
 
 
 @contextmanager
-def _all_or_nothing(journal: Journal, way_back: Mapping[str, str]) -> Iterator[list[Entry]]:
+def _all_or_nothing(journal: WritingJournal, way_back: Mapping[str, str]) -> Iterator[list[Entry]]:
     """Undo a job if it fails; the job puts what it begins into the yielded list."""
     begun: list[Entry] = []
     try:
@@ -282,9 +316,11 @@ def _all_or_nothing(journal: Journal, way_back: Mapping[str, str]) -> Iterator[l
             journal.undo(way_back, begun)
         except Exception as second:
             raise StoreError(
-                f"{durable.explain(second, journal.data)}; what was begun is put right when the "
-                "stack is opened again."
+                f"{explain_failed_write(second, printable(journal.data))}; what was begun is put "
+                "right by the next write or `flowinpaint recover`."
             ) from error
         if isinstance(error, FlowInpaintError) or not isinstance(error, Exception):
             raise
-        raise StoreError(f"{durable.explain(error, journal.data)}; nothing was changed.") from error
+        raise StoreError(
+            f"{explain_failed_write(error, printable(journal.data))}; nothing was changed."
+        ) from error
