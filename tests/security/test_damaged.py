@@ -26,16 +26,6 @@ from napari_flowinpaint import open_stack
 
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
-    "test_a_damaged_plan[list]": "a traceback: the plan is not parsed",
-    "test_a_damaged_plan[number]": "a traceback: the plan is not parsed",
-    "test_a_damaged_plan[deep]": "a traceback: the plan is not parsed",
-    "test_damaged_decisions_and_edits": "a traceback: they are not parsed",
-    "test_a_damaged_staged_section[pickle]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_section[huge]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_mask[edits-huge]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_mask[edits-text]": "a traceback, or the hint to load pickles",
-    "test_an_absurd_staged_record[no provenance]": "a traceback, or escape sequences",
-    "test_an_absurd_staged_record[escape sequences]": "a traceback, or escape sequences",
     "test_damaged_originals[pickle]": "the hint to load pickles",
     "test_hdf5_that_leads_in_circles": "a traceback",
     "test_hdf5_that_shows_another_file": "other files are read",
@@ -50,7 +40,6 @@ FAILS = {
     "test_escape_sequences_from_the_journal": "the journal is printed as it is",
     "test_addresses_that_are_not_opened": "any address is opened",
     "test_large_sections_as_png": "the limit of Pillow",
-    "test_a_bomb_is_not_unpacked[staging]": "staged arrays are unpacked whatever their size",
 }
 
 

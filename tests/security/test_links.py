@@ -26,10 +26,6 @@ FAILS = {
     "test_another_store_is_not_changed": "links are followed",
     "test_an_entry_that_is_a_link": "links are followed",
     "test_a_file_of_an_entry_that_is_a_link": "links are followed",
-    "test_a_staging_folder_with_a_link[log---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[sections---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[masks---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[scratch---resume]": "links are followed",
     "test_a_store_that_came_in_an_archive": "links are followed",
 }
 

@@ -15,6 +15,7 @@ from .staging import ACCEPTED, Staging
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
+    from ..masks.stack_mask import StackMask
 
 
 def commit(
@@ -22,6 +23,7 @@ def commit(
     staging: Staging | Path | str,
     sections: Iterable[int] | None = None,
     *,
+    within: StackMask | None = None,
     progress: Progress = no_progress,
 ) -> dict[int, int]:
     """Write accepted repairs into the stack, each once, so that they can be reverted.
@@ -37,6 +39,8 @@ def commit(
         The staging folder.
     sections
         Write only these; None for all that are accepted.
+    within
+        No pixel outside of this mask is written, whatever the staging folder says.
     progress
         Called with (fraction, message); may raise ``Cancelled``: sections that were written before
         stay written.
@@ -50,7 +54,8 @@ def commit(
     Raises
     ------
     InputError, StoreError, Cancelled
-        As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`.
+        As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`; also if a staged
+        repair is not as it was made, or replaces pixels that are not ``within``.
     """
     staged = staging if isinstance(staging, Staging) else Staging(staging)
     wanted = None if sections is None else set(sections)
@@ -63,7 +68,7 @@ def commit(
         def report(fraction: float, message: str, number: int = number) -> None:
             progress((number + fraction) / len(groups), message)
 
-        repairs = [staged.repair(z) for z in group]
+        repairs = list(staged.repairs(group, within))
         found = {repair.z: _number_of(stack, repair) for repair in repairs}
         missing = [repair for repair in repairs if found[repair.z] is None]
         numbers = write_back(stack, missing, progress=report) if missing else ()
