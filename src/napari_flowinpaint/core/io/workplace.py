@@ -6,11 +6,14 @@ See :mod:`.ours` for the mark by which they are known.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from .. import folders
 from ..errors import StoreError
 from .folder import Folder, open_root
+from .lock import locked
 from .ours import MARK, foreign, is_ours, mark_ours
 
 #: Seconds that another process gets to mark the folder that it has just made.
@@ -79,3 +82,41 @@ def remove_marks(folder: Folder) -> None:
     """Remove the mark of a folder in which nothing else is left."""
     folder.remove_file(_UNFINISHED)
     folder.remove_file(MARK)
+
+
+@contextmanager
+def alone_in(
+    path: Path, kind: str, names: Iterable[str], what: object, timeout: float
+) -> Iterator[Folder]:
+    """Yield a folder of ours, which is made where it is missing, and keep others out of it.
+
+    Parameters
+    ----------
+    path, kind, names
+        As for :func:`make_ours`; the lock is added to the names.
+    what
+        What is worked on, for the message.
+    timeout
+        Seconds to wait for another process or thread.
+
+    Raises
+    ------
+    Busy
+        If another one is at work in it.
+    """
+    names = (*names, folders.LOCK)
+    while True:
+        with make_ours(path, kind, names) as folder, locked(folder, what, timeout):
+            if not is_same(path, folder):
+                continue  # whoever had it has removed it meanwhile
+            yield folder
+            return
+
+
+def is_same(path: Path, folder: Folder) -> bool:
+    """Return whether a folder that is held open is still the one at a path."""
+    try:
+        with open_root(path) as now:
+            return now.identity() == folder.identity()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
