@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from napari_flowinpaint.core.networks.joint import JointConfig, JointNet
+
+TINY = JointConfig(channels=(4, 8, 8), radii=(1, 2), hidden=8, fusion=(8, 8), deep=8)
+
 
 def scene(height: int = 37, width: int = 45, batch: int = 2, seed: int = 0):
     """Return section, mask, previous, following, initial reference; smooth, of odd size."""
@@ -26,3 +30,17 @@ def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             if not parameter.any():
                 parameter.normal_(std=0.05)
     return net.eval()
+
+
+def lively_joint(config: JointConfig = TINY, seed: int = 0) -> JointNet:
+    """A network whose flows and residual are not zero, as they are before training."""
+    torch.manual_seed(seed)
+    net = JointNet(config).eval()
+    with torch.no_grad():
+        for estimator in net.estimators:
+            estimator.flow.weight.normal_(std=0.02)
+        net.fusion.head.weight.normal_(std=0.05)
+        if net.fusion.context is not None:
+            for last in (net.fusion.context.near[-1], net.fusion.context.up[-1]):
+                last.weight.normal_(std=0.05)
+    return net

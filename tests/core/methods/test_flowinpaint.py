@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_joint import lively
+from tensors import lively_joint
 
 from napari_flowinpaint.core.benchmark import run_benchmark
 from napari_flowinpaint.core.errors import InputError, RepairRefused
@@ -27,7 +27,7 @@ def weights(tmp_path, monkeypatch):
     """Untrained weights with a right card, where the method looks for them."""
     monkeypatch.setattr(released, "weights_directory", lambda: tmp_path)
     path = tmp_path / released.JOINT
-    save_network(path, lively(), {})
+    save_network(path, lively_joint(), {})
     write_card(path)
     return path
 

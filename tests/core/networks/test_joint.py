@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tensors import TINY, lively_joint
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
@@ -16,22 +17,6 @@ from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.reference.optical_flow import warp as warp_numpy
-
-TINY = JointConfig(channels=(4, 8, 8), radii=(1, 2), hidden=8, fusion=(8, 8), deep=8)
-
-
-def lively(config: JointConfig = TINY, seed: int = 0) -> JointNet:
-    """A network whose flows and residual are not zero, as they are before training."""
-    torch.manual_seed(seed)
-    net = JointNet(config).eval()
-    with torch.no_grad():
-        for estimator in net.estimators:
-            estimator.flow.weight.normal_(std=0.02)
-        net.fusion.head.weight.normal_(std=0.05)
-        if net.fusion.context is not None:
-            for last in (net.fusion.context.near[-1], net.fusion.context.up[-1]):
-                last.weight.normal_(std=0.05)
-    return net
 
 
 def inputs(shape=(1, 1, 32, 48), seed=0):
@@ -105,7 +90,7 @@ def test_joined_maps_are_concatenated_channels():
 
 
 def test_hidden_pixels_are_never_looked_at():
-    net = lively()
+    net = lively_joint()
     section, known, neighbours, valid, alpha = inputs()
     with torch.no_grad():
         before = net(section, known, neighbours, valid, alpha)
@@ -118,7 +103,7 @@ def test_hidden_pixels_are_never_looked_at():
 
 
 def test_missing_parts_of_a_neighbour_are_never_looked_at():
-    net = lively()
+    net = lively_joint()
     section, known, (previous, following), (valid, whole), alpha = inputs()
     valid = valid.clone()
     valid[..., 10:, :] = 0
@@ -142,7 +127,7 @@ def test_before_training_the_neighbours_are_averaged():
 
 
 def test_context_goes_on_where_a_network_without_it_was():
-    shallow = lively(replace(TINY, deep=0))
+    shallow = lively_joint(replace(TINY, deep=0))
     deep = JointNet(TINY).eval()
     left = deep.load_state_dict(shallow.state_dict(), strict=False)
     assert left.missing_keys
@@ -159,7 +144,7 @@ def test_context_goes_on_where_a_network_without_it_was():
 
 def test_the_flow_between_the_neighbours_speaks_in_the_hole():
     """Where nothing is known, the outcome still depends on how the neighbours fit each other."""
-    net = lively()
+    net = lively_joint()
     section, known, (previous, following), valid, alpha = inputs()
     known = torch.zeros_like(known)  # silences the cost volumes of the section itself
     with torch.no_grad():
@@ -170,7 +155,7 @@ def test_the_flow_between_the_neighbours_speaks_in_the_hole():
 
 @pytest.mark.parametrize("size", list(SIZES))
 def test_weights_file_alone_brings_the_network_back(tmp_path, size):
-    net = lively(SIZES[size])
+    net = lively_joint(SIZES[size])
     save_network(tmp_path / "a.safetensors", net, {"step": 3})
     again, info = load_network(tmp_path / "a.safetensors", architecture="joint")
     assert info.training == {"step": 3}
@@ -213,14 +198,14 @@ def _register(net, shape, **options):
 
 @pytest.mark.parametrize("shape", [(33, 47), (64, 64), (9, 100)])
 def test_windows_of_any_size(shape):
-    found = _register(lively(), shape)
+    found = _register(lively_joint(), shape)
     assert found.image.shape == shape
     assert found.flows[0].shape == (2, *shape)
     assert np.isfinite(found.image).all()
 
 
 def test_tiles_meet_without_seams():
-    net = lively()
+    net = lively_joint()
     steps = []
     whole = _register(net, (200, 330))
     tiled = _register(net, (200, 330), whole=128, overlap=96, report=steps.append)
@@ -244,7 +229,7 @@ def test_it_can_be_stopped_between_views(tiling):
             raise Stop
 
     with pytest.raises(Stop):
-        _register(lively(), (64, 96), views=4, report=report, **tiling)
+        _register(lively_joint(), (64, 96), views=4, report=report, **tiling)
     assert 0 < steps[0] < steps[1] <= 0.5
 
 

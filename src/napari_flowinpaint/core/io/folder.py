@@ -407,7 +407,7 @@ class Folder:
         check_name(name)
         if self._handle is not None:
             return name
-        return os.path.join(self._here(), name)  # noqa: PTH118
+        return os.path.join(str(self._here()), name)  # noqa: PTH118
 
     def _here(self) -> int | str:
         """Return what ``os.listdir`` takes for this folder."""

@@ -17,7 +17,7 @@ _TILE = 256
 _SIGMAS = (1.5, 2.0, 3.0)
 
 
-def contrast_polarity(stack: Stack, *, sections: int = 5) -> Polarity:
+def contrast_polarity(stack: Stack, *, sections: int = 3) -> Polarity:
     """Tell whether membranes are dark lines on bright cytoplasm or the other way round.
 
     Membranes are the lines of an EM image. The histogram does not tell (stained organelles fill
@@ -28,7 +28,8 @@ def contrast_polarity(stack: Stack, *, sections: int = 5) -> Polarity:
     stack
         The stack.
     sections
-        How many sections to sample, spread over the depth; a tile from the middle of each.
+        How many sections to sample, spread over the depth; nine tiles of each, spread over it
+        too: one tile may lie in a nucleus or in empty resin.
 
     Returns
     -------
@@ -37,13 +38,21 @@ def contrast_polarity(stack: Stack, *, sections: int = 5) -> Polarity:
         common, also where there are no lines at all.
     """
     depth, height, width = stack.shape
-    y, x = (max((n - _TILE) // 2, 0) for n in (height, width))
-    box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
     votes = [
-        _dark_against_bright(stack.read(int(z), box))
-        for z in np.unique(np.linspace(0, depth - 1, min(sections, depth)).round().astype(int))
+        _dark_against_bright(
+            stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
+        )
+        for z in _spread(depth - 1, sections)
+        for y in _spread(max(height - _TILE, 0), 3)
+        for x in _spread(max(width - _TILE, 0), 3)
+        for tile in [Box(y, x, y + _TILE, x + _TILE)]
     ]
-    return "bright membranes" if np.median(votes) < 0 else "dark membranes"
+    return "bright membranes" if np.mean(votes) < 0 else "dark membranes"
+
+
+def _spread(last: int, count: int) -> list[int]:
+    """Return at most ``count`` different numbers, evenly from 0 to ``last``."""
+    return sorted({int(n) for n in np.linspace(0, last, count).round()})
 
 
 def _dark_against_bright(image: AnyImage) -> float:

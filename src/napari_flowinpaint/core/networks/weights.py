@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "joint": ("joint", "JointNet", "JointConfig"),
     "refined-reference": (
-        "refined_reference",
+        "paper.refined_reference",
         "RefinedReferenceNetwork",
         "RefinedReferenceConfig",
     ),
-    "inpainting": ("inpainting", "InpaintingGenerator", "InpaintingConfig"),
-    "paper": ("inpainting", "PaperNetwork", "PaperConfig"),
-    "discriminator": ("discriminator", "Discriminator", "DiscriminatorConfig"),
+    "inpainting": ("paper.inpainting", "InpaintingGenerator", "InpaintingConfig"),
+    "paper": ("paper.inpainting", "PaperNetwork", "PaperConfig"),
+    "discriminator": ("paper.discriminator", "Discriminator", "DiscriminatorConfig"),
 }
 #: Files for the package must not be larger; others are not ours.
 MOST_BYTES = 15 * 1024 * 1024
