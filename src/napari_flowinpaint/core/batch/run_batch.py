@@ -181,7 +181,10 @@ class _BatchRun:
             with self.stage.writing(), self.stage.token(_new_token()) as token:
                 prepare(self.stage, self.plan)
                 crew.start(self._tasks(token), self.events, self.control)
-                return self._collect(crew)
+                outcomes = self._collect(crew)
+                with self.stage.explained():
+                    self.stage.sync_log()
+                return outcomes
         except BaseException as error:
             self.control.cancel()
             if not isinstance(error, Cancelled):

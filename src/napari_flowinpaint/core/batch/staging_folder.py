@@ -26,6 +26,7 @@ a copy, or the folder of an earlier version, can be gone on with, but nothing go
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -279,6 +280,13 @@ class StagingFolder(StagingPlace):
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with open_root(self.path) as root:
             root.append(folders.LOG, json.dumps({"time": now, **entry}))
+
+    def sync_log(self) -> None:
+        """Make the log durable."""
+        with open_root(self.path) as root:
+            if root.is_file(folders.LOG):
+                with root.open_file(folders.LOG) as file:
+                    os.fsync(file.fileno())
 
     def read_log(self) -> Iterator[LogLine]:
         """Yield the lines of the log; one that a kill cut short is left out."""

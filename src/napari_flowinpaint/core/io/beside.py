@@ -36,7 +36,7 @@ def kept_beside(stack: Stack, what: str) -> Path | None:
         return None
     name = root.name + _channel(stack)
     path = folders.beside(root.with_name(name), what)
-    if not path.exists() and not os.access(root.parent, os.W_OK | os.X_OK):
+    if not os.access(root.parent, os.W_OK | os.X_OK):
         from platformdirs import user_state_path
 
         told = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:10]
