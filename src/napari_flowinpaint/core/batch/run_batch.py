@@ -125,6 +125,8 @@ def run_batch(
     started = time.perf_counter()
     control, stage = control or Control(), StagingFolder(staging)
     tell = on_section or (lambda outcome: None)
+    if stage.foreign:
+        raise InputError(f"{stage.path} is no staging folder; choose another one.")
     if stage.exists:
         check_fits(stage, plan)
         plan = with_edits(plan, Edits.of(stage))

@@ -122,7 +122,7 @@ class Staging:
     def __init__(self, path: Path | str) -> None:
         self._stage = StagingFolder(path)
         self.path = self._stage.path
-        if not self._stage.exists:
+        if not self._stage.exists or self._stage.foreign:
             raise InputError(f"{self.path} is no staging folder of a batch; check the path")
 
     @property

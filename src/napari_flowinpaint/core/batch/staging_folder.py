@@ -82,6 +82,7 @@ class StagingFolder(StagingPlace):
     def __init__(self, path: Path | str, key: SealKey | None = None) -> None:
         super().__init__(path)
         self.key = key or own_key()
+        self._shape: tuple[int, int] | None = None
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a JSON file into the folder."""
@@ -152,6 +153,8 @@ class StagingFolder(StagingPlace):
             archive, told = found
             record = parse(StagedMask, told)
             box = record.place
+            if not self._has_room(box):
+                raise ValueError("it lies outside of the section")
             area = box.shape[0] * box.shape[1]
             bits = archive.array("mask", (-(-area // 8),), "uint8")
             check_digests({"mask": bits}, record.digests)
@@ -215,7 +218,15 @@ class StagingFolder(StagingPlace):
         record = parse(Record, told)
         if record.z != z:
             raise ValueError("it is of another section")
+        if record.repair is not None and not self._has_room(Box.whole(record.repair.shape)):
+            raise ValueError("it is larger than the section")
         return record
+
+    def _has_room(self, box: Box) -> bool:
+        """Return whether a box lies in the sections of the stack that the folder is for."""
+        if self._shape is None and self.exists:
+            self._shape = self.plan().stack.shape[1:]
+        return self._shape is None or (box.y1 <= self._shape[0] and box.x1 <= self._shape[1])
 
     def discard(self, z: int, folder: str = folders.SECTIONS) -> None:
         """Remove what is stored of a section, if anything is.

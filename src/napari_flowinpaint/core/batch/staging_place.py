@@ -18,7 +18,8 @@ from ..io.folder import Folder, open_root
 from ..io.lock import Busy, locked
 from ..io.names import printable
 from ..io.npz import LARGEST_JSON
-from ..io.ours import MARK, foreign, is_ours, read_mark
+from ..io.ours import MARK, is_ours, read_mark
+from ..io.ours import foreign as not_ours
 from ..io.workplace import is_empty, make_ours, remove_marks
 from .records import StagedPlan, parse
 
@@ -187,7 +188,7 @@ class StagingPlace:
         """
         with open_root(self.path) as root:
             if not is_ours(root, KIND):
-                raise foreign(self.path, KIND)
+                raise not_ours(self.path, KIND)
             for name in _FILES:
                 root.remove_file(name)
             for name in _FOLDERS:
@@ -220,7 +221,7 @@ class StagingPlace:
             return
         with open_root(self.path) as root, root.folder(folders.SCRATCH) as scratch:
             if not is_ours(root, KIND):
-                raise foreign(self.path, KIND)
+                raise not_ours(self.path, KIND)
             for name in (_AT_WORK, folders.LOCK):
                 scratch.remove_file(name)
             root.remove_folder(folders.SCRATCH)
