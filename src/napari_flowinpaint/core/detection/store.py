@@ -257,6 +257,8 @@ class DetectionStore:
         """Remove the folder, unless somebody is :meth:`working` in it."""
         with open_root(self.path.parent) as parent, suppress(FileNotFoundError):
             with parent.folder(self.path.name) as work:
+                if not is_ours(work, DETECTING):  # a kill came before it was marked
+                    return
                 try:
                     with locked(work, self.target, timeout=0.0):
                         if os.name != "nt":  # where a lock that is held cannot be removed
