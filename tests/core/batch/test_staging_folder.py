@@ -62,7 +62,7 @@ def without_seals(staging: Path) -> None:
 def test_a_record_that_was_changed_is_not_used(stack, staging):
     before = staged_files(staging)
     path = staging / "sections" / "z000004.npz"
-    rewrite(path, lambda told: told.replace(b'"pixels"', b'"pixels" ').replace(b"0.5", b"0.6"))
+    rewrite(path, lambda told: told.replace(b'"mask_pixels": 400', b'"mask_pixels": 399'))
     assert 4 not in [section.z for section in load_staged(staging).sections]
     with pytest.raises(StoreError, match=r"z000004\.npz cannot be used \(it was changed by"):
         load_staged(staging).repair(4)
