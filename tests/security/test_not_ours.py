@@ -130,6 +130,7 @@ _TELL = """if there and not os.path.lexists(target) or os.stat(target).st_ino !=
             new = [p for p in beside if p.is_dir() and p.stat().st_ino != first]
             new += [pathlib.Path(target)] * (os.path.lexists(target))
             files = [f for p in new for f in p.rglob('*') if f.is_file() and f.name != 'lock']
+            files = [f for f in files if first not in [q.stat().st_ino for q in f.parents]]
             lost = [f for f in files if (f.stat().st_dev, f.stat().st_ino) not in synced]
             print('replaced', len(files), 'not synced', len(lost), flush=True)
             os._exit(0)
