@@ -219,8 +219,7 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 
 def test_shortcuts_are_those_of_the_docks():
     bound = set()
-    files = ("repair_section.py", "flagged_sections.py", "_flag_panel.py", "_keys.py")
-    for path in (*(SOURCE / "_widgets" / name for name in files), SOURCE / "viewer/state/masks.py"):
+    for path in (*(SOURCE / "widgets").rglob("*.py"), SOURCE / "viewer/state/masks.py"):
         text = path.read_text(encoding="utf-8")
         bound |= set(re.findall(r'\.bind(?:_key)?\(\s*"([^"]+)"', text))
     assert len(bound) == 12
@@ -235,7 +234,7 @@ def test_shortcuts_are_those_of_the_docks():
 
 
 def test_buttons_that_the_user_guide_names_exist():
-    text = "\n".join(p.read_text(encoding="utf-8") for p in (SOURCE / "_widgets").glob("*.py"))
+    text = "\n".join(p.read_text(encoding="utf-8") for p in (SOURCE / "widgets").rglob("*.py"))
     guide = (DOCS / "user-guide.md").read_text(encoding="utf-8")
     buttons = [b for row in re.findall(r"^\| (\*\*.+?) \|", guide, re.M) for b in row.split(", ")]
     assert len(buttons) == 26
