@@ -62,7 +62,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 def digest(array: AnyImage) -> str:
     """Return the SHA-256 of an array, with its type and shape."""
     told = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    told.update(np.ascontiguousarray(array))
+    told.update(np.ascontiguousarray(array).data)
     return told.hexdigest()
 
 

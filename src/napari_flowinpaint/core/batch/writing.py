@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..io.levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writing.writeback import history, write_back
-from .records import without_time
-from .staging import ACCEPTED, Staging
+from .records import ACCEPTED, without_time
+from .staging import Staging
 
 if TYPE_CHECKING:
     from ..io.stack import Stack

@@ -126,7 +126,7 @@ class Npz:
                 if not 0 < header <= 1 << 16 or size > _BLOCK + found.compress_size * 1100:
                     raise ValueError(f"{name} has not the size that it announces")
                 out = np.empty(told, kind, order="F" if fortran else "C")
-                _fill(memoryview(out.T if fortran else out).cast("B") if size else None, file)
+                _fill((out.T if fortran else out).data.cast("B") if size else None, file)
         return np.ascontiguousarray(out)
 
     def _find(self, member: str) -> zipfile.ZipInfo:

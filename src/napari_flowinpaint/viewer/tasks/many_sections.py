@@ -23,8 +23,7 @@ from ...core.batch import (
     plan_batch,
     run_batch,
 )
-from ...core.batch.records import REPAIRED
-from ...core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
+from ...core.batch.records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN
 from ...core.batch.staging_folder import StagingFolder
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
