@@ -145,10 +145,8 @@ def _real(path: Path | str) -> Path:
 @contextmanager
 def _explained(target: Path) -> Iterator[None]:
     """Say in one line what went wrong."""
-    hidden = re.compile(
-        rf"{re.escape(str(target.parent))}/\.{re.escape(target.name)}"
-        rf"\.[0-9a-f]{{8}}\.partial/{STORES[SAVING]}"
-    )
+    before, after = target.with_name(f".{target.name}."), f".partial{os.sep}{STORES[SAVING]}"
+    hidden = re.compile(re.escape(str(before)) + "[0-9a-f]{8}" + re.escape(after))
     try:
         yield
     except StoreError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -176,8 +177,11 @@ def put_right(path: str) -> tuple[str, ...]:
     tuple of str
         What was done, to be told.
     """
-    where = Path(path.removeprefix("file://")).expanduser()
+    path = path.removeprefix("file://")
+    if "://" in path:
+        return ()
     try:
+        where = Path(path).expanduser()
         missing = [p for p in (where, *where.parents) if not os.path.lexists(p)]
         return settle(Path(os.path.realpath(missing[-1]))) if missing else ()
     except (OSError, ValueError):  # no path of this system
@@ -204,7 +208,7 @@ def settle(target: Path, *, tidy: bool = False) -> tuple[str, ...]:
     StoreError
         If it cannot be finished; the message says where the stores are.
     """
-    if not target.parent.is_dir():
+    if not os.access(target.parent, os.R_OK | os.X_OK):
         return ()
     told: list[str] = []
     with open_root(target.parent) as parent:
@@ -253,8 +257,6 @@ def _kind_of(name: str, target: str) -> str | None:
 
 def _is_dead(parent: Folder, name: str, kind: str) -> bool:
     """Return whether a hidden folder is ours, and nobody has just begun with it."""
-    import time
-
     try:
         with parent.folder(name) as work:
             begun = work.stat(STORES[kind]) or work.stat(OLD)
