@@ -222,6 +222,14 @@ def test_two_at_once(data):
     assert not list(data.glob("*.staging"))
 
 
+def test_a_link_at_the_place_that_nobody_named_is_not_followed(data, capsys):
+    (data / "elsewhere").mkdir()
+    (data / "stack.zarr.staging").symlink_to(data / "elsewhere")
+    assert repair(data, "--in-place") == 2
+    assert "stack.zarr.staging is a link, which is not followed" in capsys.readouterr().err
+    assert list((data / "elsewhere").iterdir()) == []
+
+
 def test_beginning_anew_keeps_what_is_not_ours(data, capsys):
     staging = data / "repairs"
     assert repair(data, "--staging", staging) == 0
