@@ -141,7 +141,8 @@ def staged(
 
     What was written and has been reverted since, by whomever, is to be decided again.
     """
-    if not StagingFolder(staging).exists:
+    folder = StagingFolder(staging)
+    if not folder.exists or folder.foreign:
         return ()
     progress(0.0, "reading what is staged")
     found = Staging(staging)
