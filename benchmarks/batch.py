@@ -13,7 +13,7 @@
 
 All three by default. Numbers are wall-clock seconds of the batch without planning, and without
 what a process needs once, however long the batch: importing torch and reading the network, for
-which one section is repaired before. That time is told beside them. ``speed`` needs an otherwise
+which one section is repaired before. That time is given beside them. ``speed`` needs an otherwise
 idle machine. Where there is none, the last line leaves out the time that the workers were ready to
 run and were not let; it still has the time they waited for each other's locks meanwhile, so that
 the ratio is rather too low.
@@ -57,12 +57,12 @@ BATCH = """
 import json, resource, sys, time
 from pathlib import Path
 from threading import get_native_id
-from napari_flowinpaint.core.batch import plan_batch, run_batch, workers
+from napari_flowinpaint.core.batch import batch_workers, plan_batch, run_batch
 from napari_flowinpaint.core.open import open_mask, open_stack
 
 def kept_waiting():
-    told = Path(f"/proc/self/task/{get_native_id()}/schedstat")
-    return int(told.read_text().split()[1]) / 1e9 if told.is_file() else 0.0
+    schedstat = Path(f"/proc/self/task/{get_native_id()}/schedstat")
+    return int(schedstat.read_text().split()[1]) / 1e9 if schedstat.is_file() else 0.0
 
 def watched(*arguments):
     before = kept_waiting()
@@ -70,7 +70,7 @@ def watched(*arguments):
     waited.append(kept_waiting() - before)
     return outcome
 
-run_task, workers.run_task = workers.run_task, watched
+run_task, batch_workers.run_task = batch_workers.run_task, watched
 job = json.loads(sys.argv[1])
 stack, mask = open_stack(job["stack"]), open_mask(job["mask"])
 plan = plan_batch(stack, mask, method=job["method"])

@@ -36,7 +36,7 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from napari_flowinpaint.cli._parse import parse_sections
-from napari_flowinpaint.core.detection import detect_stack
+from napari_flowinpaint.core.detection.detect_stack import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
@@ -48,7 +48,7 @@ DEPTHS = (100, 1000, 4000)
 #: Run in a fresh process, so that its peak memory is its own.
 SEARCH = """
 import resource, sys, time
-from napari_flowinpaint.core.detection import detect_stack
+from napari_flowinpaint.core.detection.detect_stack import detect_stack
 from napari_flowinpaint.core.open import open_stack
 found = detect_stack(open_stack(sys.argv[1]), sys.argv[2], workers=int(sys.argv[3]))
 assert not found.failed

@@ -185,7 +185,7 @@ def decide(s: Session) -> None:
     y, x = 0.8 * height, 0.8 * width
     s.robot.paint(layer, [(y, x), (y + height / 40, x), (y + height / 40, x + width / 40)])
     assert int(s.session.mask.read(rows[0].section).sum()) > before, "the mask was painted on"
-    s.robot.wait(lambda: s.session.flags.unsaved(s.session.image) is None, 20)
+    s.robot.wait(lambda: s.session.flags.unsaved_changes(s.session.image) is None, 20)
     assert panel.thumbnails.captions[1].text() == f"this: {rows[0].section}"
     s.robot.shoot("mask-fixed")
 
@@ -270,7 +270,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, reopen: object = None) -
     rows = s.session.require_flags().list.rows
     for z in written:
         assert not s.session.mask.read(z).any(), "what was written left the mask"
-    s.robot.wait(lambda: s.session.flags.unsaved(s.session.image) is None, 20)
+    s.robot.wait(lambda: s.session.flags.unsaved_changes(s.session.image) is None, 20)
     if callable(reopen):
         s.robot.report()
         count = s.robot.count

@@ -156,7 +156,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
     assert np.array_equal(np.asarray(image.data[0] if image.multiscale else image.data)[z], after)
 
     with robot.watched("revert"):
-        robot.click(dock.ledger_panel.revert_button)
+        robot.click(dock.accepted_panel.revert_button)
         robot.wait(lambda: not dock.jobs.is_running("revert"))
     robot.shoot("reverted")
     assert digest(path) == bytes_before, "revert restores the bytes"

@@ -26,10 +26,10 @@ from typing import Any
 
 from napari_flowinpaint import Stack, open_stack
 from napari_flowinpaint.cli._benchmark import parse_ablations
-from napari_flowinpaint.core.benchmark import BenchmarkRow, BenchmarkTable, run_benchmark
 from napari_flowinpaint.core.benchmark.figure import draw_figure
 from napari_flowinpaint.core.benchmark.peers import PEERS
-from napari_flowinpaint.core.benchmark.table import markdown_table
+from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.table import BenchmarkRow, BenchmarkTable, markdown_table
 from napari_flowinpaint.core.methods import Method, available_methods, get_method
 from napari_flowinpaint.core.simulation.sample import synthetic_stack
 

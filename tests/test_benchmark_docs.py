@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from napari_flowinpaint import Stack
-from napari_flowinpaint.core.benchmark import BenchmarkScores, run_benchmark
+from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.scores import BenchmarkScores
 from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 

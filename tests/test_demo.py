@@ -14,19 +14,19 @@ import zarr
 from napari_flowinpaint import demo
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.open import open_mask, open_stack
-from napari_flowinpaint.core.simulation import sample as samples
+from napari_flowinpaint.core.simulation import sample
 from napari_flowinpaint.core.writing.writeback import history
 
-CONFIG = samples.SampleConfig(shape=(24, 160, 160))
+CONFIG = sample.SampleConfig(shape=(24, 160, 160))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a finished demo, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    small = samples.damaged_sample
+    small = sample.damaged_sample
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "damaged_sample", lambda: small(CONFIG))
+        patch.setattr(sample, "damaged_sample", lambda: small(CONFIG))
         assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
     return folder
 
@@ -63,10 +63,10 @@ def test_demo_draws_a_comparison(finished):
 
 
 def test_demo_can_be_run_again_in_the_same_folder(finished, monkeypatch):
-    small = samples.SampleConfig(shape=(24, 96, 96))
+    small = sample.SampleConfig(shape=(24, 96, 96))
     folder = finished.parent / "again"
-    made = samples.damaged_sample
-    monkeypatch.setattr(samples, "damaged_sample", lambda: made(small))
+    made = sample.damaged_sample
+    monkeypatch.setattr(sample, "damaged_sample", lambda: made(small))
     for _ in range(2):
         assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
     assert len(history(open_stack(folder / demo.STACK))) == 8

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .core.detection import detect_stack
     from .core.detection.detect_section import detect_damage
+    from .core.detection.detect_stack import detect_stack
     from .core.io.stack import Stack
     from .core.open import open_stack
     from .core.repair.quality import Quality, predict_quality
@@ -25,7 +25,7 @@ _WHERE = {
     "open_stack": "core.open",
     "Stack": "core.io.stack",
     "detect_damage": "core.detection.detect_section",
-    "detect_stack": "core.detection",
+    "detect_stack": "core.detection.detect_stack",
     "repair_section": "core.repair.repair_section",
     "predict_quality": "core.repair.quality",
     "Quality": "core.repair.quality",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .viewer.session import Session
 
 _PLUGIN = "napari-flowinpaint"
-#: Tenths of a second for which the docks are at rest before a picture is taken.
-_AT_REST = 10
+#: Tenths of a second for which the docks are idle before a picture is taken.
+_IDLE_CHECKS = 10
 #: Seconds after which it is taken all the same.
 _LONGEST = 60.0
 
@@ -40,7 +40,7 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
 
     viewer = napari.Viewer(title="FlowInpaint demo")
     session = session_of(viewer)
-    image = session.add_loaded(one_section.load(str(folder / STACK), progress=no_progress))
+    image = session.add_stack(one_section.load(str(folder / STACK), progress=no_progress))
     before = open_stack(folder / BEFORE)
     viewer.add_image(
         before.array,
@@ -78,7 +78,7 @@ def take_screenshots(folder: Path, viewer: napari.Viewer, session: Session) -> N
     go_to_section(viewer, image, z)
 
     viewer.window.resize(1500, 960)
-    _settle()  # the docks have read the journal: its marks are a layer now
+    _wait_until_idle()  # the docks have read the journal: its marks are a layer now
     viewer.reset_view()
     marks = [layer for layer in viewer.layers if layer.name == "synthetic pixels"]
     for layer in marks:
@@ -110,21 +110,21 @@ def _show(image: Image, before: Image, *, repaired: bool) -> None:
 
 def _save(viewer: napari.Viewer, path: Path) -> None:
     """Save a picture of the whole window."""
-    _settle()
+    _wait_until_idle()
     viewer.screenshot(str(path), canvas_only=False, flash=False)
 
 
-def _settle() -> None:
-    """Wait until the docks have been at rest for a while, and the window is drawn."""
+def _wait_until_idle() -> None:
+    """Wait until the docks have been idle for a while, and the window is drawn."""
     from qtpy.QtTest import QTest
 
-    until, at_rest = time.monotonic() + _LONGEST, 0
-    while at_rest < _AT_REST and time.monotonic() < until:
+    until, idle = time.monotonic() + _LONGEST, 0
+    while idle < _IDLE_CHECKS and time.monotonic() < until:
         QTest.qWait(100)
-        at_rest = 0 if _at_work() else at_rest + 1
+        idle = 0 if _is_busy() else idle + 1
 
 
-def _at_work() -> bool:
+def _is_busy() -> bool:
     """Return whether a dock has something to do."""
     from qtpy.QtWidgets import QApplication
 

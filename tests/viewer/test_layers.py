@@ -9,11 +9,10 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.viewer import camera
-from napari_flowinpaint.viewer import layers as napari_layers
+from napari_flowinpaint.viewer import camera, layers
 from napari_flowinpaint.viewer.tasks.one_section import (
     LayerSource,
-    Loaded,
+    LoadedStack,
     contrast_limits,
     open_layer,
 )
@@ -103,8 +102,8 @@ def test_derived_layers_lie_on_the_pixel_grid_of_the_stack(place):
 
 
 def add_mask(viewer, image):
-    mask = napari_layers.mask_layer(image, SparseMask((5, 60, 80)), "damage")
-    napari_layers.add_hidden(viewer, len(viewer.layers), mask)
+    mask = layers.mask_layer(image, SparseMask((5, 60, 80)), "damage")
+    layers.add_hidden(viewer, len(viewer.layers), mask)
     return mask
 
 
@@ -118,10 +117,10 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         colormap="magma",
     )
     mask = add_mask(viewer, image)
-    napari_layers.take_brush(viewer, mask)
+    layers.take_brush(viewer, mask)
     assert str(mask.mode) == "paint"
     shown = {}
-    list(napari_layers.show_stages(viewer, image, make_review(), shown))
+    list(layers.show_stages(viewer, image, make_review(), shown))
     assert [layer.name for layer in viewer.layers] == [image.name, *STAGES, "damage"]
     assert set(viewer.layers.selection) == {mask}, "the brush stays in hand"
     assert viewer.layers.selection.active is mask
@@ -131,7 +130,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         assert shown[name].colormap.name == "magma"
     assert tuple(shown["result"].translate) == (100, 20, 20)
     first = dict(shown)
-    list(napari_layers.show_stages(viewer, image, make_review(z=3), shown))
+    list(layers.show_stages(viewer, image, make_review(z=3), shown))
     assert shown == first, "running again replaces what the layers show"
     assert tuple(shown["result"].translate) == (150, 20, 20)
     assert len(viewer.layers) == 6
@@ -146,13 +145,13 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     add_mask(viewer, image)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
-    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     shown = {}
-    list(napari_layers.show_stages(viewer, image, make_review(), shown))
+    list(layers.show_stages(viewer, image, make_review(), shown))
     names = ["stack", "synthetic pixels", *STAGES, "damage"]
     assert [layer.name for layer in viewer.layers] == names
-    napari_layers.show_synthetic(viewer, image, stack, ())
-    napari_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    layers.show_synthetic(viewer, image, stack, ())
+    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     assert [layer.name for layer in viewer.layers] == names
 
 
@@ -186,20 +185,20 @@ def test_no_section_in_3d_across_or_beside_the_stack():
 
 def test_which_layers_are_stacks_and_masks():
     grey, colour = np.zeros((3, 20, 20), np.uint8), np.zeros((3, 20, 20, 3), np.uint8)
-    assert napari_layers.is_stack(Image(grey))
-    assert not napari_layers.is_stack(Image(colour, rgb=True))
-    assert not napari_layers.is_stack(Image(grey[0]))
-    assert not napari_layers.is_stack(Labels(grey))
-    assert not napari_layers.is_stack(None)
-    assert napari_layers.same_grid(Labels(grey), (3, 20, 20))
-    assert not napari_layers.same_grid(Labels(grey), (3, 20, 21))
+    assert layers.is_stack(Image(grey))
+    assert not layers.is_stack(Image(colour, rgb=True))
+    assert not layers.is_stack(Image(grey[0]))
+    assert not layers.is_stack(Labels(grey))
+    assert not layers.is_stack(None)
+    assert layers.same_grid(Labels(grey), (3, 20, 20))
+    assert not layers.same_grid(Labels(grey), (3, 20, 21))
 
 
 def test_voxel_size_in_nm():
     data = np.zeros((3, 4, 5))
     micro = Image(data, scale=(0.05, 0.004, 0.004), units=("um",) * 3)
-    assert np.allclose(napari_layers.voxel_size_of(micro), (50, 4, 4))
-    assert napari_layers.voxel_size_of(Image(data)) is None, "pixels are no length"
+    assert np.allclose(layers.voxel_size_of(micro), (50, 4, 4))
+    assert layers.voxel_size_of(Image(data)) is None, "pixels are no length"
 
 
 def test_a_layer_over_a_file_is_traced_to_the_file_only_if_it_shows_the_same(tmp_path):
@@ -231,7 +230,7 @@ def test_a_layer_over_dask_shows_new_pixels_after_a_write(tmp_path):
     viewer.dims.set_point(0, 1)
     assert image.get_value((1, 5, 5)) == 0
     array[1] = 9
-    napari_layers.refresh_stack(image, open_stack(path))
+    layers.refresh_stack(image, open_stack(path))
     assert image.get_value((1, 5, 5)) == 9
 
 
@@ -244,7 +243,7 @@ def test_limits_come_from_tiles_that_show_something():
     assert low < high <= 2000
     assert contrast_limits(Stack.from_array(data * 0)) == (0, 65535)
     stack = Stack.from_array(data, voxel_size=(50, 4, 4), name="blocks")
-    layer = napari_layers.stack_layer(Loaded(stack, (low, high), "dark membranes"))
+    layer = layers.stack_layer(LoadedStack(stack, (low, high), "dark membranes"))
     assert layer.name == "blocks"
     assert tuple(layer.scale) == (50, 4, 4)
     assert [str(unit) for unit in layer.units] == ["nanometer"] * 3
@@ -254,6 +253,6 @@ def test_limits_come_from_tiles_that_show_something():
 def test_the_camera_goes_to_a_component():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 600, 800), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)
-    camera.look_at(viewer, image, 6, Box(100, 200, 140, 260))
+    camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
     assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))

@@ -11,7 +11,7 @@ from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer.layers import stack_layer
-from napari_flowinpaint.viewer.lazy import DeferredArray, shown_levels
+from napari_flowinpaint.viewer.lazy import LazyArray, shown_levels
 from napari_flowinpaint.viewer.tasks.one_section import load
 
 
@@ -48,21 +48,21 @@ KEYS = [
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_gives_what_the_array_gives(pixels, key):
-    found = DeferredArray(pixels)[key]
+    found = LazyArray(pixels)[key]
     assert np.array_equal(np.asarray(found), pixels[key])
     assert found.shape == pixels[key].shape
     assert found.dtype == pixels.dtype
 
 
 def test_slices_of_slices(pixels):
-    part = DeferredArray(pixels)[:, 4:30:2, 10:][1:, 3:, 2:9]
-    assert isinstance(part, DeferredArray)
+    part = LazyArray(pixels)[:, 4:30:2, 10:][1:, 3:, 2:9]
+    assert isinstance(part, LazyArray)
     assert np.array_equal(part[2], pixels[1:][:, 4:30:2, 10:][:, 3:, 2:9][2])
 
 
 def test_nothing_is_read_by_slices(pixels):
     source = Recording(pixels)
-    part = DeferredArray(source)[:, 4:30, 10:50]
+    part = LazyArray(source)[:, 4:30, 10:50]
     assert (part.shape, part.ndim, len(part)) == ((7, 26, 40), 3, 7)
     assert (part.size, part.nbytes) == (7 * 26 * 40,) * 2
     assert source.read == []
@@ -71,7 +71,7 @@ def test_nothing_is_read_by_slices(pixels):
 
 
 def test_a_stack_can_be_made_of_it(pixels):
-    stack = Stack.from_array(DeferredArray(pixels))
+    stack = Stack.from_array(LazyArray(pixels))
     assert np.array_equal(stack.read(4), pixels[4])
     assert np.array_equal(stack.levels[0].read(slice(2, 5)), pixels[2:5])
 
@@ -79,12 +79,12 @@ def test_a_stack_can_be_made_of_it(pixels):
 @pytest.mark.parametrize("key", [9, (0, 0, 0, 0)], ids=str)
 def test_what_is_not_there(pixels, key):
     with pytest.raises(IndexError):
-        DeferredArray(pixels)[key]
+        LazyArray(pixels)[key]
 
 
 def test_steps_backwards_are_refused(pixels):
     with pytest.raises(IndexError, match="backwards"):
-        np.asarray(DeferredArray(pixels)[::-1])
+        np.asarray(LazyArray(pixels)[::-1])
 
 
 def test_what_need_not_be_deferred_is_left(pixels):
@@ -111,5 +111,5 @@ def test_a_stack_with_a_pyramid_is_deferred(tmp_path):
     path = save_ome_zarr(Stack.from_array(volume), tmp_path / "stack.zarr")
     assert len(open_stack(path).levels) > 1
     layer = stack_layer(load(str(path), progress=lambda *_: None))
-    assert all(isinstance(level, DeferredArray) for level in layer.data)
+    assert all(isinstance(level, LazyArray) for level in layer.data)
     assert np.array_equal(layer.data[0][1], volume[1])

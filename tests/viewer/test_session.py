@@ -45,7 +45,7 @@ def session(viewer):
     """Return a session with a stack of which section 3 is shown."""
     session = session_of(viewer)
     stack = Stack.from_array(texture(), voxel_size=(50, 4, 4), name="texture")
-    session.add_loaded(one_section.Loaded(stack, (0, 255), "dark membranes"))
+    session.add_stack(one_section.LoadedStack(stack, (0, 255), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     return session
 
@@ -58,7 +58,7 @@ def written_session(viewer, tmp_path):
     path = tmp_path / "stack.zarr"
     zarr.create_array(path, data=texture(), chunks=(2, 64, 64))
     session = session_of(viewer)
-    session.add_loaded(one_section.load(str(path), progress=quiet))
+    session.add_stack(one_section.load(str(path), progress=quiet))
     camera.go_to_section(viewer, session.image, 3)
     return session, path
 
@@ -232,11 +232,11 @@ def test_a_mask_lies_on_an_existing_one_without_changing_it(session):
 def test_status_of_the_mask(session):
     paint(session)
     mask = session.mask.frozen()
-    status = one_section.look_at_mask(session.stack, mask, 3, 5, progress=quiet)
+    status = one_section.mask_status(session.stack, mask, 3, 5, progress=quiet)
     assert (status.components, status.neighbours) == (2, ((2, 4),))
     assert status.pixels == session.mask.read(3).sum()
-    assert one_section.look_at_mask(session.stack, mask, 2, 5, progress=quiet).pixels == 0
-    untold = one_section.look_at_mask(None, mask, 3, 5, progress=quiet)
+    assert one_section.mask_status(session.stack, mask, 2, 5, progress=quiet).pixels == 0
+    untold = one_section.mask_status(None, mask, 3, 5, progress=quiet)
     assert (untold.components, untold.pixels, untold.neighbours) == (2, status.pixels, None)
 
 
@@ -246,7 +246,7 @@ def test_status_of_parts_far_apart():
     damage = np.zeros(pixels.shape, bool)
     damage[1, 20:30, 20:30] = damage[1, 20:30, 350:360] = True
     mask = SparseMask(pixels.shape, base=damage)
-    status = one_section.look_at_mask(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
+    status = one_section.mask_status(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
     assert (status.components, status.pixels) == (2, 200)
     assert status.neighbours == ((0, 2), (None, None))
 
@@ -282,7 +282,7 @@ def test_layers_over_another_stack_are_made_anew(session, viewer):
     repair(session)
     first = dict(session.review.layers)
     stack = Stack.from_array(texture(seed=1)[:, :90], voxel_size=(50, 4, 4), name="another")
-    session.add_loaded(one_section.Loaded(stack, (10, 200), "dark membranes"))
+    session.add_stack(one_section.LoadedStack(stack, (10, 200), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     paint(session)
     repair(session)
@@ -356,12 +356,12 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     assert layer.visible
     marks = next(x for x in viewer.layers if x.name == "synthetic pixels")
     assert np.array_equal(np.asarray(marks.data[3]) > 0, written)
-    (entry,) = session.ledger.written(image)
+    (entry,) = session.accepted.written(image)
     reverted = one_section.revert(stack, entry.id, progress=quiet)
     session.finish_revert(image, stack, entry.id, reverted)
     assert np.array_equal(open_stack(path).read(3), before)
     assert np.array_equal(session.mask.read(3), damaged), "the mask is back as well"
-    assert session.ledger.written(image) == ()
+    assert session.accepted.written(image) == ()
     assert "synthetic pixels" not in viewer.layers
 
 
@@ -381,15 +381,15 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     damaged = session.mask.read(3)
     original = session.stack.read(3)
     repair(session)
-    session.keep()
+    session.accept_unsaved()
     assert not session.mask.read(3).any()
-    (item,) = session.ledger.kept(session.image)
+    (item,) = session.accepted.unsaved(session.image)
     assert "accepted, section 3 (not saved)" in viewer.layers
     loaded = one_section.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
     saved = loaded.stack.read(3)
     assert np.array_equal(saved[~damaged], original[~damaged])
     assert (saved[damaged] != original[damaged]).any()
-    session.drop_kept(item)
+    session.revert_unsaved(item)
     assert np.array_equal(session.mask.read(3), damaged)
-    assert session.ledger.kept(session.image) == []
+    assert session.accepted.unsaved(session.image) == []
     assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]

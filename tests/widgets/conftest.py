@@ -82,7 +82,7 @@ def make_dock(make_napari_viewer, wait):
         if path is not None:
             from napari_flowinpaint.viewer.tasks import one_section
 
-            dock.session.add_loaded(one_section.load(str(path), progress=lambda *_: None))
+            dock.session.add_stack(one_section.load(str(path), progress=lambda *_: None))
             viewer.dims.set_point(0, 3 * viewer.layers[0].scale[0])
             wait(lambda: not dock.jobs.is_running())
         return viewer, dock

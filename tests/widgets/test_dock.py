@@ -17,7 +17,7 @@ def listeners(session):
         session.masks.changed,
         session.review.changed,
         session.review.stage_changed,
-        session.ledger.changed,
+        session.accepted.changed,
         session.flags.changed,
         session.batch.changed,
         session.settings.events.all,

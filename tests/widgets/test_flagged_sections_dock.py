@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_flowinpaint.core.batch import BatchReport, Rate, SectionOutcome
-from napari_flowinpaint.core.detection import read_table
+from napari_flowinpaint.core.detection.flag_table import read_table
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal
@@ -50,7 +50,7 @@ def make_docks(make_napari_viewer, wait):
         find, flagged = FindDamage(viewer), FlaggedSections(viewer)
         viewer.window.add_dock_widget(find, name="Find damage")
         viewer.window.add_dock_widget(flagged, name="Flagged sections")
-        flagged.session.add_loaded(one_section.load(str(path), progress=lambda *_: None))
+        flagged.session.add_stack(one_section.load(str(path), progress=lambda *_: None))
         wait(lambda: flagged.session.flags.of(flagged.session.image) is not None)
         wait(lambda: not find.jobs.is_running() and not flagged.jobs.is_running())
         return viewer, find, flagged
@@ -199,7 +199,7 @@ def test_list_and_mask_survive_napari(make_docks, wait, damaged_path):
     flagged.flag_panel.decide(DAMAGED)
     before = [layer.data[z] for z in range(8)]
     rows = flagged.session.require_flags().list.rows
-    wait(lambda: flagged.session.flags.unsaved(flagged.session.image) is None)
+    wait(lambda: flagged.session.flags.unsaved_changes(flagged.session.image) is None)
     close(viewer, find, flagged)
 
     _, _, again = make_docks(damaged_path)
@@ -219,7 +219,7 @@ def test_what_is_not_saved_yet_is_saved_on_closing(make_docks, damaged_path):
     assert len(read_table(store.folder / "flagged.csv")) == 1
 
 
-def settled(flagged, wait):
+def wait_until_idle(flagged, wait):
     """Wait until nothing runs and all is shown."""
     wait(lambda: not flagged.jobs.is_running() and not flagged.staged_panel.is_showing, 60)
 
@@ -281,16 +281,16 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     close(other, *docks)
     panel.table.select(5)
     panel.writing.revert()
-    settled(flagged, wait)
+    wait_until_idle(flagged, wait)
     assert flagged.session.mask.read(5)[42:78, 52:98].any()
     assert not flagged.session.mask.read(2).any()
     panel.writing.revert_all()
-    settled(flagged, wait)
+    wait_until_idle(flagged, wait)
     assert np.array_equal(stack.read(2), before)
     assert not panel.writing.revert_all_button.isEnabled()
 
 
-def test_what_a_batch_leaves_of_a_section_is_told(make_docks, wait, damaged_path):
+def test_what_a_batch_leaves_of_a_section_is_reported(make_docks, wait, damaged_path):
     _, find, flagged = make_docks(damaged_path)
     flag(flagged, find, wait)
     panel, batch_board, image = flagged.batch_panel, flagged.session.batch, flagged.session.image
@@ -311,7 +311,7 @@ def test_what_a_batch_leaves_of_a_section_is_told(make_docks, wait, damaged_path
     batch_board.add_outcome(image, outcome)
     assert panel.table.rows.rows[0].reason == row.reason
     panel._on_done(BatchReport((outcome,), 1.0, 1, Rate()))
-    assert "1 of them only in part, the table tells why" in flagged.messages.text()
+    assert "1 of them only in part, the table says why" in flagged.messages.text()
 
 
 def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, damaged_path):
@@ -354,7 +354,7 @@ def test_a_paused_batch_can_be_cancelled_and_gone_on_with(make_docks, wait, dama
     wait(lambda: "paused" in flagged.messages.text())
     flagged.cancel_button.click()
     wait(lambda: not flagged.jobs.is_running("batch"))
-    assert "press Run to go on" in flagged.messages.text()
+    assert "press Run to resume" in flagged.messages.text()
     assert not panel.pause_button.isChecked()
     panel.run()
     wait(lambda: not flagged.jobs.is_running("batch", "staged"), 60)
@@ -375,11 +375,11 @@ def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
     panel = flagged.staged_panel
     panel.threshold.setValue(0)
     panel.accept_above()
-    settled(flagged, wait)
+    wait_until_idle(flagged, wait)
     panel.writing.write()
     assert "Save copy" in flagged.messages.text()
     panel.writing.save(tmp_path / "copy")
-    settled(flagged, wait)
+    wait_until_idle(flagged, wait)
     copy = open_stack(tmp_path / "copy.zarr")
     assert np.array_equal(copy.read(0), sections_of_tissue[0])
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])

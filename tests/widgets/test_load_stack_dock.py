@@ -77,7 +77,7 @@ def test_channels_are_chosen(dock, wait, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "flat", "text"])
-def test_what_is_no_stack_is_told_in_one_line(dock, wait, tmp_path, kind):
+def test_what_is_no_stack_is_reported_in_one_line(dock, wait, tmp_path, kind):
     import tifffile
 
     path = tmp_path / f"{kind}.tif"

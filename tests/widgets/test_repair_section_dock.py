@@ -33,7 +33,7 @@ def test_the_form_says_what_can_be_done(make_dock):
     assert not dock.mask_panel.new_button.isEnabled()
     assert not dock.repair_panel.repair_button.isEnabled()
     assert not dock.review_panel.accept_button.isEnabled()
-    assert not dock.ledger_panel.revert_button.isEnabled()
+    assert not dock.accepted_panel.revert_button.isEnabled()
     assert not dock.cancel_button.isEnabled()
     dock.repair_panel.repair()
     assert "no stack" in dock.messages.text()
@@ -88,7 +88,7 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
 
 
 @pytest.mark.parametrize(
-    ("neighbours", "told"),
+    ("neighbours", "message"),
     [
         (((2, 4), (1, 4)), "7 pixels; neighbours 1 and 2 and 4."),
         (((2, None), (None, None)), "neighbours 2; no usable neighbour for 1 of 2 parts."),
@@ -96,10 +96,10 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
         (None, "7 pixels."),
     ],
 )
-def test_neighbours_of_all_parts_are_told(make_dock, stack_path, neighbours, told):
+def test_neighbours_of_all_parts_are_shown(make_dock, stack_path, neighbours, message):
     _, dock = make_dock(stack_path)
     dock.mask_panel._show_status(one_section.MaskStatus(3, 2, 7, neighbours))
-    assert dock.mask_panel.status.text().endswith(told)
+    assert dock.mask_panel.status.text().endswith(message)
 
 
 def test_an_edit_is_not_put_over_what_was_painted_meanwhile(make_dock, wait, stack_path):
@@ -205,14 +205,14 @@ def test_cancel_leaves_everything_as_it_was(make_dock, wait, stack_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (RepairRefused("no usable neighbour"), "No usable neighbour"),
         (InputError("the mask is empty"), "The mask is empty"),
         (RuntimeError("CUDA out of memory\nlong story"), "RuntimeError: CUDA out of memory"),
     ],
 )
-def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, error, told):
+def test_errors_are_shown_in_one_line(make_dock, wait, stack_path, monkeypatch, error, message):
     from napari.utils.notifications import notification_manager
 
     def fail(job, *, progress):
@@ -224,13 +224,13 @@ def test_errors_are_told_in_one_line(make_dock, wait, stack_path, monkeypatch, e
     before = len(notification_manager.records)
     dock.repair_panel.repair()
     wait(lambda: not dock.jobs.is_running())
-    assert told in dock.messages.text()
+    assert message in dock.messages.text()
     (record,) = notification_manager.records[before:]
-    assert told in record.message
+    assert message in record.message
     assert "\n" not in record.message
 
 
-def test_what_is_left_of_a_section_is_told(make_dock, wait, stack_path):
+def test_what_is_left_of_a_section_is_reported(make_dock, wait, stack_path):
     from napari.utils.notifications import notification_manager
 
     from napari_flowinpaint.core.refusal import Refusal
@@ -274,7 +274,7 @@ def test_the_question_is_asked_once_per_stack_and_no_means_no(make_dock, wait, s
     dock.review_panel.accept()
     assert dock.review_panel.question is None, "agreed already"
     wait(lambda: dock.session.review.current is None)
-    panel = dock.ledger_panel
+    panel = dock.accepted_panel
     assert [panel.list.itemText(i)[:15] for i in range(2)] == ["#2 · section 3 ", "#1 · section 3 "]
     panel.list.setCurrentIndex(1)
     panel.revert()
@@ -297,14 +297,14 @@ def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path,
     dock.review_panel.accept()
     assert dock.review_panel.question is None
     assert "Save as OME-Zarr" in dock.messages.text()
-    assert "not saved" in dock.ledger_panel.list.currentText()
-    dock.ledger_panel.revert()
-    assert dock.ledger_panel.list.currentText() == "none in this stack"
+    assert "not saved" in dock.accepted_panel.list.currentText()
+    dock.accepted_panel.revert()
+    assert dock.accepted_panel.list.currentText() == "none in this stack"
     assert np.array_equal(layer.data.read(3), damaged)
     repair(dock, wait)
     dock.review_panel.accept()
-    dock.ledger_panel.save(tmp_path / "repaired")
-    wait(lambda: not dock.jobs.is_running("save") and not dock.ledger_panel.is_showing)
+    dock.accepted_panel.save(tmp_path / "repaired")
+    wait(lambda: not dock.jobs.is_running("save") and not dock.accepted_panel.is_showing)
     saved = np.asarray(open_stack(tmp_path / "repaired.zarr").array)
     expected = original.copy()
     expected[3][damaged] = saved[3][damaged]
@@ -312,7 +312,7 @@ def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path,
     assert (saved != original).any()
     assert dock.session.image.name == "repaired"
     assert dock.session.stack.writable
-    wait(lambda: dock.ledger_panel.list.currentText().startswith("#1"))
+    wait(lambda: dock.accepted_panel.list.currentText().startswith("#1"))
     assert not viewer.layers["stack"].visible
 
 
@@ -380,11 +380,11 @@ def test_closing_while_layers_are_added_adds_no_more(make_dock, wait, stack_path
 
 
 def test_keys_that_are_taken_are_left_alone(make_napari_viewer):
-    from napari_flowinpaint.widgets.parts.keys import Keys
+    from napari_flowinpaint.widgets.parts.keys import KeyBindings
 
     viewer = make_napari_viewer()
     own = viewer.bind_key("H", lambda viewer: None)
-    keys = Keys(viewer)
+    keys = KeyBindings(viewer)
     assert not keys.bind("H", lambda viewer: None)
     assert not keys.bind("Ctrl+R", lambda viewer: None), "napari resets the view with it"
     assert keys.bind("N", lambda viewer: None)
@@ -417,7 +417,7 @@ def test_a_zarr_that_napari_opened_is_written_to_and_shown(make_dock, wait, stac
     assert dock.session.stack.writable
     paint(dock)
     repair(dock, wait)
-    dock.session.ledger.agree(layer)
+    dock.session.accepted.agree(layer)
     dock.review_panel.accept()
     wait(lambda: dock.session.review.current is None)
     on_disk = open_stack(path).read(3)
@@ -458,8 +458,8 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
     for dock in docks:
         viewer.window.add_dock_widget(dock)
     session = docks[0].session
-    session.add_loaded(one_section.load(str(stack_path), progress=lambda *_: None))
-    session.ledger._kept[session.image] = [object()]
+    session.add_stack(one_section.load(str(stack_path), progress=lambda *_: None))
+    session.accepted._kept[session.image] = [object()]
     window = docks[0].window()
     assert not window.close()
     assert "1 accepted repair is not saved" in asked[0]

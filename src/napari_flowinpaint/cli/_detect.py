@@ -12,7 +12,7 @@ from ._console import DONE, NOT_ALL_DONE, complain, progress_bar, tell
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
-    from ..core.detection import Detection
+    from ..core.detection.detect_stack import Detection
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,9 @@ class DetectCommand:
 
 def detect_damaged(command: DetectCommand) -> int:
     """Search, write masks and table, say what was found; return the exit code."""
-    from ..core.detection import check_output, detect_stack
     from ..core.detection.detect_section import DetectionOptions, estimate_parameters
+    from ..core.detection.detect_stack import detect_stack
+    from ..core.detection.store import check_output
     from ..core.kinds import KINDS
     from ..core.open import open_stack
 

@@ -35,7 +35,7 @@ def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
     viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
 
 
-def look_at(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
+def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
     """Show a box of a section in the middle of the canvas, with its surroundings."""
     go_to_section(viewer, layer, z)
     factors = _units_of(viewer, layer)

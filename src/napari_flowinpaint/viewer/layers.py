@@ -18,7 +18,7 @@ from ..core.kinds import KINDS
 from ..core.types import AnyImage, VoxelSize
 from . import camera
 from .lazy import shown_levels
-from .tasks.one_section import LayerSource, Loaded
+from .tasks.one_section import LayerSource, LoadedStack
 from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _MASK_COLOUR: dict[int | None, Any] = {
 _SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
 
 
-class OfViewer:
-    """Something that belongs to a viewer and does not keep it alive.
+class ViewerState:
+    """State that belongs to a viewer and does not keep it alive.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class OfViewer:
 
 
 class StageArray:
-    """A (1, H, W) array that is put together when somebody looks at it.
+    """A (1, H, W) array that is put together when it is drawn.
 
     The four stages of a repair with components in two corners of a large section would be four
     large pictures, of which one is on the screen.
@@ -71,21 +71,21 @@ class StageArray:
     ----------
     shape, dtype
         (H, W) and type of the picture.
-    make
+    compose
         Returns the picture.
     """
 
     ndim = 3
 
-    def __init__(self, shape: tuple[int, int], dtype: Any, make: Callable[[], AnyImage]) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: Any, compose: Callable[[], AnyImage]) -> None:
         self.shape = (1, *shape)
         self.dtype = np.dtype(dtype)
         self.size = math.prod(shape)
-        self._make = make
+        self._compose = compose
 
     def __getitem__(self, index: Any) -> Any:
         """Return pixels for any index numpy understands."""
-        return self._make()[np.newaxis][index]
+        return self._compose()[np.newaxis][index]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyImage:
         """Return the dense picture."""
@@ -180,7 +180,7 @@ def remove(viewer: ViewerModel, layer: Layer) -> None:
 # ---- new layers
 
 
-def stack_layer(loaded: Loaded) -> Image:
+def stack_layer(loaded: LoadedStack) -> Image:
     """Return an image layer that shows a stack lazily, in nm where the voxel size is known."""
     from napari.layers import Image as ImageLayer
 
@@ -252,7 +252,7 @@ def show_stages(
         The stage layers by name; missing ones are added, here and in the viewer.
     """
     box = review.repair.box
-    place = camera.placed_like(image, (review.z, box.y0, box.x0))
+    position = camera.placed_like(image, (review.z, box.y0, box.x0))
     for layer in layers.values():
         layer.visible = False  # not drawn at the old place with the new pixels
     for stage in STAGES:
@@ -261,22 +261,22 @@ def show_stages(
         data = StageArray(box.shape, dtype, partial(review.image, stage))
         layer = layers.get(stage)
         if layer is not None:
-            if not np.array_equal(layer.translate, place["translate"]):
-                layer.translate = place["translate"]
+            if not np.array_equal(layer.translate, position["translate"]):
+                layer.translate = position["translate"]
             layer.data = data
         else:
-            look = {
+            appearance = {
                 "contrast_limits": (0, 1) if is_confidence else image.contrast_limits,
                 "colormap": "viridis" if is_confidence else image.colormap,
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
-            layer = layers[stage] = _hidden(stage, data, **look, **place)
+            layer = layers[stage] = _hidden(stage, data, **appearance, **position)
             add_hidden(viewer, _above(viewer, image), layer)
         layer.visible = stage == "result"
         yield layer
 
 
-def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
+def add_unsaved(viewer: ViewerModel, image: Image, review: Review) -> Image:
     """Add a layer, still hidden, with an accepted repair that is not saved anywhere yet."""
     box = review.repair.box
     data = review.image("result")[np.newaxis].copy()
@@ -289,7 +289,7 @@ def add_kept(viewer: ViewerModel, image: Image, review: Review) -> Image:
         **camera.placed_like(image, (review.z, box.y0, box.x0)),
     )
     add_hidden(viewer, _above(viewer, image), layer)
-    layer.metadata[ROLE] = "kept"
+    layer.metadata[ROLE] = "unsaved"
     return layer
 
 
@@ -303,9 +303,9 @@ def _hidden(name: str, data: Any, **keywords: Any) -> Image:
 
 
 def _above(viewer: ViewerModel, image: Image) -> int:
-    """Return the place right above the stack and below what is drawn on it."""
+    """Return the index right above the stack and below what is drawn on it."""
     roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
-    below = [i for i, role in enumerate(roles) if role in ("stage", "kept", "synthetic")]
+    below = [i for i, role in enumerate(roles) if role in ("stage", "unsaved", "synthetic")]
     return int(max([viewer.layers.index(image), *below]) + 1)
 
 
@@ -355,7 +355,7 @@ def refresh_stack(image: Image, stack: Stack) -> None:
     """Show what was just written to a stack.
 
     A layer over dask (other readers make those) keeps showing old chunks from its cache; it is
-    given the stack's own arrays instead, which are read anew.
+    given the stack's own arrays instead, which read the new pixels.
     """
     shown = full_resolution(image)
     if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class DeferredArray:
+class LazyArray:
     """An array-like whose slices are lazy; pixels are read once a section is asked for.
 
     Understands integers, slices with positive steps, and ``...``; :func:`numpy.asarray` reads all.
@@ -42,7 +42,7 @@ class DeferredArray:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"<DeferredArray {self.shape} {self.dtype}>"
+        return f"<LazyArray {self.shape} {self.dtype}>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self._read(self._ranges), dtype=dtype)
@@ -57,7 +57,7 @@ class DeferredArray:
             raise IndexError(f"too many indices for {self.ndim} axes: {key!r}")
         part = [numbers[k] for numbers, k in zip(self._ranges, keys, strict=True)]
         if all(isinstance(numbers, range) for numbers in part):
-            return DeferredArray(self._source, part)
+            return LazyArray(self._source, part)
         return self._read(part)
 
     def _read(self, part: Sequence[range | int]) -> npt.NDArray[Any]:
@@ -83,8 +83,6 @@ def shown_levels(levels: Sequence[Any]) -> list[Any]:
     if len(levels) == 1:
         return list(levels)
     return [
-        level
-        if type(level).__module__.partition(".")[0] in ("numpy", "dask")
-        else DeferredArray(level)
+        level if type(level).__module__.partition(".")[0] in ("numpy", "dask") else LazyArray(level)
         for level in levels
     ]

@@ -19,15 +19,14 @@ from psygnal import Signal, SignalGroupDescriptor
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from . import camera
-from . import layers as napari_layers
-from .state.accepted import Kept, Ledger
-from .state.batches import BatchBoard
-from .state.flags import FlagBoard, Flags
-from .state.masks import MaskBoard
-from .state.reviews import ReviewBoard
+from . import camera, layers
+from .state.accepted import AcceptedState, UnsavedRepair
+from .state.batches import BatchState
+from .state.flags import FlagState, StackFlags
+from .state.masks import MaskState
+from .state.reviews import ReviewState
 from .state.search_settings import SearchSettings
-from .tasks.one_section import Loaded, RepairJob, Written
+from .tasks.one_section import LoadedStack, SectionJob, StackHistory
 from .tasks.review import Review
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from ..core.io.stack import Stack
-    from .tasks.many_sections import BatchRequest, Changed
+    from .tasks.many_sections import BatchChange, BatchRequest
 
 _sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 
@@ -57,7 +56,7 @@ def session_of(viewer: ViewerModel) -> Session:
 
 @dataclass
 class Settings:
-    """What the user chose for the next repair; ``events`` tells of every change.
+    """What the user chose for the next repair; ``events`` reports every change.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ class Settings:
     grain
         Whether the result gets the section's grain.
     quality
-        Whether a repair is tried on intact places, to predict how good it is.
+        Whether a repair is tried on intact regions, to predict how good it is.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -87,8 +86,8 @@ class Settings:
         return RepairOptions(max_gap=self.max_gap, grain=self.grain, quality=self.quality)
 
 
-class Session(napari_layers.OfViewer):
-    """State of the work in one viewer.
+class Session(layers.ViewerState):
+    """State of one viewer.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ class Session(napari_layers.OfViewer):
         Signal: another stack is meant, or it was opened.
     section_changed
         Signal: the slider moved.
-    settings, masks, review, ledger
+    settings, masks, review, accepted
         What the user chose; the masks; the repair under review; what was accepted.
     flags, batch, search
         The flagged sections; the repair of many of them; what to search for.
@@ -115,11 +114,11 @@ class Session(napari_layers.OfViewer):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
         self.settings = Settings()
-        self.masks = MaskBoard(viewer)
-        self.review = ReviewBoard(viewer)
-        self.ledger = Ledger(viewer)
-        self.flags = FlagBoard(viewer, self.masks)
-        self.batch = BatchBoard(viewer)
+        self.masks = MaskState(viewer)
+        self.review = ReviewState(viewer)
+        self.accepted = AcceptedState(viewer)
+        self.flags = FlagState(viewer, self.masks)
+        self.batch = BatchState(viewer)
         self.search = SearchSettings()
         self.image: Image | None = None
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
@@ -154,9 +153,9 @@ class Session(napari_layers.OfViewer):
         """The mask of the stack."""
         return self.masks.mask(self.image)
 
-    def add_loaded(self, loaded: Loaded) -> Image:
+    def add_stack(self, loaded: LoadedStack) -> Image:
         """Show a stack that was opened and return its layer; it is meant from then on."""
-        image = napari_layers.stack_layer(loaded)
+        image = layers.stack_layer(loaded)
         self._stacks[image] = loaded.stack  # before anybody asks which stack it is
         self.viewer.add_layer(image)
         self.viewer.layers.selection.active = image
@@ -170,7 +169,7 @@ class Session(napari_layers.OfViewer):
 
     def _on_active(self, event: Any = None) -> None:
         layer = self.viewer.layers.selection.active
-        image = layer if napari_layers.is_stack(layer) else self.masks.image_of(layer)
+        image = layer if layers.is_stack(layer) else self.masks.image_of(layer)
         if image is not None:
             self._set_image(image)
 
@@ -184,7 +183,7 @@ class Session(napari_layers.OfViewer):
             self._fall_back()
 
     def _fall_back(self) -> None:
-        stacks = [layer for layer in self.viewer.layers if napari_layers.is_stack(layer)]
+        stacks = [layer for layer in self.viewer.layers if layers.is_stack(layer)]
         self._set_image(stacks[-1] if stacks else None)
 
     def _set_image(self, image: Image | None) -> None:
@@ -219,7 +218,7 @@ class Session(napari_layers.OfViewer):
             raise InputError("the stack is still being opened; wait a moment and try again")
         return self.stack
 
-    def require_flags(self) -> Flags:
+    def require_flags(self) -> StackFlags:
         """Return the flagged sections of the stack, or say what to do."""
         self.require_stack()
         flags = self.flags.of(self.image)
@@ -229,7 +228,7 @@ class Session(napari_layers.OfViewer):
 
     # ---- repair
 
-    def request_repair(self) -> RepairJob:
+    def request_repair(self) -> SectionJob:
         """Resolve what the user wants into one frozen job; earlier ones become stale.
 
         Raises
@@ -242,9 +241,9 @@ class Session(napari_layers.OfViewer):
         self._last_request += 1
         settings = self.settings
         request = RepairRequest(z, settings.method, settings.device, settings.options)
-        return RepairJob(self._last_request, request, stack, mask.frozen())
+        return SectionJob(self._last_request, request, stack, mask.frozen())
 
-    def why_stale(self, job: RepairJob) -> str:
+    def why_stale(self, job: SectionJob) -> str:
         """Return why the answer to a job is not wanted any more; empty while it is."""
         if job.request_id != self._last_request:
             return "another repair was started"
@@ -254,8 +253,8 @@ class Session(napari_layers.OfViewer):
             return f"you moved on from section {job.request.z}"
         return ""
 
-    def open_review(self, job: RepairJob, review: Review) -> Iterator[Image]:
-        """Show a repair for review; returns steps to exhaust, see :class:`ReviewBoard`.
+    def open_review(self, job: SectionJob, review: Review) -> Iterator[Image]:
+        """Show a repair for review; returns steps to exhaust, see :class:`ReviewState`.
 
         Raises
         ------
@@ -294,11 +293,11 @@ class Session(napari_layers.OfViewer):
         return image, self._stacks[image], review.selected()
 
     def finish_accept(
-        self, image: Image, stack: Stack, repair: SectionRepair, written: Written
+        self, image: Image, stack: Stack, repair: SectionRepair, history: StackHistory
     ) -> None:
         """Take over what was written: the image shows it, the mask is cleared there."""
-        self.ledger.record(image, stack, written, repair)
-        self._settle(image, repair)
+        self.accepted.record(image, stack, history, repair)
+        self._show_accepted(image, repair)
 
     def request_batch(self, decisions: Collection[str]) -> BatchRequest:
         """Resolve which flagged sections are to be repaired, and how, into one frozen request.
@@ -328,50 +327,52 @@ class Session(napari_layers.OfViewer):
         )
 
     def open_staged(self, image: Image, review: Review) -> Iterator[Image]:
-        """Show a staged repair; returns steps to exhaust, see :class:`ReviewBoard`."""
+        """Show a staged repair; returns steps to exhaust, see :class:`ReviewState`."""
         camera.go_to_section(self.viewer, image, review.z)
-        self.masks.hide(image, put_down=True)  # one looks at many sections and paints none
+        self.masks.hide(image, put_down=True)  # many sections are reviewed, none is painted
         return self.review.open(image, review)
 
-    def finish_batch(self, image: Image, stack: Stack, changed: Changed) -> None:
+    def finish_batch(self, image: Image, stack: Stack, change: BatchChange) -> None:
         """Take over what a batch has written or reverted: image, marks, mask and list show it."""
-        self.ledger.record(image, stack, changed.written)
+        self.accepted.record(image, stack, change.history)
         mask = self.masks.mask(image)
-        if mask is not None and changed.mask is not None:
+        if mask is not None and change.mask is not None:
             same = {
                 z: tiles
-                for z, tiles in changed.tiles.items()
-                if mask.version(z) == changed.mask.version(z)  # else it was painted on meanwhile
+                for z, tiles in change.tiles.items()
+                if mask.version(z) == change.mask.version(z)  # else it was painted on meanwhile
             }
             self.masks.set_sections(image, same)
-        self.batch.set_staged(image, changed.staged)
+        self.batch.set_staged(image, change.staged)
         shown = self.review.current
-        if self.review.image is image and shown is not None and shown.z in changed.sections:
+        if self.review.image is image and shown is not None and shown.z in change.sections:
             self.close_review()
 
-    def keep(self) -> None:
+    def accept_unsaved(self) -> None:
         """Accept the repair of a stack that cannot be written to, until it is saved."""
         image, _, _ = self.request_accept()
         review = self.review.current
         assert review is not None  # request_accept has checked
-        kept = self.ledger.keep(image, review)
-        kept.layer.visible = True
-        self._settle(image, kept.repair)
+        unsaved = self.accepted.add_unsaved(image, review)
+        unsaved.layer.visible = True
+        self._show_accepted(image, unsaved.repair)
 
-    def _settle(self, image: Image, repair: SectionRepair) -> None:
+    def _show_accepted(self, image: Image, repair: SectionRepair) -> None:
         self.masks.set_repaired(image, repair, damaged=False)
         if self.review.image is image:
             self.close_review()
 
-    def finish_revert(self, image: Image, stack: Stack, repair_id: int, written: Written) -> None:
+    def finish_revert(
+        self, image: Image, stack: Stack, repair_id: int, history: StackHistory
+    ) -> None:
         """Take over what was reverted: the image shows the original, the mask is back."""
-        repair = self.ledger.accepted_as(image, repair_id)
-        self.ledger.record(image, stack, written)
+        repair = self.accepted.accepted_as(image, repair_id)
+        self.accepted.record(image, stack, history)
         if repair is not None:
             self.masks.set_repaired(image, repair, damaged=True)
 
-    def drop_kept(self, kept: Kept) -> None:
-        """Take back a repair that was kept and not saved; the mask is back."""
+    def revert_unsaved(self, unsaved: UnsavedRepair) -> None:
+        """Take back an accepted repair that is not saved; the mask is back."""
         image = self.require_image()
-        self.ledger.drop(image, kept)
-        self.masks.set_repaired(image, kept.repair, damaged=True)
+        self.accepted.remove_unsaved(image, unsaved)
+        self.masks.set_repaired(image, unsaved.repair, damaged=True)

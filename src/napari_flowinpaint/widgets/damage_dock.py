@@ -1,4 +1,4 @@
-"""What the docks about damage have in common: the flagged sections are opened, and kept."""
+"""What the docks about damage have in common: the flagged sections are opened, and saved."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .panels.target_panel import TargetLine
 from .parts.scrolling import ScrollColumn
 
 if TYPE_CHECKING:
-    from ..viewer.tasks.flag_store import Kept
+    from ..viewer.tasks.flag_store import StoredFlags
 
-#: Milliseconds without a change before the list and the mask are kept.
+#: Milliseconds without a change before the list and the mask are saved.
 _PAUSE = 800
 
 
@@ -59,20 +59,20 @@ class DamageDock(Dock):
         self.listen(self.session.masks.changed, self._changed)
         self._open_flags()
 
-    # ---- what is kept
+    # ---- what is stored
 
     def _open_flags(self) -> None:
-        """Open what is kept of the flagged sections of the stack, if nobody did yet."""
+        """Open what is stored of the flagged sections of the stack, if nobody did yet."""
         image, stack = self.session.image, self.session.stack
         if image is None or stack is None or self.session.flags.of(image) is not None:
             return
 
-        def done(kept: Kept) -> None:
-            self.session.flags.open(image, kept)
-            rows = len(kept.rows)
-            told = f"{rows} flagged rows, kept in {kept.store.folder}" if rows else ""
+        def done(stored: StoredFlags) -> None:
+            self.session.flags.open(image, stored)
+            rows = len(stored.rows)
             if self.session.image is image:
-                self.messages.say(told)
+                where = stored.store.folder
+                self.messages.say(f"{rows} flagged rows, saved in {where}" if rows else "")
 
         self.jobs.start(
             "flags", find_damage.open_flags, stack, done=done, failed=self.messages.fail
@@ -83,7 +83,7 @@ class DamageDock(Dock):
         self._save_timer.start()
 
     def _save(self) -> None:
-        """Keep what has changed, in a thread; one dock at a time, one stack after the other."""
+        """Save what has changed, in a thread; one dock at a time, one stack after the other."""
         flags = self.session.flags
         found = flags.first_unsaved()
         if found is None:
@@ -91,12 +91,12 @@ class DamageDock(Dock):
         if flags.saving is not None:
             self._save_timer.start()
             return
-        image, unsaved = found
+        image, changes = found
         flags.saving = self
 
         def done(areas: dict[int, dict[str, float]]) -> None:
             flags.saving = None
-            flags.note_saved(image, unsaved)
+            flags.note_saved(image, changes)
             known = flags.of(image)
             if known is not None and areas:
                 known.list.set_areas(areas)
@@ -107,20 +107,20 @@ class DamageDock(Dock):
             self.messages.fail(error)
 
         self.jobs.start(
-            "keep", find_damage.save_flags, unsaved, done=done, failed=failed, lasting=True
+            "save flags", find_damage.save_flags, changes, done=done, failed=failed, lasting=True
         )
 
     def _save_now(self) -> None:
-        """Keep what has changed since; the dock is closing."""
+        """Save what has changed since; the dock is closing."""
         flags = self.session.flags
-        if flags.saving is self:  # it is done, and nobody was told
+        if flags.saving is self:  # it is done, and done() was not called
             flags.saving = None
         while flags.saving is None and (found := flags.first_unsaved()) is not None:
             find_damage.save_flags(found[1])
             flags.note_saved(*found)
 
     def close_session(self) -> None:
-        """Stop and wait for the threads, keep what is left, stop listening."""
+        """Stop and wait for the threads, save what is left, stop listening."""
         self._save_timer.stop()
         super().close_session()
         try:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from ..viewer.session import session_of
 from .parts.jobs import JobRunner
-from .parts.keys import Keys
+from .parts.keys import KeyBindings
 from .parts.messages import Messages
 from .parts.questions import may_close
 from .parts.scrolling import ScrollColumn
@@ -45,7 +45,7 @@ class Dock(QWidget):
         self.session = session_of(napari_viewer)
         self.jobs = JobRunner(self)
         self.messages = Messages(keeps_room)
-        self.keys = Keys(self.session.viewer)
+        self.keys = KeyBindings(self.session.viewer)
         self._parts: list[Part] = []
         self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))

@@ -25,10 +25,10 @@ from qtpy.QtWidgets import (
 
 from ..core.detection.detect_section import DetectionOptions
 from ..core.kinds import KINDS
-from ..viewer import layers as napari_layers
+from ..viewer import layers
 from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
-from ..viewer.tasks.find_damage import Searched
+from ..viewer.tasks.find_damage import SearchResult
 from .damage_dock import DamageDock
 from .parts.messages import guarded
 
@@ -110,9 +110,7 @@ class FindDamage(DamageDock):
         column.addLayout(row)
         column.addWidget(self.scales_text)
         self.find_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.find_button.setToolTip(
-            "Search, in the background. A search that was cancelled goes on where it was"
-        )
+        self.find_button.setToolTip("Search, in the background. A cancelled search is resumed")
         return box
 
     def _connect(self) -> None:
@@ -165,7 +163,7 @@ class FindDamage(DamageDock):
         self.estimate_button.setEnabled(self.session.stack is not None and not busy)
         if image is None:
             return
-        depth = int(napari_layers.full_resolution(image).shape[0])
+        depth = int(layers.full_resolution(image).shape[0])
         fresh = self.last.maximum() == 0
         for spin in (self.first, self.last):
             spin.setMaximum(depth - 1)
@@ -210,21 +208,21 @@ class FindDamage(DamageDock):
             sections,
             self.settings.options(),
             self.session.settings.max_gap,
-            done=partial(self._adopt, image),
+            done=partial(self._show_result, image),
             failed=self.messages.fail,
         )
 
-    def _adopt(self, image: Any, searched: Searched) -> None:
+    def _show_result(self, image: Any, result: SearchResult) -> None:
         """Show what was found."""
-        self.session.flags.adopt(image, searched)
-        flagged = len({row.section for row in searched.rows})
-        text = f"{flagged} of {len(searched.sections)} sections are flagged"
-        if searched.failed:
-            z, why = next(iter(searched.failed.items()))
-            text += f"; {len(searched.failed)} could not be read (section {z}: {why})"
+        self.session.flags.add_search(image, result)
+        flagged = len({row.section for row in result.rows})
+        text = f"{flagged} of {len(result.sections)} sections are flagged"
+        if result.failed:
+            z, why = next(iter(result.failed.items()))
+            text += f"; {len(result.failed)} could not be read (section {z}: {why})"
         elif flagged:
             text += "; the dock Flagged sections has the list"
-        self.messages.tell(text)
+        self.messages.notify(text)
 
 
 def _scales_in_words(scales: Any) -> str:

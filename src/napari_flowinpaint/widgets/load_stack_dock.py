@@ -118,12 +118,12 @@ class LoadStack(Dock):
             failed=self._on_failed,
         )
 
-    def _show(self, loaded: one_section.Loaded) -> None:
-        self.session.add_loaded(loaded)
+    def _show(self, loaded: one_section.LoadedStack) -> None:
+        self.session.add_stack(loaded)
         self.facts.setText(describe(loaded))
         messages = " ".join(loaded.stack.messages)
         if messages:
-            self.messages.tell(messages)
+            self.messages.notify(messages)
         else:
             self.messages.say(f"loaded {loaded.stack.name}")
 
@@ -156,7 +156,7 @@ class LoadStack(Dock):
         self.messages.say(f"{message}…")
 
 
-def describe(loaded: one_section.Loaded) -> str:
+def describe(loaded: one_section.LoadedStack) -> str:
     """Return what there is to know about a stack, in a few lines."""
     stack = loaded.stack
     depth, height, width = stack.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .dock import Dock
-from .panels.accepted_panel import LedgerPanel
+from .panels.accepted_panel import AcceptedPanel
 from .panels.mask_panel import MaskPanel
 from .panels.progress_panel import ProgressRow
 from .panels.repair_panel import RepairPanel
@@ -34,11 +34,11 @@ class RepairSection(Dock):
         self.mask_panel = self.with_part(MaskPanel(*parts))
         self.repair_panel = self.with_part(RepairPanel(*parts))
         self.review_panel = self.with_part(ReviewPanel(*parts))
-        self.ledger_panel = self.with_part(LedgerPanel(*parts))
+        self.accepted_panel = self.with_part(AcceptedPanel(*parts))
         self.progress_row = ProgressRow(self.jobs, self.messages, _SHOWN)
         self.progress = self.progress_row.bar
         self.cancel_button = self.progress_row.cancel_button
-        panels = (self.mask_panel, self.repair_panel, self.review_panel, self.ledger_panel)
+        panels = (self.mask_panel, self.repair_panel, self.review_panel, self.accepted_panel)
         scroll = ScrollColumn(self.target, *panels)
         scroll.setMinimumWidth(340)
         self.lay_out(scroll, self.progress_row)

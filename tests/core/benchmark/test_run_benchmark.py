@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from textures import texture
 
-from napari_flowinpaint.core.benchmark import BenchmarkTable, damaged_sections, run_benchmark
+from napari_flowinpaint.core.benchmark.cases import damaged_sections
 from napari_flowinpaint.core.benchmark.figure import draw_figure, figure_method
 from napari_flowinpaint.core.benchmark.peers import PEERS
+from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
 from napari_flowinpaint.core.benchmark.scores import (
     METRICS,
     BenchmarkScores,
     Scorer,
     worst_scores,
 )
-from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow
+from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
@@ -278,9 +279,8 @@ class Describe:
 
 
 def test_fid_compares_the_tiles_of_all_sections(tmp_path, monkeypatch):
-    from napari_flowinpaint.core.benchmark import run_benchmark as run
-
-    monkeypatch.setattr(run, "_load_inception", lambda path, device: Describe())
+    where = "napari_flowinpaint.core.benchmark.run_benchmark._load_inception"
+    monkeypatch.setattr(where, lambda path, device: Describe())
     stack = Stack.from_array(synthetic_stack(SampleConfig(shape=(3, 256, 256))))
     cell = {"fractions": (0.5,), "shapes": ("irregular",), "methods": ("copy", "telea")}
     table = run_benchmark(stack, inception=tmp_path, repeats=2, **cell)

@@ -198,9 +198,9 @@ def test_a_shift_against_both_neighbours_though_these_do_not_match(tissue):
     section, (before, after) = volume[MIDDLE], (tissue[MIDDLE - 1], tissue[MIDDLE + 1])
     view = Sections(Stack.from_array(np.stack([before, section, after]))).view(1)
     unlike = replace(view, between=0.0)
-    assert [f.kind for f in MisalignedDetector().look(unlike)] == ["misaligned"]
+    assert [f.kind for f in MisalignedDetector().detect(unlike)] == ["misaligned"]
     intact = Sections(Stack.from_array(tissue)).view(MIDDLE)
-    assert not MisalignedDetector().look(replace(intact, between=0.0))
+    assert not MisalignedDetector().detect(replace(intact, between=0.0))
 
 
 def test_a_gap_of_several_sections(tissue):
@@ -304,7 +304,7 @@ def test_a_detector_can_be_added(tissue):
     class Always:
         kinds = ("hole",)
 
-        def look(self, view):
+        def detect(self, view):
             mask = np.zeros(view.shape, bool)
             mask[:9, :9] = True
             return [Finding("hole", 3.0, mask)]

@@ -13,16 +13,11 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_flowinpaint.core.detection import (
-    Flagged,
-    detect_stack,
-    read_detection,
-    read_table,
-    write_table,
-)
 from napari_flowinpaint.core.detection.detect_section import DetectionOptions
+from napari_flowinpaint.core.detection.detect_stack import detect_stack
 from napari_flowinpaint.core.detection.detectors import Finding
-from napari_flowinpaint.core.detection.store import tiles_of
+from napari_flowinpaint.core.detection.flag_table import Flagged, read_table, write_table
+from napari_flowinpaint.core.detection.store import read_detection, tiles_of
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
@@ -41,7 +36,7 @@ class Marked:
     def __repr__(self) -> str:
         return "Marked()"
 
-    def look(self, view):
+    def detect(self, view):
         kind = HOLES.get(view.section.z)
         if kind is None:
             return []
@@ -113,7 +108,7 @@ def test_reduced_levels_keep_thin_damage(tmp_path):
     class Line:
         kinds = ("crack",)
 
-        def look(self, view):
+        def detect(self, view):
             mask = np.zeros(view.shape, bool)
             mask[view.shape[0] // 2] = view.section.z == 1
             return [Finding("crack", 2.0, mask)] if mask.any() else []
@@ -176,9 +171,9 @@ def test_an_interrupted_search_goes_on(stack, tmp_path, after, workers):
     seen = []
 
     class Counting(Marked):
-        def look(self, view):
+        def detect(self, view):
             seen.append(view.section.z)
-            return super().look(view)
+            return super().detect(view)
 
     detect_stack(stack, out, detectors=[Counting()], workers=1)
     assert len(seen) <= SHAPE[0] - after
@@ -191,8 +186,7 @@ def test_an_interrupted_search_goes_on(stack, tmp_path, after, workers):
 #: Searches a stack in a process that kills itself, the hard way, when this share is done.
 KILLED = """
 import os, signal, sys
-from napari_flowinpaint.core.detection import detect_stack
-from napari_flowinpaint.core.detection.detect_stack import DetectionStore
+from napari_flowinpaint.core.detection.detect_stack import DetectionStore, detect_stack
 from napari_flowinpaint.core.open import open_stack
 stack, out, when = sys.argv[1:]
 def kill():

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from napari_flowinpaint.core.detection import detect_stack, detection_workers
-from napari_flowinpaint.core.detection import detect_stack as run
 from napari_flowinpaint.core.errors import Cancelled, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
@@ -32,7 +31,7 @@ class Deadly:
     def __repr__(self) -> str:
         return "Deadly()"
 
-    def look(self, view):
+    def detect(self, view):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -44,14 +43,14 @@ class Where:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def look(self, view):
+    def detect(self, view):
         (self._folder / f"{view.section.z}-{os.getpid()}").touch()
         return []
 
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
-    monkeypatch.setattr(run, "_MANY", DEPTH)
+    monkeypatch.setattr(detect_stack, "_MANY", DEPTH)
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +69,15 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_processes_give_the_same_to_the_byte(path, tmp_path):
     stack = open_stack(path)
-    one = detect_stack(stack, tmp_path / "one.zarr", workers=1)
-    many = detect_stack(stack, tmp_path / "many.zarr", workers=2)
+    one = detect_stack.detect_stack(stack, tmp_path / "one.zarr", workers=1)
+    many = detect_stack.detect_stack(stack, tmp_path / "many.zarr", workers=2)
     assert {4, 17} <= {row.section for row in one.flagged}
     assert many.flagged == one.flagged
     assert files(tmp_path / "many.zarr") == files(tmp_path / "one.zarr")
 
 
 def test_every_section_is_looked_at_once_by_other_processes(path, tmp_path):
-    detect_stack(open_stack(path), None, workers=3, detectors=[Where(tmp_path)])
+    detect_stack.detect_stack(open_stack(path), None, workers=3, detectors=[Where(tmp_path)])
     looked = [tuple(map(int, p.name.split("-"))) for p in tmp_path.iterdir()]
     assert sorted(z for z, _ in looked) == list(range(DEPTH))
     processes = {process for _, process in looked}
@@ -88,7 +87,7 @@ def test_every_section_is_looked_at_once_by_other_processes(path, tmp_path):
 
 def test_what_lies_in_this_process_is_searched_here(path, tmp_path):
     here = Stack.from_array(np.stack([open_stack(path).read(z) for z in range(DEPTH)]))
-    detect_stack(here, None, workers=2, detectors=[Where(tmp_path)])
+    detect_stack.detect_stack(here, None, workers=2, detectors=[Where(tmp_path)])
     assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
 
 
@@ -99,10 +98,10 @@ def test_a_cancelled_search_goes_on(path, tmp_path):
 
     stack, out = open_stack(path), tmp_path / "many.zarr"
     with pytest.raises(Cancelled):
-        detect_stack(stack, out, workers=2, progress=stop)
+        detect_stack.detect_stack(stack, out, workers=2, progress=stop)
     assert not out.exists()
-    detect_stack(stack, out, workers=2)
-    detect_stack(stack, tmp_path / "one.zarr", workers=1)
+    detect_stack.detect_stack(stack, out, workers=2)
+    detect_stack.detect_stack(stack, tmp_path / "one.zarr", workers=1)
     assert files(out) == files(tmp_path / "one.zarr")
 
 
@@ -116,7 +115,7 @@ def test_a_search_is_cancelled_while_it_waits(path, monkeypatch):
             raise Cancelled("cancelled")
 
     with pytest.raises(Cancelled):
-        detect_stack(open_stack(path), None, workers=2, progress=stop)
+        detect_stack.detect_stack(open_stack(path), None, workers=2, progress=stop)
     assert not any(message.startswith("searched") for message in told)
 
 
@@ -127,7 +126,7 @@ def test_sections_that_cannot_be_read_do_not_stop_the_others(path, tmp_path):
     shutil.copytree(path, broken)
     for chunk in broken.glob("*/c/9/*/*"):
         chunk.write_bytes(b"no chunk")
-    found = detect_stack(open_stack(broken), None, workers=2)
+    found = detect_stack.detect_stack(open_stack(broken), None, workers=2)
     assert list(found.failed) == [9]
     assert {4, 17} <= {row.section for row in found.flagged}
 
@@ -137,14 +136,16 @@ def test_threads_search_where_processes_cannot_be(path, tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("loky.ProcessPoolExecutor", refused)
-    found = detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
+    found = detect_stack.detect_stack(
+        open_stack(path), None, workers=2, detectors=[Where(tmp_path)]
+    )
     assert found.searched == tuple(range(DEPTH))
     assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
 
 
 def test_threads_search_in_a_worker_of_a_cluster(path, tmp_path, monkeypatch):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
-    detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
+    detect_stack.detect_stack(open_stack(path), None, workers=2, detectors=[Where(tmp_path)])
     assert {p.name.split("-")[1] for p in tmp_path.iterdir()} == {str(os.getpid())}
 
 
@@ -157,7 +158,7 @@ def test_processes_end_with_a_search_whose_error_is_kept(path):
             raise Cancelled("cancelled")
 
     with pytest.raises(Cancelled) as kept:
-        detect_stack(open_stack(path), None, workers=2, progress=stop)
+        detect_stack.detect_stack(open_stack(path), None, workers=2, progress=stop)
     left = set(psutil.Process().children(recursive=True)) - before
     assert not [p for p in left if "popen_loky" in " ".join(p.cmdline())], kept
 
@@ -177,19 +178,21 @@ def test_what_processes_send_is_small():
 
 def test_a_process_that_is_ended_is_told(path, tmp_path):
     with pytest.raises(StoreError, match="fewer workers"):
-        detect_stack(open_stack(path), tmp_path / "m.zarr", workers=2, detectors=[Deadly()])
+        detect_stack.detect_stack(
+            open_stack(path), tmp_path / "m.zarr", workers=2, detectors=[Deadly()]
+        )
 
 
 #: Searches a stack, and says so when processes are at it.
 SEARCH = """
 import sys
-from napari_flowinpaint.core.detection import detect_stack, run
+from napari_flowinpaint.core.detection import detect_stack
 from napari_flowinpaint.core.open import open_stack
-run._MANY = 2
+detect_stack._MANY = 2
 def progress(fraction, message):
     if message.startswith("searched"):
         print(message, flush=True)
-detect_stack(open_stack(sys.argv[1]), sys.argv[2], workers=2, progress=progress)
+detect_stack.detect_stack(open_stack(sys.argv[1]), sys.argv[2], workers=2, progress=progress)
 """
 
 

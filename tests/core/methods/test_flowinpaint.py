@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensors import lively_joint
 
-from napari_flowinpaint.core.benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
@@ -102,7 +102,7 @@ def test_it_repairs_only_the_mask_and_records_its_weights(weights):
     ("share", "wanted", "views"), [(0.3, None, 1), (0.5, None, 8), (0.5, 1, 1), (0.3, 4, 4)]
 )
 def test_large_holes_are_looked_at_from_several_sides(weights, monkeypatch, share, wanted, views):
-    from napari_flowinpaint.core.methods import flowinpaint as module
+    from napari_flowinpaint.core.methods import flowinpaint
 
     seen = []
 
@@ -111,7 +111,7 @@ def test_large_holes_are_looked_at_from_several_sides(weights, monkeypatch, shar
         flow = np.zeros((2, *section.shape), np.float32)
         return Registration((flow, flow), np.mean(neighbours, axis=0))
 
-    monkeypatch.setattr(module, "register_jointly", looked)
+    monkeypatch.setattr(flowinpaint, "register_jointly", looked)
     stack, mask, _ = damaged_stack()
     mask[:] = irregular_mask(mask.shape, share, np.random.default_rng(0))
     options = RepairOptions(views=wanted, halo=160, gate="off")
@@ -121,7 +121,7 @@ def test_large_holes_are_looked_at_from_several_sides(weights, monkeypatch, shar
 
 def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
     """Whatever the network says, the rehearsal keeps the repair near that of ``flow``."""
-    from napari_flowinpaint.core.methods import flowinpaint as module
+    from napari_flowinpaint.core.methods import flowinpaint
 
     def nonsense(net, section, known, neighbours, valid, alpha, **options):
         rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
 
     flow = repair_section(stack, 1, mask, method="flow", options=options).patches[0]
     known = np.abs(flow.result.astype(float) - truth[flow.box.slices])[flow.mask].mean()
-    monkeypatch.setattr(module, "register_jointly", nonsense)
+    monkeypatch.setattr(flowinpaint, "register_jointly", nonsense)
     assert error() < 1.15 * known
 
 

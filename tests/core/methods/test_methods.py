@@ -20,7 +20,7 @@ from napari_flowinpaint.core.reference.fusion import (
 from napari_flowinpaint.core.reference.grain import add_grain
 from napari_flowinpaint.core.reference.optical_flow import warp_affine
 from napari_flowinpaint.core.reference.references import Guide, Hypothesis
-from napari_flowinpaint.core.reference.rehearsal import Lesson
+from napari_flowinpaint.core.reference.rehearsal import RehearsalResult
 from napari_flowinpaint.core.types import Box
 
 
@@ -124,12 +124,12 @@ def test_a_leader_leads_only_where_it_rehearses_better():
     clean = np.zeros_like(known)
     peers = [Hypothesis(truth + 0.5 * (texture(seed=n) - 128), clean) for n in (2, 3)]
 
-    def lesson(amount: float, leader: bool) -> Lesson:
+    def lesson(amount: float, leader: bool) -> RehearsalResult:
         guess = truth + amount * (texture(seed=9) - 128)
         hypotheses = [Hypothesis(guess, clean, leader=leader), *peers]
-        return Lesson.learn(hypotheses, truth, known, holes)
+        return RehearsalResult.learn(hypotheses, truth, known, holes)
 
-    def psnr_of(lesson: Lesson) -> float:
+    def psnr_of(lesson: RehearsalResult) -> float:
         return lesson.rely().scores["rehearsal_psnr"]
 
     good, bad = lesson(0.1, True), lesson(2.0, True)
@@ -141,7 +141,7 @@ def test_a_leader_leads_only_where_it_rehearses_better():
 def test_less_is_expected_of_a_hole_with_larger_errors_than_those_rehearsed():
     truth, known, holes = rehearsed()
     guess = Hypothesis(truth + 0.5 * (texture(seed=9) - 128), np.zeros_like(known))
-    relied = Lesson.learn([guess, guess], truth, known, holes).rely()
+    relied = RehearsalResult.learn([guess, guess], truth, known, holes).rely()
 
     def expected(error: float) -> float:
         confidence = np.full(truth.shape, np.exp(-error / relied.errors.scale), np.float32)

@@ -43,9 +43,9 @@ def test_flow_points_from_target_to_source():
 
 
 def test_large_images_are_searched_on_a_reduced_one(monkeypatch: pytest.MonkeyPatch):
-    from napari_flowinpaint.core.reference import optical_flow as module
+    from napari_flowinpaint.core.reference import optical_flow
 
-    monkeypatch.setattr(module, "_MOST_FLOW_PIXELS", 128 * 128)
+    monkeypatch.setattr(optical_flow, "_MOST_FLOW_PIXELS", 128 * 128)
     source = texture(sigma=6)
     truth = wave(source.shape, 5)
     flow = estimate_flow(warp(source, truth), source)

@@ -19,7 +19,7 @@ from napari_flowinpaint.core.repair.gate import measure_fit
 from napari_flowinpaint.core.repair.job import make_job
 from napari_flowinpaint.core.repair.quality import Quality, combine, predict_quality
 from napari_flowinpaint.core.repair.repair_section import repair_section
-from napari_flowinpaint.core.repair.trials import trial_places
+from napari_flowinpaint.core.repair.trials import find_trials
 from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window
 
 SIDE = 256
@@ -160,24 +160,24 @@ def test_part_of_a_mask_is_tried_where_all_of_it_finds_no_place(volume):
 
 
 def test_places_are_intact_and_the_same_every_time(volume, mask):
-    def places(seed: int = 0):
+    def trials(seed: int = 0):
         options = RepairOptions(seed=seed)
         job = make_job(damaged(volume, mask), Z, mask, None, None, "flow", "cpu", options)
         damage = Box.of_mask(mask)
-        return list(trial_places(job, damage, mask[damage.slices], (Z - 1, Z + 1)))
+        return list(find_trials(job, damage, mask[damage.slices], (Z - 1, Z + 1)))
 
-    found = places()
+    found = trials()
     assert [(p.z, p.box, p.neighbours) for p in found] == [
-        (p.z, p.box, p.neighbours) for p in places()
+        (p.z, p.box, p.neighbours) for p in trials()
     ]
-    assert [p.box for p in found] != [p.box for p in places(1)]
+    assert [p.box for p in found] != [p.box for p in trials(1)]
     assert [p.z for p in found[:3]] == [Z, Z - 2, Z + 2]
-    for place in found:
-        assert place.neighbours == (place.z - 1, place.z + 1)
-        if place.z == Z:
-            assert not mask[place.box.slices][place.hole].any()
+    for trial in found:
+        assert trial.neighbours == (trial.z - 1, trial.z + 1)
+        if trial.z == Z:
+            assert not mask[trial.box.slices][trial.hole].any()
         else:
-            assert Z not in place.neighbours
+            assert Z not in trial.neighbours
 
 
 def test_damage_of_other_sections_is_avoided(volume, mask):
@@ -186,8 +186,8 @@ def test_damage_of_other_sections_is_avoided(volume, mask):
 
     job = make_job(damaged(volume, mask), Z, mask, masks, None, "flow", "cpu", None)
     damage = Box.of_mask(mask)
-    found = list(trial_places(job, damage, mask[damage.slices], (Z - 2, Z + 1)))
-    beside = [(place.z, place.neighbours) for place in found if place.box == damage]
+    found = list(find_trials(job, damage, mask[damage.slices], (Z - 2, Z + 1)))
+    beside = [(trial.z, trial.neighbours) for trial in found if trial.box == damage]
     assert (Z + 3, (Z + 1, Z + 4)) in beside  # as far away as for the real damage
     assert all(not {Z, Z - 1} & {z, *guides} for z, guides in beside)
 

@@ -19,7 +19,7 @@ from napari_flowinpaint.core.networks.weights import load_network
 from napari_flowinpaint.core.training import loop
 from napari_flowinpaint.core.training.data import StackSpec
 from napari_flowinpaint.core.training.loop import Schedule, Training
-from napari_flowinpaint.core.training.validation import Report
+from napari_flowinpaint.core.training.validation import ValidationReport
 from napari_flowinpaint.core.types import no_progress
 
 
@@ -62,7 +62,7 @@ def toy(tmp_path):
 
 
 def scripted(monkeypatch, scores):
-    reports = [Report(score, score, 1.0, (score,)) for score in scores]
+    reports = [ValidationReport(score, score, 1.0, (score,)) for score in scores]
     monkeypatch.setattr(loop, "validate", lambda net, cases, device: reports.pop(0))
 
 
@@ -114,7 +114,7 @@ def test_without_sections_to_validate_on_the_latest_average_is_kept(toy):
 
 
 def test_a_resumed_training_sees_the_batches_that_were_left(toy, monkeypatch):
-    monkeypatch.setattr(loop, "validate", lambda *_: Report(1.0, 1.0, 1.0, (1.0,)))
+    monkeypatch.setattr(loop, "validate", lambda *_: ValidationReport(1.0, 1.0, 1.0, (1.0,)))
     whole = run(toy(steps=4, every=9))
     first = toy(steps=4, every=9)
 

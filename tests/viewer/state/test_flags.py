@@ -1,4 +1,4 @@
-"""The flagged sections, their mask and what is kept of them; no window, no threads."""
+"""The flagged sections, their mask and what is stored of them; no window, no threads."""
 
 import shutil
 
@@ -8,9 +8,14 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
+<<<<<<< HEAD
 from napari_flowinpaint.core.detection import Flagged
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.io.ours import MARK
+=======
+from napari_flowinpaint.core.detection.flag_table import Flagged
+from napari_flowinpaint.core.errors import InputError
+>>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.masks.layered_mask import LayeredMask
@@ -21,7 +26,7 @@ from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
 from napari_flowinpaint.viewer.state.search_settings import RANGE, SECTION, STACK, SearchSettings
 from napari_flowinpaint.viewer.tasks import find_damage, one_section
-from napari_flowinpaint.viewer.tasks.find_damage import Searched
+from napari_flowinpaint.viewer.tasks.find_damage import SearchResult
 from napari_flowinpaint.viewer.tasks.flag_list import (
     DAMAGED,
     INTACT,
@@ -62,10 +67,10 @@ def test_a_new_search_keeps_decisions_and_drops_what_is_gone():
 
 def test_rows_are_decided_counted_and_filtered():
     flags = FlagList([row(2), row(1), row(1, "hole")])
-    told = []
-    flags.changed.connect(lambda: told.append(1))
+    calls = []
+    flags.changed.connect(lambda: calls.append(1))
     flags.decide([(1, "dark"), (7, "dark")], INTACT)
-    assert len(told) == 1
+    assert len(calls) == 1
     assert [r.section for r in flags.shown(Filter(decision=INTACT))] == [1]
     assert [r.section for r in flags.shown(Filter("dark", UNDECIDED))] == [2]
     assert flags.count()[UNDECIDED] == 2
@@ -169,7 +174,7 @@ def test_thumbnails_show_the_guides_and_the_damage():
     assert coloured.mean() == pytest.approx(1 / 12, rel=0.15)
 
 
-# ---- what is kept
+# ---- what is stored
 
 
 @pytest.fixture
@@ -182,13 +187,13 @@ def path(tmp_path):
 
 @pytest.fixture
 def open_session(path):
-    """Return a function that opens a new viewer on the stack, with what is kept."""
+    """Return a function that opens a new viewer on the stack, with what is stored."""
     viewers = []
 
     def make():
         viewers.append(ViewerModel())
         session = session_of(viewers[-1])
-        session.add_loaded(one_section.load(str(path), progress=lambda *_: None))
+        session.add_stack(one_section.load(str(path), progress=lambda *_: None))
         session.flags.open(session.image, find_damage.open_flags(session.stack))
         return session
 
@@ -196,7 +201,7 @@ def open_session(path):
 
 
 def save(session):
-    unsaved = session.flags.unsaved(session.image)
+    unsaved = session.flags.unsaved_changes(session.image)
     areas = find_damage.save_flags(unsaved)
     session.flags.note_saved(session.image, unsaved)
     return areas
@@ -206,12 +211,12 @@ def found(sections, label=HOLE, searched=range(5)):
     kind = next(k.name for k in KINDS.values() if k.label == label)
     rows = tuple(row(z, kind) for z in sections)
     volume = labelled(*sections, label=label)
-    return Searched(rows, frozenset(searched), tuple(KINDS), {}, volume)
+    return SearchResult(rows, frozenset(searched), tuple(KINDS), {}, volume)
 
 
 def test_nothing_is_kept_before_something_is_flagged(open_session):
     session = open_session()
-    assert session.flags.unsaved(session.image) is None
+    assert session.flags.unsaved_changes(session.image) is None
     assert not session.require_flags().store.folder.exists()
 
 
@@ -220,13 +225,13 @@ def test_a_search_goes_into_list_and_mask_and_spares_what_was_painted(open_sessi
     layer = session.masks.new(session.image)
     layer.data[1, 100:110, 10:20] = DARK
     layer.data.commit()
-    session.flags.adopt(session.image, found([1, 2]))
+    session.flags.add_search(session.image, found([1, 2]))
     mask = session.mask
     assert mask[1, 105, 15] == DARK
     assert mask[2, 20, 260] == HOLE
     assert mask[1, 20, 260] == HOLE, "beside the painted tile"
     assert mask.painted_sections == (1,)
-    session.flags.adopt(session.image, found([3], DARK, searched=[2, 3]))
+    session.flags.add_search(session.image, found([3], DARK, searched=[2, 3]))
     assert (mask[2, 20, 260], mask[3, 20, 260], mask[1, 20, 260]) == (0, DARK, HOLE)
 
 
@@ -239,15 +244,15 @@ def test_painting_and_decisions_come_back(open_session):
     layer.data[2, 100:110, 10:20] = DARK
     layer.data.commit()
     assert save(session)[2]["dark"] == pytest.approx(100 * 100 / SHAPE[1] / SHAPE[2], abs=1e-3)
-    assert session.flags.unsaved(session.image) is None
+    assert session.flags.unsaved_changes(session.image) is None
     layer.data[3, 5, 5] = 1
     layer.data.commit()
-    assert set(session.flags.unsaved(session.image).sections) == {3}
+    assert set(session.flags.unsaved_changes(session.image).sections) == {3}
     save(session)
     again = open_session()
     assert [(r.section, r.decision) for r in again.require_flags().list.rows] == [(2, SKIP)]
     assert np.array_equal(again.mask[...], layer.data[...])
-    assert again.flags.unsaved(again.image) is None
+    assert again.flags.unsaved_changes(again.image) is None
 
 
 def test_a_mask_that_was_begun_anew_replaces_the_one_that_was_kept(open_session):
@@ -282,7 +287,7 @@ def test_a_stack_without_a_file_is_kept_for_now_only():
 
 def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
-    session.flags.adopt(session.image, found([4]))
+    session.flags.add_search(session.image, found([4]))
     session.flags.show(session.image, row(4, "hole"))
     assert camera.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE

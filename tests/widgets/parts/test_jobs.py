@@ -103,7 +103,7 @@ def test_errors_arrive_whatever_their_type(qtbot, runner, answers, error):
     assert not runner.is_running()
 
 
-def test_an_error_while_showing_the_answer_is_told_as_well(qtbot, runner, answers):
+def test_an_error_while_showing_the_answer_is_reported_as_well(qtbot, runner, answers):
     def done(result):
         raise InputError("stale")
 
@@ -132,7 +132,7 @@ def test_stop_waits_for_the_threads_and_delivers_nothing(qtbot, runner, answers)
     assert not runner.is_running(), "nothing starts any more"
 
 
-def test_work_that_is_written_is_told_even_if_cancelled_at_the_last_moment(qtbot, runner, answers):
+def test_a_write_is_reported_even_if_cancelled_at_the_last_moment(qtbot, runner, answers):
     wrote, go_on = threading.Event(), threading.Event()
 
     def work(*, progress):

@@ -14,11 +14,11 @@ from ..export import check_target
 from ..types import Progress, no_progress
 from .detect_section import DetectionOptions
 from .detection_workers import (
-    Looking,
     SearchedSection,
-    look_in_processes,
-    look_in_threads,
-    look_in_turn,
+    SectionSearch,
+    search_in_order,
+    search_in_processes,
+    search_in_threads,
 )
 from .detectors import Detector
 from .features.sections import Sections
@@ -118,7 +118,7 @@ def detect_stack(
     """
     options = options or DetectionOptions()
     chosen = _check(stack, sections, workers)
-    search = _Search(stack, Looking(options, detectors), workers or default_workers())
+    search = _Search(stack, SectionSearch(options, detectors), workers or default_workers())
     if output is None:
         failed = search.run(chosen, {}, lambda z, labels, found: None, progress)
         rows = _rows(stack, search.found, max_gap)
@@ -194,9 +194,9 @@ def _request(
 class _Search:
     """Searches sections and collects what was found in them."""
 
-    def __init__(self, stack: Stack, looking: Looking, workers: int) -> None:
+    def __init__(self, stack: Stack, search: SectionSearch, workers: int) -> None:
         self._stack = stack
-        self._looking = looking
+        self._search = search
         self._workers = workers
         self.found: dict[int, list[Found]] = {}
 
@@ -232,11 +232,11 @@ class _Search:
         self, todo: list[int], waiting: Callable[[], None]
     ) -> Generator[SearchedSection, None, None]:
         if self._workers > 1 and len(todo) >= _MANY and self._stack.kind != "array":
-            return look_in_processes(self._stack, todo, self._looking, self._workers, waiting)
-        sections = Sections(self._stack, self._looking.options.side, self._workers)
+            return search_in_processes(self._stack, todo, self._search, self._workers, waiting)
+        sections = Sections(self._stack, self._search.options.side, self._workers)
         if self._workers == 1:
-            return look_in_turn(sections, todo, self._looking)
-        return look_in_threads(sections, todo, self._looking, self._workers)
+            return search_in_order(sections, todo, self._search)
+        return search_in_threads(sections, todo, self._search, self._workers)
 
 
 def _rows(stack: Stack, found: dict[int, list[Found]], max_gap: int) -> list[Flagged]:

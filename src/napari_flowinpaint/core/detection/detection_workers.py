@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 
     from ..io.stack import Stack
 
-#: Sections that are searched at once, without their neighbours being looked at again.
+#: Sections that are searched at once, without their neighbours being measured again.
 _RUN = 32
 #: Seconds between two times that a waiting search can be cancelled.
 _INTERVAL = 0.2
-#: Seconds between two times that a process looks whether the one that started it is still there.
+#: Seconds between two times that a process checks whether the one that started it is still there.
 _WATCH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
-    """How sections are looked at.
+class SectionSearch:
+    """How sections are searched.
 
     Parameters
     ----------
     options
         See :class:`~napari_flowinpaint.core.detection.detect_section.DetectionOptions`.
     detectors
-        Those that look; None for all.
+        Those that are used; None for all.
     """
 
     options: DetectionOptions
@@ -85,10 +85,10 @@ class SearchedSection:
 _Packed = tuple[SearchedSection, bytes, tuple[int, int]]
 
 
-def look(sections: Sections, z: int, looking: Looking) -> SearchedSection:
+def search_section(sections: Sections, z: int, search: SectionSearch) -> SearchedSection:
     """Return what becomes of one section."""
     try:
-        damages = detect_section(sections, z, looking.options, looking.detectors)
+        damages = detect_section(sections, z, search.options, search.detectors)
     except StoreError as error:
         return SearchedSection(z, failure=str(error))
     if not damages:
@@ -102,17 +102,17 @@ def look(sections: Sections, z: int, looking: Looking) -> SearchedSection:
     return SearchedSection(z, labels, found)
 
 
-def look_in_turn(
-    sections: Sections, run: Sequence[int], looking: Looking
+def search_in_order(
+    sections: Sections, run: Sequence[int], search: SectionSearch
 ) -> Generator[SearchedSection, None, None]:
     """Yield what becomes of sections, in order."""
     with _one_thread_per_image():
         for z in run:
-            yield look(sections, z, looking)
+            yield search_section(sections, z, search)
 
 
-def look_in_threads(
-    sections: Sections, todo: Sequence[int], looking: Looking, workers: int
+def search_in_threads(
+    sections: Sections, todo: Sequence[int], search: SectionSearch, workers: int
 ) -> Generator[SearchedSection, None, None]:
     """Yield what becomes of sections, nearly in order, for a stack that is in this process only."""
     left = iter(todo)
@@ -121,7 +121,7 @@ def look_in_threads(
         while True:
             # few at a time: sections near each other are compared with the same ones
             for z in islice(left, workers + 1 - len(pending)):
-                pending.add(pool.submit(look, sections, z, looking))
+                pending.add(pool.submit(search_section, sections, z, search))
             if not pending:
                 return
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -129,10 +129,10 @@ def look_in_threads(
                 yield future.result()
 
 
-def look_in_processes(
+def search_in_processes(
     stack: Stack,
     todo: Sequence[int],
-    looking: Looking,
+    search: SectionSearch,
     workers: int,
     waiting: Callable[[], None],
 ) -> Generator[SearchedSection, None, None]:
@@ -146,8 +146,8 @@ def look_in_processes(
         One that can be opened again elsewhere.
     todo
         Section numbers, ascending.
-    looking
-        How they are looked at.
+    search
+        How they are searched.
     workers
         Number of processes.
     waiting
@@ -164,12 +164,12 @@ def look_in_processes(
     runs = _runs(todo, workers)
     executor = _executor(min(workers, len(runs)))
     if executor is None:
-        sections = Sections(stack, looking.options.side, workers)
-        yield from look_in_threads(sections, todo, looking, workers)
+        sections = Sections(stack, search.options.side, workers)
+        yield from search_in_threads(sections, todo, search, workers)
         return
     done = False
     try:
-        pending = {executor.submit(_look_here, opened, run, looking) for run in runs}
+        pending = {executor.submit(_search_run, opened, run, search) for run in runs}
         while pending:
             finished, pending = wait(pending, _INTERVAL, FIRST_COMPLETED)
             waiting()
@@ -214,10 +214,10 @@ def _end_with(parent: int) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _look_here(opened: bytes, run: Sequence[int], looking: Looking) -> list[_Packed]:
+def _search_run(opened: bytes, run: Sequence[int], search: SectionSearch) -> list[_Packed]:
     """Return what becomes of sections (in a process of its own), small enough for many of them."""
-    sections = _sections(opened, looking.options.side)
-    return [_pack(searched) for searched in look_in_turn(sections, run, looking)]
+    sections = _sections(opened, search.options.side)
+    return [_pack(searched) for searched in search_in_order(sections, run, search)]
 
 
 def _pack(searched: SearchedSection) -> _Packed:

@@ -63,7 +63,7 @@ def search(
     claimed = np.zeros(view.shape, dtype=bool)
     seen = view
     for detector in detectors:
-        found = [f for f in detector.look(seen) if _enough(f, findings, view, scales)]
+        found = [f for f in detector.detect(seen) if _enough(f, findings, view, scales)]
         if not found:
             continue
         fresh = np.zeros_like(claimed)

@@ -27,7 +27,7 @@ from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
-    Greys,
+    GreyMapping,
     Guide,
     Hypothesis,
     Source,
@@ -39,7 +39,7 @@ from ..reference.references import (
     registered_average,
     unaligned_guides,
 )
-from ..reference.rehearsal import Lesson, Rehearsal
+from ..reference.rehearsal import Rehearsal, RehearsalResult
 from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 
 #: Fewer intact pixels than this cannot be registered to.
@@ -103,28 +103,28 @@ def repair_by(
         Makes the section where it is missing as a whole, from both neighbours; None: it is
         interpolated between them.
     """
-    greys = Greys.of(window)
-    report = partial(_told, progress, window.z)
+    greys = GreyMapping.of(window)
+    report = partial(_report_section, progress, window.z)
     if window.intact.sum() < FEWEST_INTACT:
         return _replace_missing(window, greys, options, report, blind)
-    section = greys.work(np.where(window.intact, window.section, 0))
+    section = greys.to_working(np.where(window.intact, window.section, 0))
     with beside(workers_for(window.mask.size) > 1) as start:
         sources = (source_of, otherwise)
-        lesson, hypotheses, initial = _register(
+        learned, hypotheses, initial = _register(
             sources, window, greys, section, options, report, start
         )
-        return _finish(lesson, hypotheses, window, greys, section, initial, options, report, start)
+        return _finish(learned, hypotheses, window, greys, section, initial, options, report, start)
 
 
 def _register(
     sources: tuple[SourceOf, SourceOf | None],
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     options: RepairOptions,
     report: Callable[[float, str], None],
     start: Start,
-) -> tuple[Lesson, list[Hypothesis], Callable[[], FloatImage]]:
+) -> tuple[RehearsalResult, list[Hypothesis], Callable[[], FloatImage]]:
     """Return what the rehearsal taught, the hypotheses, and what makes the initial reference.
 
     Hypotheses for the damage and for the holes of the rehearsal are made in one go.
@@ -142,22 +142,23 @@ def _register(
     hypotheses = source_of(aligned, between)(section, rehearsal.seen, note)
     report(0.75, "learning from the rehearsal")
     initial = start(partial(initial_reference, guides))
-    lesson = rehearsal.learn(hypotheses, section)
-    if not lesson.trusted and otherwise is not None:
+    learned = rehearsal.learn(hypotheses, section)
+    if not learned.trusted and otherwise is not None:
         note = lambda _: report(0.82, "registering")  # noqa: E731
         hypotheses = otherwise(aligned, between)(section, rehearsal.seen, note)
         report(0.82, "learning from the rehearsal")
-        lesson = rehearsal.learn(hypotheses, section)
-    return lesson, hypotheses, initial
+        learned = rehearsal.learn(hypotheses, section)
+    return learned, hypotheses, initial
 
 
-def _told(progress: Progress, z: int, fraction: float, message: str) -> None:
+def _report_section(progress: Progress, z: int, fraction: float, message: str) -> None:
+    """Report the progress of a section."""
     progress(fraction, f"section {z}: {message}")
 
 
 def _replace_missing(
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     options: RepairOptions,
     report: Callable[[float, str], None],
     blind: Blind | None,
@@ -177,7 +178,7 @@ def _replace_missing(
 
 def fall_back(
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     initial: FloatImage,
     reference: FloatImage,
     nearer: tuple[Guide, Flow],
@@ -202,18 +203,18 @@ def fall_back(
         lender = guide.sample(flow, nearest=True)
         result = add_grain(reference, lender, lender, window.mask, window.intact)
     return WindowRepair(
-        initial_reference=greys.back(initial),
-        refined_reference=greys.back(reference),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial),
+        refined_reference=greys.to_stack(reference),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, 0.5, 1).astype(np.float32),
     )
 
 
 def _finish(
-    lesson: Lesson,
+    learned: RehearsalResult,
     hypotheses: list[Hypothesis],
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     initial: Callable[[], FloatImage],
     options: RepairOptions,
@@ -224,11 +225,11 @@ def _finish(
     known = window.intact
     report(0.85, "fusing")
     images = [hypothesis.image for hypothesis in hypotheses]
-    relied = start(lesson.rely)
+    relied = start(learned.rely)
     confident = start(lambda: relied().confidence(images, known))
     averaged = start(partial(registered_average, hypotheses, window.alpha))
-    fused = lesson.fuse(images)
-    result = close_seam(lesson.correct(fused, section, known), section, known)
+    fused = learned.fuse(images)
+    result = close_seam(learned.correct(fused, section, known), section, known)
     if options.grain:
         lend = next(h.lend for h in hypotheses if h.lend is not None)
         result = add_grain(result, lend(), section, window.mask, known)
@@ -236,9 +237,9 @@ def _finish(
     if options.gate == "refuse":
         check_registration(window, relied().scores.get("registration_correlation", 1.0))
     return WindowRepair(
-        initial_reference=greys.back(initial()),
-        refined_reference=greys.back(fused if registered is None else registered),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial()),
+        refined_reference=greys.to_stack(fused if registered is None else registered),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied().scores_at(confidence, window.mask),
     )

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..networks.paper.guided import Guided, inpaint_guided
+from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
 from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
-    Greys,
+    GreyMapping,
     Guide,
     flows_between,
     interpolate,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 #: Share of the intact pixels that is cut out for the rehearsal.
 _REHEARSED = 0.3
 #: Fills what is not known of a section: (section, known, report) -> references and result.
-_Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], Guided]
+_Fill = Callable[[FloatImage, BoolImage, Callable[[float], None]], GuidedOutput]
 
 
 class PaperMethod(LearnedMethod):
@@ -69,7 +69,7 @@ class PaperMethod(LearnedMethod):
 
         device = resolve_device(device)
         net: PaperNetwork = self.network(options, device)
-        greys = Greys.of(window)
+        greys = GreyMapping.of(window)
         progress(0.02, f"section {window.z}: interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
         if window.intact.sum() < FEWEST_INTACT:
@@ -77,12 +77,14 @@ class PaperMethod(LearnedMethod):
             nearer = 0 if window.alpha <= 0.5 else 1
             source = (guides[nearer], flows[nearer])
             return fall_back(window, greys, initial, initial, source, options)
-        section = greys.work(np.where(window.intact, window.section, 0))
+        section = greys.to_working(np.where(window.intact, window.section, 0))
         guides = [guide.align_to(section, window.intact) for guide in guides]
         initial, samples, _ = _between(guides)
         valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
 
-        def fill(image: FloatImage, known: BoolImage, report: Callable[[float], None]) -> Guided:
+        def fill(
+            image: FloatImage, known: BoolImage, report: Callable[[float], None]
+        ) -> GuidedOutput:
             neighbours = (guides[0].aligned, guides[1].aligned)
             shown = (valid[0], valid[1])
             run = partial(inpaint_guided, device=device, report=report)
@@ -113,7 +115,7 @@ def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage], list[Fl
 def _repair(
     fill: _Fill,
     window: Window,
-    greys: Greys,
+    greys: GreyMapping,
     section: FloatImage,
     initial: FloatImage,
     lender: FloatImage,
@@ -136,9 +138,9 @@ def _repair(
         result = add_grain(result, lender, section, window.mask, known)
     confidence = relied.confidence([initial, filled.refined, filled.image], known)
     return WindowRepair(
-        initial_reference=greys.back(initial),
-        refined_reference=greys.back(filled.refined),
-        result=greys.back(result),
+        initial_reference=greys.to_stack(initial),
+        refined_reference=greys.to_stack(filled.refined),
+        result=greys.to_stack(result),
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied.scores,
     )
@@ -159,7 +161,7 @@ def _rehearse(
     known = window.intact
     holes = cut_holes(depth(window.mask), known, _REHEARSED, options.seed)
     if holes.sum() < FEWEST_SAMPLES:
-        return Reliability.untaught(section, known)
+        return Reliability.default(section, known)
     seen = known & ~holes
     tried = fill(section, seen, lambda s: report(0.1 + 0.4 * s, "rehearsing"))
     # the low-pass reaches across the rim: the real hole needs something plausible in it

@@ -27,7 +27,7 @@ _AROUND = 8.0
 #: Less confidence than this is none.
 _LEAST = 1e-6
 #: Doubt assumed where no rehearsal was possible: nothing but the disagreement counts.
-_UNTAUGHT = (0.0, 1.0, 0.0, 0.0, 0.0)
+_DEFAULT_WEIGHTS = (0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ErrorModel:
     scale: float
 
     @classmethod
-    def untaught(cls, section: FloatImage, known: BoolImage) -> ErrorModel:
+    def default(cls, section: FloatImage, known: BoolImage) -> ErrorModel:
         """Return the model used when nothing could be rehearsed."""
-        return cls(np.array(_UNTAUGHT), _structure_deviation(section, known))
+        return cls(np.array(_DEFAULT_WEIGHTS), _structure_deviation(section, known))
 
     @classmethod
     def learn(

@@ -1,7 +1,7 @@
 """References: what the neighbours say about the hidden pixels of a section.
 
 Everything here works in *working grey values*: tissue stretched to about 16..239 whatever the
-dtype, each neighbour brought to the section's brightness and contrast (:class:`Greys`).
+dtype, each neighbour brought to the section's brightness and contrast (:class:`GreyMapping`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SMOOTH_PATCH = 16
 
 
 @dataclass(frozen=True)
-class Greys:
+class GreyMapping:
     """The map between a stack's grey values and working grey values.
 
     Parameters
@@ -55,7 +55,7 @@ class Greys:
     deviation: float | None
 
     @classmethod
-    def of(cls, window: Window) -> Greys:
+    def of(cls, window: Window) -> GreyMapping:
         """Measure a window: on its intact pixels, or on its neighbours where it has none."""
         own = window.section[window.intact]
         shown = (
@@ -67,7 +67,7 @@ class Greys:
             return cls(gain, _LOW - low * gain, None, None)
         return cls(gain, _LOW - low * gain, float(own.mean()), float(own.std()))
 
-    def work(self, image: FloatImage) -> FloatImage:
+    def to_working(self, image: FloatImage) -> FloatImage:
         """Turn the stack's grey values into working ones."""
         return (image * np.float32(self.gain) + np.float32(self.offset)).astype(np.float32)
 
@@ -75,11 +75,11 @@ class Greys:
         """Bring a neighbour to the section's mean and contrast, in working grey values."""
         shown = neighbour.image[neighbour.valid]
         if self.mean is None or self.deviation is None or float(shown.std()) <= _SMALLEST:
-            return self.work(neighbour.image)
+            return self.to_working(neighbour.image)
         scale = self.deviation / float(shown.std())
-        return self.work((neighbour.image - float(shown.mean())) * scale + self.mean)
+        return self.to_working((neighbour.image - float(shown.mean())) * scale + self.mean)
 
-    def back(self, image: FloatImage) -> FloatImage:
+    def to_stack(self, image: FloatImage) -> FloatImage:
         """Turn working grey values into the stack's."""
         return ((image - np.float32(self.offset)) / np.float32(self.gain)).astype(np.float32)
 
@@ -154,7 +154,7 @@ def nearer(guides: list[Guide]) -> Guide:
     return min(guides, key=lambda guide: guide.share)
 
 
-def unaligned_guides(window: Window, greys: Greys) -> list[Guide]:
+def unaligned_guides(window: Window, greys: GreyMapping) -> list[Guide]:
     """Return the neighbours of a window as guides, where they lie in the stack."""
     shares = (window.alpha, 1 - window.alpha)
     guides = []

@@ -33,7 +33,7 @@ from .references import Hypothesis
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far a repair can be relied on, by what was rehearsed.
+    """How far a repair can be relied on, judged by a rehearsal.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ class Reliability:
     error: float = 0.0
 
     @classmethod
-    def untaught(cls, section: FloatImage, known: BoolImage) -> Reliability:
+    def default(cls, section: FloatImage, known: BoolImage) -> Reliability:
         """Return what is to be expected where nothing could be rehearsed."""
-        return cls(ErrorModel.untaught(section, known), {})
+        return cls(ErrorModel.default(section, known), {})
 
     @classmethod
     def of(
@@ -111,8 +111,8 @@ class Reliability:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a rehearsal taught.
+class RehearsalResult:
+    """What was learned from a rehearsal.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Lesson:
     ring
         Weights of the residual at the rim; None if it is better left alone.
     rely
-        Finds out how far the repair can be relied on: needed last.
+        Measures how far the repair can be relied on: needed last.
     trusted
         Whether the leader, if there is one, did better than the hypotheses made without it.
     """
@@ -132,9 +132,9 @@ class Lesson:
     trusted: bool = True
 
     @classmethod
-    def untaught(cls, section: FloatImage, known: BoolImage) -> Lesson:
-        """Return the lesson for a window too small or too damaged to rehearse in."""
-        return cls(None, None, partial(Reliability.untaught, section, known))
+    def default(cls, section: FloatImage, known: BoolImage) -> RehearsalResult:
+        """Return the result for a window too small or too damaged to rehearse in."""
+        return cls(None, None, partial(Reliability.default, section, known))
 
     @classmethod
     def learn(
@@ -143,7 +143,7 @@ class Lesson:
         section: FloatImage,
         known: BoolImage,
         holes: BoolImage,
-    ) -> Lesson:
+    ) -> RehearsalResult:
         """Learn from hypotheses about ``holes`` made without looking at them.
 
         Parameters
@@ -161,7 +161,7 @@ class Lesson:
         spoilt = np.any([hypothesis.damaged for hypothesis in hypotheses], axis=0)
         where = holes & ~spoilt
         if where.sum() < FEWEST_SAMPLES:
-            return cls.untaught(section, known)
+            return cls.default(section, known)
         average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
         # Band splitting reaches across the rim, so the real hole needs something plausible in it.
         truth = np.where(known, section, average)
@@ -240,12 +240,14 @@ class Rehearsal:
         seen[part] &= ~holes
         return cls(known, seen, part, holes)
 
-    def learn(self, hypotheses: Sequence[Hypothesis], section: FloatImage) -> Lesson:
+    def learn(self, hypotheses: Sequence[Hypothesis], section: FloatImage) -> RehearsalResult:
         """Learn from hypotheses, made from what is ``seen`` of the section, (H, W) float32."""
         if self.holes.sum() < FEWEST_SAMPLES:
-            return Lesson.untaught(section, self.known)
+            return RehearsalResult.default(section, self.known)
         rehearsed = [hypothesis.crop(self.part) for hypothesis in hypotheses]
-        return Lesson.learn(rehearsed, section[self.part], self.known[self.part], self.holes)
+        return RehearsalResult.learn(
+            rehearsed, section[self.part], self.known[self.part], self.holes
+        )
 
 
 def _better(bands: Bands, some: list[int], others: list[int]) -> bool:

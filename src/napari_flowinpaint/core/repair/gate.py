@@ -18,7 +18,7 @@ from ..errors import InputError, RepairRefused
 from ..filters import blur
 from ..parallel import together
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
-from ..reference.references import Greys, Guide, neighbours_of, register, unaligned_guides
+from ..reference.references import GreyMapping, Guide, neighbours_of, register, unaligned_guides
 from ..reference.rehearsal import structure_correlation
 from ..types import BoolImage, FloatImage, RepairOptions, Window
 
@@ -72,7 +72,7 @@ class NeighbourFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class WindowFit:
     """How well the neighbours of a window fit its section.
 
     Parameters
@@ -134,7 +134,7 @@ def check_gate(options: RepairOptions) -> None:
         raise InputError(f"gate is '{options.gate}'; choose one of: {', '.join(GATES)}")
 
 
-def measure_fit(window: Window, seed: int = 0) -> Fit | None:
+def measure_fit(window: Window, seed: int = 0) -> WindowFit | None:
     """Measure how well the neighbours of a window fit its section.
 
     Parameters
@@ -158,8 +158,8 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
     holes[part.slices] = cut_holes(deep, known[part.slices], _UNSEEN, seed)
     if holes.sum() < FEWEST_SAMPLES:
         return None
-    greys = Greys.of(window)
-    section = greys.work(np.where(known, window.section, 0))
+    greys = GreyMapping.of(window)
+    section = greys.to_working(np.where(known, window.section, 0))
     section[~known] = section[known].mean()
     seen = known & ~holes
     guides = unaligned_guides(window, greys)
@@ -181,7 +181,7 @@ def measure_fit(window: Window, seed: int = 0) -> Fit | None:
         fits.append(NeighbourFit(neighbour.z, correlation - bent, sharpness, _shift(guide)))
     average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
     correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
-    return Fit(correlation - float(np.mean(bending)), tuple(fits))
+    return WindowFit(correlation - float(np.mean(bending)), tuple(fits))
 
 
 def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ def each_window(
     refused: list[Refusal] = []
     damages = list(windows_of(job.mask))
     for number, (damage, components) in enumerate(damages):
-        report = partial(tell_part, progress, number, len(damages))
+        report = partial(report_part, progress, number, len(damages))
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
             found.append(use(_guide(job, damage, components), report))
@@ -200,7 +200,7 @@ def each_window(
     return found, tuple(refused)
 
 
-def tell_part(progress: Progress, number: int, count: int, fraction: float, message: str) -> None:
+def report_part(progress: Progress, number: int, count: int, fraction: float, message: str) -> None:
     """Report the progress of one of several parts that are alike."""
     progress((number + fraction) / count, message)
 

@@ -20,11 +20,11 @@ from ..errors import RepairRefused
 from ..filters import blur
 from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
-from ..reference.references import Greys
+from ..reference.references import GreyMapping
 from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
-from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, tell_part
+from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, report_part
 from .neighbours import Masks
-from .trials import HIGHEST_PSNR, TrialScores, neighbours_mean, trial_places, try_place
+from .trials import HIGHEST_PSNR, TrialScores, find_trials, neighbours_mean, run_trial
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -223,7 +223,7 @@ def predict_window(
     scores
         What the real repair measured on the way; may be empty.
     places
-        How many places to try; 0 takes the rehearsal's word.
+        How many places to try; 0 relies on the rehearsal alone.
     progress
         Called with (fraction, message); may raise ``Cancelled``.
 
@@ -232,22 +232,22 @@ def predict_window(
     quality
         None where there is no intact place and nothing could be rehearsed.
     """
-    trials: list[TrialScores] = []
-    for place in trial_places(job, found.damage, found.hole, found.neighbours):
-        if len(trials) >= places:
+    scored: list[TrialScores] = []
+    for trial in find_trials(job, found.damage, found.hole, found.neighbours):
+        if len(scored) >= places:
             break
-        report = partial(_tell_trial, progress, job.z, len(trials), places)
-        trial = try_place(job, place, found.pixels, found.method, report)
-        if trial is not None:
-            trials.append(trial)
-    return _expect(trials, scores) if trials else _from_rehearsal(job, window, scores)
+        report = partial(_report_trial, progress, job.z, len(scored), places)
+        score = run_trial(job, trial, found.pixels, found.method, report)
+        if score is not None:
+            scored.append(score)
+    return _expect(scored, scores) if scored else _from_rehearsal(job, window, scores)
 
 
-def _tell_trial(
+def _report_trial(
     progress: Progress, z: int, number: int, count: int, fraction: float, _message: str
 ) -> None:
     """Report the progress of a trial; what the method says of the section holds for the place."""
-    tell_part(progress, number, count, fraction, f"section {z}: trying it on intact pixels")
+    report_part(progress, number, count, fraction, f"section {z}: trying it on intact pixels")
 
 
 def _expect(trials: Sequence[TrialScores], scores: dict[str, float]) -> Quality:
@@ -276,7 +276,7 @@ def _from_rehearsal(job: RepairJob, window: Window, scores: dict[str, float]) ->
     raw = job.stack.read(job.z, window.box)
     span = data_range(raw[known])
     # the rehearsal is in working grey values, over 255 of them
-    change = 20 * np.log10(span * Greys.of(window).gain / 255)
+    change = 20 * np.log10(span * GreyMapping.of(window).gain / 255)
     mean = neighbours_mean(window)
     section = np.where(known, window.section, mean).astype(np.float32)
     plain = psnr(blur(mean, STRUCTURE_SIGMA), blur(section, STRUCTURE_SIGMA), known, span)

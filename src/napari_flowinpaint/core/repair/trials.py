@@ -1,4 +1,4 @@
-"""Trials: intact places that are repaired as if they were damaged alike, and what that scores.
+"""Trials: intact places that are repaired as if they had the same damage, and what that scores.
 
 The truth is known there, and what guides the repair is as far away as for the real damage:
 
@@ -31,14 +31,14 @@ _MOVES = (2.0, 3.0)
 _DIRECTIONS = 8
 #: A moved mask of which more than this share lies on damage is none.
 _MOST_LOST = 0.5
-#: How much of a mask lies on damage is looked up in about so many rows and columns.
-_LOOKS = 256
+#: How much of a mask lies on damage is sampled in about so many rows and columns.
+_SAMPLES = 256
 #: No PSNR is higher than this, so that it can be averaged.
 HIGHEST_PSNR = 99.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrialPlace:
+class Trial:
     """An intact place to be repaired as if it were damaged.
 
     Parameters
@@ -59,10 +59,10 @@ class TrialPlace:
     neighbours: Neighbours
 
 
-def trial_places(
+def find_trials(
     job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours
-) -> Iterator[TrialPlace]:
-    """Yield places for the damage of one window, the best first; at most six, perhaps none.
+) -> Iterator[Trial]:
+    """Yield trials for the damage of one window, the best first; at most six, perhaps none.
 
     Parameters
     ----------
@@ -73,23 +73,21 @@ def trial_places(
     hole
         (H, W) bool over ``damage``.
     neighbours
-        What guides the real repair; no place has fewer.
+        What guides the real repair; no trial has fewer.
     """
     own = _moved(job, damage, hole, neighbours)
     before, after = (_beside(job, damage, hole, neighbours, step) for step in (-1, 1))
     for source in (own, before, after) * 2:
-        place = next(source, None)
-        if place is not None:
-            yield place
+        trial = next(source, None)
+        if trial is not None:
+            yield trial
 
 
-def _moved(
-    job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours
-) -> Iterator[TrialPlace]:
+def _moved(job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours) -> Iterator[Trial]:
     """Yield the mask moved within its section: where it meets least damage, the nearest first."""
     found: list[tuple[int, int, Box, BoolImage]] = []
     for box, moved in _moves(job, damage, hole):
-        step = max(1, max(box.shape) // _LOOKS)
+        step = max(1, max(box.shape) // _SAMPLES)
         thin = moved[::step, ::step]
         hit = thin & job.mask[box.slices][::step, ::step]
         lost = float(hit.sum()) / max(float(thin.sum()), 1.0)
@@ -98,7 +96,7 @@ def _moved(
     for _, _, box, moved in sorted(found, key=lambda entry: entry[:2]):
         guides = [n for n in neighbours if n is not None]
         if all(shows(job.stack, n, box, moved, job.damage) for n in guides):
-            yield TrialPlace(job.z, box, moved, neighbours)
+            yield Trial(job.z, box, moved, neighbours)
 
 
 def _moves(job: RepairJob, damage: Box, hole: BoolImage) -> Iterator[tuple[Box, BoolImage]]:
@@ -129,7 +127,7 @@ def _box_at(job: RepairJob, y: int, x: int, shape: tuple[int, int]) -> Box:
 
 def _beside(
     job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours, step: int
-) -> Iterator[TrialPlace]:
+) -> Iterator[Trial]:
     """Yield the mask where it is on sections of one side: guided alike, then guided otherwise."""
     gaps = [None if n is None else n - job.z for n in neighbours]
     reach = job.options.max_gap + sum(abs(gap) for gap in gaps if gap is not None)
@@ -140,13 +138,13 @@ def _beside(
         needed = [n for n in (z, before, after) if n is not None]
         if all(shows(job.stack, n, damage, hole, job.damage) for n in needed):
             tried.add(z)
-            yield TrialPlace(z, damage, hole, (before, after))
+            yield Trial(z, damage, hole, (before, after))
     target = neighbours[0] if step < 0 else neighbours[1]
     if target is None or target in tried:
         return
     guides = find_neighbours(job.stack, target, damage, hole, job.options.max_gap, job.damage)
     if sum(n is not None for n in guides) >= sum(gap is not None for gap in gaps):
-        yield TrialPlace(target, damage, hole, guides)
+        yield Trial(target, damage, hole, guides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +171,22 @@ class TrialScores:
     rehearsal: float | None
 
 
-def try_place(
-    job: RepairJob, place: TrialPlace, pixels: int, method: Method, progress: Progress
+def run_trial(
+    job: RepairJob, trial: Trial, pixels: int, method: Method, progress: Progress
 ) -> TrialScores | None:
-    """Repair an intact place in the stead of so many damaged pixels.
+    """Repair an intact place in place of so many damaged pixels.
 
-    None where that is refused or nothing of the place is intact.
+    None where that is refused or nothing there is intact.
     """
-    box = job.with_halo(place.box, method)
-    raw = job.stack.read(place.z, box)
-    known = is_grey(raw) & ~job.damage(place.z, box)
+    box = job.with_halo(trial.box, method)
+    raw = job.stack.read(trial.z, box)
+    known = is_grey(raw) & ~job.damage(trial.z, box)
     hole = np.zeros(box.shape, dtype=bool)
-    hole[place.box.within(box)] = place.hole
+    hole[trial.box.within(box)] = trial.hole
     hole &= known
     if not hole.any():
         return None
-    window = _window(job, place, box, raw, hole, known & ~hole)
+    window = _window(job, trial, box, raw, hole, known & ~hole)
     try:
         repair = method.repair(window, job.options, job.device, progress)
     except RepairRefused:
@@ -209,12 +207,12 @@ def try_place(
 
 
 def _window(
-    job: RepairJob, place: TrialPlace, box: Box, raw: AnyImage, hole: BoolImage, intact: BoolImage
+    job: RepairJob, trial: Trial, box: Box, raw: AnyImage, hole: BoolImage, intact: BoolImage
 ) -> Window:
-    """Return the window of a place; what is in the hole is nobody's to see."""
+    """Return the window of a trial; what is in the hole is hidden."""
     section = raw.astype(np.float32)
     section[~intact] = section[intact].mean() if intact.any() else 0
-    return guide_window(job, place.z, box, section, hole, intact, place.neighbours, job.damage)
+    return guide_window(job, trial.z, box, section, hole, intact, trial.neighbours, job.damage)
 
 
 def neighbours_mean(window: Window) -> FloatImage:

@@ -27,7 +27,7 @@ _Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Simulated:
+class SimulatedDamage:
     """A section that was damaged on purpose.
 
     Parameters
@@ -46,7 +46,7 @@ class Simulated:
     changed: BoolImage
 
 
-def simulate(section: AnyImage, damage: DamageModel, *, seed: int) -> Simulated:
+def simulate(section: AnyImage, damage: DamageModel, *, seed: int) -> SimulatedDamage:
     """Damage one section, telling what has to be replaced from what was only moved.
 
     Parameters
@@ -60,9 +60,9 @@ def simulate(section: AnyImage, damage: DamageModel, *, seed: int) -> Simulated:
     """
     if isinstance(damage, Fold):
         folded = fold_section(section, damage, seed=seed)
-        return Simulated(folded.image, folded.line, folded.line | folded.moved)
+        return SimulatedDamage(folded.image, folded.line, folded.line | folded.moved)
     image, mask = damage_section(section, damage, seed=seed)
-    return Simulated(image, mask, mask)
+    return SimulatedDamage(image, mask, mask)
 
 
 def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> DamageModel:

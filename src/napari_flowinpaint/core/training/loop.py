@@ -25,8 +25,8 @@ from ..networks.weights import save_network
 from ..types import Progress
 from .data import StackSpec, TrainingBatch, Triplets
 from .log import Log
-from .state import Average, load_state, read_numbers, save_state
-from .validation import Report, ValidationCase, cases, validate
+from .state import ParameterAverage, load_state, read_numbers, save_state
+from .validation import ValidationCase, ValidationReport, cases, validate
 
 #: Entries of the plans that are paths.
 _FILES = ("start", "refined", "vgg")
@@ -131,7 +131,7 @@ class Training(ABC, Generic[P, N]):
         torch.manual_seed(plan.seed)
         self.net = self._ready(self._build())
         self.optimizer = self._optimize()
-        self.average = Average(self.net, plan.decay)
+        self.average = ParameterAverage(self.net, plan.decay)
         self.step, self.before, self.best = 0, 0.0, -math.inf
         self.started = time.monotonic()
         self.resumed: int | None = None
@@ -235,7 +235,7 @@ class Training(ABC, Generic[P, N]):
             return
         rate = self.rate
         averaged = self._averaged()
-        report = Report(math.nan, math.nan, math.nan, ())
+        report = ValidationReport(math.nan, math.nan, math.nan, ())
         if self.cases:
             with autocast(self.device):
                 report = validate(self._filler(averaged), self.cases, self.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 
 
-class Average:
+class ParameterAverage:
     """Exponential moving average of a network's parameters.
 
     Parameters
@@ -39,7 +39,7 @@ def save_state(
     path: Path,
     net: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Average,
+    average: ParameterAverage,
     numbers: dict[str, Any],
 ) -> None:
     """Write a checkpoint, complete or not at all.
@@ -86,7 +86,7 @@ def read_numbers(path: Path) -> dict[str, Any]:
 
 
 def load_state(
-    path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer, average: Average
+    path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer, average: ParameterAverage
 ) -> None:
     """Put a checkpoint's values into a network, its optimizer and its average.
 

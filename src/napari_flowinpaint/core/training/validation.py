@@ -53,7 +53,7 @@ class ValidationCase:
 
 
 @dataclass(frozen=True)
-class Report:
+class ValidationReport:
     """Mean scores over the cases: structure PSNR, PSNR (dB), detail; and per stack."""
 
     structure: float
@@ -164,12 +164,14 @@ def structure_psnr(
     return decibel(smooth), decibel(pair), float(fine[0] / fine[1].clamp_min(1e-12))
 
 
-def validate(net: JointNet, chosen: Sequence[ValidationCase], device: str = "cpu") -> Report:
+def validate(
+    net: JointNet, chosen: Sequence[ValidationCase], device: str = "cpu"
+) -> ValidationReport:
     """Return the mean scores of a network."""
     return _report(chosen, [predict(net, case, device) for case in chosen])
 
 
-def _report(chosen: Sequence[ValidationCase], filled: Sequence[Tensor]) -> Report:
+def _report(chosen: Sequence[ValidationCase], filled: Sequence[Tensor]) -> ValidationReport:
     rows = []
     for case, image in zip(chosen, filled, strict=True):
         repaired = torch.where(torch.from_numpy(case.mask), image, case.truth)
@@ -178,4 +180,4 @@ def _report(chosen: Sequence[ValidationCase], filled: Sequence[Tensor]) -> Repor
     stacks = np.array([case.stack for case in chosen])
     structure, psnr, detail = (float(v) for v in scores.mean(axis=0))
     per_stack = tuple(float(scores[stacks == s, 0].mean()) for s in np.unique(stacks))
-    return Report(structure, psnr, detail, per_stack)
+    return ValidationReport(structure, psnr, detail, per_stack)

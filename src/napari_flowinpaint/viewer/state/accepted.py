@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.types import SectionRepair
-from .. import layers as napari_layers
-from ..tasks.one_section import Written
+from .. import layers
+from ..tasks.one_section import StackHistory
 from ..tasks.review import Review
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class UnsavedRepair:
     """A repair accepted for a stack that cannot be written to, until it is saved elsewhere."""
 
     repair: SectionRepair
     layer: Image
 
 
-class Ledger(napari_layers.OfViewer):
+class AcceptedState(layers.ViewerState):
     """Accepted repairs by image layer.
 
     Parameters
@@ -51,7 +51,7 @@ class Ledger(napari_layers.OfViewer):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
         self._written: WeakKeyDictionary[Image, tuple[JournalEntry, ...]] = WeakKeyDictionary()
-        self._kept: WeakKeyDictionary[Image, list[Kept]] = WeakKeyDictionary()
+        self._unsaved: WeakKeyDictionary[Image, list[UnsavedRepair]] = WeakKeyDictionary()
         self._accepted: WeakKeyDictionary[Image, dict[int, SectionRepair]] = WeakKeyDictionary()
         self._agreed: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
 
@@ -67,16 +67,16 @@ class Ledger(napari_layers.OfViewer):
         """Return the repairs in the stack behind a layer, oldest first, as far as known."""
         return () if image is None else self._written.get(image, ())
 
-    def kept(self, image: Image | None) -> list[Kept]:
-        """Return the repairs accepted but not saved, oldest first."""
-        return [] if image is None else list(self._kept.get(image, []))
+    def unsaved(self, image: Image | None) -> list[UnsavedRepair]:
+        """Return the accepted repairs that are not saved, oldest first."""
+        return [] if image is None else list(self._unsaved.get(image, []))
 
-    def knows(self, image: Image) -> bool:
+    def is_known(self, image: Image) -> bool:
         """Return whether it is known what was written to the stack behind a layer."""
         return image in self._written
 
     def record(
-        self, image: Image, stack: Stack, written: Written, repair: SectionRepair | None = None
+        self, image: Image, stack: Stack, history: StackHistory, repair: SectionRepair | None = None
     ) -> None:
         """Take over what is in the stack now, and show it.
 
@@ -84,47 +84,48 @@ class Ledger(napari_layers.OfViewer):
         ----------
         image, stack
             What was written to.
-        written
-            What is in it now.
+        history
+            The repairs in it now.
         repair
             What was written just now, where something was.
         """
-        self._written[image] = written.history
+        self._written[image] = history.entries
         if repair is not None:
             accepted = self._accepted.setdefault(image, {})
-            accepted.update(dict.fromkeys(written.ids, repair))
-        if written.ids:
-            napari_layers.refresh_stack(image, stack)
-        napari_layers.show_synthetic(self.viewer, image, stack, written.synthetic)
+            accepted.update(dict.fromkeys(history.changed, repair))
+        if history.changed:
+            layers.refresh_stack(image, stack)
+        layers.show_synthetic(self.viewer, image, stack, history.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:
         """Return what was written under a number, if it was accepted in this viewer."""
         return self._accepted.get(image, {}).get(repair_id)
 
-    def keep(self, image: Image, review: Review) -> Kept:
-        """Keep the accepted part of a repair of a stack that cannot be written to.
+    def add_unsaved(self, image: Image, review: Review) -> UnsavedRepair:
+        """Accept the chosen part of a repair of a stack that cannot be written to.
 
         Its layer is still hidden.
         """
-        kept = Kept(review.selected(), napari_layers.add_kept(self.viewer, image, review))
-        self._kept.setdefault(image, []).append(kept)
+        layer = layers.add_unsaved(self.viewer, image, review)
+        unsaved = UnsavedRepair(review.selected(), layer)
+        self._unsaved.setdefault(image, []).append(unsaved)
         self.changed.emit()
-        return kept
+        return unsaved
 
     @property
-    def unsaved(self) -> int:
-        """How many repairs are accepted but not saved, of all stacks."""
-        return sum(len(repairs) for repairs in self._kept.values())
+    def unsaved_count(self) -> int:
+        """How many accepted repairs are not saved, of all stacks."""
+        return sum(len(repairs) for repairs in self._unsaved.values())
 
-    def let_go(self) -> None:
-        """Forget the repairs that are accepted but not saved: the viewer closes."""
-        self._kept.clear()
+    def forget_unsaved(self) -> None:
+        """Forget the accepted repairs that are not saved: the viewer closes."""
+        self._unsaved.clear()
 
-    def drop(self, image: Image, kept: Kept) -> None:
-        """Take back a repair that was kept, or forget it once it is saved."""
-        repairs = self._kept.get(image, [])
-        if kept in repairs:
-            repairs.remove(kept)
-        napari_layers.remove(self.viewer, kept.layer)
+    def remove_unsaved(self, image: Image, unsaved: UnsavedRepair) -> None:
+        """Take back a repair that is not saved, or forget it once it is."""
+        repairs = self._unsaved.get(image, [])
+        if unsaved in repairs:
+            repairs.remove(unsaved)
+        layers.remove(self.viewer, unsaved.layer)
         self.changed.emit()

@@ -15,14 +15,14 @@ from psygnal import Signal
 from ...core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
 from ...core.errors import InputError
 from ...core.refusal import tell_refused
-from .. import layers as napari_layers
+from .. import layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
     from ...core.masks.sparse_mask import SparseMask
-    from ..tasks.many_sections import Planned
+    from ..tasks.many_sections import PlannedBatch
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class BatchRow:
     @property
     def reason(self) -> str:
         """Why it is not repaired, or not all of it; empty where it is, or will be."""
-        told = self.plan.reason if self.outcome is None else self.outcome.message
+        reason = self.plan.reason if self.outcome is None else self.outcome.message
         left = self.plan.refused if self.outcome is None else self.outcome.refused
-        return told or tell_refused(left)
+        return reason or tell_refused(left)
 
 
-class Batch:
+class StackBatch:
     """The batch of one stack."""
 
     def __init__(self) -> None:
@@ -77,24 +77,24 @@ class Batch:
         if self.plan is None:
             raise InputError("there is no plan; press Plan first")
         if not self.plan.planned:
-            raise InputError("nothing can be repaired; the table tells the reasons")
+            raise InputError("nothing can be repaired; the table says why")
         for z, version in self._versions.items():
             if mask is not None and mask.version(z) != version:
                 raise InputError(f"the mask of section {z} was changed; press Plan again")
         return self.plan
 
-    def set_plan(self, planned: Planned, mask: SparseMask) -> None:
+    def set_plan(self, planned: PlannedBatch, mask: SparseMask) -> None:
         """Take over a plan, made from a frozen mask."""
         self.plan, self.empty, self.outcomes = planned.plan, planned.empty, {}
         self._versions = {s.z: mask.version(s.z) for s in planned.plan.sections}
 
     def update(self, sections: Iterable[StagedSection]) -> None:
-        """Take over what staged repairs have become; they keep their places."""
+        """Replace staged repairs by their new state, in the same order."""
         new = {section.z: section for section in sections}
         self.staged = tuple(new.pop(old.z, old) for old in self.staged) + tuple(new.values())
 
 
-class BatchBoard(napari_layers.OfViewer):
+class BatchState(layers.ViewerState):
     """The batches of a viewer, one per stack.
 
     Parameters
@@ -112,15 +112,15 @@ class BatchBoard(napari_layers.OfViewer):
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
-        self._batches: WeakKeyDictionary[Image, Batch] = WeakKeyDictionary()
+        self._batches: WeakKeyDictionary[Image, StackBatch] = WeakKeyDictionary()
 
-    def of(self, image: Image | None) -> Batch:
+    def of(self, image: Image | None) -> StackBatch:
         """Return the batch of an image layer; an empty one where there is none."""
         if image is None:
-            return Batch()
-        return self._batches.setdefault(image, Batch())
+            return StackBatch()
+        return self._batches.setdefault(image, StackBatch())
 
-    def set_plan(self, image: Image, planned: Planned, mask: SparseMask) -> None:
+    def set_plan(self, image: Image, planned: PlannedBatch, mask: SparseMask) -> None:
         """Take over a plan."""
         self.of(image).set_plan(planned, mask)
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""The flagged sections in one viewer: a list per stack, tied to its mask and to what is kept.
+"""The flagged sections in one viewer: a list per stack, tied to its mask and to what is stored.
 
 No Qt; called from the GUI thread.
 """
@@ -11,11 +11,10 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.masks.layered_mask import LayeredMask
-from .. import camera
-from .. import layers as napari_layers
-from ..tasks.find_damage import Searched, Unsaved
+from .. import camera, layers
+from ..tasks.find_damage import FlagChanges, SearchResult
 from ..tasks.flag_list import FlagList, intact_labels
-from .masks import MaskBoard
+from .masks import MaskState
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -23,62 +22,62 @@ if TYPE_CHECKING:
 
     from ...core.detection.flag_table import Flagged
     from ...core.masks.sparse_mask import SparseMask
-    from ..tasks.flag_store import FlagStore, Kept
+    from ..tasks.flag_store import FlagStore, StoredFlags
 
 
-class Flags:
+class StackFlags:
     """The flagged sections of one stack.
 
     Parameters
     ----------
-    kept
-        What was kept of them.
+    stored
+        What is stored of them.
 
     Attributes
     ----------
     list, store
-        The rows, and where they are kept.
+        The rows, and where they are stored.
     """
 
-    def __init__(self, kept: Kept) -> None:
-        self.list = FlagList(kept.rows)
-        self.store: FlagStore = kept.store
+    def __init__(self, stored: StoredFlags) -> None:
+        self.list = FlagList(stored.rows)
+        self.store: FlagStore = stored.store
         self._rows = self.list.rows
         self._mask: SparseMask | None = None
         self._versions: dict[int, int] = {}
 
-    def note_saved(self, unsaved: Unsaved) -> None:
-        """Note that something was kept."""
-        if unsaved.rows is not None:
-            self._rows = unsaved.rows
-        if unsaved.begin:
-            self._mask, self._versions = unsaved.of, {}
-        self._versions.update(unsaved.sections)
+    def note_saved(self, changes: FlagChanges) -> None:
+        """Note that changes were saved."""
+        if changes.rows is not None:
+            self._rows = changes.rows
+        if changes.new_mask:
+            self._mask, self._versions = changes.of, {}
+        self._versions.update(changes.sections)
 
     def note_loaded(self, mask: SparseMask) -> None:
-        """Note that a mask shows what is kept."""
+        """Note that a mask shows what is stored."""
         self._mask = mask
         self._versions = {z: mask.version(z) for z in mask.painted_sections}
 
-    def unsaved(self, mask: SparseMask | None) -> Unsaved | None:
-        """Return what has to be kept; None where nothing has changed."""
+    def unsaved_changes(self, mask: SparseMask | None) -> FlagChanges | None:
+        """Return what has to be saved; None where nothing has changed."""
         rows = self.list.rows
         changed = None if rows is self._rows or rows == self._rows else rows
         if mask is None:
-            return None if changed is None else Unsaved(self.store, changed, None)
+            return None if changed is None else FlagChanges(self.store, changed, None)
         known = {} if mask is not self._mask else self._versions
         sections = {
             z: mask.version(z) for z in mask.painted_sections if mask.version(z) != known.get(z)
         }
-        begin = mask is not self._mask and (self._mask is not None or bool(sections))
-        if changed is None and not sections and not begin:
+        new_mask = mask is not self._mask and (self._mask is not None or bool(sections))
+        if changed is None and not sections and not new_mask:
             return None
         frozen = mask.frozen() if sections else None
         alone = not isinstance(mask.base, LayeredMask)
-        return Unsaved(self.store, changed, frozen, sections, mask, begin, alone)
+        return FlagChanges(self.store, changed, frozen, sections, mask, new_mask, alone)
 
 
-class FlagBoard(napari_layers.OfViewer):
+class FlagState(layers.ViewerState):
     """The lists of a viewer, at most one per stack.
 
     Parameters
@@ -93,46 +92,46 @@ class FlagBoard(napari_layers.OfViewer):
     changed
         Signal: a list was opened, or a row of one came, went or changed.
     saving
-        Who is keeping what has changed at the moment; None for nobody.
+        Who is saving changes at the moment; None for nobody.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, masks: MaskBoard) -> None:
+    def __init__(self, viewer: ViewerModel, masks: MaskState) -> None:
         super().__init__(viewer)
         self.masks = masks
         self.saving: object | None = None
-        self._flags: WeakKeyDictionary[Image, Flags] = WeakKeyDictionary()
+        self._flags: WeakKeyDictionary[Image, StackFlags] = WeakKeyDictionary()
 
-    def of(self, image: Image | None) -> Flags | None:
+    def of(self, image: Image | None) -> StackFlags | None:
         """Return the flagged sections of an image layer, or None until they were opened."""
         return None if image is None else self._flags.get(image)
 
-    def open(self, image: Image, kept: Kept) -> Flags:
-        """Show what was kept for the stack of an image layer, once; return the list."""
+    def open(self, image: Image, stored: StoredFlags) -> StackFlags:
+        """Show what is stored for the stack of an image layer, once; return the list."""
         if image in self._flags:
             return self._flags[image]
-        flags = self._flags[image] = Flags(kept)
+        flags = self._flags[image] = StackFlags(stored)
         flags.list.changed.connect(self._on_changed)
-        if self.masks.mask(image) is None and (kept.base is not None or kept.tiles):
+        if self.masks.mask(image) is None and (stored.base is not None or stored.tiles):
             layer = self.masks.new(image, paint=False)
             mask: SparseMask = layer.data
-            if kept.base is not None:
-                mask.lay_on(kept.base, labels=True)
-            for z, tiles in kept.tiles.items():
+            if stored.base is not None:
+                mask.lay_on(stored.base, labels=True)
+            for z, tiles in stored.tiles.items():
                 mask.restore(z, tiles)
             flags.note_loaded(mask)
-            napari_layers.name_kinds(layer)
+            layers.name_kinds(layer)
             self.masks.show(image)
         self.changed.emit()
         return flags
 
-    def adopt(self, image: Image, searched: Searched) -> None:
+    def add_search(self, image: Image, result: SearchResult) -> None:
         """Take over what a search found, into the list and into the mask.
 
         What was painted stays; elsewhere the mask shows the last search of every section.
         """
-        self._flags[image].list.merge(searched.rows, searched.sections, searched.kinds)
+        self._flags[image].list.merge(result.rows, result.sections, result.kinds)
         layer = self.masks.layer(image)
         if layer is None:
             layer = self.masks.new(image, paint=False)
@@ -140,8 +139,8 @@ class FlagBoard(napari_layers.OfViewer):
         base = mask.base
         if not isinstance(base, LayeredMask):
             base = LayeredMask(mask.shape, base, labels=mask.has_labels)
-        mask.lay_on(base.with_layer(searched.masks, searched.sections), labels=True)
-        napari_layers.name_kinds(layer)
+        mask.lay_on(base.with_layer(result.masks, result.sections), labels=True)
+        layers.name_kinds(layer)
         self.masks.show(image)
         self.masks.refresh(image)
 
@@ -154,22 +153,22 @@ class FlagBoard(napari_layers.OfViewer):
         rows = self._flags[image].list.rows if image in self._flags else ()
         return mask.frozen(), intact_labels(rows)
 
-    def unsaved(self, image: Image | None) -> Unsaved | None:
-        """Return what has to be kept of a stack."""
+    def unsaved_changes(self, image: Image | None) -> FlagChanges | None:
+        """Return what has to be saved of a stack."""
         flags = self.of(image)
-        return None if flags is None else flags.unsaved(self.masks.mask(image))
+        return None if flags is None else flags.unsaved_changes(self.masks.mask(image))
 
-    def first_unsaved(self) -> tuple[Image, Unsaved] | None:
-        """Return a stack of which something has to be kept, and what; None if there is none."""
+    def first_unsaved(self) -> tuple[Image, FlagChanges] | None:
+        """Return a stack of which something has to be saved, and what; None if there is none."""
         for image in list(self._flags):
-            unsaved = self.unsaved(image)
-            if unsaved is not None:
-                return image, unsaved
+            changes = self.unsaved_changes(image)
+            if changes is not None:
+                return image, changes
         return None
 
-    def note_saved(self, image: Image, unsaved: Unsaved) -> None:
-        """Note that something was kept."""
-        self._flags[image].note_saved(unsaved)
+    def note_saved(self, image: Image, changes: FlagChanges) -> None:
+        """Note that changes were saved."""
+        self._flags[image].note_saved(changes)
 
     def show(self, image: Image, row: Flagged) -> None:
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""

@@ -14,15 +14,14 @@ from psygnal import Signal
 from ...core.errors import InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
 from ...core.types import SectionRepair
-from .. import camera
-from .. import layers as napari_layers
+from .. import camera, layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
 
-class MaskBoard(napari_layers.OfViewer):
+class MaskState(layers.ViewerState):
     """The mask layers of a viewer, at most one per stack.
 
     napari keeps the history of a labels layer only until the slider moves; here it belongs to
@@ -81,15 +80,15 @@ class MaskBoard(napari_layers.OfViewer):
         InputError
             If ``base`` has another shape.
         """
-        depth, height, width = (int(n) for n in napari_layers.full_resolution(image).shape)
+        depth, height, width = (int(n) for n in layers.full_resolution(image).shape)
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
                 f"the mask has the shape {tuple(base.shape)} but the stack "
                 f"{(depth, height, width)}; choose a mask of the same stack"
             )
         mask = SparseMask((depth, height, width), base)
-        layer = napari_layers.mask_layer(image, mask, name)
-        napari_layers.add_hidden(self.viewer, len(self.viewer.layers), layer)
+        layer = layers.mask_layer(image, mask, name)
+        layers.add_hidden(self.viewer, len(self.viewer.layers), layer)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
@@ -97,9 +96,9 @@ class MaskBoard(napari_layers.OfViewer):
         self._layers[image] = layer
         self.changed.emit()
         if old is not None:
-            napari_layers.remove(self.viewer, old)
+            layers.remove(self.viewer, old)
         if paint:
-            napari_layers.take_brush(self.viewer, layer)
+            layers.take_brush(self.viewer, layer)
         return layer
 
     def brush(self, image: Image) -> Labels:
@@ -107,7 +106,7 @@ class MaskBoard(napari_layers.OfViewer):
         layer = self.layer(image)
         if layer is None:
             return self.new(image)
-        napari_layers.take_brush(self.viewer, layer)
+        layers.take_brush(self.viewer, layer)
         return layer
 
     def forget(self, layer: Any) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from .. import camera
-from .. import layers as napari_layers
+from .. import camera, layers
 from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class ReviewBoard(napari_layers.OfViewer):
+class ReviewState(layers.ViewerState):
     """What is shown of a repair until it is accepted or discarded.
 
     Parameters
@@ -53,7 +52,7 @@ class ReviewBoard(napari_layers.OfViewer):
     def open(self, image: Image, review: Review) -> Iterator[Image]:
         """Show the four stages over the stack, in place of those of the last repair.
 
-        Layers that lie over another stack are made anew.
+        Layers that lie over another stack are replaced.
 
         Returns
         -------
@@ -64,7 +63,7 @@ class ReviewBoard(napari_layers.OfViewer):
         if image is not self.image:
             self._remove()
         self.current, self.image = review, image
-        for layer in napari_layers.show_stages(self.viewer, image, review, self.layers):
+        for layer in layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
             yield layer
@@ -85,7 +84,7 @@ class ReviewBoard(napari_layers.OfViewer):
         self.current = self.image = None
         self.layers.clear()
         for layer in shown:
-            napari_layers.remove(self.viewer, layer)
+            layers.remove(self.viewer, layer)
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""
@@ -105,10 +104,10 @@ class ReviewBoard(napari_layers.OfViewer):
             self.layers["result"].refresh()
         self.changed.emit()
 
-    def look_at(self, component: Component) -> None:
+    def center_on(self, component: Component) -> None:
         """Show a component in the middle of the canvas."""
         if self.current is not None and self.image is not None:
-            camera.look_at(self.viewer, self.image, self.current.z, component.box)
+            camera.center_on(self.viewer, self.image, self.current.z, component.box)
 
     def show(self, stage: str | None) -> None:
         """Show one stage and hide the others; None hides all, so that the original is seen."""

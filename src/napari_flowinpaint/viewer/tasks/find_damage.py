@@ -18,7 +18,7 @@ from ...core.detection.flag_table import Flagged
 from ...core.kinds import KINDS
 from ...core.masks.sparse_mask import SparseMask
 from ...core.types import AnyImage, Box, Progress, no_progress
-from .flag_store import FlagStore, Kept, open_search
+from .flag_store import FlagStore, StoredFlags, open_search
 
 if TYPE_CHECKING:
     from ...core.io.stack import Stack
@@ -30,7 +30,7 @@ _LARGEST = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
+class SearchResult:
     """What a search found.
 
     Parameters
@@ -55,13 +55,13 @@ class Searched:
 
 
 @dataclass(frozen=True, eq=False)
-class Unsaved:
-    """What has changed since it was kept.
+class FlagChanges:
+    """What has changed since it was last saved.
 
     Parameters
     ----------
     store
-        Where it is kept.
+        Where it is stored.
     rows
         The list; None where it has not changed.
     mask
@@ -69,9 +69,9 @@ class Unsaved:
     sections
         Sections of the mask that have changed, with their versions.
     of
-        The mask that was frozen, to be told from others; it must not be read.
-    begin
-        Whether it is not the mask that was kept.
+        The mask that was frozen, to identify it; it must not be read.
+    new_mask
+        Whether it is not the mask that is stored.
     alone
         Whether what searches found does not show in it.
     """
@@ -81,32 +81,32 @@ class Unsaved:
     mask: SparseMask | None
     sections: Mapping[int, int] = field(default_factory=dict)
     of: SparseMask | None = None
-    begin: bool = False
+    new_mask: bool = False
     alone: bool = False
 
 
-def open_flags(stack: Stack, *, progress: Progress = no_progress) -> Kept:
-    """Return what is kept of the flagged sections of a stack."""
+def open_flags(stack: Stack, *, progress: Progress = no_progress) -> StoredFlags:
+    """Return what is stored of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
     return FlagStore.of(stack).load(stack.shape)
 
 
 def save_flags(
-    unsaved: Unsaved, *, progress: Progress = no_progress
+    changes: FlagChanges, *, progress: Progress = no_progress
 ) -> dict[int, dict[str, float]]:
-    """Keep what has changed; return how much of the changed sections is masked, in percent.
+    """Save what has changed; return how much of the changed sections is masked, in percent.
 
     Nothing is reported: a save that has begun is not cancelled.
     """
-    if unsaved.rows is not None:
-        unsaved.store.save_rows(unsaved.rows)
-    if unsaved.begin:
-        unsaved.store.begin_mask(unsaved.alone)
-    if unsaved.mask is None:
+    if changes.rows is not None:
+        changes.store.save_rows(changes.rows)
+    if changes.new_mask:
+        changes.store.start_mask(changes.alone)
+    if changes.mask is None:
         return {}
-    mask = unsaved.mask
-    unsaved.store.save_tiles({z: mask.tiles(z) for z in unsaved.sections})
-    return {z: areas(mask, z) for z in unsaved.sections}
+    mask = changes.mask
+    changes.store.save_tiles({z: mask.tiles(z) for z in changes.sections})
+    return {z: areas(mask, z) for z in changes.sections}
 
 
 def areas(mask: SparseMask, z: int) -> dict[str, float]:
@@ -131,10 +131,9 @@ def search(
     max_gap: int,
     *,
     progress: Progress,
-) -> Searched:
-    """Search sections for damage; when it is cancelled, the same search goes on where it was."""
-    from ...core.detection import detect_stack
-    from ...core.detection.detect_stack import default_workers
+) -> SearchResult:
+    """Search sections for damage; a cancelled search is resumed by the same search."""
+    from ...core.detection.detect_stack import default_workers, detect_stack
 
     target = store.next_search()
     found = detect_stack(
@@ -146,8 +145,8 @@ def search(
         max_gap=max_gap,
         progress=_with_time_left(progress),
     )
-    masks, looked = open_search(target)
-    return Searched(found.flagged, looked, options.kinds, found.failed, masks)
+    masks, searched = open_search(target)
+    return SearchResult(found.flagged, searched, options.kinds, found.failed, masks)
 
 
 def _with_time_left(progress: Progress) -> Progress:
@@ -172,7 +171,7 @@ def estimate(stack: Stack, options: DetectionOptions, *, progress: Progress) -> 
     """Fit the thresholds to a stack."""
     from ...core.detection.detect_section import estimate_parameters
 
-    progress(0.0, "looking at sections")
+    progress(0.0, "measuring sections")
     return estimate_parameters(stack, options, progress=progress)
 
 
@@ -180,7 +179,7 @@ def estimate(stack: Stack, options: DetectionOptions, *, progress: Progress) -> 
 
 
 def decided_mask(mask: SparseMask, intact: Mapping[int, Sequence[int]]) -> SparseMask:
-    """Return a mask without what somebody said is no damage.
+    """Return a mask without what was decided to be no damage.
 
     Parameters
     ----------

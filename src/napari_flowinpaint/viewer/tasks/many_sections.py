@@ -67,14 +67,14 @@ class BatchRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
+class PlannedBatch:
     """A plan, and the sections that were left out since nothing is masked there."""
 
     plan: BatchPlan
     empty: tuple[int, ...]
 
 
-def plan(request: BatchRequest, *, progress: Progress) -> Planned:
+def plan(request: BatchRequest, *, progress: Progress) -> PlannedBatch:
     """Plan a batch.
 
     Raises
@@ -108,14 +108,14 @@ def plan(request: BatchRequest, *, progress: Progress) -> Planned:
         device=request.device,
         progress=later,
     )
-    return Planned(found, tuple(z for z in request.sections if z not in set(damaged)))
+    return PlannedBatch(found, tuple(z for z in request.sections if z not in set(damaged)))
 
 
 def run(
     plan: BatchPlan,
     staging: Path,
     control: Control,
-    tell: Callable[[SectionOutcome], None],
+    on_section: Callable[[SectionOutcome], None],
     *,
     progress: Progress,
 ) -> BatchReport:
@@ -127,14 +127,14 @@ def run(
     on_gpu = devices_for(methods, plan.device)[0].startswith("cuda")
     workers = None if on_gpu else max(cores() - 1, 1)  # one core is left to the viewer
     return run_batch(
-        plan, staging, workers=workers, control=control, progress=progress, on_section=tell
+        plan, staging, workers=workers, control=control, progress=progress, on_section=on_section
     )
 
 
 # ---- review
 
 
-def staged(
+def read_staged(
     stack: Stack, staging: Path, *, progress: Progress = no_progress
 ) -> tuple[StagedSection, ...]:
     """Return what is staged, the worst first; empty where nothing is.
@@ -147,7 +147,7 @@ def staged(
     progress(0.0, "reading what is staged")
     found = Staging(staging)
     sections = found.worst_first()
-    known = {entry.id for entry in one_section.written(stack).history}
+    known = {entry.id for entry in one_section.read_history(stack).entries}
     gone = [s.z for s in sections if s.decision == WRITTEN and s.repair_id not in known]
     if gone:
         found.undecide(gone)
@@ -228,13 +228,13 @@ def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
 
 
 @dataclass(frozen=True, eq=False)
-class Changed:
+class BatchChange:
     """What has become of a stack and its mask.
 
     Parameters
     ----------
-    written
-        What is in the stack.
+    history
+        The repairs in the stack.
     sections
         Sections that were written or reverted.
     tiles
@@ -247,7 +247,7 @@ class Changed:
         Why not all was done; None where it was.
     """
 
-    written: one_section.Written
+    history: one_section.StackHistory
     sections: tuple[int, ...]
     tiles: Mapping[int, SectionTiles]
     mask: SparseMask | None
@@ -255,7 +255,9 @@ class Changed:
     error: FlowInpaintError | None = None
 
 
-def write(stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Progress) -> Changed:
+def write(
+    stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Progress
+) -> BatchChange:
     """Write all accepted repairs into the stack; their pixels leave the mask.
 
     Raises
@@ -263,7 +265,7 @@ def write(stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Pro
     InputError
         If none is accepted.
     FlowInpaintError
-        If nothing could be written. Where something was, it is told in the answer.
+        If nothing could be written. Where something was, the result has the error.
     """
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
@@ -289,7 +291,7 @@ def revert(
     labels: Mapping[int, int],
     *,
     progress: Progress,
-) -> Changed:
+) -> BatchChange:
     """Take back written repairs, all of them where ``sections`` is None.
 
     Parameters
@@ -330,11 +332,12 @@ def _changed(
     tiles: Mapping[int, SectionTiles],
     mask: SparseMask | None,
     error: FlowInpaintError | None,
-) -> Changed:
+) -> BatchChange:
     from dataclasses import replace
 
-    now = replace(one_section.written(stack), ids=tuple(done))  # not empty: the layer is read anew
-    return Changed(now, tuple(done), tiles, mask, staged(stack, staging), error)
+    # not empty: the layer is read again
+    history = replace(one_section.read_history(stack), changed=tuple(done))
+    return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 
 def _cleared(mask: SparseMask, repair: SectionRepair) -> SectionTiles:
@@ -358,7 +361,9 @@ def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> Secti
     return mask.paste(z, box, np.where(damage & (pixels == 0), kinds, pixels))
 
 
-def save_copy(stack: Stack, staging: Path, path: Path, *, progress: Progress) -> one_section.Loaded:
+def save_copy(
+    stack: Stack, staging: Path, path: Path, *, progress: Progress
+) -> one_section.LoadedStack:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
     Raises

@@ -39,7 +39,7 @@ _FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedStack:
     """An opened stack and what a viewer wants to know before it shows it."""
 
     stack: Stack
@@ -58,7 +58,7 @@ class LayerSource:
 
 
 @dataclass(frozen=True, eq=False)
-class RepairJob:
+class SectionJob:
     """One resolved request with everything it needs, unchanged while the user paints on."""
 
     request_id: int
@@ -87,7 +87,7 @@ def load(
     channel: int | None = None,
     time: int | None = None,
     progress: Progress,
-) -> Loaded:
+) -> LoadedStack:
     """Open a stack and look at a few tiles of it."""
     from ...core.io.polarity import contrast_polarity
     from ...core.open import open_stack
@@ -95,7 +95,7 @@ def load(
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
     progress(0.5, "looking at the grey values")
-    return Loaded(stack, contrast_limits(stack), contrast_polarity(stack))
+    return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
 
 def contrast_limits(stack: Stack) -> tuple[float, float]:
@@ -173,7 +173,7 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
     return mask.array
 
 
-def repair(job: RepairJob, *, progress: Progress) -> Review:
+def repair(job: SectionJob, *, progress: Progress) -> Review:
     """Repair a section and prepare what is needed to look at it."""
     from ...core.repair.repair_section import repair_section
 
@@ -198,7 +198,7 @@ def repair(job: RepairJob, *, progress: Progress) -> Review:
     return Review(result, original, find_components(result))
 
 
-def look_at_mask(
+def mask_status(
     stack: Stack | None, mask: SparseMask, z: int, max_gap: int, *, progress: Progress
 ) -> MaskStatus:
     """Count the damage of a section and find its neighbours, where that is cheap."""
@@ -254,45 +254,45 @@ def _dilate(damage: BoolImage, pixels: int) -> BoolImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
-    """What is in a stack after something was written to it or taken back.
+class StackHistory:
+    """The repairs in a stack.
 
     Parameters
     ----------
-    ids
-        Repairs that were written or reverted just now.
-    history
+    changed
+        Numbers of the repairs that were written or reverted just now.
+    entries
         Every repair whose pixels are in the stack, oldest first.
     synthetic
         Arrays of ``labels/synthetic``, full resolution first; empty where there is none.
     """
 
-    ids: tuple[int, ...]
-    history: tuple[JournalEntry, ...]
+    changed: tuple[int, ...]
+    entries: tuple[JournalEntry, ...]
     synthetic: tuple[Any, ...]
 
 
-def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> Written:
+def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> StackHistory:
     """Write a repair into the stack."""
     from ...core.writing.writeback import write_back
 
     ids = write_back(stack, selected, progress=progress)
     # from here on it is too late to cancel
-    return replace(written(stack), ids=ids)
+    return replace(read_history(stack), changed=ids)
 
 
-def revert(stack: Stack, repair_id: int, *, progress: Progress) -> Written:
+def revert(stack: Stack, repair_id: int, *, progress: Progress) -> StackHistory:
     """Take a repair back."""
     from ...core.writing import writeback
 
     ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
-    return replace(written(stack), ids=ids)
+    return replace(read_history(stack), changed=ids)
 
 
-def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
+def read_history(stack: Stack, *, progress: Progress = no_progress) -> StackHistory:
     """Return the repairs that are in a stack; none where nothing can be written."""
     if not stack.writable or stack.group_path is None:
-        return Written((), (), ())
+        return StackHistory((), (), ())
     from ...core.open import open_mask
     from ...core.writing.synthetic import label_folder
     from ...core.writing.writeback import history
@@ -301,12 +301,12 @@ def written(stack: Stack, *, progress: Progress = no_progress) -> Written:
     entries = tuple(entry for entry in history(stack) if entry.state == "committed")
     marks = label_folder(stack.group_path, stack.levels)
     levels = open_mask(marks).levels if entries and marks.exists() else ()
-    return Written((), entries, tuple(level.array for level in levels))
+    return StackHistory((), entries, tuple(level.array for level in levels))
 
 
 def save(
     stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
-) -> Loaded:
+) -> LoadedStack:
     """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
     from ...core.export import save_ome_zarr
 

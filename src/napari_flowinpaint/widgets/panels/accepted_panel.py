@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.errors import InputError
-from ...viewer.state.accepted import Kept
+from ...viewer.state.accepted import UnsavedRepair
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...viewer.session import Session
 
 
-class LedgerPanel(QGroupBox):
+class AcceptedPanel(QGroupBox):
     """The list of accepted repairs, Revert, and Save as OME-Zarr.
 
     Parameters
@@ -70,7 +70,7 @@ class LedgerPanel(QGroupBox):
         self.save_button.clicked.connect(self._choose_target)
         self.jobs.changed.connect(self.refresh)
         self._steps.ended.connect(self.refresh)
-        self.session.ledger.changed.connect(self.refresh)
+        self.session.accepted.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
 
     @guarded
@@ -79,15 +79,15 @@ class LedgerPanel(QGroupBox):
         chosen = self.list.currentData()
         if chosen is None:
             raise InputError("there is no repair to revert")
-        if isinstance(chosen, Kept):
-            self.session.drop_kept(chosen)
+        if isinstance(chosen, UnsavedRepair):
+            self.session.revert_unsaved(chosen)
             self.messages.say(f"section {chosen.repair.z}: the repair was taken back")
             return
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(written: one_section.Written) -> None:
-            self.session.finish_revert(image, stack, chosen.id, written)
-            self.messages.tell(f"section {chosen.z}: the original pixels are back")
+        def done(history: one_section.StackHistory) -> None:
+            self.session.finish_revert(image, stack, chosen.id, history)
+            self.messages.notify(f"section {chosen.z}: the original pixels are back")
 
         failed = self.messages.fail
         self.jobs.start(
@@ -103,33 +103,33 @@ class LedgerPanel(QGroupBox):
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        kept = self.session.ledger.kept(image)
+        unsaved = self.session.accepted.unsaved(image)
 
-        def done(loaded: one_section.Loaded) -> None:
-            self._steps.start(self._showing_saved(image, kept, loaded))
+        def done(loaded: one_section.LoadedStack) -> None:
+            self._steps.start(self._showing_saved(image, unsaved, loaded))
 
         self.jobs.start(
             "save",
             one_section.save,
             stack,
             path,
-            [item.repair for item in kept],
+            [item.repair for item in unsaved],
             done=done,
             failed=self.messages.fail,
             lasting=True,
         )
 
     def _showing_saved(
-        self, image: Image, kept: list[Kept], loaded: one_section.Loaded
+        self, image: Image, unsaved: list[UnsavedRepair], loaded: one_section.LoadedStack
     ) -> Iterator[None]:
-        """Show the stack that was saved instead of what was kept, one layer per step."""
-        for item in kept:
-            self.session.ledger.drop(image, item)
+        """Show the stack that was saved instead of the repairs, one layer per step."""
+        for item in unsaved:
+            self.session.accepted.remove_unsaved(image, item)
             yield
-        self.session.add_loaded(loaded)
+        self.session.add_stack(loaded)
         image.visible = False
-        self.messages.tell(
-            f"saved {loaded.stack.path} with {len(kept)} repair{'s' * (len(kept) != 1)}; "
+        self.messages.notify(
+            f"saved {loaded.stack.path} with {len(unsaved)} repair{'s' * (len(unsaved) != 1)}; "
             "it is opened, and can be written to from now on"
         )
 
@@ -143,17 +143,17 @@ class LedgerPanel(QGroupBox):
         image = self.session.image
         rows: list[tuple[str, object]] = [
             (
-                f"section {kept.repair.z} · {kept.repair.provenance.mask_pixels:,} px · not saved",
-                kept,
+                f"section {item.repair.z} · {item.repair.provenance.mask_pixels:,} px · not saved",
+                item,
             )
-            for kept in reversed(self.session.ledger.kept(image))
+            for item in reversed(self.session.accepted.unsaved(image))
         ]
         rows += [
             (
                 f"#{entry.id} · section {entry.z} · {entry.mask_pixels:,} px · {_when(entry.time)}",
                 entry,
             )
-            for entry in reversed(self.session.ledger.written(image))
+            for entry in reversed(self.session.accepted.written(image))
         ]
         if rows != self._rows:
             self._rows = rows
@@ -167,7 +167,7 @@ class LedgerPanel(QGroupBox):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._steps.finish()
-        self.session.ledger.changed.disconnect(self.refresh)
+        self.session.accepted.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
 
 

@@ -21,7 +21,7 @@ from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
-    from ...viewer.tasks.many_sections import BatchRequest, Planned
+    from ...viewer.tasks.many_sections import BatchRequest, PlannedBatch
 
 _WHICH = {
     "marked as damaged": (DAMAGED,),
@@ -63,15 +63,15 @@ _COLUMNS = (
 
 
 class _Relay(QObject):
-    """Brings what a thread tells into the GUI thread.
+    """Passes outcomes from a thread to the GUI thread.
 
     Attributes
     ----------
-    told
+    received
         Signal (image, outcome).
     """
 
-    told = Signal(object, object)
+    received = Signal(object, object)
 
 
 class BatchPanel(QWidget):
@@ -111,8 +111,7 @@ class BatchPanel(QWidget):
         self.which.setToolTip("Flagged sections that are repaired")
         self.plan_button.setToolTip("Find windows, neighbours and methods; nothing is computed")
         self.run_button.setToolTip(
-            "Repair into a staging folder; the stack is not touched. A batch that was cancelled "
-            "goes on where it was"
+            "Repair into a staging folder; the stack is not touched. A cancelled batch is resumed"
         )
         self.pause_button.setToolTip("Begin no other section until it is pressed again")
         self.pause_button.setCheckable(True)
@@ -134,7 +133,7 @@ class BatchPanel(QWidget):
         self.run_button.clicked.connect(self.run)
         self.pause_button.toggled.connect(self._pause)
         self.table.picked.connect(self._on_picked)
-        self._relay.told.connect(self._on_outcome)
+        self._relay.received.connect(self._on_outcome)
         self.jobs.changed.connect(self.refresh)
         self.session.batch.changed.connect(self.refresh)
         self.session.flags.changed.connect(self.refresh)
@@ -155,7 +154,7 @@ class BatchPanel(QWidget):
             failed=self.messages.fail,
         )
 
-    def _show_plan(self, image: Any, request: BatchRequest, planned: Planned) -> None:
+    def _show_plan(self, image: Any, request: BatchRequest, planned: PlannedBatch) -> None:
         self.session.batch.set_plan(image, planned, request.mask)
         self.messages.say(f"planned: {planned.plan.summary()}")
 
@@ -181,7 +180,7 @@ class BatchPanel(QWidget):
             plan,
             flags.store.staging,
             self.control,
-            lambda outcome: self._relay.told.emit(image, outcome),
+            lambda outcome: self._relay.received.emit(image, outcome),
             done=self._on_done,
             failed=self._on_failed,
         )
@@ -192,26 +191,26 @@ class BatchPanel(QWidget):
     def _on_done(self, report: BatchReport) -> None:
         text = f"{len(report.repaired)} sections are repaired and wait in Review"
         if report.unrepaired:
-            text += f"; {len(report.unrepaired)} are not, the table tells why"
+            text += f"; {len(report.unrepaired)} are not, the table says why"
         if report.incomplete:
-            text += f"; {len(report.incomplete)} of them only in part, the table tells why"
-        self.messages.tell(text)
+            text += f"; {len(report.incomplete)} of them only in part, the table says why"
+        self.messages.notify(text)
         self.finished.emit()
 
     def _on_failed(self, error: Exception) -> None:
         if isinstance(error, Cancelled):
-            self.messages.say("cancelled; what is repaired is kept, press Run to go on")
+            self.messages.say("cancelled; what is repaired is staged, press Run to resume")
         else:
             self.messages.fail(error)
         self.finished.emit()
 
     def _pause(self, paused: bool) -> None:
-        """Pause or go on."""
+        """Pause or resume."""
         if paused:
             self.control.pause()
         else:
             self.control.resume()
-        self.pause_button.setText("Go on" if paused else "Pause")
+        self.pause_button.setText("Resume" if paused else "Pause")
 
     # ---- state
 

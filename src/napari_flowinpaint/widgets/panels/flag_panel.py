@@ -128,7 +128,7 @@ class FlagPanel(QWidget):
             self.add_button: "Flag the section that is shown, as damaged",
             self.remove_button: "Take the selected rows off the list; the mask stays",
             self.load_button: "Replace the list by a table of 'flowinpaint detect --report'",
-            self.save_button: "As CSV or JSON; the list is also kept by itself",
+            self.save_button: "As CSV or JSON; the list is also saved automatically",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -218,7 +218,7 @@ class FlagPanel(QWidget):
             self._picture(row)
 
     def _on_picked(self, row: Flagged) -> None:
-        """Show a section in the next turn of the event loop.
+        """Show a section in the next iteration of the event loop.
 
         What was picked last is shown: a key that is held down passes the others.
         """
@@ -254,7 +254,7 @@ class FlagPanel(QWidget):
             self.thumbnails.show_pictures(thumbnails)
 
     def _no_thumbnails(self, error: Exception) -> None:
-        """Say nothing: the section itself tells what is wrong with it."""
+        """Say nothing: the section itself shows what is wrong with it."""
         self.thumbnails.clear()
 
     def _current(self) -> Flagged:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.errors import InputError
-from ...viewer import layers as napari_layers
+from ...viewer import layers
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
@@ -129,7 +129,7 @@ class MaskPanel(QGroupBox):
     def load_mask(self, path: str) -> None:
         """Open a mask from a file, in a thread; it is shown when it is open."""
         image = self.session.require_image()
-        shape = tuple(napari_layers.full_resolution(image).shape)
+        shape = tuple(layers.full_resolution(image).shape)
 
         def done(array: object) -> None:
             self.session.masks.new(image, array)
@@ -156,20 +156,18 @@ class MaskPanel(QGroupBox):
         image = self.session.image
         if image is None:
             return []
-        shape = napari_layers.full_resolution(image).shape
+        shape = layers.full_resolution(image).shape
         return [
             layer.name
             for layer in self.session.viewer.layers
-            if layer is not image
-            and napari_layers.role_of(layer) == ""
-            and napari_layers.same_grid(layer, shape)
+            if layer is not image and layers.role_of(layer) == "" and layers.same_grid(layer, shape)
         ]
 
     def use_layer(self, name: str, *_: object) -> None:
         """Make a mask of where another layer is not zero; that layer is hidden."""
         try:
             layer = self.session.viewer.layers[name]
-            base = napari_layers.full_resolution(layer)
+            base = layers.full_resolution(layer)
             self.session.masks.new(self.session.require_image(), base)
             layer.visible = False
             self.messages.say(f"the mask comes from layer {name}; it can be painted on")
@@ -253,7 +251,7 @@ class MaskPanel(QGroupBox):
             return
         self.jobs.start(
             "count",
-            one_section.look_at_mask,
+            one_section.mask_status,
             self.session.stack,
             mask.frozen(),
             z,

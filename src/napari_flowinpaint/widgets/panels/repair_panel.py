@@ -16,7 +16,7 @@ from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
-    from ...viewer.tasks.one_section import RepairJob
+    from ...viewer.tasks.one_section import SectionJob
     from ...viewer.tasks.review import Review
 
 
@@ -67,7 +67,7 @@ class RepairPanel(QGroupBox):
             failed=self.messages.fail,
         )
 
-    def show_repair(self, job: RepairJob, review: Review) -> None:
+    def show_repair(self, job: SectionJob, review: Review) -> None:
         """Show a finished repair, and say what was left of the section."""
         self._steps.start(self.session.open_review(job, review))
         left = review.repair.refused

@@ -84,7 +84,7 @@ class ReviewPanel(QGroupBox):
     # ---- looking
 
     def _on_picked(self, component: Component) -> None:
-        self.session.review.look_at(component)
+        self.session.review.center_on(component)
 
     def _on_ticked(self, number: int, on: bool) -> None:
         self.session.review.set_accepted({number}, on)
@@ -112,15 +112,15 @@ class ReviewPanel(QGroupBox):
 
     @guarded
     def accept(self) -> None:
-        """Write the ticked components, after asking once per stack; or keep them for saving."""
+        """Write the ticked components, after asking once per stack; or accept them unsaved."""
         image, stack, repair = self.session.request_accept()
         if not stack.writable:
-            self.session.keep()
-            self.messages.tell(
+            self.session.accept_unsaved()
+            self.messages.notify(
                 f"section {repair.z}: accepted, but not saved yet, since {stack.name} cannot be "
                 "written to in place; press Save as OME-Zarr…"
             )
-        elif self.session.ledger.agreed(image):
+        elif self.session.accepted.agreed(image):
             self._write(image, stack, repair)
         else:
             self._ask(image, stack, repair)
@@ -131,7 +131,7 @@ class ReviewPanel(QGroupBox):
         def answered(yes: bool) -> None:
             self.question = None
             if yes:
-                self.session.ledger.agree(image)
+                self.session.accepted.agree(image)
                 self._write(image, stack, repair)
             else:
                 self.messages.say("nothing was written")
@@ -143,10 +143,10 @@ class ReviewPanel(QGroupBox):
         total = len(review.components) if review is not None else 0
         count = len(repair.component_ids)
 
-        def done(written: one_section.Written) -> None:
-            self.session.finish_accept(image, stack, repair, written)
+        def done(history: one_section.StackHistory) -> None:
+            self.session.finish_accept(image, stack, repair, history)
             rest = f"; {total - count} rejected, still in the mask" if count < total else ""
-            self.messages.tell(
+            self.messages.notify(
                 f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
                 f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"
             )

@@ -182,7 +182,7 @@ class StagedPanel(QWidget):
         image, stack = self.session.require_image(), self.session.require_stack()
         self.jobs.start(
             "staged",
-            many_sections.staged,
+            many_sections.read_staged,
             stack,
             self._staging(),
             done=partial(self.session.batch.set_staged, image),
@@ -325,7 +325,7 @@ class StagedPanel(QWidget):
         def done(section: StagedSection) -> None:
             self.session.batch.update(image, [section])
             self.new_mask.setChecked(False)
-            self.messages.tell(f"section {section.z} is repaired again, by {section.method}")
+            self.messages.notify(f"section {section.z} is repaired again, by {section.method}")
             if self.table.current is not None and self.table.current.z == section.z:
                 self._on_picked(section)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from ...viewer import layers as napari_layers
+from ...viewer import layers
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
@@ -40,7 +40,7 @@ class TargetLine(QLabel):
     def _on_target(self) -> None:
         """Open the stack behind a layer that was selected, and its journal, if nobody did yet."""
         image, stack = self.session.image, self.session.stack
-        if image is not None and stack is not None and not self.session.ledger.knows(image):
+        if image is not None and stack is not None and not self.session.accepted.is_known(image):
             self._read_history(image, stack)
         if image is not None and stack is None:
 
@@ -49,14 +49,14 @@ class TargetLine(QLabel):
                     return  # another dock was faster
                 self.session.set_stack(image, opened)
                 if opened.messages:
-                    self.messages.tell(" ".join(opened.messages))
+                    self.messages.notify(" ".join(opened.messages))
                 else:
                     self.messages.say("")
 
             self.jobs.start(
                 "open",
                 one_section.open_layer,
-                napari_layers.source_of(image),
+                layers.source_of(image),
                 done=done,
                 failed=self.messages.fail,
             )
@@ -65,18 +65,20 @@ class TargetLine(QLabel):
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
 
-        def done(written: one_section.Written) -> None:
-            if not self.session.ledger.knows(image):  # no other dock was faster
-                self.session.ledger.record(image, stack, written)
+        def done(history: one_section.StackHistory) -> None:
+            if not self.session.accepted.is_known(image):  # no other dock was faster
+                self.session.accepted.record(image, stack, history)
 
-        self.jobs.start("history", one_section.written, stack, done=done, failed=self.messages.fail)
+        self.jobs.start(
+            "history", one_section.read_history, stack, done=done, failed=self.messages.fail
+        )
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section
         if image is None:
             self.setText("Load a stack, or select an image layer with the axes z, y, x.")
             return
-        depth = napari_layers.full_resolution(image).shape[0]
+        depth = layers.full_resolution(image).shape[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
         access = (
             "opening…" if stack is None else "can be written to" if stack.writable else "read-only"

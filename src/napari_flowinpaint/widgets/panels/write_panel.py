@@ -12,7 +12,7 @@ from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.flag_list import labels_of
-from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, Changed
+from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, BatchChange
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_to_write, ask_where_to_save
@@ -84,14 +84,14 @@ class WritePanel(QWidget):
         image, stack = self.session.require_image(), self.session.require_stack()
         if not stack.writable:
             raise InputError(f"{stack.why_not_writable}; press Save copy… instead")
-        if self.session.ledger.agreed(image):
+        if self.session.accepted.agreed(image):
             self._write()
             return
 
         def answered(yes: bool) -> None:
             self.question = None
             if yes:
-                self.session.ledger.agree(image)
+                self.session.accepted.agree(image)
                 self._write()
             else:
                 self.messages.say("nothing was written")
@@ -115,27 +115,27 @@ class WritePanel(QWidget):
     def _revert(self, sections: list[int] | None) -> None:
         labels = labels_of(self.session.require_flags().list.rows)
 
-        def work(stack: Any, staging: Path, mask: Any, *, progress: Any) -> Changed:
+        def task(stack: Any, staging: Path, mask: Any, *, progress: Any) -> BatchChange:
             return many_sections.revert(stack, staging, sections, mask, labels, progress=progress)
 
-        self._start("revert", work, "reverted: the original pixels are back")
+        self._start("revert", task, "reverted: the original pixels are back")
 
-    def _start(self, name: str, work: Any, words: str) -> None:
+    def _start(self, name: str, task: Any, words: str) -> None:
         """Write or revert, in a thread, and show what has changed."""
         image, stack = self.session.require_image(), self.session.require_stack()
         decided = self.session.flags.decided(image)
 
-        def done(changed: Changed) -> None:
-            self.session.finish_batch(image, stack, changed)
-            count = len(changed.sections)
-            self.messages.tell(f"{count} section{'s' * (count != 1)} {words}")
-            if changed.error is not None:
-                self.messages.fail(changed.error)
+        def done(change: BatchChange) -> None:
+            self.session.finish_batch(image, stack, change)
+            count = len(change.sections)
+            self.messages.notify(f"{count} section{'s' * (count != 1)} {words}")
+            if change.error is not None:
+                self.messages.fail(change.error)
 
         mask = None if decided is None else decided[0]
         self.jobs.start(
             name,
-            work,
+            task,
             stack,
             self._staging(),
             mask,
@@ -154,11 +154,11 @@ class WritePanel(QWidget):
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(loaded: one_section.Loaded) -> None:
+        def done(loaded: one_section.LoadedStack) -> None:
             self.session.close_review()
-            self.session.add_loaded(loaded)
+            self.session.add_stack(loaded)
             image.visible = False
-            self.messages.tell(
+            self.messages.notify(
                 f"saved {loaded.stack.path}; it is opened, and can be written to from now on"
             )
 

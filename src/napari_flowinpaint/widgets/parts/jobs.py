@@ -1,4 +1,4 @@
-"""Run work in threads, with progress and cancelling, and answer in the GUI thread.
+"""Run tasks in threads, with progress and cancelling, and answer in the GUI thread.
 
 Not napari's ``thread_worker``: its function workers cannot be cancelled, its generator workers
 swallow ``RuntimeError``, and both replace ``warnings.showwarning`` of the whole process while they
@@ -23,12 +23,12 @@ _INTERVAL = 0.2
 
 
 class Job:
-    """One piece of work on its way.
+    """A task that runs in a thread.
 
     Parameters
     ----------
     name
-        Kind of work; a new job of a kind replaces the one that runs.
+        Kind of job; a new job of a kind replaces the one that runs.
     done, failed
         Called in the GUI thread with the result or the exception.
     lasting
@@ -82,27 +82,27 @@ class JobRunner(QObject):
     def start(
         self,
         name: str,
-        work: Callable[..., Any],
+        task: Callable[..., Any],
         *args: Any,
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
         lasting: bool = False,
         **keywords: Any,
     ) -> None:
-        """Run ``work(*args, progress=..., **keywords)`` in a thread.
+        """Run ``task(*args, progress=..., **keywords)`` in a thread.
 
         Parameters
         ----------
         name
-            Kind of work. A job of this kind that still runs is cancelled and its answer dropped.
-        work
+            Kind of job. One of this kind that still runs is cancelled and its answer dropped.
+        task
             What to do; must not touch layers or widgets.
         done
-            Called in the GUI thread with what ``work`` returned.
+            Called in the GUI thread with what ``task`` returned.
         failed
             Called in the GUI thread with the exception; ``Cancelled`` if it was cancelled.
         lasting
-            True for work that writes: once it is done it cannot be cancelled any more, so its
+            True for a task that writes: once it is done it cannot be cancelled any more, so its
             answer is delivered even if Cancel came at the last moment, and a second job of
             its kind does not replace it but is ignored.
         """
@@ -114,23 +114,23 @@ class JobRunner(QObject):
             self._jobs[name].cancelled.set()
         job = Job(name, done, failed, lasting)
         self._jobs[name] = job
-        self._pool.submit(self._run, job, work, args, keywords)
+        self._pool.submit(self._run, job, task, args, keywords)
         self.changed.emit()
 
     def _run(
-        self, job: Job, work: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
+        self, job: Job, task: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
     ) -> None:
-        """Do the work (in the thread) and send its answer to the GUI thread."""
+        """Run the task (in the thread) and send its answer to the GUI thread."""
         result, error = None, None
         try:
-            result = work(*args, progress=self._reporter(job), **keywords)
+            result = task(*args, progress=self._reporter(job), **keywords)
         except Exception as raised:
             error = raised
         if not self._stopped:
             self._ended.emit(job, result, error)
 
     def _reporter(self, job: Job) -> Progress:
-        """Return the callback by which work reports and is cancelled."""
+        """Return the callback by which a task reports and is cancelled."""
         last = 0.0
 
         def report(fraction: float, message: str) -> None:

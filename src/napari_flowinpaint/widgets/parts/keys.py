@@ -14,12 +14,12 @@ from app_model.types import KeyBinding
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ...viewer.state.reviews import ReviewBoard
+    from ...viewer.state.reviews import ReviewState
 
 Action = Callable[["ViewerModel"], Iterator[None] | None]
 
 
-class Keys:
+class KeyBindings:
     """Keys bound to one viewer.
 
     Parameters
@@ -60,7 +60,7 @@ class Keys:
         self._bound.clear()
 
 
-def bind_review_keys(keys: Keys, review: ReviewBoard) -> None:
+def bind_review_keys(keys: KeyBindings, review: ReviewState) -> None:
     """Bind the keys by which a repair is compared with the original."""
 
     def next_stage(viewer: Any) -> None:

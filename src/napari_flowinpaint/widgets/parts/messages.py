@@ -63,7 +63,7 @@ class Messages(QLabel):
         """Show a line in the dock only."""
         self.setText(_sentence(text))
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Show a line in the dock and as a notification: something was achieved."""
         from napari.utils.notifications import show_info
 
@@ -97,7 +97,7 @@ class Messages(QLabel):
 
 
 def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
-    """Make a method a slot whose exceptions are told instead of shown as a traceback.
+    """Make a method a slot whose exceptions become messages instead of a traceback.
 
     The object needs a ``messages`` attribute, a :class:`Messages`. Arguments of the signal are
     dropped.

@@ -68,9 +68,9 @@ def may_close(parent: QWidget, session: Session) -> bool:
     parent
         The widget that asks.
     session
-        What the viewer is working on; a yes lets go of the repairs.
+        What the viewer is working on; a yes forgets the repairs.
     """
-    count = session.ledger.unsaved
+    count = session.accepted.unsaved_count
     if not count:
         return True
     choice = QMessageBox.StandardButton
@@ -84,6 +84,6 @@ def may_close(parent: QWidget, session: Session) -> bool:
         choice.Cancel,
     )
     if answer == choice.Close:
-        session.ledger.let_go()
+        session.accepted.forget_unsaved()
         return True
     return False

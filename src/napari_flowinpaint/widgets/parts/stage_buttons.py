@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, 
 from ...viewer.tasks.review import STAGES
 
 if TYPE_CHECKING:
-    from ...viewer.state.reviews import ReviewBoard
+    from ...viewer.state.reviews import ReviewState
 
 #: Text of the buttons; the first shows the stack itself.
 _BUTTONS = {
@@ -30,7 +30,7 @@ class StageButtons(QWidget):
         The repair under review.
     """
 
-    def __init__(self, review: ReviewBoard) -> None:
+    def __init__(self, review: ReviewState) -> None:
         super().__init__()
         self.review = review
         self.group = QButtonGroup(self)

@@ -1,4 +1,4 @@
-"""Show several layers one by one, one per turn of the event loop."""
+"""Show several layers one by one, one per iteration of the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 
 class Steps(QObject):
-    """Exhausts an iterator, one step per turn of the event loop; another one replaces it.
+    """Exhausts an iterator, one step per iteration of the event loop; another one replaces it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Steps(QObject):
         self._timer.timeout.connect(self._step)
 
     def start(self, steps: Iterator[object]) -> None:
-        """Begin, in the next turn."""
+        """Begin, in the next iteration."""
         self._steps = steps
         self._timer.start(0)
 

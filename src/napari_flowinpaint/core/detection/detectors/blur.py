@@ -32,7 +32,7 @@ class BlurredSectionDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
@@ -64,7 +64,7 @@ class BlurredRegionDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("blur",)
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []

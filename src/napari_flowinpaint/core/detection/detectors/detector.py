@@ -46,6 +46,6 @@ class Detector(Protocol):
         """The kinds it finds."""
         ...
 
-    def look(self, view: View) -> list[Finding]:  # pragma: no cover
+    def detect(self, view: View) -> list[Finding]:  # pragma: no cover
         """Return what it finds in one section; nothing where all is well."""
         ...

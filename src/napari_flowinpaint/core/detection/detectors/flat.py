@@ -59,7 +59,7 @@ class MissingDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("missing",)
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank:
             everything = np.ones(view.shape, dtype=bool)
@@ -94,7 +94,7 @@ class HoleDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("hole", "fold", "crack")
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank:
             return []

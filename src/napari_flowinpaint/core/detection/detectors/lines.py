@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...filters import enlarge_to
 from ...types import BoolImage, FloatImage
 from ..features.maps import SectionMaps
-from ..features.morphology import Pieces, grow, reached
+from ..features.morphology import ConnectedComponents, grow, reached
 from ..features.view import View
 from .detector import Finding
 from .outliers import excess_over_neighbours
@@ -74,7 +74,7 @@ class LineDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
@@ -133,8 +133,8 @@ class LineDetector:
         excess = self._excess(view, sign, what)
         if excess.shape != view.shape:
             excess = enlarge_to(excess, view.shape)
-        seen = Pieces(excess > 0.1, excess > self.excess * view.strictness)
-        many = seen.places.size
+        seen = ConnectedComponents(excess > 0.1, excess > self.excess * view.strictness)
+        many = seen.indices.size
         if many < self.length * view.side or many > 0.5 * excess.size:
             return None
         best: tuple[float, BoolImage] | None = None
@@ -149,12 +149,12 @@ class LineDetector:
     def _follow(
         self,
         view: View,
-        seen: Pieces,
+        seen: ConnectedComponents,
         normal: FloatImage,
         offset: float,
     ) -> tuple[float, BoolImage] | None:
         """Take what is seen within the band around a straight line, if it is a line."""
-        y, x = np.divmod(seen.places, view.shape[1])
+        y, x = np.divmod(seen.indices, view.shape[1])
         near = np.flatnonzero(np.abs(_away(y, x, normal, offset)) <= self.wander * view.side)
         y, x = y[near], x[near]
         long = _in_long_pieces(y, x, _along(y, x, normal), 0.06 * view.side)
@@ -164,7 +164,7 @@ class LineDetector:
         step = 8.0
         covers = _stretches(normal, step, y, x).size
         # a blob that is cut by the band is no line: most of what it touches lies outside
-        whole = seen.areas[np.unique(seen.owners[near[long]])].sum()
+        whole = seen.areas[np.unique(seen.numbers[near[long]])].sum()
         if y.size / max(covers * step, 1) > self.width * view.side or y.size < 0.6 * whole:
             return None
         pieces = _mask(view.shape, y, x)

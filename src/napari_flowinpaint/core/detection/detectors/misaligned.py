@@ -38,7 +38,7 @@ class MisalignedDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("misaligned",)
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []

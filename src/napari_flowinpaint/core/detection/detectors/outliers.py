@@ -11,7 +11,7 @@ import numpy as np
 from ...filters import blur
 from ...types import BoolImage, FloatImage
 from ..features.maps import SectionMaps
-from ..features.morphology import Pieces, grow, highest, lowest, reached
+from ..features.morphology import ConnectedComponents, grow, highest, lowest, reached
 from ..features.view import View
 from .detector import Finding
 
@@ -80,7 +80,7 @@ class OutlierDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []
@@ -121,9 +121,9 @@ class OutlierDetector:
         certain = (excess > self.excess * strictness**0.5) & (beyond > least)
         if not certain.any():
             return None
-        pieces = Pieces(excess > self.excess / 3)
-        masses = pieces.sums(excess)
-        sure = masses[pieces.holding(certain)]
+        components = ConnectedComponents(excess > self.excess / 3)
+        masses = components.sums(excess)
+        sure = masses[components.holding(certain)]
         zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
         large = sure[sure > zoom * self.total / 15]
         score = max(float(sure.max()) / self.mass, float(large.sum()) / self.total) / zoom
@@ -131,7 +131,7 @@ class OutlierDetector:
             return None
         # beside damage that is beyond doubt smaller and weaker blobs are believed
         likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
-        return score, pieces.mask(pieces.holding(likely) & (masses > self.mass / 10))
+        return score, components.mask(components.holding(likely) & (masses > self.mass / 10))
 
     def _beyond(self, view: View, sign: int) -> FloatImage:
         """Return how far the section is beyond all grey values of its neighbours."""
@@ -142,8 +142,8 @@ class OutlierDetector:
 
 def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:
     """Return large blobs grown into the tissue that they fade into; nothing for others."""
-    pieces = Pieces(blobs)
-    core = pieces.mask(pieces.areas > 0.004 * blobs.size)
+    components = ConnectedComponents(blobs)
+    core = components.mask(components.areas > 0.004 * blobs.size)
     if not core.any():
         return np.zeros_like(blobs)
     own = blur(view.section.grey, 3.0)

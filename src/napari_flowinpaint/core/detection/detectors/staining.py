@@ -66,7 +66,7 @@ class StainingDetector:
 
     kinds: ClassVar[tuple[str, ...]] = ("staining", "bright")
 
-    def look(self, view: View) -> list[Finding]:
+    def detect(self, view: View) -> list[Finding]:
         """See :class:`~.detector.Detector`."""
         if view.blank or not view.neighbours:
             return []

@@ -47,28 +47,28 @@ def highest(image: FloatImage, radius: int) -> FloatImage:
 
 
 def reached(low: BoolImage, high: BoolImage) -> BoolImage:
-    """Return the connected pieces of ``low`` that hold a pixel of ``high`` (hysteresis)."""
-    return Pieces(low | high, high).mask() if high.any() else np.zeros_like(high)
+    """Return the connected components of ``low`` that hold a pixel of ``high`` (hysteresis)."""
+    return ConnectedComponents(low | high, high).mask() if high.any() else np.zeros_like(high)
 
 
-class Pieces:
-    """The connected pieces of a mask, looked at where there are any: few pixels are.
+class ConnectedComponents:
+    """The connected components of a mask, stored sparsely: few pixels are damaged.
 
     Parameters
     ----------
     mask
         The mask; pixels that touch at a corner are connected.
     certain
-        Pieces without one of these pixels do not count; all do by default.
+        Components without one of these pixels do not count; all do by default.
 
     Attributes
     ----------
-    places
-        Where there are pieces that count, in the flat mask, ascending.
-    owners
-        The number of the piece there.
+    indices
+        Pixels of components that count, in the flat mask, ascending.
+    numbers
+        The number of the component there.
     areas
-        Pixels of every piece, by its number; 0 where it does not count.
+        Pixels of every component, by its number; 0 where it does not count.
     """
 
     def __init__(self, mask: BoolImage, certain: BoolImage | None = None) -> None:
@@ -76,28 +76,28 @@ class Pieces:
 
         self.shape = mask.shape
         count, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        self.places = np.flatnonzero(mask)
-        self.owners = names.ravel()[self.places]
-        self.areas = np.bincount(self.owners, minlength=count)
+        self.indices = np.flatnonzero(mask)
+        self.numbers = names.ravel()[self.indices]
+        self.areas = np.bincount(self.numbers, minlength=count)
         if certain is not None:
             kept = self.holding(certain)
-            some = kept[self.owners]
-            self.places, self.owners = self.places[some], self.owners[some]
+            some = kept[self.numbers]
+            self.indices, self.numbers = self.indices[some], self.numbers[some]
             self.areas *= kept
 
     def holding(self, pixels: BoolImage) -> BoolImage:
-        """Tell which pieces hold one of some pixels."""
+        """Return which components hold one of some pixels."""
         kept = np.zeros(self.areas.size, dtype=bool)
-        kept[self.owners[pixels.ravel()[self.places]]] = True
+        kept[self.numbers[pixels.ravel()[self.indices]]] = True
         return kept
 
     def mask(self, which: BoolImage | None = None) -> BoolImage:
-        """Return the pixels of some pieces; of all that count by default."""
+        """Return the pixels of some components; of all that count by default."""
         found = np.zeros(self.shape, dtype=bool)
-        found.ravel()[self.places if which is None else self.places[which[self.owners]]] = True
+        found.ravel()[self.indices if which is None else self.indices[which[self.numbers]]] = True
         return found
 
     def sums(self, image: FloatImage) -> FloatImage:
-        """Return the sum of the values of an image in every piece."""
-        values = image.ravel()[self.places]
-        return np.bincount(self.owners, values, self.areas.size).astype(np.float32)
+        """Return the sum of the values of an image in every component."""
+        values = image.ravel()[self.indices]
+        return np.bincount(self.numbers, values, self.areas.size).astype(np.float32)

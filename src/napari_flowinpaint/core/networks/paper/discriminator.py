@@ -47,8 +47,8 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the discriminator says.
+class DiscriminatorOutput:
+    """Output of the discriminator.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Discriminator(nn.Module):
         self.local = _branch(2, channels, norm)
         self.judge = norm(nn.Conv2d(2 * channels[-1], 1, 3, padding=1))
 
-    def forward(self, image: Tensor, mask: Tensor) -> Judgement:
+    def forward(self, image: Tensor, mask: Tensor) -> DiscriminatorOutput:
         """Judge a section.
 
         Parameters
@@ -96,7 +96,7 @@ class Discriminator(nn.Module):
         for ours, theirs in zip(self.whole, self.local, strict=True):
             whole, local = ours(whole), theirs(local)
             features += [whole, local]
-        return Judgement(self.judge(torch.cat([whole, local], dim=1)), tuple(features))
+        return DiscriminatorOutput(self.judge(torch.cat([whole, local], dim=1)), tuple(features))
 
 
 def _branch(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Guided:
-    """What the paper's networks say of a window, in the grey values that came in.
+class GuidedOutput:
+    """Output of the paper's networks for a window, in the grey values that came in.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def inpaint_guided(
     report: Callable[[float], None] | None = None,
     whole: int = WHOLE,
     overlap: int = OVERLAP,
-) -> Guided:
+) -> GuidedOutput:
     """Fill a window.
 
     Parameters
@@ -115,4 +115,4 @@ def inpaint_guided(
         if report is not None:
             report((number + 1) / (len(rows) * len(columns)))
     total = total / weight * np.float32(deviation) + np.float32(mean)
-    return Guided(np.where(mask, total[0], section).astype(np.float32), total[1])
+    return GuidedOutput(np.where(mask, total[0], section).astype(np.float32), total[1])

@@ -117,8 +117,8 @@ class FeatureAggregation(nn.Module):
 
 
 @dataclass(frozen=True)
-class Inpainted:
-    """What the generator says.
+class InpaintingOutput:
+    """Output of the generator.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class InpaintingGenerator(nn.Module):
         alpha: Tensor,
         reference: Tensor | None = None,
         valid: tuple[Tensor, Tensor] | None = None,
-    ) -> Inpainted:
+    ) -> InpaintingOutput:
         """Fill the masked pixels.
 
         Parameters
@@ -217,7 +217,7 @@ class InpaintingGenerator(nn.Module):
         if self.config.residual:
             mean = (1 - position) * neighbours[0] + position * neighbours[1]
             drawn = drawn + (mean if reference is None else reference).float()
-        return Inpainted(torch.where(mask > 0.5, drawn.to(section.dtype), section), drawn)
+        return InpaintingOutput(torch.where(mask > 0.5, drawn.to(section.dtype), section), drawn)
 
     def _attention_features(
         self, eta_1: list[Tensor], eta_2: list[Tensor], damaged: Tensor
@@ -293,7 +293,7 @@ class PaperNetwork(nn.Module):
         alpha: Tensor,
         initial: Tensor,
         valid: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Inpainted, RefinedReference | None]:
+    ) -> tuple[InpaintingOutput, RefinedReference | None]:
         """Register the initial reference (eq. 3), then fill the masked pixels.
 
         Shapes as in :meth:`InpaintingGenerator.forward`; ``initial`` is (B, 1, H, W).

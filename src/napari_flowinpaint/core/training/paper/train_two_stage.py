@@ -27,7 +27,7 @@ from ...networks.weights import load_network
 from ...types import Progress, no_progress
 from ..data import StackSpec, TrainingBatch
 from ..loop import Schedule, Training, TrainingOutcome
-from ..state import Average, load_state, read_numbers, save_state
+from ..state import ParameterAverage, load_state, read_numbers, save_state
 from .initial import initial_references
 from .losses import (
     Features,
@@ -133,8 +133,8 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
     def _optimize(self) -> torch.optim.Optimizer:
         return _adam(self.net, self.plan.rate)
 
-    def _filler(self, net: PaperNetwork | RefinedReferenceNetwork) -> _Filler:
-        return _Filler(net)
+    def _adapter(self, net: PaperNetwork | RefinedReferenceNetwork) -> _PaperAdapter:
+        return _PaperAdapter(net)
 
     def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
         if self.adversarial:
@@ -187,8 +187,8 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
         self._descend(self.discriminator, self.opponent, loss)
 
 
-class _Filler:
-    """Lets the validation, which is made for the joint network, call the paper's."""
+class _PaperAdapter:
+    """Adapter by which the validation, written for the joint network, calls the paper's."""
 
     def __init__(self, net: PaperNetwork | RefinedReferenceNetwork) -> None:
         self.net = net
@@ -243,5 +243,5 @@ def _discriminator_state(state: Path) -> Path:
     return state.with_name(state.name.replace(".state.", ".discriminator."))
 
 
-def _no_average(net: nn.Module) -> Average:
-    return Average(net, 0.0)
+def _no_average(net: nn.Module) -> ParameterAverage:
+    return ParameterAverage(net, 0.0)

@@ -17,12 +17,11 @@ from napari_flowinpaint.core.errors import Cancelled, InputError
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
-from napari_flowinpaint.core.training import data as data_module
-from napari_flowinpaint.core.training import training_masks as masks_module
+from napari_flowinpaint.core.training import data, training_masks
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.log import plot
 from napari_flowinpaint.core.training.loss import joint_loss, log_error
-from napari_flowinpaint.core.training.state import Average, read_numbers
+from napari_flowinpaint.core.training.state import ParameterAverage, read_numbers
 from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
 from napari_flowinpaint.core.training.training_masks import training_mask
 from napari_flowinpaint.core.training.validation import (
@@ -113,10 +112,8 @@ def test_samples_are_normalised_by_what_is_intact(stack):
 
 def test_isotropic_stacks_imitate_other_thicknesses(stack, monkeypatch):
     seen = set()
-    original = data_module._distances
-    monkeypatch.setattr(
-        data_module, "_distances", lambda *a: seen.add(found := original(*a)) or found
-    )
+    original = data._distances
+    monkeypatch.setattr(data, "_distances", lambda *a: seen.add(found := original(*a)) or found)
     batch = Triplets([StackSpec(stack, None, (1, 2, 3))], 64, seed=0)
     with pytest.raises(InputError, match="smaller"):
         Triplets([StackSpec(stack, None, (1, 2, 3))], 128, seed=0)
@@ -142,13 +139,13 @@ def test_batches_of_one_have_crops_of_varied_size(tmp_path):
 
 def test_damage_of_large_windows_is_large(monkeypatch):
     scales = []
-    original = masks_module._noise
+    original = training_masks._noise
 
     def noise(size, scale, rng):
         scales.append(scale)
         return original(size, scale, rng)
 
-    monkeypatch.setattr(masks_module, "_noise", noise)
+    monkeypatch.setattr(training_masks, "_noise", noise)
     rng = np.random.default_rng(0)
     for _ in range(60):
         training_mask(512, rng)
@@ -232,11 +229,11 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
     # smaller than the other tests' network, which needs a minute for it
     monkeypatch.setitem(SIZES, "tiny", JointConfig((8, 12, 12), (2, 2), 12, (8, 8)))
     # to undo random distortions as well takes minutes to learn
-    monkeypatch.setattr(data_module, "crops", _undistorted_crops)
-    monkeypatch.setattr(data_module, "bend", lambda image, rng: image)
-    monkeypatch.setattr(data_module, "restain", lambda image, curve, rng: image)
-    monkeypatch.setattr(data_module, "roughen", lambda images, rng: images)
-    monkeypatch.setattr(data_module, "degrade", lambda n, rng: (n, torch.ones_like(n)))
+    monkeypatch.setattr(data, "crops", _undistorted_crops)
+    monkeypatch.setattr(data, "bend", lambda image, rng: image)
+    monkeypatch.setattr(data, "restain", lambda image, curve, rng: image)
+    monkeypatch.setattr(data, "roughen", lambda images, rng: images)
+    monkeypatch.setattr(data, "degrade", lambda n, rng: (n, torch.ones_like(n)))
     spec, held_out = StackSpec(stack, tuple(range(6))), StackSpec(stack, (6, 7, 8))
     output = tmp_path / "w.safetensors"
     outcome = train_joint(
@@ -346,9 +343,10 @@ def test_checkpoints_of_others_are_refused(stack, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypatch):
-    from napari_flowinpaint.core.training import train_joint as module
 
-    monkeypatch.setattr(module, "joint_loss", lambda out, batch: out.image.sum() * float("nan"))
+    monkeypatch.setattr(
+        train_joint, "joint_loss", lambda out, batch: out.image.sum() * float("nan")
+    )
     path = tmp_path / "w.safetensors"
     train_joint([StackSpec(stack)], [], path, plan(steps=2))
     assert all(torch.isfinite(value).all() for value in _weights(path).values())
@@ -356,7 +354,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypa
 
 def test_the_average_follows_slowly():
     net = torch.nn.Linear(1, 1)
-    average = Average(net, decay=0.9)
+    average = ParameterAverage(net, decay=0.9)
     start = average.values["weight"].clone()
     with torch.no_grad():
         net.weight += 1
