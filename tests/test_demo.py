@@ -74,8 +74,8 @@ def test_demo_can_be_run_again_in_the_same_folder(finished, monkeypatch):
 
 @pytest.fixture
 def small(monkeypatch):
-    made, config = samples.damaged_sample, samples.SampleConfig(shape=(24, 96, 96))
-    monkeypatch.setattr(samples, "damaged_sample", lambda: made(config))
+    made, config = sample.damaged_sample, sample.SampleConfig(shape=(24, 96, 96))
+    monkeypatch.setattr(sample, "damaged_sample", lambda: made(config))
 
 
 def test_demo_does_not_throw_a_painted_mask_away(small, tmp_path, capsys):

@@ -8,14 +8,9 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-<<<<<<< HEAD
-from napari_flowinpaint.core.detection import Flagged
+from napari_flowinpaint.core.detection.flag_table import Flagged
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.io.ours import MARK
-=======
-from napari_flowinpaint.core.detection.flag_table import Flagged
-from napari_flowinpaint.core.errors import InputError
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.masks.layered_mask import LayeredMask
@@ -328,7 +323,7 @@ def test_a_folder_of_the_users_is_not_taken_for_one_of_ours(path):
     for save_something in (
         lambda: store.save_rows([row(1)]),
         lambda: store.save_tiles({1: tiles()}),
-        lambda: store.begin_mask(alone=True),
+        lambda: store.start_mask(alone=True),
         store.next_search,
     ):
         with pytest.raises(StoreError, match="not a flagged folder that was made here"):
@@ -338,7 +333,7 @@ def test_a_folder_of_the_users_is_not_taken_for_one_of_ours(path):
 
 def test_a_mask_begun_anew_leaves_files_of_the_users(store):
     (store.folder / "painted" / "notes.txt").write_text("mine")
-    store.begin_mask(alone=True)
+    store.start_mask(alone=True)
     assert not store.load(SHAPE).tiles
     assert (store.folder / "painted" / "notes.txt").read_text() == "mine"
     assert not (store.folder / "painted" / "z000002.npz").exists()
@@ -351,7 +346,7 @@ def test_the_folder_of_an_earlier_version_is_kept_up(store):
     assert kept.rows == (row(2),)
     assert np.array_equal(kept.tiles[2][0, 1], tiles()[0, 1])
     store.save_rows([row(3)])
-    store.begin_mask(alone=False)
+    store.start_mask(alone=False)
     assert (store.folder / "painted" / "z000002.npz").exists()
     assert not store.load(SHAPE).tiles
     store.save_tiles({2: tiles()})

@@ -30,13 +30,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core import folders
-<<<<<<< HEAD
-from ...core.detection import read_detection
 from ...core.detection.flag_table import LARGEST_TABLE, Flagged, format_table, parse_table
-=======
-from ...core.detection.flag_table import Flagged, read_table, write_table
 from ...core.detection.store import read_detection
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
 from ...core.errors import InputError, StoreError
 from ...core.io.beside import check_no_link, kept_beside
 from ...core.io.folder import Folder, open_root
@@ -55,6 +50,8 @@ their masks. Nothing here is part of the stack. Delete the folder to start over.
 """
 _MASKS = re.compile(r"masks-(\d{4})\.zarr")
 _PAINTED_FILE = re.compile(r"z(\d{1,10})\.npz")
+#: So many bytes tell the README of any version.
+_TELLS = _README.index("Delete")
 _BEGUN = "begun"
 _KIND = "flagged"
 _NAMES = (folders.README, folders.FLAGGED_TABLE, folders.PAINTED, folders.SCRATCH)
@@ -118,31 +115,17 @@ class FlagStore:
             If it cannot be read; the message names the file.
         """
         if not self.folder.is_dir():
-<<<<<<< HEAD
-            return Kept(self)
+            return StoredFlags(self)
         check_no_link(self.folder)
         with open_root(self.folder) as root:
             if not _is_known(root):
-                return Kept(self)
+                return StoredFlags(self)
             rows: tuple[Flagged, ...] = ()
             if root.is_file(folders.FLAGGED_TABLE):
                 rows = self._rows(root)
             rows = tuple(row for row in rows if row.section < shape[0])
             tiles = self._tiles(root, shape)
-            return Kept(self, rows, self._base(root, shape), tiles)
-=======
-            return StoredFlags(self)
-        path = self.folder / folders.FLAGGED_TABLE
-        rows = tuple(read_table(path)) if path.is_file() else ()
-        rows = tuple(row for row in rows if row.section < shape[0])
-        painted = self.folder / folders.PAINTED
-        tiles = {}
-        for file in sorted(painted.glob("z*.npz")):
-            match = _PAINTED.fullmatch(file.name)
-            if match and int(match[1]) < shape[0]:
-                tiles[int(match[1])] = _read_tiles(file)
-        return StoredFlags(self, rows, self._base(shape), tiles)
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
+            return StoredFlags(self, rows, self._base(root, shape), tiles)
 
     def _rows(self, root: Folder) -> tuple[Flagged, ...]:
         try:
@@ -195,39 +178,23 @@ class FlagStore:
         return int(told)
 
     def next_search(self) -> Path:
-<<<<<<< HEAD
-        """Return where the masks of the next search go; one that was interrupted goes on there."""
-        with self._make() as root:
-            return self.folder / _search(max(_searches(root), default=0) + 1)
-=======
         """Return where the masks of the next search go; an interrupted one is resumed there."""
-        self._create()
-        return self.folder / f"masks-{self._last_search() + 1:04d}.zarr"
-
-    def _last_search(self) -> int:
-        return max(map(_number, self._searches()), default=0)
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
+        with self._create() as root:
+            return self.folder / _search(max(_searches(root), default=0) + 1)
 
     # ---- writing
 
     def save_rows(self, rows: Iterable[Flagged]) -> None:
-<<<<<<< HEAD
-        """Keep the list."""
-        with self._make() as root, root.folder(folders.SCRATCH, create=True) as scratch:
-            root.write(folders.FLAGGED_TABLE, format_table(rows).encode(), scratch)
-=======
         """Save the list."""
-        self._create()
-        write_table(rows, self.folder / folders.FLAGGED_TABLE)
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
+        with self._create() as root, root.folder(folders.SCRATCH, create=True) as scratch:
+            root.write(folders.FLAGGED_TABLE, format_table(rows).encode(), scratch)
 
     def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
         """Save what was painted in sections."""
         if not tiles:
             return
-<<<<<<< HEAD
         with (
-            self._make() as root,
+            self._create() as root,
             root.folder(folders.SCRATCH, create=True) as scratch,
             root.folder(folders.PAINTED, create=True) as painted,
         ):
@@ -237,16 +204,6 @@ class FlagStore:
                     painted.write(name, _pack(section), scratch)
                 else:
                     _empty(root, painted, name, scratch)
-=======
-        self._create()
-        scratch = self._scratch()
-        for z, section in tiles.items():
-            path = self.folder / folders.PAINTED / f"z{z:06d}.npz"
-            if section:
-                durable.put_file(path, _pack(section), scratch)
-            else:
-                durable.remove(path)
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
 
     def start_mask(self, alone: bool) -> None:
         """Remove what was painted: another mask was started.
@@ -256,9 +213,8 @@ class FlagStore:
         alone
             Whether what searches have found so far does not show in it.
         """
-<<<<<<< HEAD
         with (
-            self._make() as root,
+            self._create() as root,
             root.folder(folders.SCRATCH, create=True) as scratch,
             root.folder(folders.PAINTED, create=True) as painted,
         ):
@@ -268,28 +224,11 @@ class FlagStore:
             painted.write(_BEGUN, str(last).encode(), scratch)
 
     @contextmanager
-    def _make(self) -> Iterator[Folder]:
+    def _create(self) -> Iterator[Folder]:
         """Yield the folder, which is made where it is missing."""
-=======
-        self._create()
-        painted = self.folder / folders.PAINTED
-        durable.remove(painted)
-        if alone:
-            last = str(self._last_search()).encode()
-            durable.put_file(painted / "begun", last, self._scratch())
-
-    def _scratch(self) -> Path:
-        scratch = self.folder / folders.SCRATCH
-        durable.make_folder(scratch)
-        return scratch
-
-    def _create(self) -> None:
-        if self.folder.is_dir():
-            return
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
         try:
             check_no_link(self.folder)
-            with self._open_or_make() as root:
+            with self._open_or_create() as root:
                 yield root
         except OSError as error:
             raise StoreError(
@@ -297,7 +236,7 @@ class FlagStore:
                 "room or permit it, or save the list elsewhere."
             ) from error
 
-    def _open_or_make(self) -> Folder:
+    def _open_or_create(self) -> Folder:
         if self.folder.is_dir():
             root = open_root(self.folder)
             if _is_known(root):
@@ -313,7 +252,7 @@ def _is_known(root: Folder) -> bool:
     if read_mark(root, _KIND) is not None:
         return True
     try:
-        return root.read(folders.README, 4096) == _README.encode()
+        return root.read(folders.README, 4096).startswith(_README.encode()[:_TELLS])
     except (OSError, StoreError):
         return False
 
@@ -349,27 +288,6 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
 
 
-<<<<<<< HEAD
-=======
-def _root(stack: Stack) -> Path | None:
-    """Return the file or folder of a stack; None where it has none on this machine."""
-    from ...core.io.zarr_reader import outside_groups
-
-    if stack.group_path is None:
-        path = None if stack.path is None else Path(os.path.realpath(stack.path))
-        while path is not None and not path.exists() and path != path.parent:
-            path = path.parent  # file.h5:/dataset
-        return path if path is not None and path != path.parent else None
-    return outside_groups(stack.group_path)
-
-
-def _channel(stack: Stack) -> str:
-    """Return what distinguishes the channels of one file."""
-    fixed = [index for _, index in stack.levels[0].axes.fixed]
-    return "." + "-".join(map(str, fixed)) if any(fixed) else ""
-
-
->>>>>>> e293ce6e4a71af5bfade7b462b9a54e858b469ef
 def _pack(tiles: SectionTiles) -> bytes:
     out = io.BytesIO()
     np.savez_compressed(
