@@ -27,19 +27,6 @@ from napari_flowinpaint import open_stack
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
     "test_damaged_originals[pickle]": "the hint to load pickles",
-    "test_hdf5_that_leads_in_circles": "a traceback",
-    "test_hdf5_that_shows_another_file": "other files are read",
-    "test_arrays_that_nobody_has": "MemoryError is traced",
-    "test_a_chunk_that_nobody_has": "MemoryError is traced",
-    "test_odd_ome_xml[bomb]": "ParseError is traced",
-    "test_odd_ome_xml[outside]": "ParseError is traced",
-    "test_a_truncated_tiff": "it is read as a shorter stack",
-    "test_odd_names[caf\\xe9.zarr]": "names are printed as they are",
-    "test_odd_names[\\x1b[31m.zarr]": "names are printed as they are",
-    "test_escape_sequences_from_metadata": "metadata are printed as they are",
-    "test_escape_sequences_from_the_journal": "the journal is printed as it is",
-    "test_addresses_that_are_not_opened": "any address is opened",
-    "test_large_sections_as_png": "the limit of Pillow",
 }
 
 

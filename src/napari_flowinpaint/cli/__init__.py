@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import typer
 
-from ..core.errors import Cancelled, FlowInpaintError, RepairRefused
+from ..core.errors import Cancelled, FlowInpaintError, RepairRefused, first_line
 from ._app import app
 from ._console import (
     BAD_INPUT,
@@ -45,6 +45,12 @@ def run(arguments: Sequence[str]) -> int:
         # the reader of our output has gone (… | head): what it wanted was done
         sys.stderr.close()
         return NOT_ALL_DONE
+    except MemoryError as error:
+        complain(
+            f"this needs more memory than there is ({first_line(error)}); check the shape of "
+            "the stack, or use a machine with more memory."
+        )
+        return BAD_INPUT
     except OSError as error:
         complain(f"{error}; nothing more was written.")
         return BAD_INPUT
@@ -72,7 +78,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not sys.warnoptions:  # libraries' warnings are for developers: python -W default shows them
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(logging.CRITICAL)
     code = run(sys.argv[1:])
     if batch_threads():
         # A section of a batch that was interrupted is still being computed. Ending Python below a

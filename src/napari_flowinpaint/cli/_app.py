@@ -13,7 +13,7 @@ import typer
 from .._version import __version__
 from . import _help
 from ._console import tell
-from ._options import Channel, Dataset, Device, Sections, Stack, Time, VoxelSize
+from ._options import AllowExternal, Channel, Dataset, Device, Sections, Stack, Time, VoxelSize
 
 app = typer.Typer(
     name="flowinpaint",
@@ -127,6 +127,7 @@ def repair(
         Optional[str],  # noqa: UP045
         typer.Option(help="Name of the mask within a zarr group or HDF5 file"),
     ] = None,
+    allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
 ) -> int:
     """Replace damaged pixels."""
@@ -162,6 +163,7 @@ def repair(
         time=time,
         dataset=dataset,
         mask_dataset=mask_dataset,
+        allow_external=allow_external,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
         batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),
     )
@@ -200,6 +202,7 @@ def detect(
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
+    allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
 ) -> int:
     """Find damage."""
@@ -220,6 +223,7 @@ def detect(
             "channel": channel,
             "time": time,
             "dataset": dataset,
+            "allow_external": allow_external,
             "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
         },
     )
@@ -233,22 +237,38 @@ def revert(
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
+    allow_external: AllowExternal = False,
 ) -> int:
     """Restore original pixels."""
     from ._commands import revert_stack
 
-    opening = {"channel": channel, "time": time, "dataset": dataset}
+    opening = {
+        "channel": channel,
+        "time": time,
+        "dataset": dataset,
+        "allow_external": allow_external,
+    }
     return revert_stack(stack, sections, opening)
 
 
 @app.command(help=_help.HISTORY, short_help="List the repairs of a stack")
 def history(
-    stack: Stack, channel: Channel = None, time: Time = None, dataset: Dataset = None
+    stack: Stack,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    allow_external: AllowExternal = False,
 ) -> int:
     """List repairs."""
     from ._commands import list_history
 
-    return list_history(stack, {"channel": channel, "time": time, "dataset": dataset})
+    opening = {
+        "channel": channel,
+        "time": time,
+        "dataset": dataset,
+        "allow_external": allow_external,
+    }
+    return list_history(stack, opening)
 
 
 @app.command(help=_help.BENCHMARK, short_help="Compare methods on intact sections")
@@ -294,6 +314,7 @@ def benchmark(
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
+    allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
 ) -> int:
     """Compare methods."""
@@ -318,6 +339,7 @@ def benchmark(
             "channel": channel,
             "time": time,
             "dataset": dataset,
+            "allow_external": allow_external,
             "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
         },
     )

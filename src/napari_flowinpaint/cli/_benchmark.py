@@ -73,7 +73,8 @@ def benchmark_stack(
             progress=progress,
             **common,
         )
-    tell(table.to_text())
+    for line in table.to_text().splitlines():
+        tell(line)
     if output is not None:
         output.write_text(table.to_markdown() + "\n", encoding="utf-8")
         tell(f"written: {output}")

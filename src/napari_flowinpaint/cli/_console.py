@@ -9,18 +9,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ..core.io.names import printable
 from ..core.types import Progress, no_progress
 
+#: Characters of a message; what is quoted from a file may be of any length.
+_LONGEST = 2000
 DONE, NOT_ALL_DONE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def tell(text: str) -> None:
-    """Print a result; tables and reports may be piped.
+    """Print a line of a result; what came from files cannot steer the terminal.
 
     A reader that has gone (``… | head``) or a full disk is no reason to stop the work.
     """
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -31,7 +34,9 @@ def tell(text: str) -> None:
 
 def complain(message: object) -> None:
     """Say on one line of stderr what was wrong."""
-    line = " ".join(str(message).split())
+    line = printable(" ".join(str(message).split()))
+    if len(line) > _LONGEST:
+        line = line[:_LONGEST] + "…"
     with suppress(OSError):  # nobody listens
         print(f"flowinpaint: {line}", file=sys.stderr, flush=True)
 
@@ -87,7 +92,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -99,7 +104,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
         task = bar.add_task(title, total=1.0)
 
         def show(fraction: float, message: str) -> None:
-            bar.update(task, completed=fraction, description=message or title)
+            bar.update(task, completed=fraction, description=printable(message or title))
 
         yield show
 

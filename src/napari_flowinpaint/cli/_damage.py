@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def open_damage(
     sections: tuple[int, ...] | None,
     *,
     dataset: str | None = None,
+    allow_external: bool = False,
 ) -> StackMask:
     """Open a mask and compare it with the stack.
 
@@ -35,6 +36,8 @@ def open_damage(
         The sections asked for; None for all.
     dataset
         Name of the mask within a zarr group or an HDF5 file.
+    allow_external
+        As for :func:`~napari_flowinpaint.core.open.open_mask`.
 
     Raises
     ------
@@ -44,10 +47,10 @@ def open_damage(
     from ..core.masks.stack_mask import StackMask
     from ..core.open import open_mask
 
-    single = _read_image(Path(path).expanduser(), dataset)
+    single = _read_single(Path(path).expanduser(), dataset, allow_external)
     if single is not None:
         return _single_section(single, path, shape, sections)
-    volume = open_mask(path, dataset=dataset)
+    volume = open_mask(path, dataset=dataset, allow_external=allow_external)
     if volume.shape[0] == 1 < shape[0]:
         return _single_section(volume.read(0), path, shape, sections)
     if volume.shape != shape:
@@ -82,34 +85,30 @@ def _single_section(
     return StackMask({sections[0]: mask}, shape)
 
 
-def _read_image(path: Path, dataset: str | None) -> AnyImage | None:
+def _read_single(path: Path, dataset: str | None, allow_external: bool) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
-    from ..core.io.hdf5_reader import split_hdf5
+    from ..core.io.hdf5_reader import open_dataset, split_hdf5
+    from ..core.io.image_reader import IMAGE_SUFFIXES, read_image
+    from ..core.io.zarr_reader import is_zarr_node, open_node
 
     hdf5 = split_hdf5(str(path))
-    suffix = path.suffix.lower()
     with suppress(Exception):  # not an image after all: open_mask says what is wrong with it
-        if suffix == ".png":
-            from PIL import Image
-
-            with Image.open(path) as image:
-                return np.asarray(image)
-        if suffix in (".tif", ".tiff"):
-            import tifffile
-
-            with tifffile.TiffFile(path) as file:
-                shape = file.series[0].shape
-                single = len(file.series) == 1 and set(shape[:-2]) <= {1}
-                return file.asarray().reshape(shape[-2:]) if single else None
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            return read_image(path, single=True)
         if hdf5 is not None:
-            import h5py
-
-            with h5py.File(hdf5[0], "r") as container:
-                item = container[dataset or hdf5[1]]
-                return np.asarray(item[...]) if item.ndim == 2 else None
-        if (path / "zarr.json").is_file() or (path / ".zarray").is_file():
-            import zarr
-
-            node = zarr.open_array(str(path), mode="r")
-            return np.asarray(node[...]) if node.ndim == 2 else None
+            file = Path(hdf5[0])
+            item, _ = open_dataset(file, dataset or hdf5[1], allow_external=allow_external)
+            return _all_of(item)
+        if is_zarr_node(path):
+            return _all_of(open_node(path))
     return None
+
+
+def _all_of(array: Any) -> AnyImage | None:
+    """Return the pixels of an array that is an image; None where it is not."""
+    from ..core.io.memory import check_fits
+
+    if getattr(array, "ndim", 0) != 2:
+        return None
+    check_fits(array.size * array.dtype.itemsize, "the mask")
+    return np.asarray(array[...])

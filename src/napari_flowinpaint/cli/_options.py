@@ -25,6 +25,13 @@ Dataset = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Name of the stack within a zarr group or HDF5 file"),
 ]
+AllowExternal = Annotated[
+    bool,
+    typer.Option(
+        "--allow-external",
+        help="Also read what STACK or MASK shows of other files (HDF5 links, virtual datasets)",
+    ),
+]
 VoxelSize = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="Z,Y,X", help="Voxel size in nm; overrules the file, e.g. 40,4,4"),

@@ -56,11 +56,18 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
         time=command.time,
         dataset=command.dataset,
         voxel_size=command.voxel_size,
+        allow_external=command.allow_external,
     )
     _check_targets(command, stack)
     depth = stack.shape[0]
     sections = None if command.sections is None else parse_sections(command.sections, depth)
-    mask = open_damage(command.mask, stack.shape, sections, dataset=command.mask_dataset)
+    mask = open_damage(
+        command.mask,
+        stack.shape,
+        sections,
+        dataset=command.mask_dataset,
+        allow_external=command.allow_external,
+    )
     plan = plan_batch(
         stack,
         mask,

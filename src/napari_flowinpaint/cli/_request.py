@@ -60,6 +60,8 @@ class RepairCommand:
         As for :func:`~napari_flowinpaint.core.open.open_stack`.
     mask_dataset
         Name of the mask within its container.
+    allow_external
+        Whether what stack and mask show of other files is read.
     batch
         How many sections at once are repaired, and where they wait.
     """
@@ -78,6 +80,7 @@ class RepairCommand:
     time: int | None = None
     dataset: str | None = None
     mask_dataset: str | None = None
+    allow_external: bool = False
     voxel_size: tuple[float, ...] | None = None
     batch: BatchOptions = field(default_factory=BatchOptions)
 

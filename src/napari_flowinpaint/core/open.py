@@ -9,7 +9,6 @@ already (:meth:`.Stack.from_array`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +16,16 @@ from typing import Any
 
 from . import folders
 from .errors import InputError
+from .io.addresses import check_address, is_address
 from .io.axes import check_voxel_size
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
-from .io.levels import DTYPES, Opened, check_dtype
+from .io.levels import DTYPES, Opened, check_dtype, check_shape
 from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
 from .io.zarr_reader import is_zarr_node, open_zarr
 
-_URL = r"^[a-z0-9+]{2,}://"
 _LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")
 
 
@@ -38,6 +37,7 @@ def open_stack(
     dataset: str | None = None,
     voxel_size: Sequence[float] | None = None,
     recover: bool = True,
+    allow_external: bool = False,
 ) -> Stack:
     """Open a stack lazily; no pixel is read and no permission to write is needed.
 
@@ -45,8 +45,8 @@ def open_stack(
     ----------
     path
         OME-Zarr group (0.4, 0.5), zarr array (v2, v3; also ``group.zarr/sub/array``), multi-page
-        TIFF, folder with one TIFF or PNG per section, ``file.h5:/dataset``, or the URL of a
-        zarr store.
+        TIFF, folder with one TIFF or PNG per section, ``file.h5:/dataset``, or the address of a
+        zarr store (http, https, s3, gs, az).
     channel, time
         Index on the c and the t axis; needed only where that axis is longer than 1.
     dataset
@@ -55,6 +55,10 @@ def open_stack(
         z, y, x in nm; overrules the file.
     recover
         Whether a write that was interrupted is finished or rolled back first.
+    allow_external
+        Whether a file may show what is in others: HDF5 with links to other files, external or
+        virtual datasets; OME-TIFF or a folder of images with files of other folders. Whoever made
+        it chose which.
 
     Returns
     -------
@@ -71,7 +75,13 @@ def open_stack(
         If there is no such path or it holds no stack: a single image, colour, a dtype other
         than uint8, uint16, int16 and float32; or if a channel, time or dataset must be chosen.
     """
-    given = {"channel": channel, "time": time, "dataset": dataset, "voxel_size": voxel_size}
+    given = {
+        "channel": channel,
+        "time": time,
+        "dataset": dataset,
+        "voxel_size": voxel_size,
+        "allow_external": allow_external,
+    }
     return _open(path, DTYPES, recover, given)
 
 
@@ -81,12 +91,13 @@ def open_mask(
     channel: int | None = None,
     time: int | None = None,
     dataset: str | None = None,
+    allow_external: bool = False,
 ) -> Stack:
     """Open a mask or label volume: as :func:`open_stack`, but of any number dtype or bool.
 
     Parameters
     ----------
-    path, channel, time, dataset
+    path, channel, time, dataset, allow_external
         As for :func:`open_stack`.
 
     Returns
@@ -99,7 +110,13 @@ def open_mask(
     InputError
         As for :func:`open_stack`.
     """
-    given = {"channel": channel, "time": time, "dataset": dataset, "voxel_size": None}
+    given = {
+        "channel": channel,
+        "time": time,
+        "dataset": dataset,
+        "voxel_size": None,
+        "allow_external": allow_external,
+    }
     return _open(path, _LABEL_DTYPES, False, given)
 
 
@@ -108,8 +125,9 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
     voxel_size = check_voxel_size(given["voxel_size"])
     chosen = {"channel": given["channel"], "time": given["time"]}
     put = put_right(str(path))
-    opened, where = _read(str(path), given["dataset"], chosen)
+    opened, where = _read(str(path), given["dataset"], chosen, given["allow_external"])
     check_dtype(opened.levels[0].dtype, str(path), dtypes)
+    check_shape(opened.levels[0].shape, str(path))
     messages = opened.messages + put
     if voxel_size is not None:
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
@@ -126,8 +144,7 @@ class _Reopen:
     def __init__(self, path: str, dtypes: Sequence[str], given: dict[str, Any]) -> None:
         # Wherever it is opened again may be another working directory.
         path = path.removeprefix("file://")
-        local = re.match(_URL, path) is None
-        where = str(Path(path).expanduser().absolute()) if local else path
+        where = path if is_address(path) else str(Path(path).expanduser().absolute())
         self._arguments = (where, dtypes, False, given)
 
     def __call__(self) -> Stack:
@@ -135,32 +152,35 @@ class _Reopen:
 
 
 def _read(
-    path: str, dataset: str | None, chosen: dict[str, int | None]
+    path: str, dataset: str | None, chosen: dict[str, int | None], allow_external: bool
 ) -> tuple[Opened, Path | None]:
     """Find the reader for a path. Returns also the path as remembered by the stack."""
     path = path.removeprefix("file://")
     if not path.strip():  # in a shell: a variable that is not set
         raise InputError("the path of the stack or mask is empty; give one.")
-    if re.match(_URL, path):
+    if is_address(path):
+        check_address(path)
         return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
     where = Path(path).expanduser()
     hdf5 = split_hdf5(path)
     if hdf5 is not None and not where.is_dir():
         where = Path(hdf5[0]).expanduser()
         _must_exist(where)
-        return open_hdf5(where, dataset or hdf5[1], **chosen), Path(path)
+        return open_hdf5(where, dataset or hdf5[1], **chosen, allow_external=allow_external), Path(
+            path
+        )
     if where.is_dir() and is_zarr_node(where):
         where = where.absolute() if dataset is None else where.absolute() / dataset.strip("/")
         _must_exist(where)
         return open_zarr(where, **chosen), where
     _must_exist(where)
     if _is_hdf5(where):
-        return open_hdf5(where, dataset, **chosen), where
+        return open_hdf5(where, dataset, **chosen, allow_external=allow_external), where
     if dataset is not None:
         raise InputError(f"{path} has no datasets within; leave out dataset {dataset!r}.")
     if where.is_dir():
-        return open_folder(where), where
-    return open_tiff(where, **chosen), where
+        return open_folder(where, allow_external=allow_external), where
+    return open_tiff(where, allow_external=allow_external, **chosen), where
 
 
 def _is_hdf5(path: Path) -> bool:

@@ -378,24 +378,51 @@ def test_imagej_file_with_a_single_page_entry(tmp_path: Path) -> None:
     assert_same(open_stack(tmp_path / "a.tif"), pixels)
 
 
-def test_truncated_tiff_names_the_section(tmp_path: Path) -> None:
-    pixels = volume((4, 64, 64))
-    for name, options in {"plain": {}, "zlib": {"compression": "zlib"}}.items():
-        path = tmp_path / f"{name}.tif"
-        tifffile.imwrite(path, pixels, photometric="minisblack", **options)
-        with tifffile.TiffFile(path) as tiff:
-            last = tiff.series[0].dataoffset or tiff.pages[3].dataoffsets[0]
-        data = bytearray(path.read_bytes())
-        cut = last + 3 * 64 * 64 + 100 if name == "plain" else last + 100
-        if name == "plain":  # the page entries of a plain stack lie before the pixels
-            path.write_bytes(data[:cut])
-        else:
-            data[last : last + 200] = bytes(200)
-            path.write_bytes(data)
-        stack = open_stack(path)
-        np.testing.assert_array_equal(stack.read(0), pixels[0])
-        with pytest.raises(StoreError, match=rf"section 3 of .*{name}\.tif cannot be read"):
-            stack.read(3)
+def test_a_damaged_page_names_the_section(tmp_path: Path) -> None:
+    pixels, path = volume((4, 64, 64)), tmp_path / "zlib.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        last = tiff.pages[3].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[last : last + 200] = bytes(200)
+    path.write_bytes(data)
+    stack = open_stack(path)
+    np.testing.assert_array_equal(stack.read(0), pixels[0])
+    with pytest.raises(StoreError, match=r"section 3 of .*zlib\.tif cannot be read"):
+        stack.read(3)
+
+
+@pytest.mark.parametrize("kind", ["shaped", "imagej", "ome", "bigtiff", "plain"])
+def test_a_truncated_tiff_is_refused(tmp_path: Path, kind: str) -> None:
+    """It is not a shorter stack; where the metadata tell, the message says how much is missing."""
+    path = tmp_path / "a.tif"
+    kinds = {kind: True} if kind in ("imagej", "ome", "bigtiff") else {}
+    metadata = {"axes": "ZYX"} if kind in ("imagej", "ome") else None if kind == "plain" else {}
+    compression = None if kind == "imagej" else "zlib"
+    with tifffile.TiffWriter(path, **kinds) as writer:
+        for part in volume((4, 64, 64)) if kind == "plain" else [volume((4, 64, 64))]:
+            writer.write(part, photometric="minisblack", compression=compression, metadata=metadata)
+    assert open_stack(path).shape == (4, 64, 64)
+    with tifffile.TiffFile(path) as tiff:
+        third = tiff.pages[2].offset
+    path.write_bytes(path.read_bytes()[: third + 20])
+    silent = kind in ("plain", "ome")  # the text of an OME-TIFF is at its end
+    told = "ends within page 3" if silent else "announces 4 pages and has 2"
+    with pytest.raises(InputError, match=told):
+        open_stack(path)
+
+
+def test_a_strange_end_of_the_pages_is_not_minded(tmp_path: Path) -> None:
+    """All announced pages are there; what comes after them is not asked for."""
+    path, pixels = tmp_path / "a.tif", volume((3, 30, 40))
+    tifffile.imwrite(path, pixels, photometric="minisblack", compression="zlib")
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        last = tiff.pages[2].offset
+    at = last + 2 + 12 * int.from_bytes(data[last : last + 2], "little")
+    data[at : at + 4] = (10**9).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert_same(open_stack(path), pixels)
 
 
 # --- folders and HDF5 -----------------------------------------------------------------------
@@ -803,17 +830,17 @@ def test_an_interrupted_write_that_cannot_be_finished_is_told(
 
 def chunk_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record which keys of local stores are read."""
-    from zarr.storage import LocalStore
+    from napari_flowinpaint.core.io.handle_store import SafeStore
 
     keys: list[str] = []
-    real = LocalStore.get
+    real = SafeStore.get_sync
 
-    async def get(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+    def get(self: Any, key: str, **kwargs: Any) -> Any:
         if not key.endswith(("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")):
             keys.append(key)
-        return await real(self, key, *args, **kwargs)
+        return real(self, key, **kwargs)
 
-    monkeypatch.setattr(LocalStore, "get", get)
+    monkeypatch.setattr(SafeStore, "get_sync", get)
     return keys
 
 

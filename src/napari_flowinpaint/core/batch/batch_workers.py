@@ -19,7 +19,7 @@ from queue import Empty, Queue
 from typing import Any, Protocol
 
 from ..device import resolve_device
-from ..errors import Cancelled, InputError, first_line
+from ..errors import Cancelled, InputError, StoreError, first_line
 from .records import FAILED
 from .task import SectionOutcome, Task, needs_torch, run_task
 
@@ -226,6 +226,16 @@ class Cluster:
         """Send sections, not all at once: what was not sent can be paused and cancelled."""
         if not self._waiting or self._control.paused or self._control.cancelled:
             return
+        try:
+            self._send()
+        except Exception as error:  # distributed has many ways to say so
+            raise StoreError(
+                f"the dask scheduler does not answer any more ({first_line(error)}); what is "
+                "staged is kept: start a scheduler, and run the same command again."
+            ) from error
+
+    def _send(self) -> None:
+        """Send as many sections as the workers can take."""
         if time.monotonic() - self._counted > _RECOUNT:
             self.count, self._counted = max(self._threads(), 1), time.monotonic()
         while self._waiting and len(self._running) < _AHEAD * self.count:

@@ -116,6 +116,10 @@ def resolve_axes(
         If there is no z, y, x; if a channel or time must be chosen; if the choice is out of range.
     """
     names = [n.lower() for n in names] if names is not None else _guess_names(shape, what)
+    if len(names) != len(shape) or any(names.count(a) > 1 for a in "zyx"):
+        raise InputError(
+            f"{what} has the shape {tuple(shape)} but names its axes {names}; correct the metadata."
+        )
     missing = [a for a in "zyx" if a not in names]
     if missing:
         raise InputError(

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
+from .codecs import LARGEST_METADATA, check_metadata, is_metadata
 from .folder import Folder
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _BLOSC_HEADER = 16
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -118,9 +118,12 @@ class SafeStore(Store):
         *parents, name = key.split("/")
         try:
             with self.folder.folder(*parents) as parent, parent.open_file(name) as file:
+                if is_metadata(key) and os.fstat(file.fileno()).st_size > LARGEST_METADATA:
+                    byte_range = RangeByteRequest(0, LARGEST_METADATA + 1)  # enough to refuse it
                 data = _part(file, byte_range)
         except _ABSENT:
             return None
+        check_metadata(self.folder.path, key, data)
         self._check_complete(key, data, byte_range)
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
@@ -166,7 +169,7 @@ class SafeStore(Store):
 
     def _check_complete(self, key: str, data: bytes, wanted: ByteRequest | None) -> None:
         """Notice an object that was cut short."""
-        if key.endswith(_METADATA):
+        if is_metadata(key):
             return
         needed = 0
         if isinstance(wanted, RangeByteRequest):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage
-from .levels import Level, Opened, Planes, not_in_place
+from .levels import Level, Opened, Planes, allow, not_in_place
+from .memory import check_fits
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngImageFile
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
+#: Deflate makes at most this of a byte: a PNG file cannot hold more.
+_MOST_OF_A_BYTE = 1032
 
 
 class ImageFiles(Planes):
@@ -34,22 +41,76 @@ class ImageFiles(Planes):
     def plane(self, z: int, rows: slice, columns: slice) -> AnyImage:
         """Return a part of section ``z``."""
         file = self.files[z]
-        if file.suffix.lower() == ".png":
-            from PIL import Image
-
-            with Image.open(file) as image:
-                found = np.asarray(image)
-        else:
-            import tifffile
-
-            found = tifffile.imread(file)
+        found = read_image(file)
         if found.shape != self.shape[1:]:
             raise OSError(f"{file.name} has changed: its shape is {found.shape}")
         return found[rows, columns].astype(self.dtype, copy=False)
 
 
-def open_folder(path: Path) -> Opened:
+def read_image(file: Path, *, single: bool = False) -> AnyImage:
+    """Read the pixels of a PNG or of the first image of a TIFF.
+
+    Parameters
+    ----------
+    file
+        A PNG, or else a TIFF.
+    single
+        Whether a TIFF with anything but one section is refused.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Y, X) of a single section, whatever else is stored.
+
+    Raises
+    ------
+    InputError
+        If there are several sections.
+    StoreError
+        If they do not fit in memory.
+    """
+    if file.suffix.lower() == ".png":
+        with _open_png(file) as image:
+            return np.asarray(image)
+    from .tiff_reader import open_tiff_file
+
+    with open_tiff_file(file) as tiff:
+        series = tiff.series[0]
+        if single and (len(tiff.series) > 1 or set(series.shape[:-2]) - {1}):
+            raise InputError(f"{file} is not a single image.")
+        check_fits(series.nbytes, str(file))
+        found = np.asarray(series.asarray())
+        return found.reshape(series.shape[-2:]) if single else found
+
+
+@contextmanager
+def _open_png(file: Path) -> Iterator[PngImageFile]:
+    """Yield a PNG whose header promises no more than the file can hold, and memory has.
+
+    Pillow's own limit, which belongs to the whole process, is smaller than an honest section.
+    """
+    from PIL.PngImagePlugin import PngImageFile
+
+    # as by Image.open, but for that limit
+    with file.open("rb") as opened, PngImageFile(opened, str(file)) as image:
+        pixels = image.width * image.height
+        smallest = {"1": 1, "P": 1, "L": 1, "I;16": 16, "I": 16}.get(image.mode, 8)  # bits
+        if pixels * smallest > 8 * _MOST_OF_A_BYTE * file.stat().st_size:
+            raise OSError(f"the file is too small for {image.width} x {image.height} pixels")
+        largest = 4  # bytes of a pixel in Pillow, whatever the mode
+        check_fits(pixels * largest, str(file))
+        yield image
+
+
+def open_folder(path: Path, *, allow_external: bool = False) -> Opened:
     """Open a folder with one TIFF or PNG per section, in natural order; no pixel is read.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    allow_external
+        Whether images may be links that lead out of the folder.
 
     Raises
     ------
@@ -71,6 +132,10 @@ def open_folder(path: Path) -> Opened:
     if len({f.suffix.lower() == ".png" for f in files}) > 1:
         raise InputError(f"{path} holds TIFF and PNG images; keep those of the stack only.")
     files = natsorted(files, key=lambda f: f.name, alg=ns.IGNORECASE)
+    here = path.resolve()
+    for file in files:
+        if file.is_symlink() and file.resolve().parent != here:
+            allow(allow_external, f"{file} is a link to another folder")
     first = _image_header(files[0])
     for file in files[1:]:
         header = _image_header(file)
@@ -95,20 +160,22 @@ def _image_header(file: Path) -> tuple[tuple[int, int], str]:
     """Return (Y, X) and the dtype of an image from its header."""
     try:
         if file.suffix.lower() == ".png":
-            from PIL import Image
-
-            with Image.open(file) as image:
+            with _open_png(file) as image:
                 dtype = _PNG_DTYPES.get(image.mode)
                 shape: tuple[int, ...] = (image.height, image.width)
         else:
-            import tifffile
+            from .tiff_reader import open_tiff_file
 
-            with tifffile.TiffFile(file) as tiff:
+            with open_tiff_file(file) as tiff:
                 series = tiff.series[0]
                 shape = series.shape
                 dtype = None if "S" in series.axes else series.dtype.name
+    except FlowInpaintError:
+        raise
     except Exception as error:  # whatever the damaged header leads to
-        raise InputError(f"{file} is not an image that can be read ({error}).") from error
+        raise InputError(
+            f"{file} is not an image that can be read ({first_line(error)})."
+        ) from error
     if dtype is None:
         raise InputError(f"{file} is colour; convert the images to grey first.")
     if len(shape) != 2:

@@ -14,9 +14,15 @@ import numpy as np
 from ..errors import InputError
 from ..types import AnyImage, Box, VoxelSize
 from .axes import Axes
+from .memory import check_fits
 
 #: dtypes a stack may have (native byte order; stored in any order).
 DTYPES = ("uint8", "uint16", "int16", "float32")
+#: No stack is larger: a whole mouse brain has some 10^6 sections of 10^7 pixels a side.
+MOST_SECTIONS = 10**7
+LONGEST_SIDE = 10**8
+#: Bytes that zarr takes for its notes on one chunk, about.
+_PER_CHUNK = 1000
 
 
 class ZyxView:
@@ -106,11 +112,27 @@ class Level:
 
     def select(self, z: Any, y: Any, x: Any) -> AnyImage:
         """Return the pixels at ``z``, ``y``, ``x`` (integers or slices), axes in this order."""
+        self._check_fits(z, y, x)
         found = np.asarray(self.source[self.axes.index(z, y, x)])
         kept = [r for r, k in zip(self.axes.order, (z, y, x), strict=True) if isinstance(k, slice)]
         if kept != sorted(kept):
             found = found.transpose([sorted(kept).index(r) for r in kept])
         return found.astype(self.dtype, copy=False)
+
+    def _check_fits(self, z: Any, y: Any, x: Any) -> None:
+        """Refuse to read what does not fit in memory: the pixels, or one chunk of the file."""
+        if isinstance(self.source, np.ndarray):
+            return
+        wanted = math.prod(
+            len(range(*key.indices(n))) if isinstance(key, slice) else 1
+            for key, n in zip((z, y, x), self.shape, strict=True)
+        )
+        size = wanted * self.dtype.itemsize
+        chunks = getattr(self.source, "chunks", None)
+        if chunks and all(isinstance(n, int) for n in chunks):  # dask has lists of them
+            chunk = math.prod(chunks)
+            size += chunk * self.dtype.itemsize + wanted // max(chunk, 1) * _PER_CHUNK
+        check_fits(size, f"what is to be read of an array of shape {tuple(self.source.shape)}")
 
     def read(self, z: int | slice, box: Box | None = None) -> AnyImage:
         """Return one section, or several, or the ``box`` of them; only what is asked is read.
@@ -228,6 +250,43 @@ def not_in_place(kind: str) -> str:
         f"{kind} cannot be written in place; write the result elsewhere with --output "
         "(or Save as OME-Zarr)"
     )
+
+
+def allow(asked_for: bool, what: str) -> None:
+    """Refuse a file that shows what is elsewhere, unless that was asked for.
+
+    Parameters
+    ----------
+    asked_for
+        Whether it was.
+    what
+        What leads where: "a.h5:/raw is a link to another file (b.h5)".
+
+    Raises
+    ------
+    InputError
+        If it was not.
+    """
+    if not asked_for:
+        raise InputError(
+            f"{what}, which is not followed; copy the data, or if you trust whoever made this, ask "
+            "for it with --allow-external (in Python: allow_external=True)."
+        )
+
+
+def check_shape(shape: Sequence[int], what: str) -> None:
+    """Refuse a shape that no microscope makes; even to count its sections takes for ever.
+
+    Raises
+    ------
+    InputError
+        If there are more sections, or longer ones, than can be.
+    """
+    if shape[0] > MOST_SECTIONS or max(shape[1:]) > LONGEST_SIDE:
+        raise InputError(
+            f"{what} has the shape {tuple(shape)}, more than {MOST_SECTIONS:,} sections or "
+            f"{LONGEST_SIDE:,} pixels on a side; its metadata are damaged: correct them."
+        )
 
 
 def check_dtype(dtype: Any, what: str, allowed: Sequence[str] = DTYPES) -> None:

@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage, VoxelSize
 from .axes import Axes, nanometres, resolve_axes
-from .levels import Level, Opened, Planes, not_in_place
+from .levels import Level, Opened, Planes, allow, check_shape, not_in_place
+from .memory import check_fits
+from .tiff_pages import check_complete, count_pages
+
+#: Characters; some hundred bytes describe a plane.
+_LONGEST_XML = 10**8
 
 
 class TiffPages(Planes):
@@ -37,25 +42,44 @@ class TiffPages(Planes):
         # Where all planes lie one behind the other, without compression (also the planes of a
         # large ImageJ file, which has one page only).
         self._offset = None if series.is_multifile else series.dataoffset
-        leading = [np.intp(n) for n in series.shape[:-2]]
-        self._numbers = [
-            int(np.ravel_multi_index(axes.index(z, 0, 0)[:-2], leading))
-            for z in range(self.shape[0])
-        ]
+        self._axes = axes
+        self._leading = tuple(int(n) for n in series.shape[:-2])
 
     @property
     def complete(self) -> bool:
         """Whether there is a page for every plane that the metadata announce."""
-        return self._offset is not None or max(self._numbers) < len(self._series.pages)
+        last = self._number(self.shape[0] - 1)
+        return self._offset is not None or last < len(self._series.pages)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the file ends before the pixels of its last section do."""
+        if self._series.is_multifile:
+            return False  # a file that is missing is told when its sections are read
+        size = self._series.parent.filehandle.size
+        last = self._number(self.shape[0] - 1)
+        if self._offset is not None:
+            plane = self.shape[1] * self.shape[2] * self.dtype.itemsize
+            return bool(self._offset + (last + 1) * plane > size)
+        page = self._series.pages[last]
+        ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+        return any(offset + count > size for offset, count in ends)
+
+    def _number(self, z: int) -> int:
+        """Return the number of the plane of section ``z``."""
+        number = 0
+        for index, length in zip(self._axes.index(z, 0, 0)[:-2], self._leading, strict=True):
+            number = number * length + index
+        return number
 
     def plane(self, z: int, rows: slice, columns: slice) -> AnyImage:
         """Return a part of section ``z``."""
         top, bottom, step = rows.indices(self.shape[1])
         left, right, across = columns.indices(self.shape[2])
         if self._offset is not None:
-            block = self._contiguous(self._offset, self._numbers[z], top, bottom)[:, left:right]
+            block = self._contiguous(self._offset, self._number(z), top, bottom)[:, left:right]
         else:
-            block = self._segments(self._numbers[z], top, bottom, left, right)
+            block = self._segments(self._number(z), top, bottom, left, right)
         return block[::step, ::across]
 
     def _contiguous(self, offset: int, number: int, top: int, bottom: int) -> AnyImage:
@@ -79,6 +103,12 @@ class TiffPages(Planes):
         high, wide = frame.chunks
         y0, x0 = top // high, left // wide
         y1, x1 = -(-bottom // high), -(-right // wide)
+        if (y1 - 1) * frame.chunked[1] + x1 > len(page.dataoffsets):
+            raise OSError("the file has fewer strips or tiles than the image")
+        size = ((y1 - y0) * high) * ((x1 - x0) * wide) + high * wide
+        check_fits(
+            size * self.dtype.itemsize, f"a part of a page of {self._series.parent.filename}"
+        )
         wanted = [y * frame.chunked[1] + x for y in range(y0, y1) for x in range(x0, x1)]
         out = np.zeros(((y1 - y0) * high, (x1 - x0) * wide), self.dtype)
         jpeg = {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}
@@ -98,41 +128,109 @@ class TiffPages(Planes):
         return out[top - y0 * high : bottom - y0 * high, left - x0 * wide : right - x0 * wide]
 
 
-def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None) -> Opened:
+def open_tiff_file(path: Path) -> Any:
+    """Return a ``tifffile.TiffFile``, after a look at the XML in it."""
+    import tifffile
+
+    file = tifffile.TiffFile(path)
+    try:
+        _check_xml(file)
+    except Exception:
+        file.close()
+        raise
+    return file
+
+
+def _check_xml(file: Any) -> None:
+    """Refuse XML that is too long, damaged, or defines entities.
+
+    A kilobyte of entities can stand for gigabytes of text. No microscope writes any.
+    """
+    text = file.pages.first.description
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(
+            f"{file.filename} has a description that defines XML entities, which no microscope "
+            "writes and which can do harm; save the stack anew."
+        )
+    if not file.is_ome:
+        return
+    if len(text) > _LONGEST_XML:
+        raise InputError(f"{file.filename} has {len(text):,} characters of OME-XML; save it anew.")
+    from xml.etree import ElementTree
+
+    try:
+        ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise InputError(
+            f"{file.filename} has OME-XML that is damaged ({first_line(error)}); save it anew."
+        ) from error
+
+
+def open_tiff(
+    path: Path,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    allow_external: bool = False,
+) -> Opened:
     """Open the first stack of a TIFF file; no pixel is read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    channel, time
+        Index on the c and the t axis.
+    allow_external
+        Whether further files of a multi-file OME-TIFF may lie in other folders.
 
     Raises
     ------
     InputError
-        If it is no TIFF, colour, or a single image.
+        If it is no TIFF, damaged, colour, or a single image.
     """
-    import tifffile
-
+    file = None
     try:
-        file = tifffile.TiffFile(path)
-        series = file.series
+        file = open_tiff_file(path)
+        opened = _open_file(path, file, channel, time, allow_external)
+        file = None  # closed with the last of its pages
+        return opened
+    except FlowInpaintError:
+        raise
     except Exception as error:  # whatever the damaged tags lead to
         raise InputError(
-            f"{path} cannot be read as a TIFF stack ({error}); give an OME-Zarr, a zarr array, a "
-            "multi-page TIFF, an HDF5 dataset or a folder with one image per section."
+            f"{path} cannot be read as a TIFF stack ({first_line(error)}); give an OME-Zarr, a "
+            "zarr array, a multi-page TIFF, an HDF5 dataset or a folder with one image per section."
         ) from error
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _open_file(
+    path: Path, file: Any, channel: int | None, time: int | None, allow_external: bool
+) -> Opened:
+    """Return the first stack of an open TIFF file."""
+    whole, ended = count_pages(file)
+    try:
+        series = file.series
+    except Exception:
+        check_complete(path, file, None, whole, ended)
+        raise
     stacks = [s for s in series if s.ndim >= 3 and "S" not in s.axes]
-    if not stacks:
+    found = stacks[0] if stacks else None
+    check_complete(path, file, found, whole, ended)
+    if found is None:
         shape = series[0].shape if series else ()
-        colour = bool(series) and "S" in series[0].axes
-        file.close()
         raise InputError(
             f"{path} is colour (shape {shape}); convert it to one grey channel first."
-            if colour
+            if series and "S" in series[0].axes
             else f"{path} is not a stack but a single image of shape {shape}; give a stack "
             "with several sections, or a folder with one image per section."
         )
-    found = stacks[0]
-    try:
-        pages, messages = _open_pages(path, found, channel, time)
-    except InputError:
-        file.close()
-        raise
+    if found.is_multifile:
+        _check_folder(path, found, allow_external)
+    pages, messages = _open_pages(path, found, channel, time)
     return Opened(
         kind="tiff",
         name=path.name.partition(".")[0],
@@ -141,6 +239,14 @@ def open_tiff(path: Path, *, channel: int | None = None, time: int | None = None
         why_not_writable=not_in_place("a TIFF file"),
         messages=messages,
     )
+
+
+def _check_folder(path: Path, series: Any, allow_external: bool) -> None:
+    """Refuse further files of a multi-file OME-TIFF that lie in other folders."""
+    here = path.resolve().parent
+    for file in {page.parent.filehandle.path for page in series.pages if page is not None}:
+        if Path(file).resolve().parent != here:
+            allow(allow_external, f"{path} names a file in another folder ({file})")
 
 
 def _open_pages(
@@ -155,9 +261,15 @@ def _open_pages(
         raise InputError(
             f"{path} has its axes in the order {series.axes}; save it with Y and X last."
         )
+    check_shape(axes.shape(series.shape), str(path))
     pages = TiffPages(series, axes)
     if not pages.complete:
         raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
+    if pages.cut:
+        raise InputError(
+            f"{path} announces {pages.shape[0]} sections and ends within the pixels of the last of "
+            "them, or before: it was cut short; restore it from a copy."
+        )
     return pages, messages
 
 

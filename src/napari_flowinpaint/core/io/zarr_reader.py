@@ -6,16 +6,19 @@ to the other: which array, which axes, which voxel size, and whether it may be w
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import ChoiceNeeded, InputError, first_line
+from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from ..types import VoxelSize
 from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from .folder import open_root
 from .levels import Level, Opened
+from .names import check_name
 
 if TYPE_CHECKING:
     import zarr
@@ -57,48 +60,91 @@ def open_zarr(path: Path | str, *, channel: int | None = None, time: int | None 
     """
     import zarr
 
-    node = _open_node(path)
-    if isinstance(node, zarr.Array):
-        group, why = _parent_image(path)
-        if group is not None and not why:
-            return open_zarr(group, channel=channel, time=time)
-        return _open_array(path, node, channel, time, why)
-    if _ngff_attributes(dict(node.attrs)) is not None:
-        return _open_image(path, node, channel, time)
-    return _open_only_child(path, node, channel, time)
+    try:
+        node = open_node(path)
+        if isinstance(node, zarr.Array):
+            group, why = _parent_image(path)
+            if group is not None and not why:
+                return open_zarr(group, channel=channel, time=time)
+            return _open_array(path, node, channel, time, why)
+        if _ngff_attributes(dict(node.attrs)) is not None:
+            return _open_image(path, node, channel, time)
+        return _open_only_child(path, node, channel, time)
+    except FlowInpaintError:
+        raise
+    except Exception as error:  # whatever the damaged JSON leads to
+        raise _not_zarr(path, error) from error
 
 
-def _open_node(path: Path | str, mode: Literal["r", "r+"] = "r") -> zarr.Array | zarr.Group:
-    """Open a node, or say in one line why that is not possible."""
+def open_node(
+    path: Path | str, key: str = "", mode: Literal["r", "r+"] = "r"
+) -> zarr.Array | zarr.Group:
+    """Open an array or a group, or say in one line why that is not possible.
+
+    Parameters
+    ----------
+    path
+        Directory of a node, which may be reached through links of the user's, or an address.
+    key
+        Of the node to open, within that one. No link is followed on the way.
+    mode
+        ``"r"`` or ``"r+"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such node, or its metadata are damaged.
+    StoreError
+        If there is a link on the way, or the metadata name a codec that would run code.
+    """
     import zarr
 
-    from .safe_store import CheckedStore, watch
+    from .handle_store import SafeStore, watch
+    from .remote_store import open_address
 
+    names = _names(key)
+    shown = _child(path, "/".join(names))
     try:
-        store = CheckedStore(path, read_only=mode == "r") if isinstance(path, Path) else path
-        node = zarr.open(store=store, mode=mode, use_consolidated=False)
+        store: Any
+        if isinstance(path, str):
+            store, within = open_address(path), "/".join(names)
+        else:
+            with open_root(path) as root:
+                store, within = SafeStore(root.folder(*names), read_only=mode == "r"), ""
+        node = zarr.open(store=store, path=within, mode=mode, use_consolidated=False)
         if isinstance(node, zarr.Array):
             watch(node)
         return node
+    except FlowInpaintError:
+        raise
     except ImportError as error:
-        raise InputError(f"{path} needs another package to be opened: {error}.") from error
+        raise InputError(f"{shown} needs another package to be opened: {error}.") from error
     except Exception as error:  # zarr raises whatever the damaged JSON leads to
-        raise InputError(
-            f"{path} cannot be opened as zarr ({first_line(error)}); "
-            "check the path and its zarr.json, .zgroup or .zarray."
-        ) from error
+        raise _not_zarr(shown, error) from error
+
+
+def _not_zarr(path: Path | str, error: Exception) -> InputError:
+    return InputError(
+        f"{path} cannot be opened as zarr ({first_line(error)}); "
+        "check the path and its zarr.json, .zgroup or .zarray."
+    )
+
+
+def _names(key: str) -> list[str]:
+    """Return the names on the way to a node; refuse a key that leads elsewhere."""
+    return [check_name(name) for name in key.split("/") if name not in ("", ".")]
 
 
 def _ngff_attributes(attributes: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
     """Return the NGFF version and the raw multiscales of a group, None where there are none."""
     ome = attributes.get("ome")
-    if isinstance(ome, Mapping) and ome.get("multiscales"):
-        return str(ome.get("version", "0.5")), list(ome["multiscales"])
+    if isinstance(ome, Mapping) and isinstance(ome.get("multiscales"), list) and ome["multiscales"]:
+        return str(ome.get("version", "0.5")), ome["multiscales"]
     multiscales = attributes.get("multiscales")
-    if isinstance(multiscales, Sequence) and multiscales:
+    if isinstance(multiscales, list) and multiscales:
         first = multiscales[0]
         version = first.get("version", "0.4") if isinstance(first, Mapping) else "0.4"
-        return str(version), list(multiscales)
+        return str(version), multiscales
     return None
 
 
@@ -138,12 +184,14 @@ def _open_image(
     local = path if isinstance(path, Path) else None
     names = [axis.name for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
-    why = _why_not_writable(local, keys) or _shared_levels(path, multiscales)
+    why = _why_not_writable(local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
+        path, multiscales
+    )
 
     levels: list[Level] = []
     axes: Axes | None = None
     for dataset, key in zip(image.datasets, keys, strict=True):
-        array = _open_node(_child(path, key), "r" if why else "r+")
+        array = open_node(path, key, "r" if why else "r+")
         if not isinstance(array, zarr.Array) or array.ndim != len(names):
             raise InputError(
                 f"{path} names {key!r} as a level with the axes {''.join(names)}, "
@@ -154,7 +202,7 @@ def _open_image(
         levels.append(Level(array, axes, _scale(dataset, axes), key))
     assert axes is not None
     first = levels[0].scale
-    if not min(first) > 0:
+    if not all(math.isfinite(s) and s > 0 for level in levels for s in level.scale):
         raise InputError(f"{path} gives its voxels the scale {first} (z, y, x); correct it.")
     levels = [
         Level(
@@ -232,14 +280,18 @@ def _open_array(
     names: Any = getattr(node.metadata, "dimension_names", None) or attributes.get(
         "_ARRAY_DIMENSIONS"
     )
-    if names is not None and not {"z", "y", "x"} <= {str(n).lower() for n in names}:
+    if not isinstance(names, Sequence) or len(names) != node.ndim:
+        names = None
+    elif not {"z", "y", "x"} <= {str(n).lower() for n in names}:
         names = None  # named, but not in our words
+    else:
+        names = [str(n) for n in names]
     axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
     local = path if isinstance(path, Path) else None
     why = why or _why_not_writable(local, [""])
     source: Any = node
     if not why:
-        source = _open_node(path, "r+")
+        source = open_node(path, mode="r+")
     return Opened(
         kind="zarr",
         name=_name(path),
@@ -261,7 +313,7 @@ def _parent_image(path: Path | str) -> tuple[Path | None, str]:
         kept in step with it: it is a reduced level, or not of the group's first image.
     """
     for parent in path.parents if isinstance(path, Path) else ():
-        found = _ngff_attributes(dict(_open_node(parent).attrs)) if is_zarr_node(parent) else None
+        found = _ngff_attributes(dict(open_node(parent).attrs)) if is_zarr_node(parent) else None
         key = str(path)[len(str(parent)) :].strip(os.sep).replace(os.sep, "/")
         for number, image in enumerate(found[1] if found else ()):
             keys = _level_keys(image)
@@ -281,6 +333,7 @@ def _parent_image(path: Path | str) -> tuple[Path | None, str]:
 def _level_keys(image: Any) -> list[str]:
     """Return the paths of the levels of one entry of ``multiscales``, which may be damaged."""
     datasets = image.get("datasets", []) if isinstance(image, Mapping) else []
+    datasets = datasets if isinstance(datasets, list) else []
     return [str(d.get("path", "")).strip("/") for d in datasets if isinstance(d, Mapping)]
 
 

@@ -285,7 +285,11 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     """
     from ...core.open import open_mask
 
-    return open_mask(path).array, frozenset(map(int, read_detection(path)["searched"]))
+    try:
+        searched = frozenset(map(int, read_detection(path)["searched"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not say what was searched; delete it.") from error
+    return open_mask(path).array, searched
 
 
 def _pack(tiles: SectionTiles) -> bytes:

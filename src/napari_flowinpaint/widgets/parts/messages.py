@@ -12,6 +12,7 @@ from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from ...core.errors import Cancelled, FlowInpaintError, first_line
+from ...core.io.names import printable
 
 _log = logging.getLogger(__name__)
 _Widget = TypeVar("_Widget", bound=QWidget)
@@ -114,4 +115,6 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
 
 
 def _sentence(text: str) -> str:
+    """Return a text as it is shown; what came from files cannot steer the terminal of napari."""
+    text = "\n".join(map(printable, text.splitlines()))
     return text[:1].upper() + text[1:]
