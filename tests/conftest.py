@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 
 from hypothesis import settings
+
+# Where the key of the seals is kept; inherited by the processes that tests start
+_STATE = tempfile.TemporaryDirectory(prefix="flowinpaint-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 # Stores are written and read for every example: few of them, others each time. Many with
 # --hypothesis-profile=thorough

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_flowinpaint import demo
 from napari_flowinpaint.cli import run
@@ -69,6 +70,36 @@ def test_demo_can_be_run_again_in_the_same_folder(finished, monkeypatch):
     for _ in range(2):
         assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
     assert len(history(open_stack(folder / demo.STACK))) == 8
+
+
+@pytest.fixture
+def small(monkeypatch):
+    made, config = sample.damaged_sample, sample.SampleConfig(shape=(24, 96, 96))
+    monkeypatch.setattr(sample, "damaged_sample", lambda: made(config))
+
+
+def test_demo_does_not_throw_a_painted_mask_away(small, tmp_path, capsys):
+    folder = tmp_path / "demo"
+    assert run(["demo", "--folder", str(folder), "--no-window"]) == 0
+    mask = zarr.open_array(str(folder / demo.MASK / "0"), mode="r+")
+    mask[0, 3:9, 3:9] = 1
+    repaired = len(history(open_stack(folder / demo.STACK)))
+    capsys.readouterr()
+    assert run(["demo", "--folder", str(folder), "--no-window"]) == 2
+    error = capsys.readouterr().err
+    assert "is not as the demo made it" in error
+    assert error.count("\n") == 1
+    assert mask[0, 5, 5] == 1
+    assert len(history(open_stack(folder / demo.STACK))) == repaired
+
+
+def test_demo_in_a_folder_of_the_users(small, tmp_path, capsys):
+    """Where no name is taken it makes new ones; a second one would replace what it cannot know."""
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run(["demo", "--folder", str(tmp_path), "--no-window"]) == 0
+    assert run(["demo", "--folder", str(tmp_path), "--no-window"]) == 2
+    assert "is not replaced; name another --folder" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_demo_says_which_package_is_missing(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ against the undamaged truth and shown in napari; where there is no display, offs
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -22,9 +23,13 @@ from .core.errors import InputError
 from .core.types import AnyImage
 
 if TYPE_CHECKING:
+    from .core.io.folder import Folder
     from .core.simulation.sample import DamagedSample
 
 STACK, MASK, BEFORE = "sample.zarr", "damage.zarr", "before.zarr"
+SCORES, COMPARISON = "scores.txt", "comparison.png"
+SCREENSHOTS = ("window-1-damaged.png", "window-2-review.png", "window-3-repaired.png")
+_KIND, _NAMES = "demo", (STACK, MASK, BEFORE, SCORES, COMPARISON, *SCREENSHOTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     ----------
     folder
         Where the sample goes; None makes a temporary folder. What an earlier run left there is
-        replaced.
+        replaced, nothing else.
     window
         Whether napari is opened.
 
@@ -70,43 +75,103 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     Raises
     ------
     InputError
-        If the folder is a file.
+        If the folder is a file, or something is there under a name that the demo uses.
     """
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="flowinpaint-demo-"))
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder; name another one.")
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = _write_sample(folder)
+    folder = folder.expanduser().absolute()
+    opened, ours = _open_folder(folder)
+    sample = _make_sample()
+    if ours:
+        _check_mask(folder / MASK, sample)
+    _write_sample(folder, sample, overwrite=ours)
     _repair(folder, sample)
     repaired = _read(folder / STACK, sample.kinds)
     scores = [_score(sample, z, repaired[z]) for z in sample.kinds]
     table = format_scores(scores)
-    (folder / "scores.txt").write_text(table + "\n")
-    _draw_comparison(sample, repaired, folder / "comparison.png")
+    opened.write(SCORES, f"{table}\n".encode())
+    opened.write(COMPARISON, _draw_comparison(sample, repaired))
     print(f"\n{table}\n\nEverything is in {folder}: {STACK}, {MASK}, scores.txt, comparison.png")
     return _open_window(folder) if window else 0
 
 
-def _write_sample(folder: Path) -> DamagedSample:
-    """Make the sample and save it, its masks, and once more what will be repaired."""
-    from .core.export import save_ome_zarr
-    from .core.io.stack import Stack
+def _open_folder(folder: Path) -> tuple[Folder, bool]:
+    """Open the folder of a demo, which is made where it is missing.
+
+    Returns
+    -------
+    Folder
+        Open.
+    bool
+        Whether a demo has made it, so that what demos write may be replaced.
+    """
+    from .core.io.folder import open_root
+    from .core.io.ours import is_ours
+    from .core.io.workplace import is_empty, make_ours
+
+    if folder.is_dir():
+        opened = open_root(folder)
+        if is_ours(opened, _KIND):
+            for name in _NAMES:
+                opened.is_file(name)  # a link is refused
+            return opened, True
+        if not is_empty(opened):
+            for name in _NAMES:
+                if opened.stat(name) is not None:
+                    raise InputError(
+                        f"{folder / name} was not made here by a demo and is not replaced; name "
+                        "another --folder."
+                    )
+            return opened, False
+        opened.close()
+    return make_ours(folder, _KIND, _NAMES), True
+
+
+def _check_mask(path: Path, sample: DamagedSample) -> None:
+    """Refuse to replace a mask in which somebody has painted."""
+    from .core.errors import FlowInpaintError
+    from .core.open import open_mask
+
+    if not path.exists():
+        return
+    try:
+        mask = open_mask(path)
+        same = mask.shape == sample.mask.shape and all(
+            np.array_equal(mask.read(z) != 0, sample.mask[z]) for z in range(mask.shape[0])
+        )
+    except FlowInpaintError:
+        same = False
+    if not same:
+        raise InputError(
+            f"{path} is not as the demo made it and is not replaced; move it away, or name another "
+            "--folder."
+        )
+
+
+def _make_sample() -> DamagedSample:
     from .core.simulation.sample import damaged_sample
 
+    return damaged_sample()
+
+
+def _write_sample(folder: Path, sample: DamagedSample, *, overwrite: bool) -> None:
+    """Save the sample, its masks, and once more what will be repaired."""
+    from .core.export import save_ome_zarr
+    from .core.io.stack import Stack
+
     started = time.perf_counter()
-    sample = damaged_sample()
     arrays = {STACK: sample.stack, BEFORE: sample.stack, MASK: sample.mask.astype(np.uint8)}
     for name, array in arrays.items():
         stack = Stack.from_array(array, voxel_size=sample.voxel_size, name=Path(name).stem)
-        save_ome_zarr(stack, folder / name, overwrite=True)
+        save_ome_zarr(stack, folder / name, overwrite=overwrite)
     depth, height, width = sample.stack.shape
     print(
         f"A synthetic stack of {depth} sections, {height} x {width} pixels, {len(sample.kinds)} "
         f"of them damaged ({time.perf_counter() - started:.1f} s). Repairing them, as would\n"
         f"  flowinpaint repair {folder / STACK} --mask {folder / MASK} --in-place"
     )
-    return sample
 
 
 def _repair(folder: Path, sample: DamagedSample) -> None:
@@ -175,8 +240,8 @@ def format_scores(scores: list[Score]) -> str:
     return "\n".join(lines)
 
 
-def _draw_comparison(sample: DamagedSample, repaired: dict[int, AnyImage], path: Path) -> None:
-    """Save one row per section: damaged, repaired, truth; cropped around the damage."""
+def _draw_comparison(sample: DamagedSample, repaired: dict[int, AnyImage]) -> bytes:
+    """Return a PNG, a row per section: damaged, repaired, truth; cropped around the damage."""
     from PIL import Image
 
     edge = min(256, *sample.truth.shape[1:])
@@ -189,7 +254,9 @@ def _draw_comparison(sample: DamagedSample, repaired: dict[int, AnyImage], path:
         )
         panels = [image[crop] for image in (sample.stack[z], section, sample.truth[z])]
         rows.append(np.hstack([np.pad(panel, 2, constant_values=255) for panel in panels]))
-    Image.fromarray(np.vstack(rows)).save(path)
+    out = io.BytesIO()
+    Image.fromarray(np.vstack(rows)).save(out, "PNG")
+    return out.getvalue()
 
 
 def _open_window(folder: Path) -> int:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +196,69 @@ def test_a_batch_that_was_killed_before_its_plan_was_there_goes_on(data):
         pass
     assert [path.name for path in (data / "repairs").iterdir()]
     assert repair(data, "--staging", data / "repairs") == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the lock of a process that waits is looked at")
+def test_two_at_once(data):
+    """One finishes, the other says who is at work, or finds that all is done."""
+    command = [sys.executable, "-c", "from napari_flowinpaint.cli import main; main()"]
+    command += ["repair", str(data / "stack.zarr")]
+    command += ["--mask", str(data / "mask.tif"), "--in-place", "--method", "flow"]
+    command += ["--gate", "off", "--no-grain"]
+    before = np.stack([open_stack(data / "stack.zarr").read(z) for z in range(10)])
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
+    assert 0 in [code for _, code in told]
+    for error, code in told:
+        assert error.count("\n") == (code != 0)
+        if code:
+            assert code in (1, 2)
+            assert "another process" in error
+            assert "at work in" in error
+            assert "kept in" not in error
+    after = np.stack([open_stack(data / "stack.zarr").read(z) for z in range(10)])
+    assert repaired_ids(data).keys() == set(DAMAGED)
+    assert np.array_equal(before[masks() == 0], after[masks() == 0])
+    assert not list(data.glob("*.staging"))
+
+
+def test_a_link_at_the_place_that_nobody_named_is_not_followed(data, capsys):
+    (data / "elsewhere").mkdir()
+    (data / "stack.zarr.staging").symlink_to(data / "elsewhere")
+    assert repair(data, "--in-place") == 2
+    assert "stack.zarr.staging is a link, which is not followed" in capsys.readouterr().err
+    assert list((data / "elsewhere").iterdir()) == []
+
+
+def test_beginning_anew_keeps_what_is_not_ours(data, capsys):
+    staging = data / "repairs"
+    assert repair(data, "--staging", staging) == 0
+    (staging / "thesis.tex").write_text("years of work")
+    capsys.readouterr()
+    assert repair(data, "--staging", staging, "--no-resume", "--in-place") == 0
+    assert "note: kept in" in capsys.readouterr().out
+    assert (staging / "thesis.tex").read_text() == "years of work"
+    copy = shutil.copytree(staging, data / "copy")
+    assert repair(data, "--staging", copy, "--no-resume") == 2
+    assert "nothing in it is removed" in capsys.readouterr().err
+    assert sorted(path.name for path in copy.iterdir()) == sorted(
+        path.name for path in staging.iterdir()
+    )
+
+
+def test_a_mask_that_grew_in_the_review_is_not_that_of_the_command_line(data, capsys):
+    staging, before = data / "repairs", open_stack(data / "stack.zarr").read(8)
+    assert repair(data, "--staging", staging) == 0
+    larger = masks()[8] > 0
+    larger[40:50, 40:50] = True
+    load_staged(staging).redo(open_stack(data / "stack.zarr"), 8, mask=larger)
+    capsys.readouterr()
+    assert repair(data, "--staging", staging, "--in-place") == 1
+    error = capsys.readouterr().err
+    assert "section 8" in error
+    assert "100 pixels outside of the mask" in error
+    assert error.count("\n") == 1
+    assert np.array_equal(open_stack(data / "stack.zarr").read(8), before)
 
 
 def test_staging_folders_that_cannot_be(data, capsys):

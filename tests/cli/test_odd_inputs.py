@@ -319,7 +319,7 @@ def test_any_name_can_be_printed(data):
 def test_a_job_that_is_ended_leaves_no_half_copy(data, mask, number):
     slow = (
         "import time\n"
-        "from napari_flowinpaint.core import repair\n"
+        "from napari_flowinpaint.core.repair import repair_section as repair\n"
         "def wait(*a, **k):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"

@@ -158,7 +158,7 @@ def test_interrupt_is_one_line(data, section, number):
     before = tree(data)
     slow = (
         "import time\n"
-        "from napari_flowinpaint.core import repair\n"
+        "from napari_flowinpaint.core.repair import repair_section as repair\n"
         "real = repair.repair_section\n"
         "def wait(stack, z, *a, **k):\n"
         f"    if z < {section}:\n"

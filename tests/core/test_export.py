@@ -232,13 +232,16 @@ def test_a_stack_that_is_repaired_while_it_is_copied(tmp_path: Path, job: str) -
 def test_an_existing_store_is_kept_unless_asked(tmp_path: Path) -> None:
     first, second = volume((2, 20, 30)), volume((3, 25, 35), seed=1)
     path = save_ome_zarr(Stack.from_array(first), tmp_path / "out.zarr")
-    (path / "mine.txt").write_text("notes")
     with pytest.raises(InputError, match="exists; choose another name"):
         save_ome_zarr(Stack.from_array(second), path)
     assert_saved(path, first)
+    (path / "mine.txt").write_text("notes")
+    with pytest.raises(InputError, match=r"mine\.txt in it is not of the store; move that away"):
+        save_ome_zarr(Stack.from_array(second), path, overwrite=True)
+    assert_saved(path, first)
+    (path / "mine.txt").unlink()
     save_ome_zarr(Stack.from_array(second), path, overwrite=True)
     assert_saved(path, second)
-    assert not (path / "mine.txt").exists()
     assert left_behind(tmp_path) == ["out.zarr"]
 
 
@@ -329,10 +332,10 @@ def test_a_damaged_section_leaves_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    from zarr.storage import LocalStore
+    from napari_flowinpaint.core.io.handle_store import SafeStore
 
     left = [writes]
-    real = LocalStore.set
+    real = SafeStore.set
 
     async def set_until_full(self: Any, key: str, value: Any) -> None:
         left[0] -= 1
@@ -340,7 +343,7 @@ def test_a_full_disk_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         await real(self, key, value)
 
-    monkeypatch.setattr(LocalStore, "set", set_until_full)
+    monkeypatch.setattr(SafeStore, "set", set_until_full)
     with pytest.raises(StoreError, match=r"no space left to write .*out\.zarr"):
         save_ome_zarr(Stack.from_array(volume((9, 600, 40))), tmp_path / "out.zarr")
     assert left_behind(tmp_path) == []

@@ -27,16 +27,6 @@ from napari_flowinpaint.core.io.folder import Folder
 
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
-    "test_a_damaged_plan[list]": "a traceback: the plan is not parsed",
-    "test_a_damaged_plan[number]": "a traceback: the plan is not parsed",
-    "test_a_damaged_plan[deep]": "a traceback: the plan is not parsed",
-    "test_damaged_decisions_and_edits": "a traceback: they are not parsed",
-    "test_a_damaged_staged_section[pickle]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_section[huge]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_mask[edits-huge]": "a traceback, or the hint to load pickles",
-    "test_a_damaged_staged_mask[edits-text]": "a traceback, or the hint to load pickles",
-    "test_an_absurd_staged_record[no provenance]": "a traceback, or escape sequences",
-    "test_a_bomb_is_not_unpacked[staging]": "staged arrays are unpacked whatever their size",
 }
 
 

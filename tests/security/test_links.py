@@ -16,10 +16,6 @@ from napari_flowinpaint.core.errors import FlowInpaintError
 
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
-    "test_a_staging_folder_with_a_link[log---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[sections---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[masks---resume]": "links are followed",
-    "test_a_staging_folder_with_a_link[scratch---resume]": "links are followed",
 }
 
 

@@ -19,10 +19,6 @@ from attacks import HOLES, damage, entry, image, program, truth
 
 #: What fails today, and why; :mod:`conftest` marks it.
 FAILS = {
-    "test_a_staged_section_that_was_changed_is_not_written[everywhere]": "no digest",
-    "test_a_staged_section_that_was_changed_is_not_written[other_pixels]": "no digest",
-    "test_a_staged_mask_that_was_changed_is_not_the_mask": "staged edits overrule --mask",
-    "test_who_does_not_hold_the_lock_removes_nothing": "the loser removes the staging folder",
 }
 
 

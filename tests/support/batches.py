@@ -147,11 +147,11 @@ def _work(job: dict[str, Any]) -> None:
     from killing import CountingOs
 
     from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-    from napari_flowinpaint.core.io import durable, folder
+    from napari_flowinpaint.core.io import folder
     from napari_flowinpaint.core.open import open_stack
 
     if job.get("kill_at"):
-        durable.os = folder.os = CountingOs(job["kill_at"])  # type: ignore[assignment]
+        folder.os = CountingOs(job["kill_at"])  # type: ignore[assignment]
     stack = open_stack(job["stack"])
     mask = tifffile.imread(job["mask"])
     plan = plan_batch(stack, mask, method=Quick(job.get("seconds", 0.0)), options=options())

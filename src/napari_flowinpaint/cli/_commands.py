@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
@@ -75,7 +74,7 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
     written = report.written if request.command.in_place else []
     if error is not None:
         kept = f" Written before that: section {_list(written)}." if written else ""
-        kept += _staged(request.staging, written)
+        kept += _staged(request, error, written)
         if isinstance(error, KeyboardInterrupt):
             raise Cancelled(f"interrupted.{kept}") from error
         complain(f"{error}{kept}")
@@ -107,12 +106,20 @@ def _count(left: list[tuple[int, str]], what: str, total: int) -> str:
     return f"{len(left)} of {total} sections {what}: {numbers} (section {z}: {reason})"
 
 
-def _staged(staging: Path, written: list[int]) -> str:
-    """Say what a run that ended early keeps."""
+def _staged(request: PlannedRepair, error: BaseException, written: list[int]) -> str:
+    """Say what a run that ended early keeps; nothing of a folder that is not this stack's."""
     from ..core.batch.records import REPAIRED
+    from ..core.batch.run_batch import check_fits
     from ..core.batch.staging_folder import StagingFolder
+    from ..core.io.lock import Busy
 
-    stage = StagingFolder(staging)
+    stage = StagingFolder(request.staging)
+    try:
+        if isinstance(error, Busy) or not stage.exists:
+            return ""
+        check_fits(stage, request.plan)
+    except FlowInpaintError:
+        return ""
     records = [stage.get_record(z) for z in stage.sections if z not in written]
     kept = [record.z for record in records if record is not None and record.status == REPAIRED]
     if not kept:

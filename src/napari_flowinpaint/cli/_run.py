@@ -83,7 +83,7 @@ class _Keeper:
         from ..core.batch.writing import groups_of
 
         self._command, self._stack = request.command, request.plan.stack
-        self._path, self._report = request.staging, report
+        self._mask, self._path, self._report = request.plan.damage, request.staging, report
         self._groups = groups_of(self._stack, [section.z for section in request.plan.sections])
         self._known: dict[int, SectionOutcome] = {}
         self.accepted: list[int] = []
@@ -113,7 +113,7 @@ class _Keeper:
         save_ome_zarr(
             self._stack,
             self._command.output,
-            repairs=self._staging.repairs(sorted(self.accepted)),
+            repairs=self._staging.repairs(sorted(self.accepted), self._mask),
             overwrite=self._command.overwrite,
             progress=progress,
         )
@@ -127,7 +127,7 @@ class _Keeper:
         chosen = [z for z in repaired if decided[z] == "written"]
         numbers: dict[int, int] = {}
         if self._command.in_place and chosen:
-            numbers = commit(self._stack, self._staging, chosen)
+            numbers = commit(self._stack, self._staging, chosen, within=self._mask)
         self.accepted += chosen
         for z in sections:
             known = self._known[z]

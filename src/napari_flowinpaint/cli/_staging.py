@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import InputError
-from ..core.folders import (
-    DECISIONS,
-    LOCK,
-    LOG,
-    MASKS,
-    PLAN,
-    README,
-    SCRATCH,
-    SECTIONS,
-    STAGING,
-    beside,
-)
+from ..core.errors import FlowInpaintError, InputError
+from ..core.folders import STAGING, beside
+from ..core.io.names import printable
+from ._console import tell
 from ._parse import check_apart
 from ._request import RepairCommand
 
@@ -48,11 +39,18 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     stage = StagingFolder(folder)
     if stage.foreign:
         raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
+    if command.batch.resume is False and stage.exists and not stage.ours:
+        raise InputError(
+            f"{folder} is a copy of a staging folder or was made by an earlier version, so nothing "
+            "in it is removed; delete it, or choose another one with --staging."
+        )
     if command.batch.resume and not stage.exists:
         raise InputError(f"there is nothing to resume in {folder}; leave --resume out.")
     if command.batch.plan_only:
         return folder
     place = folder if folder.is_dir() else folder.parent
+    if not place.is_dir() and given is None and command.output is None:
+        return folder  # in the user's state folder: it is made
     if not place.is_dir():
         raise InputError(f"the folder {place} does not exist; make it first.")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -62,25 +60,36 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
 
 def default_staging(command: RepairCommand, stack: Stack) -> Path:
     """Return the folder beside what is written."""
-    from ..core.io.zarr_reader import outside_groups
+    from ..core.io.beside import check_no_link, kept_beside
 
     if command.output is not None:
-        return beside(Path(os.path.realpath(command.output.expanduser())), STAGING)
-    if stack.group_path is None:  # only planned
-        return Path(f"{stack.name}.{STAGING}")
-    return beside(outside_groups(stack.group_path), STAGING)
+        folder = beside(Path(os.path.realpath(command.output.expanduser())), STAGING)
+        check_no_link(folder)
+        return folder
+    return kept_beside(stack, STAGING) or Path(f"{stack.name}.{STAGING}")
 
 
 def start_anew(folder: Path) -> None:
-    """Remove what an earlier batch left in a staging folder."""
+    """Remove what an earlier batch left in a staging folder; say what is kept.
+
+    Raises
+    ------
+    StoreError
+        If the folder was not made here: nothing in it is removed. Or if another one is at work.
+    """
     from ..core.batch.staging_folder import StagingFolder
 
-    if StagingFolder(folder).exists:
-        shutil.rmtree(folder)
+    stage = StagingFolder(folder)
+    if not stage.exists:
+        return
+    with stage.writing():
+        left = stage.clear()
+    if left:
+        tell(f"note: kept in {folder}, since it is not ours: {printable(', '.join(left))}")
 
 
 def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
-    """Remove the staging folder where nothing in it is of any use.
+    """Remove the staging folder where nothing in it is of any use, and nobody is at work in it.
 
     Parameters
     ----------
@@ -94,10 +103,14 @@ def tidy(folder: Path, done: bool, written: Collection[int]) -> None:
     from ..core.batch.staging_folder import StagingFolder
 
     stage = StagingFolder(folder)
-    useless = not stage.sections or (done and not _waiting(stage, written))
-    known = {README, PLAN, MASKS, SECTIONS, SCRATCH, LOG, LOCK, DECISIONS}
-    if folder.is_dir() and useless and {path.name for path in folder.iterdir()} <= known:
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FlowInpaintError):  # another one is at work, or it cannot be read: it stays
+        if not stage.ours:
+            return
+        with stage.writing(timeout=0.0):
+            useless = not stage.sections or (done and not _waiting(stage, written))
+            if useless and not stage.edited and not stage.strangers():
+                stage.clear()
+                stage.remove()
 
 
 def _waiting(stage: StagingFolder, written: Collection[int]) -> bool:

@@ -3,8 +3,8 @@
 The result is OME-Zarr 0.5 (zarr v3) of the same shape and dtype, chunked section by section, so
 that a later write-back of one section rewrites nothing of its neighbours. It is complete or
 absent: everything is written beside the target under a hidden name, which is renamed when all is
-there. Sections are copied one after the other, repairs pasted one after the other; memory grows
-with neither.
+there (:mod:`.io.replace`). Sections are copied one after the other, repairs pasted one after the
+other; memory grows with neither.
 
 Not responsible for: making the repairs; pasting them (:mod:`.writing.writeback` does it, so that
 the result has the same marks, journal and way back as a stack that was repaired in place); labels
@@ -14,17 +14,19 @@ other than the marks, which are not copied.
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
+import re
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import folders
 from .errors import InputError, StoreError, is_disk_full
 from .io import pyramid
-from .io.zarr_reader import is_zarr_node
+from .io.folder import Folder
+from .io.handle_store import SafeStore
+from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
 from .writing.replay import EarlierRepairs
 from .writing.writeback import write_back
@@ -83,18 +85,19 @@ def save_ome_zarr(
 
     Notes
     -----
-    A process that is killed leaves a hidden folder ``.NAME.….partial`` that may be deleted.
+    A process that is killed leaves a hidden folder ``.NAME.….partial``. It goes when something is
+    saved to the same place again; where the kill came while a store was replaced, that is finished
+    when the place is next opened or saved to.
     """
     target = _real(path)
     check_target(stack, target, overwrite=overwrite)
-    # The hidden name is unique: two who save to the same place do not meet before the end.
-    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    with _complete_or_absent(hidden, target):
+    settle(target, tidy=True)
+    with _explained(target), making(target) as work:
         earlier = EarlierRepairs(stack)
-        _copy(stack, earlier, hidden, _name(target), _share(progress, repairs, earlier))
-        _paste(hidden, earlier, repairs, progress)
+        _copy(stack, earlier, work, _name(target), _share(progress, repairs, earlier))
+        _paste(work.path / STORES[SAVING], earlier, repairs, progress)
         progress(1.0, f"saving {target.name}")  # the last moment to cancel
-        move_into_place(hidden, target, overwrite)
+        move_into_place(work, SAVING, target, overwrite)
     return target
 
 
@@ -126,12 +129,12 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
                 f"{target} is the stack itself or a part of it; choose another name, or repair "
                 "in place."
             )
+    settle(target)
     if not target.exists():
         return
     if not overwrite:
         raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
-    if not (target.is_dir() and is_zarr_node(target)):
-        raise InputError(f"{target} is not a zarr store and is not replaced; choose another name.")
+    check_replaceable(target)
 
 
 def _real(path: Path | str) -> Path:
@@ -140,54 +143,23 @@ def _real(path: Path | str) -> Path:
 
 
 @contextmanager
-def _complete_or_absent(hidden: Path, target: Path) -> Iterator[None]:
-    """Remove what was written if anything goes wrong, and say what in one line."""
+def _explained(target: Path) -> Iterator[None]:
+    """Say in one line what went wrong."""
+    before, after = target.with_name(f".{target.name}."), f".partial{os.sep}{STORES[SAVING]}"
+    hidden = re.compile(re.escape(str(before)) + "[0-9a-f]{8}" + re.escape(after))
     try:
         yield
-    except BaseException as error:
-        shutil.rmtree(hidden, ignore_errors=True)
-        if isinstance(error, StoreError) and str(hidden) in str(error):
-            message = str(error).replace(str(hidden), str(target))
-            raise StoreError(message) from error
-        if isinstance(error, OSError):
-            if is_disk_full(error):
-                message = f"there is no space left to write {target}; free some or save elsewhere"
-            else:
-                message = f"{target} cannot be written ({error.strerror or error}); save elsewhere"
-            raise StoreError(f"{message} (nothing was left behind).") from error
-        raise
-
-
-def move_into_place(hidden: Path, target: Path, overwrite: bool) -> None:
-    """Give a finished store its name; an old one goes only when the new one is there.
-
-    Parameters
-    ----------
-    hidden
-        The finished store, in the same folder.
-    target
-        Its name to be.
-    overwrite
-        Whether what has this name is replaced.
-
-    Raises
-    ------
-    InputError
-        If ``target`` exists and is not to be replaced.
-    """
-    if not overwrite and target.exists():  # somebody else was faster
-        raise InputError(f"{target} exists by now; choose another name or ask to overwrite it.")
-    if not target.exists():
-        hidden.rename(target)
-        return
-    old = hidden.with_suffix(".old")
-    target.rename(old)
-    try:
-        hidden.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    except StoreError as error:
+        message = hidden.sub(lambda _: str(target), str(error))
+        if message == str(error):
+            raise
+        raise StoreError(message) from error
+    except OSError as error:
+        if is_disk_full(error):
+            message = f"there is no space left to write {target}; free some or save elsewhere"
+        else:
+            message = f"{target} cannot be written ({error.strerror or error}); save elsewhere"
+        raise StoreError(f"{message} (nothing was left behind).") from error
 
 
 def _name(target: Path) -> str:
@@ -205,9 +177,11 @@ def _share(
     return lambda fraction, message: progress(fraction * share, message)
 
 
-def _copy(stack: Stack, earlier: EarlierRepairs, path: Path, name: str, progress: Progress) -> None:
+def _copy(
+    stack: Stack, earlier: EarlierRepairs, work: Folder, name: str, progress: Progress
+) -> None:
     """Copy all sections as they were before any repair, at every level of the pyramid."""
-    arrays = create_image(path, name, stack.shape, stack.dtype, stack.voxel_size)
+    arrays = create_image(work, STORES[SAVING], name, stack.shape, stack.dtype, stack.voxel_size)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
     for z in range(depth):
@@ -232,7 +206,8 @@ def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
 
 
 def create_image(
-    path: Path,
+    work: Folder,
+    store: str,
     name: str,
     shape: tuple[int, int, int],
     dtype: Any,
@@ -242,8 +217,9 @@ def create_image(
 
     Parameters
     ----------
-    path
-        The new group.
+    work, store
+        Folder in which the group is made, and its name there. What is unfinished goes into the
+        folder ``scratch`` beside it. Nothing is synced.
     name
         Of the image.
     shape, dtype, voxel_size
@@ -261,7 +237,9 @@ def create_image(
     while max(shapes[-1][1:]) > SMALLEST:
         z, y, x = shapes[-1]
         shapes.append((z, -(-y // 2), -(-x // 2)))
-    group = zarr.create_group(str(path), zarr_format=3)
+    scratch = work.folder(folders.SCRATCH, create=True)
+    place = SafeStore(work.folder(store, create=True), scratch=scratch, durable=False)
+    group = zarr.create_group(place, zarr_format=3)
     group.attrs.put({"ome": _metadata(name, len(shapes), voxel_size)})
     return [
         group.create_array(

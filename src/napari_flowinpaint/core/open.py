@@ -20,6 +20,7 @@ from .io.axes import check_voxel_size
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
 from .io.levels import DTYPES, Opened, check_dtype, check_shape
+from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
 from .io.zarr_reader import is_zarr_node, open_zarr
@@ -123,13 +124,15 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
     """Open a path, check what was found, and show an interrupted write finished."""
     voxel_size = check_voxel_size(given["voxel_size"])
     chosen = {"channel": given["channel"], "time": given["time"]}
+    put = put_right(str(path))
     opened, where = _read(str(path), given["dataset"], chosen, given["allow_external"])
     check_dtype(opened.levels[0].dtype, str(path), dtypes)
     check_shape(opened.levels[0].shape, str(path))
-    messages = opened.messages
+    messages = opened.messages + put
     if voxel_size is not None:
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
-        opened = replace(opened, voxel_size=voxel_size, messages=messages)
+        opened = replace(opened, voxel_size=voxel_size)
+    opened = replace(opened, messages=messages)
     if recover and opened.group_path is not None:
         from .writing.shown import as_recovered
 

@@ -7,7 +7,6 @@ import os
 import threading
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ from napari_flowinpaint.core.batch import (
 )
 from napari_flowinpaint.core.batch.staging_folder import StagingFolder
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
-from napari_flowinpaint.core.io import durable
+from napari_flowinpaint.core.io.folder import Folder
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
@@ -156,13 +155,13 @@ def test_refused_by_the_plan_is_reported_and_nothing_is_made(stack, tmp_path):
 
 
 def test_workers_never_write_the_same_file(stack, tmp_path, monkeypatch):
-    put, targets = durable.put_file, Counter()
+    write, targets = Folder.write, Counter()
 
-    def counted(path: Path, content: Any, scratch: Path) -> None:
-        targets[path] += 1
-        put(path, content, scratch)
+    def counted(folder: Folder, name: str, *content: Any, **how: Any) -> None:
+        targets[folder.path / name] += 1
+        write(folder, name, *content, **how)
 
-    monkeypatch.setattr(durable, "put_file", counted)
+    monkeypatch.setattr(Folder, "write", counted)
     run_batch(plan_of(stack, method=Quick(0.05)), tmp_path / "st", workers=4)
     of_sections = [path for path in targets if path.parent.name == "sections"]
     assert len(of_sections) == len(DAMAGED)
@@ -222,14 +221,14 @@ def test_cancel_keeps_what_is_staged(stack, tmp_path, how):
 
 def test_a_full_disk_ends_the_batch(stack, tmp_path, monkeypatch):
     plan = plan_of(stack, method=Quick(0.05))
-    put = durable.put_file
+    write = Folder.write
 
-    def full(path: Path, content: Any, scratch: Path) -> None:
-        if path.parent.name == "sections":
+    def full(folder: Folder, name: str, *content: Any, **how: Any) -> None:
+        if folder.path.name == "sections":
             raise OSError(28, "No space left on device")
-        put(path, content, scratch)
+        write(folder, name, *content, **how)
 
-    monkeypatch.setattr(durable, "put_file", full)
+    monkeypatch.setattr(Folder, "write", full)
     with pytest.raises(StoreError, match="there is no space left"):
         run_batch(plan, tmp_path / "st", workers=1)
 
@@ -290,7 +289,7 @@ def test_a_killed_batch_goes_on_to_the_same_bytes(tmp_path):
         return process.returncode, told
 
     assert job("whole")[0] == 0
-    for step in (50, 40):
+    for step in (80, 70):
         code, _ = job("killed", kill_at=step, workers=2)
         assert code == -9, "the batch has fewer steps than that"
     code, told = job("killed", workers=2)

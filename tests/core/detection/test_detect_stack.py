@@ -213,8 +213,8 @@ def test_a_search_that_was_killed_goes_on(tmp_path):
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         assert out.exists() == (when == "at the end")
         # as if a chunk had been on its way to disk
-        for masks in tmp_path.glob(".masks.zarr.detecting/masks/0"):
-            (masks / "0.0123456789abcdef.partial").write_bytes(b"")
+        for scratch in tmp_path.glob(".masks.zarr.detecting/scratch"):
+            (scratch / ".0123456789abcdef.part").write_bytes(b"")
     assert detect_stack(stack, out, report=report).flagged == rows
     renamed = {k: v.replace(b"masks", b"whole") for k, v in files(out).items()}
     assert renamed == files(whole)
@@ -260,7 +260,7 @@ def test_another_request_starts_anew(stack, tmp_path):
 
 
 def test_two_at_once_are_kept_apart(stack, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_flowinpaint.core.io.durable.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("napari_flowinpaint.core.detection.store._LOCK_SECONDS", 0.1)
     out, inside, go_on = tmp_path / "m.zarr", threading.Event(), threading.Event()
 
     def wait(fraction, message):

@@ -1,5 +1,7 @@
 """The flagged sections, their mask and what is stored of them; no window, no threads."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_flowinpaint.core.detection.flag_table import Flagged
-from napari_flowinpaint.core.errors import InputError
+from napari_flowinpaint.core.errors import InputError, StoreError
+from napari_flowinpaint.core.io.ours import MARK
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.masks.layered_mask import LayeredMask
@@ -283,3 +286,125 @@ def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session.flags.show(session.image, row(4, "hole"))
     assert camera.section_of(session.viewer, session.image) == 4
     assert session.mask_layer.selected_label == HOLE
+
+
+# ---- whose folder it is
+
+
+def tiles(label=DARK):
+    tile = np.zeros((TILE, TILE), np.uint8)
+    tile[3:9, 4:7] = label
+    return {(0, 1): tile}
+
+
+@pytest.fixture
+def store(path):
+    """A store of flagged sections, with what was painted in section 2."""
+    store = FlagStore.of(open_stack(path))
+    store.save_rows([row(2)])
+    store.save_tiles({2: tiles()})
+    return store
+
+
+def contents(folder):
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def test_a_folder_of_the_users_is_not_taken_for_one_of_ours(path):
+    store = FlagStore.of(open_stack(path))
+    (store.folder / "painted").mkdir(parents=True)
+    (store.folder / "painted" / "z000001.npz").write_bytes(b"mine")
+    (store.folder / "flagged.csv").write_text("mine")
+    before = contents(store.folder)
+    kept = store.load(SHAPE)
+    assert (kept.rows, kept.base, dict(kept.tiles)) == ((), None, {})
+    for save_something in (
+        lambda: store.save_rows([row(1)]),
+        lambda: store.save_tiles({1: tiles()}),
+        lambda: store.start_mask(alone=True),
+        store.next_search,
+    ):
+        with pytest.raises(StoreError, match="not a flagged folder that was made here"):
+            save_something()
+    assert contents(store.folder) == before
+
+
+def test_a_mask_begun_anew_leaves_files_of_the_users(store):
+    (store.folder / "painted" / "notes.txt").write_text("mine")
+    store.start_mask(alone=True)
+    assert not store.load(SHAPE).tiles
+    assert (store.folder / "painted" / "notes.txt").read_text() == "mine"
+    assert not (store.folder / "painted" / "z000002.npz").exists()
+
+
+def test_the_folder_of_an_earlier_version_is_kept_up(store):
+    """Nothing is removed from it: a mask that is begun anew is emptied instead."""
+    (store.folder / MARK).unlink()
+    kept = store.load(SHAPE)
+    assert kept.rows == (row(2),)
+    assert np.array_equal(kept.tiles[2][0, 1], tiles()[0, 1])
+    store.save_rows([row(3)])
+    store.start_mask(alone=False)
+    assert (store.folder / "painted" / "z000002.npz").exists()
+    assert not store.load(SHAPE).tiles
+    store.save_tiles({2: tiles()})
+    assert store.load(SHAPE).tiles.keys() == {2}
+
+
+@pytest.mark.parametrize("name", ["painted", "flagged.csv", "scratch", ""])
+def test_links_are_refused(store, tmp_path, name):
+    home = tmp_path / "home"
+    place = store.folder / name
+    shutil.move(place, tmp_path / "aside")
+    home.mkdir()
+    target = home if (tmp_path / "aside").is_dir() else home / "new.csv"
+    place.symlink_to(target)
+    table = name == "flagged.csv"
+    save_one, what = (store.save_rows, [row(1)]) if table else (store.save_tiles, {1: tiles()})
+    with pytest.raises(StoreError, match="is a link, which is not followed"):
+        save_one(what)
+    assert not any(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("flagged.csv", b"\xff\xfe\x00"),
+        ("flagged.csv", b"section,kind,score\n1,dark,nan\n"),
+        ("flagged.csv", b"section,kind\n-1,dark\n"),
+        ("flagged.csv", b'section,kind\n"' + b"a" * 200_000),
+        ("painted/z000002.npz", b"PK torn"),
+        ("painted/z000002.npz", None),
+        ("painted/begun", b"many"),
+    ],
+)
+def test_what_is_damaged_is_named_in_one_line(store, name, content):
+    place = store.folder / name
+    if content is None:  # tiles of a larger stack
+        store.save_tiles({2: {(9, 9): np.ones((TILE, TILE), np.uint8)}})
+    else:
+        place.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be used") as caught:
+        store.load(SHAPE)
+    assert str(place) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_channels_of_one_file_are_kept_apart_by_everybody(tmp_path):
+    """The command line and the viewer look for repairs in the same folder."""
+    from make_stacks import write_ngff
+
+    from napari_flowinpaint.cli._request import RepairCommand
+    from napari_flowinpaint.cli._staging import default_staging
+
+    write_ngff(tmp_path / "two.zarr", np.zeros((2, 4, 30, 30), np.uint8), axes="czyx")
+    found = set()
+    for channel in (0, 1):
+        stack = open_stack(tmp_path / "two.zarr", channel=channel)
+        command = RepairCommand(str(tmp_path / "two.zarr"), "mask", in_place=True)
+        place = FlagStore.of(stack).staging
+        assert place == default_staging(command, stack)
+        found.add(place.name)
+    assert found == {"two.zarr.staging", "two.zarr.1.staging"}

@@ -41,11 +41,9 @@ class Edits:
             for z in stage.masks(folders.EDITS)
             if (mask := stage.get_mask(z, folders.EDITS))
         }
-        told = {int(z): edit for z, edit in stage.get_json(folders.EDITS_FILE).items()}
-        methods = {z: edit["method"] for z, edit in told.items() if "method" in edit}
-        options = {
-            z: RepairOptions(**edit["options"]) for z, edit in told.items() if "options" in edit
-        }
+        told = {int(z): edit for z, edit in stage.edits().items()}
+        methods = {z: edit.method for z, edit in told.items() if edit.method is not None}
+        options = {z: edit.options for z, edit in told.items() if edit.options is not None}
         return cls(masks, methods, options)
 
 
@@ -74,7 +72,10 @@ def keep_edit(
             box = Box.of_mask(mask)
             assert box is not None  # checked by the caller
             stage.put_mask(z, box, mask[box.slices], folders.EDITS)
-        told = stage.get_json(folders.EDITS_FILE)
+        told = {
+            number: edit.model_dump(mode="json", exclude_none=True)
+            for number, edit in stage.edits().items()
+        }
         edit = told.setdefault(str(z), {})
         if method is not None:
             edit["method"] = method

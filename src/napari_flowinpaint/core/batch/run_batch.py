@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -17,11 +16,12 @@ from typing import Any
 
 from .. import folders
 from ..errors import Cancelled, InputError, StoreError
+from ..io.names import printable
 from ..types import Progress, no_progress
 from .batch_workers import Cluster, Control, Events, Threads, Workers
 from .edits import Edits, with_edits
 from .plan import BatchPlan, Rate, SectionPlan, duration
-from .records import FAILED, FORMAT, REPAIRED
+from .records import FAILED, FORMAT, REPAIRED, StackIdentity
 from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, Task
 
@@ -125,6 +125,8 @@ def run_batch(
     started = time.perf_counter()
     control, stage = control or Control(), StagingFolder(staging)
     tell = on_section or (lambda outcome: None)
+    if stage.foreign:
+        raise InputError(f"{stage.path} is no staging folder; choose another one.")
     if stage.exists:
         check_fits(stage, plan)
         plan = with_edits(plan, Edits.of(stage))
@@ -178,10 +180,13 @@ class _BatchRun:
     def carry_out(self, crew: Workers) -> list[SectionOutcome]:
         """Repair all sections; return the outcomes in the order in which they came."""
         try:
-            with self.stage.writing(), self._token() as token:
+            with self.stage.writing(), self.stage.token(_new_token()) as token:
                 prepare(self.stage, self.plan)
                 crew.start(self._tasks(token), self.events, self.control)
-                return self._collect(crew)
+                outcomes = self._collect(crew)
+                with self.stage.explained():
+                    self.stage.sync_log()
+                return outcomes
         except BaseException as error:
             self.control.cancel()
             if not isinstance(error, Cancelled):
@@ -190,16 +195,6 @@ class _BatchRun:
             raise Cancelled(f"cancelled; {done} sections are staged in {self.stage.path}") from None
         finally:
             crew.stop()
-
-    @contextmanager
-    def _token(self) -> Iterator[Path]:
-        """Yield a file that is there as long as anybody wants what the workers do."""
-        token = self.stage.scratch / f"run-{uuid.uuid4().hex[:12]}"
-        token.touch()
-        try:
-            yield token
-        finally:
-            token.unlink(missing_ok=True)
 
     def _tasks(self, token: Path) -> list[Task]:
         edits = Edits.of(self.stage)
@@ -240,6 +235,11 @@ class _BatchRun:
             with self.stage.explained():
                 self.stage.log(log_line(outcome))
         self.tell(outcome)
+
+
+def _new_token() -> str:
+    """Return the name of a file that tells the workers of a run that they are wanted."""
+    return f"run-{uuid.uuid4().hex[:12]}"
 
 
 def log_line(outcome: SectionOutcome) -> dict[str, Any]:
@@ -308,22 +308,23 @@ def make_task(
         edits.options.get(section.z, plan.options),
         plan.thickness,
         token,
+        stage.key,
     )
 
 
 # ---- the staging folder of a plan
 
 
-def identity(plan: BatchPlan) -> dict[str, Any]:
+def identity(plan: BatchPlan) -> StackIdentity:
     """Return what tells one stack from another, wherever it lies."""
     stack = plan.stack
-    level = stack.levels[0]
-    return {
-        "name": stack.name,
-        "shape": list(stack.shape),
-        "dtype": str(stack.dtype),
-        "fixed": [list(pair) for pair in level.axes.fixed],
-    }
+    (depth, height, width), fixed = stack.shape, stack.levels[0].axes.fixed
+    return StackIdentity(
+        name=printable(stack.name),
+        shape=(int(depth), int(height), int(width)),
+        dtype=str(stack.dtype),
+        fixed=tuple((int(axis), int(index)) for axis, index in fixed),
+    )
 
 
 def check_fits(stage: StagingFolder, plan: BatchPlan) -> None:
@@ -334,12 +335,11 @@ def check_fits(stage: StagingFolder, plan: BatchPlan) -> None:
     InputError
         If it does.
     """
-    told = stage.get_json(folders.PLAN)
-    if told.get("format") != FORMAT or told.get("stack") != identity(plan):
-        other = told.get("stack", {}).get("name", "something else")
+    told = stage.plan()
+    if told.stack != identity(plan):
         raise InputError(
-            f"{stage.path} holds repairs of another stack ({other}); choose another folder for the "
-            "staging, or delete this one"
+            f"{stage.path} holds repairs of another stack ({told.stack.name}); choose another "
+            "folder for the staging"
         )
 
 
@@ -350,7 +350,7 @@ def prepare(stage: StagingFolder, plan: BatchPlan) -> None:
         folders.PLAN,
         {
             "format": FORMAT,
-            "stack": identity(plan),
+            "stack": identity(plan).model_dump(mode="json"),
             "method": method,
             "options": asdict(plan.options),
             "thickness": plan.thickness,
@@ -362,7 +362,7 @@ def prepare(stage: StagingFolder, plan: BatchPlan) -> None:
         box = plan.boxes.get(z)
         if box is not None:
             stage.put_mask(z, box, plan.damage.read(z, box))
-        elif (stage.path / folders.MASKS).is_dir():  # it is not damaged, or no longer
+        else:  # it is not damaged, or no longer
             stage.discard(z, folders.MASKS)
             stage.discard(z)
     for section in plan.unplanned:

@@ -15,7 +15,8 @@ import numpy as np
 
 from .. import folders
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
-from ..io import durable
+from ..io.folder import open_root
+from ..io.lock import locked
 from ..masks.stack_mask import StackMask
 from ..methods import check_method
 from ..refusal import Refusal
@@ -30,15 +31,21 @@ from ..types import (
 from .batch_workers import threads_given_back
 from .edits import EditedMask, Edits, keep_edit, plan_edited
 from .plan import FAILED, PLANNED, BatchPlan
-from .records import REPAIRED, Record, refused_of
+from .records import (
+    ACCEPTED,
+    REJECTED,
+    REPAIRED,
+    UNDECIDED,
+    WRITTEN,
+    Decision,
+    Record,
+)
 from .run_batch import check_fits, log_line, make_task
 from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
-
-UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ class Staging:
     def __init__(self, path: Path | str) -> None:
         self._stage = StagingFolder(path)
         self.path = self._stage.path
-        if not self._stage.exists:
+        if not self._stage.exists or self._stage.foreign:
             raise InputError(f"{self.path} is no staging folder of a batch; check the path")
 
     @property
@@ -125,7 +132,7 @@ class Staging:
 
     def get(self, sections: Iterable[int]) -> tuple[StagedSection, ...]:
         """Return those of ``sections`` that are staged."""
-        decisions = self._stage.get_json(folders.DECISIONS)
+        decisions = self._stage.decisions()
         records = (self._stage.get_record(z) for z in sections)
         return tuple(_told(record, decisions) for record in records if record)
 
@@ -144,9 +151,12 @@ class Staging:
         """
         return self._stage.get_repair(z)
 
-    def repairs(self, sections: Sequence[int]) -> StagedRepairs:
-        """Return the repairs of sections, each read when it is asked for."""
-        return StagedRepairs(self, sections)
+    def repairs(self, sections: Sequence[int], within: StackMask | None = None) -> StagedRepairs:
+        """Return the repairs of sections, each read when it is asked for.
+
+        One that replaces pixels outside of the mask ``within`` is refused then.
+        """
+        return StagedRepairs(self, sections, within)
 
     def mask(self, z: int) -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, from which a section was repaired; None without."""
@@ -203,15 +213,17 @@ class Staging:
             told[z] = {"key": record.key, "decision": decision}
             if numbers is not None:
                 told[z]["repair_id"] = numbers[z]
-        self._change(folders.DECISIONS, told)
+        if told:
+            self._keep(told)
 
-    def _change(self, name: str, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Change entries of a file that others may be changing, too."""
-        if not changes:
-            return
-        with durable.locked(self.path, self.path), self._stage.explained():
-            content = self._stage.get_json(name)
-            self._stage.put_json(name, content | {str(z): told for z, told in changes.items()})
+    def _keep(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change decisions; others may be changing them, too."""
+        stage = self._stage
+        with stage.explained(), open_root(self.path) as root, locked(root, self.path):
+            known = stage.decisions().items()
+            content = {z: d.model_dump(mode="json", exclude_none=True) for z, d in known}
+            content |= {str(z): dict(told) for z, told in changes.items()}
+            stage.put_json(folders.DECISIONS, content)
 
     def _record(self, z: int) -> Record:
         record = self._stage.get_record(z)
@@ -274,13 +286,13 @@ class Staging:
 
     def _plan(self, stack: Stack, device: str) -> BatchPlan:
         """Return the plan that the folder was made by, without its sections."""
-        told = self._stage.get_json(folders.PLAN)
+        told = self._stage.plan()
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
         damage = EditedMask(StackMask({}, stack.shape), Edits(found))
         boxes = {z: box for z, (box, _) in found.items()}
-        options = RepairOptions(**told["options"])
-        thickness = None if told["thickness"] is None else tuple(told["thickness"])
-        return BatchPlan(stack, damage, (), boxes, told["method"], device, options, thickness)
+        return BatchPlan(
+            stack, damage, (), boxes, told.method, device, told.options, told.thickness
+        )
 
 
 class StagedRepairs:
@@ -292,16 +304,35 @@ class StagedRepairs:
         Where they are.
     sections
         Numbers, in the order of the repairs.
+    within
+        Mask that they must lie in; None for any.
     """
 
-    def __init__(self, staging: Staging, sections: Sequence[int]) -> None:
-        self._staging, self._sections = staging, sections
+    def __init__(
+        self, staging: Staging, sections: Sequence[int], within: StackMask | None = None
+    ) -> None:
+        self._staging, self._sections, self._within = staging, sections, within
 
     def __len__(self) -> int:
         return len(self._sections)
 
     def __iter__(self) -> Iterator[SectionRepair]:
-        return map(self._staging.repair, self._sections)
+        return map(self._read, self._sections)
+
+    def _read(self, z: int) -> SectionRepair:
+        repair = self._staging.repair(z)
+        if self._within is not None:
+            outside = sum(
+                int(np.count_nonzero(patch.mask & ~self._within.read(z, patch.box)))
+                for patch in repair.patches
+            )
+            if outside:
+                raise StoreError(
+                    f"the repair of section {z} in {self._staging.path} replaces {outside} pixels "
+                    "outside of the mask, and was not written; name the mask that it was made "
+                    "from, or begin anew with --no-resume or another --staging."
+                )
+        return repair
 
 
 def load_staged(staging: Path | str) -> Staging:
@@ -330,11 +361,8 @@ def _repair_one(
     if section.status != PLANNED:
         stage.discard(z)
         return SectionOutcome(z, section.status, section.reason)
-    token = stage.scratch / "redo"
-    token.touch()
-    with threads_given_back():
+    with stage.token("redo") as token, threads_given_back():
         outcome = run_task(make_task(plan, section, edits, stage, token), progress)
-    token.unlink()
     if outcome.status == CANCELLED:
         raise Cancelled(f"cancelled; the repair of section {z} is as it was")
     if outcome.computed:
@@ -342,27 +370,27 @@ def _repair_one(
     return outcome
 
 
-def _told(record: Record, decisions: Mapping[str, Any]) -> StagedSection:
+def _told(record: Record, decisions: Mapping[str, Decision]) -> StagedSection:
     """Return what is known of a section; a decision about another repair of it does not count."""
-    decided = decisions.get(str(record.z), {})
-    if decided.get("key") != record.key:
-        decided = {}
-    provenance = {} if record.repair is None else record.repair["provenance"]
-    patches = [] if record.repair is None else record.repair["patches"]
-    scores = provenance.get("scores", {})
+    decided = decisions.get(str(record.z))
+    if decided is None or decided.key != record.key:
+        decided = Decision(key=record.key, decision="undecided")
+    provenance = None if record.repair is None else record.repair.provenance
+    patches = () if record.repair is None else record.repair.patches
+    scores = {} if provenance is None else provenance.scores
     return StagedSection(
         z=record.z,
         status=record.status,
         message=record.message,
-        decision=decided.get("decision", UNDECIDED),
-        repair_id=decided.get("repair_id"),
-        method=provenance.get("method", ""),
-        neighbours=tuple(provenance.get("neighbours", ())),
-        pixels=provenance.get("mask_pixels", 0),
+        decision=decided.decision,
+        repair_id=decided.repair_id,
+        method="" if provenance is None else provenance.method,
+        neighbours=() if provenance is None else provenance.neighbours,
+        pixels=0 if provenance is None else provenance.mask_pixels,
         scores=scores,
-        flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch["flags"])),
+        flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags)),
         expected_structure=scores.get("expected_structure"),
         expected_ssim=scores.get("expected_ssim"),
         key=record.key,
-        refused=refused_of(record.repair),
+        refused=record.refused,
     )

@@ -3,203 +3,200 @@
 It looks like this::
 
     stack.zarr.staging/
+      .flowinpaint-folder.json  that this folder is ours
       README.txt            what this folder is
       plan.json             which stack, which method and options
       masks/z000017.npz     damage of a section, as it was when the repairs were made
       sections/z000017.npz  what became of a section: its repair, or why it was refused
-      edits/z000017.npz     a mask or a method that somebody chose for this section alone
+      edits/z000017.npz     a mask that somebody chose for this section alone
+      edits.json            a method or options that somebody chose for a section alone
       decisions.json        what was accepted, rejected, written
       log.jsonl             when, where and in how many seconds
-      scratch/              unfinished files
+      scratch/              unfinished files, the lock, and who holds it
 
 Every section has a file of its own, which is written elsewhere, synced and renamed: it is there as
 a whole or not at all, and no two writers ever share one. Times are in the log alone, so that a
 section's file depends on nothing but what the repair was made from: a batch that was killed and
 resumed leaves the same bytes as one that was not.
+
+No link in it is followed. Only what we wrote is ever removed, and only where we made the folder:
+a copy, or the folder of an earlier version, can be gone on with, but nothing goes from it.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from .. import folders
-from ..errors import StoreError, is_disk_full
-from ..io import durable
-from ..types import AnyImage, BoolImage, Box, SectionRepair
+from ..errors import StoreError
+from ..io.folder import open_root
+from ..io.npz import LARGEST_JSON, Npz
+from ..io.ours import is_ours, read_mark
+from ..types import BoolImage, Box, SectionRepair
+from .archive import check_digests, pack, read_record
 from .records import (
-    FORMAT,
     IMAGES,
-    REFUSED,
-    REPAIRED,
+    Decisions,
+    EditList,
+    LogLine,
+    Made,
     Record,
+    StagedMask,
+    StagedPlan,
     box_to_json,
-    record_of,
-    record_to_json,
+    images_of,
+    parse,
+    refusal_to_json,
     repair_of,
     repair_to_json,
 )
+from .seal import SealKey, own_key
+from .staging_place import ABSENT, KIND, SECTION_FILE, StagingPlace
 
-_README = """\
-Repairs of sections, made by flowinpaint, that wait to be accepted and written into the stack.
-Nothing here is part of the stack. Delete the folder if you do not want them; to go on where a
-batch was interrupted, keep it and run the same command again.
-"""
-#: A date that is always the same, for the members of an archive.
-_NO_DATE = (1980, 1, 1, 0, 0, 0)
-_RECORD = "record.json"
-#: What is in a staging folder before the plan.
-_FIRST = (folders.README, folders.SCRATCH, folders.LOCK)
+#: Most bytes of a log.
+_LARGEST_LOG = 1 << 30
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-class StagingFolder:
+class StagingFolder(StagingPlace):
     """A staging folder.
 
     Parameters
     ----------
     path
         The folder; need not exist yet.
+    key
+        Seals what is written; None for the user's.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path).expanduser().absolute()
-        self.scratch = self.path / folders.SCRATCH
-
-    # ---- the folder
-
-    @property
-    def exists(self) -> bool:
-        """Whether a batch was begun here."""
-        return (self.path / folders.PLAN).is_file()
-
-    @property
-    def foreign(self) -> bool:
-        """Whether something else is at this place.
-
-        A batch that was killed before it put its plan there has left nothing of its own.
-        """
-        if self.exists or not self.path.exists():
-            return False
-        return not self.path.is_dir() or any(p.name not in _FIRST for p in self.path.iterdir())
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Create the folder where it is missing, and keep other batches out of it.
-
-        Raises
-        ------
-        StoreError
-            If another batch is using it, or it may not be written to.
-        """
-        with self.explained():
-            durable.make_folder(self.scratch)
-            if not (self.path / folders.README).exists():
-                self.put(folders.README, _README.encode())
-        with durable.locked(self.scratch, self.path, timeout=1.0), self.explained():
-            for left in self.scratch.iterdir():
-                if left.name != folders.LOCK:
-                    durable.remove(left)
-            yield
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn an error of the disk into one line with advice."""
-        try:
-            yield
-        except OSError as error:
-            full = is_disk_full(error)
-            told = "there is no space left" if full else error.strerror or error
-            raise StoreError(
-                f"{self.path} cannot be written to ({told}); make room or permit it, or choose "
-                "another folder for the staging."
-            ) from error
-
-    def put(self, name: str, content: bytes) -> None:
-        """Put a file into the folder, as a whole or not at all; nothing where it is there."""
-        path = self.path / name
-        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-            return
-        durable.put_file(path, content, self.scratch)
+    def __init__(self, path: Path | str, key: SealKey | None = None) -> None:
+        super().__init__(path)
+        self.key = key or own_key()
+        self._shape: tuple[int, int] | None = None
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a JSON file into the folder."""
         self.put(name, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
-    def get_json(self, name: str) -> dict[str, Any]:
-        """Return the content of a JSON file; empty where there is none.
+    def plan(self) -> StagedPlan:
+        """Return what the folder was made for.
 
         Raises
         ------
         StoreError
-            If it is damaged.
+            If that is not there, or damaged.
         """
-        try:
-            content: dict[str, Any] = json.loads((self.path / name).read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{self.path / name} cannot be read ({error}); delete it, or the whole folder."
-            ) from error
-        return content
+        found = self._parsed(folders.PLAN, StagedPlan)
+        if found is None:
+            raise StoreError(f"{self.path} is no staging folder of a batch; check the path.")
+        return found
+
+    def decisions(self) -> dict[str, Any]:
+        """Return the decisions by section number, as text."""
+        found = self._parsed(folders.DECISIONS, Decisions)
+        return {} if found is None else found.root
+
+    def edits(self) -> dict[str, Any]:
+        """Return the methods and options that were chosen, by section number, as text."""
+        found = self._parsed(folders.EDITS_FILE, EditList)
+        return {} if found is None else found.root
+
+    def _parsed(self, name: str, model: type[_Model]) -> _Model | None:
+        """Return what a JSON file says, None where there is none."""
+        with self.opened() as root:
+            if root is None:
+                return None
+            try:
+                return parse(model, root.read(name, LARGEST_JSON))
+            except FileNotFoundError:
+                return None
+            except (OSError, ValueError) as error:
+                raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, error: Exception) -> StoreError:
+        told = getattr(error, "strerror", None) or error
+        return StoreError(
+            f"{self.path / name} cannot be used ({told}); delete it and run the batch again."
+        )
+
+    @property
+    def edited(self) -> bool:
+        """Whether something was chosen for single sections in a review."""
+        return bool(self.edits()) or bool(self.masks(folders.EDITS))
 
     # ---- masks
 
     def masks(self, folder: str = folders.MASKS) -> tuple[int, ...]:
         """Return the sections of which a mask is stored."""
-        return _sections_in(self.path / folder)
+        return self._numbers(folder)
 
     def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = folders.MASKS) -> None:
         """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there."""
-        packed = np.packbits(mask)
-        self.put(_name(folder, z), _pack(box_to_json(box), {"mask": packed}))
+        bits = {"mask": np.packbits(mask)}
+        self._put(folder, z, box_to_json(box), bits)
 
     def get_mask(self, z: int, folder: str = folders.MASKS) -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, bool; None where the section has none."""
-        found = self._unpack(_name(folder, z))
-        if found is None:
-            return None
-        box = Box(*found[0]["box"])
-        bits = np.unpackbits(found[1]["mask"], count=box.shape[0] * box.shape[1])
-        return box, bits.reshape(box.shape).astype(bool)
+        with self._archive(folder, z) as found:
+            if found is None:
+                return None
+            archive, told = found
+            record = parse(StagedMask, told)
+            box = record.place
+            if not self._has_room(box):
+                raise ValueError("it lies outside of the section")
+            area = box.shape[0] * box.shape[1]
+            bits = archive.array("mask", (-(-area // 8),), "uint8")
+            check_digests({"mask": bits}, record.digests)
+        return box, np.unpackbits(bits, count=area).reshape(box.shape).astype(bool)
 
     # ---- sections
 
     @property
     def sections(self) -> tuple[int, ...]:
         """Sections of which the outcome is stored."""
-        return _sections_in(self.path / folders.SECTIONS)
+        return self._numbers(folders.SECTIONS)
 
     def put_refusal(self, z: int, key: str, reason: str) -> None:
         """Store that a section was refused."""
-        record = Record(z, key, REFUSED, reason)
-        self.put(_name(folders.SECTIONS, z), _pack(record_to_json(record), {}))
+        self._put(folders.SECTIONS, z, refusal_to_json(z, key, reason), {})
 
     def put_repair(self, key: str, repair: SectionRepair) -> None:
         """Store a repair."""
-        record = Record(repair.z, key, REPAIRED, "", repair_to_json(repair))
         images = {
             f"{name}-{number}": getattr(patch, name)
             for number, patch in enumerate(repair.patches)
             for name in IMAGES
         }
-        self.put(_name(folders.SECTIONS, repair.z), _pack(record_to_json(record), images))
+        self._put(folders.SECTIONS, repair.z, repair_to_json(key, repair), images)
 
     def get_record(self, z: int) -> Record | None:
         """Return what became of a section; None where that is not known, or damaged."""
         try:
-            found = self._unpack(_name(folders.SECTIONS, z), images=False)
+            with self._archive(folders.SECTIONS, z) as found:
+                return None if found is None else self._record(found[1], z)
         except StoreError:
             return None
-        return None if found is None else record_of(found[0])
+
+    def get_intact(self, z: int) -> Record | None:
+        """Return what became of a section; None where not all that is stored of it is intact."""
+        try:
+            record = self.get_record(z)
+            if record is not None and record.repair is not None:
+                self.get_repair(z)
+        except StoreError:
+            return None
+        return record
 
     def get_repair(self, z: int) -> SectionRepair:
         """Return the repair of a section; its times are those of the log.
@@ -207,97 +204,123 @@ class StagingFolder:
         Raises
         ------
         StoreError
-            If there is none, or it cannot be read.
+            If there is none, or it is not as it was written.
         """
-        found = self._unpack(_name(folders.SECTIONS, z))
-        record = None if found is None else record_of(found[0])
-        if found is None or record is None or record.repair is None:
-            raise StoreError(f"{self.path} holds no repair of section {z}; repair it.")
-        return repair_of(z, record.repair, found[1], self._last_log(z, record.key))
+        with self._archive(folders.SECTIONS, z) as found:
+            record = None if found is None else self._record(found[1], z)
+            if found is None or record is None or record.repair is None:
+                raise StoreError(f"{self.path} holds no repair of section {z}; repair it.")
+            images = images_of(record.repair, found[0])
+            check_digests(images, record.digests)
+        return repair_of(z, record.repair, images, self._last_log(z, record.key))
+
+    def _record(self, told: bytes, z: int) -> Record:
+        record = parse(Record, told)
+        if record.z != z:
+            raise ValueError("it is of another section")
+        if record.repair is not None and not self._has_room(Box.whole(record.repair.shape)):
+            raise ValueError("it is larger than the section")
+        return record
+
+    def _has_room(self, box: Box) -> bool:
+        """Return whether a box lies in the sections of the stack that the folder is for."""
+        if self._shape is None and self.exists:
+            self._shape = self.plan().stack.shape[1:]
+        return self._shape is None or (box.y1 <= self._shape[0] and box.x1 <= self._shape[1])
 
     def discard(self, z: int, folder: str = folders.SECTIONS) -> None:
-        """Remove what is stored of a section, if anything is."""
-        durable.remove(self.path / _name(folder, z))
+        """Remove what is stored of a section, if anything is.
 
-    def _unpack(
-        self, name: str, images: bool = True
-    ) -> tuple[dict[str, Any], dict[str, AnyImage]] | None:
-        path = self.path / name
-        try:
-            return _unpack(path, images)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise StoreError(
-                f"{path} cannot be read ({error}); delete it and run the batch again."
-            ) from error
+        Where we did not make the folder, the file stays and says that there is nothing.
+        """
+        with self.opened() as root:
+            if root is None:
+                return
+            if is_ours(root, KIND):
+                with suppress(*ABSENT), root.folder(folder) as inside:
+                    inside.remove_file(_name(z))
+                return
+        if folder == folders.SECTIONS and self.get_record(z) is not None:
+            self.put_refusal(z, "", "nothing is to be repaired here any more")
+        elif folder == folders.MASKS and z in self.masks():
+            self.put_mask(z, Box(0, 0, 1, 1), np.zeros((1, 1), bool))
+
+    def _put(self, folder: str, z: int, record: Mapping[str, Any], images: Any) -> None:
+        name = _name(z)
+        self.put(name, pack(f"{folder}/{name}", record, images, self.key), folder)
+
+    @contextmanager
+    def _archive(self, folder: str, z: int) -> Iterator[tuple[Npz, bytes] | None]:
+        """Yield an archive and its record; say which one it is where something is wrong."""
+        name = f"{folder}/{_name(z)}"
+        with self.opened() as root:
+            try:
+                if root is None:
+                    raise FileNotFoundError
+                with root.folder(folder) as inside:
+                    file = inside.open_file(_name(z))
+            except ABSENT:
+                yield None
+                return
+            except OSError as error:
+                raise self._damaged(name, error) from None
+            with file:
+                try:
+                    archive = Npz(file)
+                    sealed = read_mark(root, KIND) is not None
+                    yield archive, read_record(archive, name, self.key, sealed)
+                except (OSError, ValueError) as error:
+                    raise self._damaged(name, error) from None
+
+    def _numbers(self, folder: str) -> tuple[int, ...]:
+        """Return the numbers of the files ``z000017.npz`` in a folder."""
+        with self.opened() as root:
+            try:
+                if root is None:
+                    return ()
+                with root.folder(folder) as inside:
+                    found = map(SECTION_FILE.fullmatch, inside.names())
+            except ABSENT:
+                return ()
+        return tuple(sorted(int(match[1]) for match in found if match))
 
     # ---- log
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with (self.path / folders.LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": now, **entry}) + "\n")
+        with open_root(self.path) as root:
+            root.append(folders.LOG, json.dumps({"time": now, **entry}))
 
-    def read_log(self) -> Iterator[dict[str, Any]]:
+    def sync_log(self) -> None:
+        """Make the log durable."""
+        with open_root(self.path) as root:
+            if root.is_file(folders.LOG):
+                with root.open_file(folders.LOG) as file:
+                    os.fsync(file.fileno())
+
+    def read_log(self) -> Iterator[LogLine]:
         """Yield the lines of the log; one that a kill cut short is left out."""
-        path = self.path / folders.LOG
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with self.opened() as root:
             try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict):
-                yield entry
+                lines = b"" if root is None else root.read(folders.LOG, _LARGEST_LOG)
+            except FileNotFoundError:
+                return
+        for line in lines.splitlines():
+            with suppress(ValueError):
+                yield parse(LogLine, line)
 
-    def _last_log(self, z: int, key: str) -> dict[str, Any]:
+    def _last_log(self, z: int, key: str) -> Made:
         """Return the last line about the repair of a section; a kill may have cut it off."""
-        made = datetime.fromtimestamp((self.path / _name(folders.SECTIONS, z)).stat().st_mtime, UTC)
-        last: dict[str, Any] = {"time": made.isoformat(timespec="seconds")}
-        for entry in self.read_log():
-            if entry.get("section") == z and entry.get("key") == key:
-                last = entry
+        with open_root(self.path) as root, root.folder(folders.SECTIONS) as inside:
+            found = inside.stat(_name(z))
+        changed = 0.0 if found is None else found.st_mtime
+        last = Made(datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds"))
+        for line in self.read_log():
+            if line.section == z and line.key == key:
+                last = Made(line.time, line.windows)
         return last
 
 
-def _name(folder: str, z: int) -> str:
-    return f"{folder}/z{z:06d}.npz"
-
-
-def _sections_in(folder: Path) -> tuple[int, ...]:
-    """Return the numbers of the files ``z000017.npz`` in a folder."""
-    names = (path.stem[1:] for path in folder.glob("z*.npz")) if folder.is_dir() else ()
-    return tuple(sorted(int(name) for name in names if name.isdecimal()))
-
-
-def _pack(record: Mapping[str, Any], images: Mapping[str, AnyImage]) -> bytes:
-    """Return an archive that ``numpy.load`` opens and whose bytes follow from its content."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        told = json.dumps(record, indent=1, sort_keys=True)
-        archive.writestr(_member(_RECORD), told)
-        for name in sorted(images):
-            with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(images[name]))
-    return buffer.getvalue()
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, _NO_DATE)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    return info
-
-
-def _unpack(path: Path, images: bool) -> tuple[dict[str, Any], dict[str, AnyImage]]:
-    """Return the record and the arrays of an archive."""
-    found: dict[str, AnyImage] = {}
-    with zipfile.ZipFile(path) as archive:
-        record: dict[str, Any] = json.loads(archive.read(_RECORD))
-        for name in archive.namelist() if images else ():
-            if name.endswith(".npy"):
-                with archive.open(name) as file:
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(file)
-    if record.get("format") != FORMAT:
-        raise ValueError("it was written by another version")
-    return record, found
+def _name(z: int) -> str:
+    return f"z{z:06d}.npz"

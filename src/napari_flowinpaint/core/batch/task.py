@@ -31,7 +31,8 @@ from ..repair.neighbours import no_masks
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from ..writing.marks import marks_of
 from .plan import SectionPlan
-from .records import FAILED, REFUSED, REPAIRED, Record, refused_of
+from .records import FAILED, REFUSED, REPAIRED, Record
+from .seal import SealKey
 from .staging_folder import StagingFolder
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Task:
         As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     token
         A file that is there as long as the result is wanted.
+    key
+        Seals what is staged.
     all_cores
         Whether it may use all processors: no other section is repaired beside it.
     """
@@ -71,6 +74,7 @@ class Task:
     options: RepairOptions
     thickness: tuple[float, ...] | None
     token: Path
+    key: SealKey
     all_cores: bool = False
 
 
@@ -149,14 +153,13 @@ def _repair(
     """Repair the section of a task and stage it."""
     from ..repair.repair_section import repair_section
 
-    stage, z = StagingFolder(task.staging), task.section.z
-    masks = StagedMasks(task.staging, task.stack.shape)
+    stage, z = StagingFolder(task.staging, task.key), task.section.z
+    masks = StagedMasks(stage, task.stack.shape)
     progress(0.0, f"section {z}: looking whether it is done")
     key, *as_good = input_keys(task, masks)
-    record = stage.get_record(z)
+    record = stage.get_intact(z)
     if record is not None and (record.key == key or _repaired_with(record, as_good)):
-        left = refused_of(record.repair)
-        return outcome(record.status, record.message, key=record.key, refused=left)
+        return outcome(record.status, record.message, key=record.key, refused=record.refused)
     try:
         repair = repair_section(
             task.stack,
@@ -233,14 +236,14 @@ class StagedMasks:
 
     Parameters
     ----------
-    staging
+    stage
         The staging folder.
     shape
         (Z, Y, X) of the stack.
     """
 
-    def __init__(self, staging: Path, shape: tuple[int, int, int]) -> None:
-        self._stage = StagingFolder(staging)
+    def __init__(self, stage: StagingFolder, shape: tuple[int, int, int]) -> None:
+        self._stage = stage
         self._shape = shape
         self._sections = frozenset(self._stage.masks())
         self._read = lru_cache(maxsize=16)(self._stage.get_mask)

@@ -11,11 +11,12 @@ from ..io.levels import write_grid
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writing.recovery import finish_interrupted
 from ..writing.writeback import history, write_back
-from .records import without_time
-from .staging import ACCEPTED, Staging
+from .records import ACCEPTED, without_time
+from .staging import Staging
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
+    from ..masks.stack_mask import StackMask
 
 
 def commit(
@@ -23,6 +24,7 @@ def commit(
     staging: Staging | Path | str,
     sections: Iterable[int] | None = None,
     *,
+    within: StackMask | None = None,
     progress: Progress = no_progress,
 ) -> dict[int, int]:
     """Write accepted repairs into the stack, each once, so that they can be reverted.
@@ -38,6 +40,8 @@ def commit(
         The staging folder.
     sections
         Write only these; None for all that are accepted.
+    within
+        No pixel outside of this mask is written, whatever the staging folder says.
     progress
         Called with (fraction, message); may raise ``Cancelled``: sections that were written before
         stay written.
@@ -51,7 +55,8 @@ def commit(
     Raises
     ------
     InputError, StoreError, Cancelled
-        As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`.
+        As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`; also if a staged
+        repair is not as it was made, or replaces pixels that are not ``within``.
     """
     finish_interrupted(stack)
     staged = staging if isinstance(staging, Staging) else Staging(staging)
@@ -65,7 +70,7 @@ def commit(
         def report(fraction: float, message: str, number: int = number) -> None:
             progress((number + fraction) / len(groups), message)
 
-        repairs = [staged.repair(z) for z in group]
+        repairs = list(staged.repairs(group, within))
         found = {repair.z: _number_of(stack, repair) for repair in repairs}
         missing = [repair for repair in repairs if found[repair.z] is None]
         numbers = write_back(stack, missing, progress=report) if missing else ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterable
@@ -12,7 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, first_line
+from ..errors import InputError
+from ..io.names import printable
+from ..io.npz import parse_json
 from ..kinds import KINDS
 
 #: What a person may decide about a row; empty where nobody has.
@@ -51,6 +55,8 @@ class Flagged:
     decision: str = ""
 
 
+#: Most bytes of a table.
+LARGEST_TABLE = 1 << 28
 COLUMNS = tuple(field.name for field in fields(Flagged))
 
 
@@ -65,15 +71,7 @@ def write_table(rows: Iterable[Flagged], path: Path | str) -> None:
         JSON where it ends in ``.json``, CSV otherwise.
     """
     path = Path(path)
-    records = [asdict(row) for row in rows]
-    if path.suffix.lower() == ".json":
-        text = json.dumps({"flagged": records}, indent=2) + "\n"
-    else:
-        out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        text = out.getvalue()
+    text = format_table(rows, is_json=path.suffix.lower() == ".json")
     if path.exists() and not path.is_file():  # a pipe or a terminal
         path.write_text(text, encoding="utf-8")
         return
@@ -83,6 +81,18 @@ def write_table(rows: Iterable[Flagged], path: Path | str) -> None:
         os.replace(part, path)  # noqa: PTH105
     finally:
         part.unlink(missing_ok=True)
+
+
+def format_table(rows: Iterable[Flagged], is_json: bool = False) -> str:
+    """Return a table as CSV, or JSON."""
+    records = [asdict(row) for row in rows]
+    if is_json:
+        return json.dumps({"flagged": records}, indent=2) + "\n"
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
 
 
 def read_table(path: Path | str) -> list[Flagged]:
@@ -97,38 +107,72 @@ def read_table(path: Path | str) -> list[Flagged]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            loaded = json.loads(text)
-            records = list(loaded["flagged"] if isinstance(loaded, dict) else loaded)
-        else:
+        if path.is_file() and path.stat().st_size > LARGEST_TABLE:
+            raise ValueError("it is larger than makes sense")
+        return parse_table(path.read_bytes(), is_json=path.suffix.lower() == ".json")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{printable(path)} is no table of flagged sections ({error}).") from error
+
+
+def parse_table(content: bytes, is_json: bool) -> list[Flagged]:
+    """Return the rows of a table.
+
+    Raises
+    ------
+    ValueError
+        If it is none; one line.
+    """
+    if is_json:
+        loaded = parse_json(content.removeprefix(codecs.BOM_UTF8))
+        records = loaded.get("flagged") if isinstance(loaded, dict) else loaded
+    else:
+        try:
+            text = content.decode("utf-8-sig")
             records = list(csv.DictReader(io.StringIO(text)))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise InputError(
-            f"{path} is no table of flagged sections ({first_line(error)})."
-        ) from error
-    return [_row(record, number, path) for number, record in enumerate(records, start=1)]
+        except UnicodeDecodeError:
+            raise ValueError("it is no text") from None
+        except csv.Error as error:
+            raise ValueError(printable(error)) from None
+    if not isinstance(records, list):
+        raise ValueError("it is no list")
+    return [parse_row(record, number) for number, record in enumerate(records, start=1)]
 
 
-def _row(record: Any, number: int, path: Path) -> Flagged:
+def parse_row(record: Any, number: int) -> Flagged:
+    """Return one row.
+
+    Parameters
+    ----------
+    record
+        By the names of :data:`COLUMNS`, text or numbers.
+    number
+        Of the row, from 1, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it has no section and kind, or says what cannot be; one line.
+    """
     try:
         row = Flagged(
             section=int(record["section"]),
             kind=str(record["kind"]).strip(),
             score=float(record.get("score") or 1.0),
             area_percent=float(record.get("area_percent") or 0.0),
-            neighbours=str(record.get("neighbours") or "- -"),
-            suggested_method=str(record.get("suggested_method") or ""),
+            neighbours=printable(record.get("neighbours") or "- -"),
+            suggested_method=printable(record.get("suggested_method") or ""),
             decision=str(record.get("decision") or "").strip(),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(
-            f"row {number} of {path} has no section number and kind ({error}); the columns begin "
-            "section,kind,score."
+        raise ValueError(
+            f"row {number} has no section number and kind: {printable(error)}; the columns begin "
+            "section,kind,score"
         ) from error
     if row.kind not in KINDS or row.decision not in DECISIONS or row.section < 0:
-        raise InputError(
-            f"row {number} of {path} is not valid: the kind is one of {', '.join(KINDS)}, the "
-            f"decision empty or one of {', '.join(DECISIONS[1:])}."
+        raise ValueError(
+            f"row {number} is not valid: the kind is one of {', '.join(KINDS)}, the decision empty "
+            f"or one of {', '.join(DECISIONS[1:])}"
         )
+    if not (math.isfinite(row.score) and math.isfinite(row.area_percent)):
+        raise ValueError(f"row {number} is not valid: its numbers are not finite")
     return row

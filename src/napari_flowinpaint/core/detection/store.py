@@ -10,12 +10,12 @@ has; the largest where there are several.
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -26,10 +26,17 @@ import numpy.typing as npt
 
 from .. import folders
 from ..errors import InputError, StoreError
-from ..export import check_target, create_image, move_into_place
-from ..io import durable
+from ..export import check_target, create_image
+from ..io.folder import Folder, open_root
+from ..io.handle_store import SafeStore
+from ..io.lock import Busy, locked
+from ..io.npz import parse_json
+from ..io.ours import is_ours, remove_ours
+from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
+from ..io.workplace import alone_in, is_empty
 from ..kinds import KINDS
 from ..types import Box
+from .flag_table import parse_row
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -42,6 +49,13 @@ _RECORD = "flowinpaint-detection"
 #: Seconds between two times that the list of finished sections is forced to disk. A process that
 #: is killed loses nothing by it; a machine that fails, so much work.
 _SYNC_SECONDS = 1.0
+#: Seconds that a second search of the same masks waits for the first one.
+_LOCK_SECONDS = 5.0
+#: What is in the hidden folder.
+_MASKS, _REQUEST, _LINES = STORES[DETECTING], "request.json", "sections.jsonl"
+_NAMES = (_MASKS, _REQUEST, _LINES, folders.SCRATCH, OLD, READY)
+#: Most bytes that these may have.
+_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +94,19 @@ def check_output(stack: Stack, output: Path, overwrite: bool) -> None:
     What a run left that was killed when its masks had got their name is no reason.
     """
     target = Path(os.path.realpath(output.expanduser()))
+    settle(target)
     if not (target.exists() and _is_left_over(target)):
         check_target(stack, target, overwrite=overwrite)
 
 
 def _is_left_over(target: Path) -> bool:
     """Return whether a run left its folder without masks: it has finished, or just begun."""
-    folder = folders.unfinished_detection(target)
-    return folder.is_dir() and not (folder / "masks").exists()
+    path = folders.unfinished_detection(target)
+    if not path.is_dir():
+        return False
+    with open_root(path) as folder:
+        known = is_ours(folder, DETECTING) or is_empty(folder)
+        return known and folder.stat(_MASKS) is None
 
 
 class DetectionStore:
@@ -106,13 +125,13 @@ class DetectionStore:
 
     def __init__(self, stack: Stack, target: Path, request: Mapping[str, Any]) -> None:
         self.target = target
-        self.folder = folders.unfinished_detection(target)
+        self.path = folders.unfinished_detection(target)
         self._request = json.dumps(dict(request), sort_keys=True)
         self._synced = 0.0
         self._stack = stack
         self._lock = Lock()
         self._arrays: list[Any] = []
-        self._lines: io.FileIO
+        self._work: Folder
         self.finished: dict[int, list[Found]] = {}
 
     @contextmanager
@@ -122,59 +141,59 @@ class DetectionStore:
         Raises
         ------
         StoreError
-            If another process is at it, or the folder cannot be written to.
+            If another process is at it, or the folder cannot be written to or is not ours.
         """
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.folder} cannot be made ({error.strerror}).") from error
-        with durable.locked(self.folder, self.target):
+        with ExitStack() as held:
+            folder = alone_in(self.path, DETECTING, _NAMES, self.target, _LOCK_SECONDS)
+            try:
+                self._work = held.enter_context(folder)
+            except OSError as error:
+                raise StoreError(f"{self.path} cannot be made ({error.strerror}).") from error
             self._open()
-            # one line is one write, without a buffer that a kill would empty
-            with (self.folder / "sections.jsonl").open("ab", buffering=0) as self._lines:
-                yield
+            yield
 
     def _open(self) -> None:
         import zarr
 
-        request = self.folder / "request.json"
-        masks = self.folder / "masks"
-        same = request.is_file() and request.read_text(encoding="utf-8") == self._request
-        if not (same and (masks / "zarr.json").is_file()):
-            for old in (request, masks, self.folder / "sections.jsonl"):
-                durable.remove(old)
-            create_image(
-                masks,
-                self.target.name.removesuffix(".zarr"),
-                self._stack.shape,
-                np.dtype(np.uint8),
-                self._stack.voxel_size,
-            )
-            durable.put_file(request, self._request.encode(), self.folder)
-        else:
-            for part in masks.rglob("*.partial"):  # zarr was killed while it wrote a chunk
-                part.unlink()
-        levels = dict(zarr.open_group(str(masks), mode="r+").arrays())
+        work = self._work
+        work.remove_tree(folders.SCRATCH)  # chunks that a kill has left unfinished
+        if not (self._is_same_request() and work.is_folder(_MASKS)):
+            for old in (_REQUEST, _MASKS, _LINES):
+                work.remove_tree(old)
+            name = self.target.name.removesuffix(".zarr")
+            dtype = np.dtype(np.uint8)
+            create_image(work, _MASKS, name, self._stack.shape, dtype, self._stack.voxel_size)
+            work.write(_REQUEST, self._request.encode())
+        levels = dict(zarr.open_group(self._store(), mode="r+").arrays())
         self._arrays = [levels[name] for name in sorted(levels, key=int)]
         self.finished = self._read_finished()
 
+    def _is_same_request(self) -> bool:
+        work = self._work
+        found = work.read(_REQUEST, _LARGEST) if work.is_file(_REQUEST) else b""
+        return found == self._request.encode()
+
+    def _store(self) -> SafeStore:
+        """Return the store of the masks; nothing is synced before all is there."""
+        scratch = self._work.folder(folders.SCRATCH, create=True)
+        return SafeStore(self._work.folder(_MASKS), scratch=scratch, durable=False)
+
     def _read_finished(self) -> dict[int, list[Found]]:
         """Return what is known of finished sections; drop a line that a kill cut short."""
-        path = self.folder / "sections.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        known = self._work.read(_LINES, _LARGEST) if self._work.is_file(_LINES) else b""
         finished = {}
         good = b""
-        for line in lines:
+        for line in known.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             try:
-                record = json.loads(line)
-                finished[int(record["section"])] = [Found(**f) for f in record["found"]]
-            except (ValueError, KeyError, TypeError):
+                z, found = _parse_line(line, self._stack.shape[0])
+            except ValueError:
                 break
+            finished[z] = found
             good += line
-        if lines and good != b"".join(lines):
-            durable.put_file(path, good, self.folder)
+        if good != known:
+            self._work.write(_LINES, good)
         return finished
 
     def finish(self, z: int, labels: Labels | None, found: list[Found]) -> None:
@@ -195,11 +214,12 @@ class DetectionStore:
                     array[(z, *box.slices)] = labels[box.slices]
                 labels = _halve(labels)
         record = {"section": z, "found": [asdict(f) for f in found]}
-        line = json.dumps(record).encode() + b"\n"
+        line = json.dumps(record)
         with self._lock:
-            self._lines.write(line)
+            self._work.append(_LINES, line)
             if time.monotonic() > self._synced + _SYNC_SECONDS:
-                os.fsync(self._lines.fileno())
+                with self._work.open_file(_LINES) as lines:
+                    os.fsync(lines.fileno())
                 self._synced = time.monotonic()
             self.finished[z] = found
 
@@ -216,14 +236,13 @@ class DetectionStore:
         """
         import zarr
 
-        masks = self.folder / "masks"
-        group = zarr.open_group(str(masks), mode="r+")
+        group = zarr.open_group(self._store(), mode="r+")
         attributes: dict[str, Any] = dict(group.attrs)
         ome = dict(attributes["ome"])
         ome["image-label"] = self._image_label()
         kept = {**record, "request": json.loads(self._request)}
         group.attrs.put({"ome": ome, _RECORD: kept})
-        move_into_place(masks, self.target, overwrite)
+        move_into_place(self._work, DETECTING, self.target, overwrite)
 
     def is_complete(self) -> bool:
         """Return whether all is done but for the folder: a kill came after :meth:`complete`."""
@@ -235,8 +254,19 @@ class DetectionStore:
             return False
 
     def discard(self) -> None:
-        """Remove the folder; call it when nobody is :meth:`working` any more."""
-        durable.remove(self.folder)
+        """Remove the folder, unless somebody is :meth:`working` in it."""
+        with open_root(self.path.parent) as parent, suppress(FileNotFoundError):
+            with parent.folder(self.path.name) as work:
+                if not is_ours(work, DETECTING):  # a kill came before it was marked
+                    return
+                try:
+                    with locked(work, self.target, timeout=0.0):
+                        if os.name != "nt":  # where a lock that is held cannot be removed
+                            remove_ours(parent, self.path.name, DETECTING)
+                            return
+                except Busy:
+                    return
+            remove_ours(parent, self.path.name, DETECTING)
 
     def _image_label(self) -> dict[str, Any]:
         from yaozarrs import v05
@@ -254,6 +284,22 @@ class DetectionStore:
             label["source"] = {"image": Path(os.path.relpath(where, self.target)).as_posix()}
         v05.ImageLabel.model_validate(label)
         return label
+
+
+def _parse_line(line: bytes, depth: int) -> tuple[int, list[Found]]:
+    """Return what a line says of a section; ValueError where it was not written by us."""
+    told = parse_json(line)
+    try:
+        z, found = told["section"], [Found(**found) for found in told["found"]]
+        bits = [int(f.tiles, 16) if len(f.tiles) == TILES**2 // 4 else -1 for f in found]
+        good = type(z) is int and 0 <= z < depth and all(b >= 0 for b in bits)
+        good &= all(f.kind in KINDS and type(f.pixels) is int and f.pixels >= 0 for f in found)
+        good &= all(type(f.score) is float and math.isfinite(f.score) for f in found)
+    except (KeyError, TypeError) as error:
+        raise ValueError("it is no line about a section") from error
+    if not good:
+        raise ValueError("it says what cannot be")
+    return z, found
 
 
 def _touched(labels: Labels, chunk: tuple[int, int]) -> Iterator[Box]:
@@ -288,19 +334,27 @@ def read_detection(path: Path | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``flagged`` (rows as in a table), ``options``, ``searched`` (section numbers), ``failed``.
+        ``flagged`` (rows as in a table), ``options``, ``searched`` (section numbers), ``failed``,
+        ``request``.
 
     Raises
     ------
     InputError
-        If it is not such a store.
+        If it is not such a store, or what it says was not written by us.
     """
     import zarr
 
     try:
         attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
-        return dict(attributes[_RECORD])
+        found: dict[str, Any] = dict(attributes[_RECORD])
+        rows = [parse_row(row, number) for number, row in enumerate(found["flagged"], start=1)]
+        if not all(type(z) is int and z >= 0 for z in found["searched"]):
+            raise ValueError("its list of sections is damaged")
+        if not all(z.isdecimal() and isinstance(why, str) for z, why in found["failed"].items()):
+            raise ValueError("its list of sections that failed is damaged")
+        dict(found["options"]), dict(found["request"])
     except Exception as error:
         raise InputError(
             f"{path} holds no masks that 'flowinpaint detect' wrote; choose another."
         ) from error
+    return found | {"flagged": [asdict(row) for row in rows]}

@@ -3,6 +3,7 @@
 Beside the stack, where that may be written to, else in the user's state folder::
 
     stack.zarr.flagged/
+      .flowinpaint-folder.json  that this folder is ours
       README.txt             what this folder is
       flagged.csv            the list, as 'flowinpaint detect --report' writes it
       masks-0001.zarr        label image of a search, as 'flowinpaint detect --output' writes it
@@ -10,16 +11,18 @@ Beside the stack, where that may be written to, else in the user's state folder:
 
 What the last search of a section found shows where nothing is painted. No Qt; may be called from
 threads, one at a time.
+
+No link in it is followed. What we wrote is removed only where we made the folder: in a copy, or in
+the folder of an earlier version, a mask is emptied instead.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +30,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core import folders
-from ...core.detection.flag_table import Flagged, read_table, write_table
+from ...core.detection.flag_table import LARGEST_TABLE, Flagged, format_table, parse_table
 from ...core.detection.store import read_detection
 from ...core.errors import InputError, StoreError
-from ...core.io import durable
+from ...core.io.beside import check_no_link, kept_beside
+from ...core.io.folder import Folder, open_root
+from ...core.io.npz import Npz
+from ...core.io.ours import is_ours, read_mark
+from ...core.io.workplace import make_ours
 from ...core.masks.layered_mask import LayeredMask
 from ...core.masks.sparse_mask import TILE, SectionTiles
 
@@ -42,7 +49,12 @@ Sections of the stack of this name that are damaged or may be, what was decided 
 their masks. Nothing here is part of the stack. Delete the folder to start over.
 """
 _MASKS = re.compile(r"masks-(\d{4})\.zarr")
-_PAINTED = re.compile(r"z(\d+)\.npz")
+_PAINTED_FILE = re.compile(r"z(\d{1,10})\.npz")
+#: So many bytes tell the README of any version.
+_TELLS = _README.index("Delete")
+_BEGUN = "begun"
+_KIND = "flagged"
+_NAMES = (folders.README, folders.FLAGGED_TABLE, folders.PAINTED, folders.SCRATCH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,19 +98,11 @@ class FlagStore:
     @classmethod
     def of(cls, stack: Stack) -> FlagStore:
         """Return the folder of a stack."""
-        root = _root(stack)
-        if root is None:
+        flagged, staging = (kept_beside(stack, what) for what in (folders.FLAGGED, folders.STAGING))
+        if flagged is None or staging is None:
             folder = Path(tempfile.mkdtemp(prefix="flowinpaint-"))
             return cls(folder / folders.FLAGGED, folder / folders.STAGING, lasting=False)
-        name = root.name + _channel(stack)
-        if os.access(root.parent, os.W_OK | os.X_OK):
-            root = root.with_name(name)
-            return cls(folders.beside(root, folders.FLAGGED), folders.beside(root, folders.STAGING))
-        from platformdirs import user_state_path
-
-        digest = hashlib.sha256(str(root).encode()).hexdigest()[:10]
-        folder = user_state_path("napari-flowinpaint") / f"{name}-{digest}"
-        return cls(folder / folders.FLAGGED, folder / folders.STAGING)
+        return cls(flagged, staging)
 
     # ---- reading
 
@@ -112,61 +116,94 @@ class FlagStore:
         """
         if not self.folder.is_dir():
             return StoredFlags(self)
-        path = self.folder / folders.FLAGGED_TABLE
-        rows = tuple(read_table(path)) if path.is_file() else ()
-        rows = tuple(row for row in rows if row.section < shape[0])
-        painted = self.folder / folders.PAINTED
-        tiles = {}
-        for file in sorted(painted.glob("z*.npz")):
-            match = _PAINTED.fullmatch(file.name)
-            if match and int(match[1]) < shape[0]:
-                tiles[int(match[1])] = _read_tiles(file)
-        return StoredFlags(self, rows, self._base(shape), tiles)
+        check_no_link(self.folder)
+        with open_root(self.folder) as root:
+            if not _is_known(root):
+                return StoredFlags(self)
+            rows: tuple[Flagged, ...] = ()
+            if root.is_file(folders.FLAGGED_TABLE):
+                rows = self._rows(root)
+            rows = tuple(row for row in rows if row.section < shape[0])
+            tiles = self._tiles(root, shape)
+            return StoredFlags(self, rows, self._base(root, shape), tiles)
 
-    def _base(self, shape: tuple[int, int, int]) -> LayeredMask | None:
-        base, begun = None, self.folder / folders.PAINTED / "begun"
+    def _rows(self, root: Folder) -> tuple[Flagged, ...]:
         try:
-            last = int(begun.read_text()) if begun.is_file() else 0
-        except ValueError as error:
-            raise InputError(f"{begun} is no number of a search; delete it.") from error
-        for path in self._searches():
-            if _number(path) <= last:
+            content = root.read(folders.FLAGGED_TABLE, LARGEST_TABLE)
+            return tuple(parse_table(content, is_json=False))
+        except (OSError, ValueError) as error:
+            raise self._damaged(folders.FLAGGED_TABLE, error) from None
+
+    def _tiles(self, root: Folder, shape: tuple[int, int, int]) -> dict[int, SectionTiles]:
+        """Return what was painted."""
+        tiles = {}
+        if root.is_folder(folders.PAINTED):
+            with root.folder(folders.PAINTED) as painted:
+                for name in painted.names():
+                    match = _PAINTED_FILE.fullmatch(name)
+                    if match is None or int(match[1]) >= shape[0]:
+                        continue
+                    try:
+                        with painted.open_file(name) as file:
+                            found = _read_tiles(Npz(file), shape)
+                    except (OSError, ValueError) as error:
+                        raise self._damaged(f"{folders.PAINTED}/{name}", error) from None
+                    if found:
+                        tiles[int(match[1])] = found
+        return tiles
+
+    def _damaged(self, name: str, error: Exception) -> InputError:
+        told = getattr(error, "strerror", None) or error
+        return InputError(f"{self.folder / name} cannot be used ({told}); delete it.")
+
+    def _base(self, root: Folder, shape: tuple[int, int, int]) -> LayeredMask | None:
+        base, last = None, self._begun(root)
+        for number in _searches(root):
+            if number <= last:
                 continue
-            masks, sections = open_search(path)
+            masks, sections = open_search(self.folder / _search(number))
             if tuple(masks.shape) == shape:
                 base = (base or LayeredMask(shape)).with_layer(masks, sections)
         return base
 
-    def _searches(self) -> list[Path]:
-        return sorted(p for p in self.folder.glob("masks-*.zarr") if _MASKS.fullmatch(p.name))
+    def _begun(self, root: Folder) -> int:
+        """Return the last search that does not show, since a mask was begun after it."""
+        try:
+            with root.folder(folders.PAINTED) as painted:
+                told = painted.read(_BEGUN, 64)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        if not re.fullmatch(rb"\d{1,9}", told):
+            raise self._damaged(f"{folders.PAINTED}/{_BEGUN}", ValueError("it is no number"))
+        return int(told)
 
     def next_search(self) -> Path:
         """Return where the masks of the next search go; an interrupted one is resumed there."""
-        self._create()
-        return self.folder / f"masks-{self._last_search() + 1:04d}.zarr"
-
-    def _last_search(self) -> int:
-        return max(map(_number, self._searches()), default=0)
+        with self._create() as root:
+            return self.folder / _search(max(_searches(root), default=0) + 1)
 
     # ---- writing
 
     def save_rows(self, rows: Iterable[Flagged]) -> None:
         """Save the list."""
-        self._create()
-        write_table(rows, self.folder / folders.FLAGGED_TABLE)
+        with self._create() as root, root.folder(folders.SCRATCH, create=True) as scratch:
+            root.write(folders.FLAGGED_TABLE, format_table(rows).encode(), scratch)
 
     def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
         """Save what was painted in sections."""
         if not tiles:
             return
-        self._create()
-        scratch = self._scratch()
-        for z, section in tiles.items():
-            path = self.folder / folders.PAINTED / f"z{z:06d}.npz"
-            if section:
-                durable.put_file(path, _pack(section), scratch)
-            else:
-                durable.remove(path)
+        with (
+            self._create() as root,
+            root.folder(folders.SCRATCH, create=True) as scratch,
+            root.folder(folders.PAINTED, create=True) as painted,
+        ):
+            for z, section in tiles.items():
+                name = f"z{z:06d}.npz"
+                if section:
+                    painted.write(name, _pack(section), scratch)
+                else:
+                    _empty(root, painted, name, scratch)
 
     def start_mask(self, alone: bool) -> None:
         """Remove what was painted: another mask was started.
@@ -176,33 +213,66 @@ class FlagStore:
         alone
             Whether what searches have found so far does not show in it.
         """
-        self._create()
-        painted = self.folder / folders.PAINTED
-        durable.remove(painted)
-        if alone:
-            last = str(self._last_search()).encode()
-            durable.put_file(painted / "begun", last, self._scratch())
+        with (
+            self._create() as root,
+            root.folder(folders.SCRATCH, create=True) as scratch,
+            root.folder(folders.PAINTED, create=True) as painted,
+        ):
+            for name in filter(_PAINTED_FILE.fullmatch, painted.names()):
+                _empty(root, painted, name, scratch)
+            last = max(_searches(root), default=0) if alone else 0
+            painted.write(_BEGUN, str(last).encode(), scratch)
 
-    def _scratch(self) -> Path:
-        scratch = self.folder / folders.SCRATCH
-        durable.make_folder(scratch)
-        return scratch
-
-    def _create(self) -> None:
-        if self.folder.is_dir():
-            return
+    @contextmanager
+    def _create(self) -> Iterator[Folder]:
+        """Yield the folder, which is made where it is missing."""
         try:
-            self.folder.mkdir(parents=True)
-            (self.folder / folders.README).write_text(_README, encoding="utf-8")
+            check_no_link(self.folder)
+            with self._open_or_create() as root:
+                yield root
         except OSError as error:
             raise StoreError(
                 f"the flagged sections cannot be saved in {self.folder} ({error.strerror}); make "
                 "room or permit it, or save the list elsewhere."
             ) from error
 
+    def _open_or_create(self) -> Folder:
+        if self.folder.is_dir():
+            root = open_root(self.folder)
+            if _is_known(root):
+                return root
+            root.close()
+        root = make_ours(self.folder, _KIND, _NAMES)
+        root.write(folders.README, _README.encode())
+        return root
 
-def _number(search: Path) -> int:
-    return int(search.name[6:10])
+
+def _is_known(root: Folder) -> bool:
+    """Return whether a folder is one of ours, a copy of one, or made by an earlier version."""
+    if read_mark(root, _KIND) is not None:
+        return True
+    try:
+        return root.read(folders.README, 4096).startswith(_README.encode()[:_TELLS])
+    except (OSError, StoreError):
+        return False
+
+
+def _empty(root: Folder, painted: Folder, name: str, scratch: Folder) -> None:
+    """Let nothing be painted in a section."""
+    if is_ours(root, _KIND):
+        painted.remove_file(name)
+    elif painted.is_file(name):
+        painted.write(name, _pack({}), scratch)
+
+
+def _searches(root: Folder) -> list[int]:
+    """Return the numbers of the searches, ascending."""
+    found = map(_MASKS.fullmatch, root.names())
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _search(number: int) -> str:
+    return f"masks-{number:04d}.zarr"
 
 
 def open_search(path: Path) -> tuple[Any, frozenset[int]]:
@@ -222,42 +292,23 @@ def open_search(path: Path) -> tuple[Any, frozenset[int]]:
     return open_mask(path).array, searched
 
 
-def _root(stack: Stack) -> Path | None:
-    """Return the file or folder of a stack; None where it has none on this machine."""
-    from ...core.io.zarr_reader import outside_groups
-
-    if stack.group_path is None:
-        path = None if stack.path is None else Path(os.path.realpath(stack.path))
-        while path is not None and not path.exists() and path != path.parent:
-            path = path.parent  # file.h5:/dataset
-        return path if path is not None and path != path.parent else None
-    return outside_groups(stack.group_path)
-
-
-def _channel(stack: Stack) -> str:
-    """Return what distinguishes the channels of one file."""
-    fixed = [index for _, index in stack.levels[0].axes.fixed]
-    return "." + "-".join(map(str, fixed)) if any(fixed) else ""
-
-
 def _pack(tiles: SectionTiles) -> bytes:
     out = io.BytesIO()
     np.savez_compressed(
         out,
         allow_pickle=False,
-        keys=np.array(list(tiles), dtype=np.int32),
-        tiles=np.stack(list(tiles.values())),
+        keys=np.array(list(tiles), dtype=np.int32).reshape(-1, 2),
+        tiles=np.array(list(tiles.values()), dtype=np.uint8).reshape(-1, TILE, TILE),
     )
     return out.getvalue()
 
 
-def _read_tiles(path: Path) -> SectionTiles:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            keys, tiles = content["keys"], content["tiles"]
-        if keys.dtype.kind != "i" or tiles.dtype != np.uint8 or tiles.shape[1:] != (TILE, TILE):
-            raise ValueError
-        found = zip(keys.tolist(), tiles, strict=True)
-        return {(row, column): tile for (row, column), tile in found}
-    except Exception as error:  # not quoted: numpy would say how to run what is in it
-        raise InputError(f"{path} is no painted mask; delete it.") from error
+def _read_tiles(archive: Npz, shape: tuple[int, int, int]) -> SectionTiles:
+    """Return the tiles in an archive; ValueError where they do not fit the stack."""
+    keys = archive.array("keys", (None, 2), "int32")
+    rows, columns = (-(-side // TILE) for side in shape[1:])
+    if len(keys) > rows * columns or (keys < 0).any() or (keys >= (rows, columns)).any():
+        raise ValueError("it is of another stack")
+    tiles = archive.array("tiles", (len(keys), TILE, TILE), "uint8")
+    places = [(int(row), int(column)) for row, column in keys]
+    return dict(zip(places, tiles, strict=True))

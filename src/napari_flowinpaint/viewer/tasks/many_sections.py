@@ -23,8 +23,7 @@ from ...core.batch import (
     plan_batch,
     run_batch,
 )
-from ...core.batch.records import REPAIRED
-from ...core.batch.staging import ACCEPTED, REJECTED, UNDECIDED, WRITTEN
+from ...core.batch.records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN
 from ...core.batch.staging_folder import StagingFolder
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
@@ -142,7 +141,8 @@ def read_staged(
 
     What was written and has been reverted since, by whomever, is to be decided again.
     """
-    if not StagingFolder(staging).exists:
+    folder = StagingFolder(staging)
+    if not folder.exists or folder.foreign:
         return ()
     progress(0.0, "reading what is staged")
     found = Staging(staging)

@@ -1,0 +1,158 @@
+"""Archives of arrays (``.npz``) and JSON that were kept by us, read as if a stranger had made them.
+
+Nothing is unpacked before its size is known and makes sense, nothing is unpickled, and whatever is
+wrong is a ``ValueError`` of one line: the caller knows which file it is and what is to be done.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import first_line
+from ..types import AnyImage
+from .names import printable
+
+#: Most bytes of JSON that make sense.
+LARGEST_JSON = 1 << 26
+#: An archive that holds more than this many members is none of ours.
+_MOST_MEMBERS = 1 << 16
+#: Bytes that are unpacked at once.
+_BLOCK = 1 << 20
+#: What the libraries raise for archives that are damaged or were made to do harm.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # compression that is not known
+    RuntimeError,  # encryption; also recursion
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    SyntaxError,  # the header of an array
+    MemoryError,
+)
+
+
+def parse_json(content: bytes) -> Any:
+    """Return what JSON says.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is nested too deeply, or is no UTF-8.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {first_line(error)}") from None
+
+
+class Npz:
+    """An archive of arrays, open for reading.
+
+    Parameters
+    ----------
+    file
+        Seekable.
+
+    Raises
+    ------
+    ValueError
+        If it is no such archive.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        with _told():
+            self._archive = zipfile.ZipFile(file)
+            members = self._archive.infolist()
+            if len(members) > _MOST_MEMBERS or len({m.filename for m in members}) < len(members):
+                raise ValueError("its list of members is damaged")
+            self._members = {member.filename: member for member in members}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the members; those of arrays end in ``.npy``."""
+        return tuple(self._members)
+
+    def read(self, member: str, limit: int = LARGEST_JSON) -> bytes:
+        """Return the bytes of a member that has at most ``limit`` of them."""
+        with _told():
+            found = self._find(member)
+            if found.file_size > limit:
+                raise ValueError(f"{member} is larger than makes sense")
+            with self._archive.open(found) as file:
+                return file.read()
+
+    def array(self, name: str, shape: tuple[int | None, ...], dtype: Any) -> AnyImage:
+        """Return an array that must be of this shape and type.
+
+        Parameters
+        ----------
+        name
+            Without the ending.
+        shape
+            None where any length will do that the archive can hold.
+        dtype
+            Its type; in the byte order of this machine.
+        """
+        with _told():
+            found = self._find(f"{name}.npy")
+            with self._archive.open(found) as file:
+                read_header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }[np.lib.format.read_magic(file)]
+                told, fortran, kind = read_header(file)
+                fits = len(told) == len(shape) and all(
+                    n >= 0 and wanted in (None, n) for n, wanted in zip(told, shape, strict=True)
+                )
+                if not fits or kind != np.dtype(dtype) or kind.hasobject:
+                    raise ValueError(f"{name} is {kind} of shape {told}")
+                size = math.prod(told) * kind.itemsize
+                header = found.file_size - size
+                if not 0 < header <= 1 << 16 or size > _BLOCK + found.compress_size * 1100:
+                    raise ValueError(f"{name} has not the size that it announces")
+                out = np.empty(told, kind, order="F" if fortran else "C")
+                _fill((out.T if fortran else out).data.cast("B") if size else None, file)
+        return np.ascontiguousarray(out)
+
+    def _find(self, member: str) -> zipfile.ZipInfo:
+        if member not in self._members:
+            raise ValueError(f"it has no {member}")
+        return self._members[member]
+
+
+def _fill(view: memoryview | None, file: Any) -> None:
+    """Read as many bytes as there is room for; the checksum is looked at, too."""
+    start, length = 0, 0 if view is None else len(view)
+    while start < length:
+        block = file.read(min(_BLOCK, length - start))
+        if not block:
+            raise ValueError("it was cut short")
+        assert view is not None
+        view[start : start + len(block)] = block
+        start += len(block)
+    if file.read(1):
+        raise ValueError("it is longer than announced")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line what is wrong with an archive."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise ValueError(printable(first_line(error))) from None
