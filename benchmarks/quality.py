@@ -35,7 +35,7 @@ from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.metrics import data_range, score
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.refusal import tell_refused
+from napari_flowinpaint.core.refusal import describe_refused
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.types import RepairOptions
@@ -114,7 +114,7 @@ def try_one(volume, z, mask, method, options):
     started = time.perf_counter()
     repair = repair_section(stack, z, mask, method=method, options=options)
     if repair.refused:  # what is left would be scored as if it were the truth
-        raise RepairRefused(tell_refused(repair.refused))
+        raise RepairRefused(describe_refused(repair.refused))
     seconds = time.perf_counter() - started
     filled = whole(repair, "result", truth)
     span = data_range(truth)
@@ -171,7 +171,7 @@ def refused(volume, z, mask, method) -> str:
         stack = damaged(volume, z, mask)
         repair = repair_section(stack, z, mask, method=method, options=options)
         if repair.refused:
-            raise RepairRefused(tell_refused(repair.refused))
+            raise RepairRefused(describe_refused(repair.refused))
     except RepairRefused as error:
         words = {
             "agree with its": "fit",

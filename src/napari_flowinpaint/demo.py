@@ -108,12 +108,12 @@ def _open_folder(folder: Path) -> tuple[Folder, bool]:
         Whether a demo has made it, so that what demos write may be replaced.
     """
     from .core.io.folder import open_root
-    from .core.io.ours import is_ours
+    from .core.io.ownership import is_owned
     from .core.io.workplace import is_empty, make_ours
 
     if folder.is_dir():
         opened = open_root(folder)
-        if is_ours(opened, _KIND):
+        if is_owned(opened, _KIND):
             for name in _NAMES:
                 opened.is_file(name)  # a link is refused
             return opened, True

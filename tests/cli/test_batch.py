@@ -47,10 +47,10 @@ def test_the_plan_alone_writes_nothing_but_its_report(data, capsys):
     before = sorted(data.rglob("*"))
     report = data / "plan.json"
     assert repair(data, "--plan", "--report", report) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[1].strip() for line in told[:-1]] == [f"section {z}" for z in DAMAGED]
-    assert "guided by 3 and 6 (alpha 0.33)" in told[1]
-    assert "4 sections, 4 windows" in told[-1]
+    text = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].strip() for line in text[:-1]] == [f"section {z}" for z in DAMAGED]
+    assert "guided by 3 and 6 (alpha 0.33)" in text[1]
+    assert "4 sections, 4 windows" in text[-1]
     plan = json.loads(report.read_text())
     assert [section["windows"][0]["alpha"] for section in plan["sections"]] == [
         *(0.5, pytest.approx(1 / 3), pytest.approx(2 / 3), 0.5),
@@ -80,12 +80,12 @@ def test_stage_review_and_write(data, capsys):
     out = capsys.readouterr().out
     assert out.count("staged before") == len(DAMAGED)
     assert repaired_ids(data) == {2: 1, 5: 2, 8: 3}
-    told = json.loads(report.read_text())
-    assert told["staging"] == str(staging)
-    assert [s["decision"] for s in told["sections"]] == [
+    text = json.loads(report.read_text())
+    assert text["staging"] == str(staging)
+    assert [s["decision"] for s in text["sections"]] == [
         *("written", "rejected", "written", "written"),
     ]
-    assert not any(section["computed"] for section in told["sections"])
+    assert not any(section["computed"] for section in text["sections"])
     decisions = {section.z: section.decision for section in load_staged(staging).sections}
     assert decisions == {2: "written", 4: "rejected", 5: "written", 8: "written"}
     assert repair(data, "--staging", staging, "--in-place") == 0
@@ -134,9 +134,9 @@ def test_going_on_after_an_interruption(data, capsys, monkeypatch):
 
     monkeypatch.setattr(module, "repair_section", interrupted)
     assert repair(data, "--in-place", "--workers", 1) == 1
-    told = capsys.readouterr()
-    assert "1 of 4 sections were not repaired: 5" in told.err
-    assert "section 5: failed: section 5 needs more memory than there is" in told.out
+    text = capsys.readouterr()
+    assert "1 of 4 sections were not repaired: 5" in text.err
+    assert "section 5: failed: section 5 needs more memory than there is" in text.out
     staging = data / "stack.zarr.staging"
     assert not staging.exists(), "what is there was written"
     assert repair(data, "--in-place", "--workers", 1, "--sections", 5) == 0
@@ -144,15 +144,15 @@ def test_going_on_after_an_interruption(data, capsys, monkeypatch):
 
 
 def test_one_section_goes_the_way_of_many(data, capsys):
-    """It is planned and staged, gone on with, and leaves nothing behind but what others staged."""
+    """It is planned and staged, resumed, and leaves nothing behind but what others staged."""
     staging, report = data / "stack.zarr.staging", data / "report.json"
     assert repair(data, "--in-place", "--sections", 2, "--accept-above", 1000) == 1
     assert [section.z for section in load_staged(staging).sections] == [2]
     capsys.readouterr()
     assert repair(data, "--in-place", "--sections", 8, "--report", report) == 0
     assert "plan: 1 section, 1 window" in capsys.readouterr().out
-    told = json.loads(report.read_text())
-    assert (told["staging"], told["sections"][0]["repair_id"]) == (str(staging), 1)
+    text = json.loads(report.read_text())
+    assert (text["staging"], text["sections"][0]["repair_id"]) == (str(staging), 1)
     waiting = [s.z for s in load_staged(staging).sections if s.decision != "written"]
     assert waiting == [2], "the repair of section 2 is not lost"
     assert repair(data, "--in-place", "--sections", 2) == 0
@@ -207,9 +207,9 @@ def test_two_at_once(data):
     command += ["--gate", "off", "--no-grain"]
     before = np.stack([open_stack(data / "stack.zarr").read(z) for z in range(10)])
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
-    assert 0 in [code for _, code in told]
-    for error, code in told:
+    text = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
+    assert 0 in [code for _, code in text]
+    for error, code in text:
         assert error.count("\n") == (code != 0)
         if code:
             assert code in (1, 2)
@@ -309,16 +309,16 @@ def test_a_hole_that_no_neighbour_shows_is_left_and_the_other_is_repaired(
     report, before = two_holes / "report.json", open_stack(two_holes / "stack.zarr").read(2)
     more = ["--sections", 2, "--max-gap", 1]
     assert repair(two_holes, "--plan", *more) == 1
-    told = capsys.readouterr()
-    assert "100 pixels in 1 window" in told.out
-    assert "1 of 1 sections would be repaired in part: 2 (section 2: 100 pixels left" in told.err
+    text = capsys.readouterr()
+    assert "100 pixels in 1 window" in text.out
+    assert "1 of 1 sections would be repaired in part: 2 (section 2: 100 pixels left" in text.err
     more += ["--staging", two_holes / "repairs"] if staged else []
     assert repair(two_holes, "--in-place", "--report", report, *more) == 1
-    told = capsys.readouterr()
-    assert "repaired 100 pixels in 1 window" in told.out
-    assert "100 pixels left at rows 280-289, columns 280-289: " in told.out
-    assert "no usable neighbour" in told.err
-    assert told.err.count("\n") == 1
+    text = capsys.readouterr()
+    assert "repaired 100 pixels in 1 window" in text.out
+    assert "100 pixels left at rows 280-289, columns 280-289: " in text.out
+    assert "no usable neighbour" in text.err
+    assert text.err.count("\n") == 1
     content = json.loads(report.read_text())
     assert (content["repaired"], content["incomplete"], content["refused"]) == (1, 1, 0)
     (section,) = content["sections"]
@@ -330,9 +330,9 @@ def test_a_hole_that_no_neighbour_shows_is_left_and_the_other_is_repaired(
     assert not changed.any()
 
 
-def test_sections_repaired_in_part_are_told_beside_refused_ones(two_holes, capsys):
+def test_sections_repaired_in_part_are_reported_beside_refused_ones(two_holes, capsys):
     assert repair(two_holes, "--in-place", "--sections", "2,3", "--max-gap", 1) == 1
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("flowinpaint: 1 of 2 sections were not repaired: 3 (section 3: ")
-    assert told[1].startswith("flowinpaint: 1 of 2 sections were repaired in part: 2 (section 2: ")
-    assert len(told) == 2
+    text = capsys.readouterr().err.splitlines()
+    assert text[0].startswith("flowinpaint: 1 of 2 sections were not repaired: 3 (section 3: ")
+    assert text[1].startswith("flowinpaint: 1 of 2 sections were repaired in part: 2 (section 2: ")
+    assert len(text) == 2

@@ -123,7 +123,7 @@ def test_interrupted_search_goes_on(path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(store.DetectionStore, "finish", interrupt)
         assert detect(path) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "the same command resumes it" in capsys.readouterr().err
     assert not (path.parent / "masks.zarr").exists()
     searched = []
 

@@ -213,9 +213,9 @@ def test_weights_for_a_repair(data, capsys):
         assert message in capsys.readouterr().err
     report = data / "report.json"
     assert flowinpaint(*command, *paper, "--weights", own, "--report", report) == 0
-    told = json.loads(report.read_text())
-    assert told["options"]["weights"] == str(own)
-    assert told["sections"][0]["windows"][0]["method"] == "flowinpaint-paper"
+    text = json.loads(report.read_text())
+    assert text["options"]["weights"] == str(own)
+    assert text["sections"][0]["windows"][0]["method"] == "flowinpaint-paper"
 
 
 def test_an_output_that_is_a_link(data):
@@ -269,11 +269,11 @@ def test_the_work_is_done_when_nobody_reads_the_output(data, mask):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_report_that_is_lost_is_told(data, capsys):
+def test_a_report_that_is_lost_is_reported(data, capsys):
     assert repair(data, "--in-place", "--report", "/dev/full") == 1
-    told = capsys.readouterr()
-    assert "section 2: repaired" in told.out
-    assert told.err == (
+    text = capsys.readouterr()
+    assert "section 2: repaired" in text.out
+    assert text.err == (
         "flowinpaint: the report /dev/full could not be written (No space left on device).\n"
     )
 
@@ -307,11 +307,11 @@ def test_any_name_can_be_printed(data):
     for encoding in ("utf-8", "ascii"):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         with program("history", name, env=environment) as process:
-            told = process.stderr.read()
+            text = process.stderr.read()
             assert process.wait() == 2
-        assert told.startswith(b"flowinpaint: ")
-        assert b"does not exist" in told
-        assert told.count(b"\n") == 1
+        assert text.startswith(b"flowinpaint: ")
+        assert b"does not exist" in text
+        assert text.count(b"\n") == 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")

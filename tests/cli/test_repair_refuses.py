@@ -80,7 +80,7 @@ def test_truncated_chunk(data, capsys):
     arguments = repair_arguments(data, *output)
     error = refused(capsys, data, *arguments, kept="out.zarr.staging")
     assert "section 4 of" in error
-    assert error.endswith(": section 2; run it again to go on from there.\n")
+    assert error.endswith(": section 2; run it again to resume from there.\n")
 
 
 def test_read_only_store(data, capsys, monkeypatch):

@@ -21,7 +21,7 @@ from repaired_stores import label_arrays, level_arrays, make_repair
 
 from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.io.pyramid import Rule, detect_rules, downsample
+from napari_flowinpaint.core.io.pyramid import DownsamplingRule, detect_rules, downsample
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.types import Box, SectionRepair
@@ -66,7 +66,7 @@ def test_saved_as_it_is(tmp_path: Path, shape: tuple[int, int, int], dtype: str)
     assert [level.scale for level in saved.levels] == [
         (1, 2**n, 2**n) for n in range(len(saved.levels))
     ]
-    assert all(rule == Rule() for rule in detect_rules(saved.levels))
+    assert all(rule == DownsamplingRule() for rule in detect_rules(saved.levels))
     yaozarrs.validate_zarr_store(str(path))
 
 
@@ -332,10 +332,10 @@ def test_a_damaged_section_leaves_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    from napari_flowinpaint.core.io.handle_store import SafeStore
+    from napari_flowinpaint.core.io.folder_store import FolderStore
 
     left = [writes]
-    real = SafeStore.set
+    real = FolderStore.set
 
     async def set_until_full(self: Any, key: str, value: Any) -> None:
         left[0] -= 1
@@ -343,7 +343,7 @@ def test_a_full_disk_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         await real(self, key, value)
 
-    monkeypatch.setattr(SafeStore, "set", set_until_full)
+    monkeypatch.setattr(FolderStore, "set", set_until_full)
     with pytest.raises(StoreError, match=r"no space left to write .*out\.zarr"):
         save_ome_zarr(Stack.from_array(volume((9, 600, 40))), tmp_path / "out.zarr")
     assert left_behind(tmp_path) == []

@@ -15,7 +15,7 @@ from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.refusal import Refusal, tell_reasons, tell_refused
+from napari_flowinpaint.core.refusal import Refusal, describe_reasons, describe_refused
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
@@ -52,13 +52,13 @@ def test_examples_hold():
     assert doctest.testmod(refusal).failed == 0
 
 
-def test_few_places_and_reasons_are_told():
+def test_few_places_and_reasons_are_reported():
     same = [Refusal(Box(n, 0, n + 1, 1), 1, "blank") for n in range(5)]
-    told = tell_refused([*same, Refusal(Box(9, 9, 10, 10), 7, "far")])
+    told = describe_refused([*same, Refusal(Box(9, 9, 10, 10), 7, "far")])
     assert told.startswith("5 pixels left at rows 0-0, columns 0-0 and ")
     assert "and 2 more: blank; 7 pixels left at rows 9-9" in told
-    assert tell_reasons([*same, Refusal(Box(9, 9, 10, 10), 7, "far")]) == "blank; far"
-    assert tell_refused([]) == ""
+    assert describe_reasons([*same, Refusal(Box(9, 9, 10, 10), 7, "far")]) == "blank; far"
+    assert describe_refused([]) == ""
 
 
 def test_one_refused_window_does_not_refuse_the_others(pixels):

@@ -103,16 +103,3 @@ def unchanged() -> Callable[[Path], Callable[[], None]]:
         return check
 
     return remember
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what fails today, by the list ``FAILS`` of each module: name, or name with parameters.
-
-    Strictly: what was mended must be taken off the list.
-    """
-    for item in items:
-        known = getattr(getattr(item, "module", None), "FAILS", {})
-        plain = item.name.partition("[")[0]
-        reason = known.get(item.name, known.get(plain))
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(strict=True, reason=reason))

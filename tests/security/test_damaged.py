@@ -25,11 +25,6 @@ from attacks import damage, entry, truth
 from napari_flowinpaint import open_stack
 from napari_flowinpaint.core.io.folder import Folder
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-}
-
-
 class Trap:
     """Executes something when it is unpickled."""
 

@@ -26,11 +26,6 @@ from napari_flowinpaint.viewer.tasks.flag_store import FlagStore
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 
-#: What fails today, and why; :mod:`conftest` marks it.
-FAILS = {
-    "test_journal_and_marks[labels]": "errors of codecs that marks are read with are traced",
-}
-
 ODD = st.one_of(
     st.none(),
     st.booleans(),

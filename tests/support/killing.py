@@ -146,7 +146,7 @@ def _serve() -> None:
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
-    import napari_flowinpaint.core.io.handle_store
+    import napari_flowinpaint.core.io.folder_store
     import napari_flowinpaint.core.open
     import napari_flowinpaint.core.writing.recovery
     import napari_flowinpaint.core.writing.writeback  # noqa: F401

@@ -28,7 +28,7 @@ class Layout:
     chunks: tuple[int, int, int] = (1, 16, 16)
     shards: tuple[int, int, int] | None = None
     factors: tuple[Factors, ...] = ((1, 2, 2), (1, 2, 2))
-    rule: pyramid.Rule = field(default_factory=pyramid.Rule)
+    rule: pyramid.DownsamplingRule = field(default_factory=pyramid.DownsamplingRule)
     bare: bool = False
     floor: bool = False  # whole blocks only
 
@@ -188,7 +188,7 @@ class Expectation:
             new[patch.box.slices][patch.mask] = patch.result[patch.mask]
         self.repairs[number] = (repair.z, mask, new)
 
-    def _marked(self, mask: np.ndarray, index: int, rule: pyramid.Rule) -> np.ndarray:
+    def _marked(self, mask: np.ndarray, index: int, rule: pyramid.DownsamplingRule) -> np.ndarray:
         """Which pixels of a level depend on marked pixels of the one before, (Z, Y, X)."""
         factors, shape = self.layout.factors[index - 1], self.originals[index].shape
         if rule.kind == "nearest":
@@ -198,7 +198,9 @@ class Expectation:
         out[tuple(blocks[(blocks < shape).all(axis=1)].T)] = True
         return out
 
-    def arrays(self, rules: list[pyramid.Rule]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def arrays(
+        self, rules: list[pyramid.DownsamplingRule]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """All levels of the image and of the label image."""
         levels = [self.originals[0].copy()]
         labels = [np.zeros(a.shape, np.uint32) for a in self.originals]
@@ -239,9 +241,9 @@ def differing(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
     return np.argwhere(first != second)[:5].tolist()
 
 
-def journal_rules(store: Path) -> list[pyramid.Rule]:
+def journal_rules(store: Path) -> list[pyramid.DownsamplingRule]:
     """The rules the journal has found for the pyramid."""
     for path in sorted((journal_folder(store) / "entries").glob("*/entry.json")):
         record = json.loads(path.read_text())
-        return [pyramid.Rule.parse(level["rule"]) for level in record["levels"][1:]]
-    return [pyramid.Rule()] * 8
+        return [pyramid.DownsamplingRule.parse(level["rule"]) for level in record["levels"][1:]]
+    return [pyramid.DownsamplingRule()] * 8

@@ -20,7 +20,7 @@ from ._console import (
     DONE,
     INTERRUPTED,
     NOT_ALL_DONE,
-    complain,
+    print_error,
     progress_bar,
     stop_cleanly,
 )
@@ -31,36 +31,36 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments) or ["--help"], prog_name="flowinpaint", standalone_mode=False)
     except Cancelled as error:
-        complain(error)
+        print_error(error)
         return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except RepairRefused as error:
-        complain(error)
+        print_error(error)
         return NOT_ALL_DONE
     except FlowInpaintError as error:
-        complain(error)
+        print_error(error)
         return BAD_INPUT
     except BrokenPipeError:
         # the reader of our output has gone (… | head): what it wanted was done
         sys.stderr.close()
         return NOT_ALL_DONE
     except MemoryError as error:
-        complain(
+        print_error(
             f"this needs more memory than there is ({first_line(error)}); check the shape of "
             "the stack, or use a machine with more memory."
         )
         return BAD_INPUT
     except OSError as error:
-        complain(f"{error}; nothing more was written.")
+        print_error(f"{error}; nothing more was written.")
         return BAD_INPUT
     except Exception as error:
         if not hasattr(error, "format_message"):  # not typer telling of a wrong option: a bug
             raise
-        complain(f"{error.format_message().rstrip('.')}. See flowinpaint --help.")
+        print_error(f"{error.format_message().rstrip('.')}. See flowinpaint --help.")
         return BAD_INPUT
     if code == INTERRUPTED:
-        complain("interrupted.")
+        print_error("interrupted.")
     return code if isinstance(code, int) else DONE
 
 

@@ -12,7 +12,7 @@ import typer
 
 from .._version import __version__
 from . import _help
-from ._console import tell
+from ._console import print_line
 from ._options import (
     AllowExternal,
     Channel,
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 def _show_version(show: bool) -> None:
     if show:
-        tell(f"flowinpaint {__version__}")
+        print_line(f"flowinpaint {__version__}")
         raise typer.Exit()
 
 

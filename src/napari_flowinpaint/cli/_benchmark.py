@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, RepairRefused
-from ._console import DONE, NOT_ALL_DONE, complain, progress_bar, tell
+from ._console import DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def benchmark_stack(
         if file is not None:
             check_apart(file, option, path, *([stack.group_path] if stack.group_path else []))
     for message in stack.messages:
-        tell(f"note: {message}")
+        print_line(f"note: {message}")
     common: dict[str, Any] = {
         "spacing": spacing,
         "sections": None if sections is None else parse_sections(sections, stack.shape[0]),
@@ -74,19 +74,19 @@ def benchmark_stack(
             **common,
         )
     for line in table.to_text().splitlines():
-        tell(line)
+        print_line(line)
     if output is not None:
         output.write_text(table.to_markdown() + "\n", encoding="utf-8")
-        tell(f"written: {output}")
+        print_line(f"written: {output}")
     if figure is not None and drawn is not None:
         middle = fractions[len(fractions) // 2]
         common |= {"fraction": middle, "shape": shapes[0], "method": dict(extra).get(drawn)}
         try:
             draw_figure(stack, drawn, **common).save(figure, optimize=True)
         except RepairRefused as error:
-            complain(f"{figure} was not drawn: {error}")
+            print_error(f"{figure} was not drawn: {error}")
             return NOT_ALL_DONE
-        tell(f"written: {figure}")
+        print_line(f"written: {figure}")
     return DONE
 
 

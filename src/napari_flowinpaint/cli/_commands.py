@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
-from ..core.refusal import tell_refused
-from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, complain, progress_bar, tell
+from ..core.refusal import describe_refused
+from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
 from ._parse import parse_sections
 from ._plan import plan_repair, show_plan
 from ._report import RepairReport, write_json
@@ -26,18 +26,18 @@ def repair_stack(command: RepairCommand) -> int:
     with progress_bar("plan") as progress:
         request = plan_repair(command, progress)
     for message in request.plan.stack.messages:
-        tell(f"note: {message}")
+        print_line(f"note: {message}")
     show_plan(request)
     if command.batch.plan_only:
         return _conclude_plan(request)
     if command.in_place:
         for message in finish_interrupted(request.plan.stack, wait=False):
-            tell(f"note: {message}")
+            print_line(f"note: {message}")
     report = RepairReport(request)
     error: BaseException | None = None
     try:
         with progress_bar("repair") as progress:
-            run_repair(request, lambda outcome: tell(report.add(outcome)), progress)
+            run_repair(request, lambda outcome: print_line(report.add(outcome)), progress)
     except (FlowInpaintError, KeyboardInterrupt) as caught:
         error = caught
     lost = ""
@@ -47,10 +47,10 @@ def repair_stack(command: RepairCommand) -> int:
         except OSError as caught:
             lost = f"the report {command.report} could not be written ({caught.strerror})."
     if command.output is not None and error is None and report.written:
-        tell(f"written: {command.output}")
+        print_line(f"written: {command.output}")
     code = _conclude(request, report, error)
     if lost:
-        complain(lost)
+        print_error(lost)
     return max(code, NOT_ALL_DONE) if lost else code
 
 
@@ -62,10 +62,10 @@ def _conclude_plan(request: PlannedRepair) -> int:
     total = len(plan.sections)
     if plan.unplanned:
         left = [(section.z, section.reason) for section in plan.unplanned]
-        complain(_count(left, "would not be repaired", total))
+        print_error(_count(left, "would not be repaired", total))
     if plan.incomplete:
-        left = [(section.z, tell_refused(section.refused)) for section in plan.incomplete]
-        complain(_count(left, "would be repaired in part", total))
+        left = [(section.z, describe_refused(section.refused)) for section in plan.incomplete]
+        print_error(_count(left, "would be repaired in part", total))
     return NOT_ALL_DONE if plan.unplanned or plan.incomplete else DONE
 
 
@@ -77,10 +77,10 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
         kept += _staged(request, error, written)
         if isinstance(error, KeyboardInterrupt):
             raise Cancelled(f"interrupted.{kept}") from error
-        complain(f"{error}{kept}")
+        print_error(f"{error}{kept}")
         return NOT_ALL_DONE if written else BAD_INPUT
     if report.waiting and request.command.writes:
-        complain(
+        print_error(
             f"section {_list(report.waiting)} stayed below --accept-above; look at "
             f"{'it' if len(report.waiting) == 1 else 'them'} in {request.staging}."
         )
@@ -92,7 +92,7 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
         left = [(record["section"], record["message"]) for record in records]
         if left:
             total = len(report.sections)
-            complain(_count(left, what, total) if total > 1 else left[0][1])
+            print_error(_count(left, what, total) if total > 1 else left[0][1])
     if not report.unrepaired and not report.incomplete:
         return DONE
     nothing_done = not report.repaired and not report.count("refused")
@@ -111,11 +111,11 @@ def _staged(request: PlannedRepair, error: BaseException, written: list[int]) ->
     from ..core.batch.records import REPAIRED
     from ..core.batch.run_batch import check_fits
     from ..core.batch.staging_folder import StagingFolder
-    from ..core.io.lock import Busy
+    from ..core.io.lock import StoreBusy
 
     stage = StagingFolder(request.staging)
     try:
-        if isinstance(error, Busy) or not stage.exists:
+        if isinstance(error, StoreBusy) or not stage.exists:
             return ""
         check_fits(stage, request.plan)
     except FlowInpaintError:
@@ -125,7 +125,7 @@ def _staged(request: PlannedRepair, error: BaseException, written: list[int]) ->
     if not kept:
         return ""
     return (
-        f" Repaired and kept in {stage.path}: section {_list(kept)}; run it again to go on from "
+        f" Repaired and kept in {stage.path}: section {_list(kept)}; run it again to resume from "
         "there."
     )
 
@@ -140,7 +140,7 @@ def _open(path: str, opening: Mapping[str, Any]) -> Stack:
 
     stack = open_stack(path, **opening)
     for message in stack.messages:
-        tell(f"note: {message}")
+        print_line(f"note: {message}")
     return stack
 
 
@@ -160,13 +160,13 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
                 f"'flowinpaint history {path}' lists what there is."
             )
     if not there:
-        tell("there is no repair to undo.")
+        print_line("there is no repair to undo.")
         return DONE
     with progress_bar("revert") as progress:
         undone = revert(stack, z=chosen, force=force, progress=progress)
     for entry in there:
         if entry.id in undone and (chosen is None or entry.z in chosen):
-            tell(f"section {entry.z}: repair {entry.id} undone, original pixels are back")
+            print_line(f"section {entry.z}: repair {entry.id} undone, original pixels are back")
     return DONE
 
 
@@ -177,7 +177,7 @@ def recover_stack(path: str, force: bool, opening: Mapping[str, Any]) -> int:
 
     done = recover(open_stack(path, **opening), force=force)
     for message in done or ("there is nothing to recover.",):
-        tell(message)
+        print_line(message)
     return DONE
 
 
@@ -188,7 +188,7 @@ def list_history(path: str, opening: Mapping[str, Any]) -> int:
     stack = _open(path, opening)
     entries = history(stack)
     if not entries:
-        tell("no repairs.")
+        print_line("no repairs.")
         return DONE
     rows = [("repair", "section", "state", "pixels", "method", "guided by", "time (UTC)")]
     for entry in entries:
@@ -206,5 +206,7 @@ def list_history(path: str, opening: Mapping[str, Any]) -> int:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        tell("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_line(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
     return DONE

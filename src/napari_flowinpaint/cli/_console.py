@@ -17,7 +17,7 @@ _LONGEST = 2000
 DONE, NOT_ALL_DONE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line of a result; what came from files cannot steer the terminal.
 
     A reader that has gone (``… | head``) or a full disk is no reason to stop the work.
@@ -29,10 +29,10 @@ def tell(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
-            complain(f"the output could not be printed ({error.strerror}); the work goes on.")
+            print_error(f"the output could not be printed ({error.strerror}); the work goes on.")
 
 
-def complain(message: object) -> None:
+def print_error(message: object) -> None:
     """Say on one line of stderr what was wrong."""
     line = printable(" ".join(str(message).split()))
     if len(line) > _LONGEST:

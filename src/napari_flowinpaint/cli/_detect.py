@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled
-from ._console import DONE, NOT_ALL_DONE, complain, progress_bar, tell
+from ._console import DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def detect_damaged(command: DetectCommand) -> int:
         check_file(command.report, "--report")
         check_apart(command.report, "--report", command.stack, command.output)
     for message in stack.messages:
-        tell(f"note: {message}")
+        print_line(f"note: {message}")
     try:
         if command.estimate:
             with progress_bar("estimate") as progress:
                 options = estimate_parameters(stack, options, progress=progress)
             factors = ", ".join(f"{kind} {factor:g}" for kind, factor in options.scales.items())
-            tell(f"thresholds, as factors of the defaults: {factors}")
+            print_line(f"thresholds, as factors of the defaults: {factors}")
         with progress_bar("detect") as progress:
             found = detect_stack(
                 stack,
@@ -81,21 +81,23 @@ def detect_damaged(command: DetectCommand) -> int:
                 progress=progress,
             )
     except KeyboardInterrupt as error:
-        raise Cancelled("interrupted; the same command goes on where it was.") from error
+        raise Cancelled("interrupted; the same command resumes it.") from error
     return _conclude(command, found)
 
 
 def _conclude(command: DetectCommand, found: Detection) -> int:
     for row in found.flagged:
-        tell(f"section {row.section}: {row.kind}, score {row.score:.2f}, {row.area_percent:.2f} %")
+        print_line(
+            f"section {row.section}: {row.kind}, score {row.score:.2f}, {row.area_percent:.2f} %"
+        )
     sections = {row.section for row in found.flagged}
-    tell(f"{len(sections)} of {len(found.searched)} sections are flagged.")
-    tell(f"written: {command.output}")
+    print_line(f"{len(sections)} of {len(found.searched)} sections are flagged.")
+    print_line(f"written: {command.output}")
     if not found.failed:
         return DONE
     first, why = next(iter(found.failed.items()))
     numbers = ", ".join(map(str, found.failed))
-    complain(
+    print_error(
         f"{len(found.failed)} sections could not be searched: {numbers} (section {first}: {why})"
     )
     return NOT_ALL_DONE

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.types import Progress, no_progress
-from ._console import tell
+from ._console import print_line
 from ._damage import open_damage
 from ._parse import check_apart, check_file, parse_sections
 from ._request import PlannedRepair, RepairCommand
@@ -89,9 +89,9 @@ def show_plan(request: PlannedRepair) -> None:
 
     plan = request.plan
     for section in plan.sections:
-        tell(f"plan: {section}")
+        print_line(f"plan: {section}")
     workers = request.command.batch.workers or min(cores(), max(len(plan.planned), 1))
-    tell(f"plan: {plan.summary(workers)}; staged in {request.staging}")
+    print_line(f"plan: {plan.summary(workers)}; staged in {request.staging}")
 
 
 def _check_weights(command: RepairCommand) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..core.refusal import tell_refused
+from ..core.refusal import describe_refused
 from ..core.types import Patch
 from ._request import PlannedRepair, RepairOutcome
 
@@ -45,7 +45,7 @@ class RepairReport:
         }
         if outcome.repair is not None:
             left = outcome.repair.refused
-            record["message"] = outcome.message or tell_refused(left)
+            record["message"] = outcome.message or describe_refused(left)
             record["windows"] = [_window(patch) for patch in outcome.repair.patches]
             record["refused_windows"] = [refusal.to_dict() for refusal in left]
             record["provenance"] = outcome.repair.provenance.to_dict()
@@ -161,7 +161,7 @@ def _line(outcome: RepairOutcome) -> str:
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
         f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
-        + (f"; {tell_refused(repair.refused)}" if repair.refused else "")
+        + (f"; {describe_refused(repair.refused)}" if repair.refused else "")
         + "".join(f"; flagged: {flag}" for flag in repair.flags)
     )
 

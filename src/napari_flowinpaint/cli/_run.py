@@ -47,7 +47,7 @@ def run_repair(
     command = request.command
     if command.batch.resume is False:
         start_anew(request.staging)
-    keeper = _Keeper(request, report)
+    writer = _OutcomeWriter(request, report)
     share = 1.0 if command.output is None else 1 - _SAVING
     complete = False
     try:
@@ -57,20 +57,20 @@ def run_repair(
             workers=command.batch.workers,
             scheduler=command.batch.scheduler,
             progress=lambda fraction, message: progress(share * fraction, message),
-            on_section=keeper.take,
+            on_section=writer.take,
         )
         if command.output is not None:
-            keeper.save(lambda f, message: progress(share + (1 - share) * f, message))
+            writer.save(lambda f, message: progress(share + (1 - share) * f, message))
         complete = True
     except KeyboardInterrupt:
         if command.in_place:
-            keeper.catch_up()  # it may have come while a section was being written
+            writer.catch_up()  # it may have come while a section was being written
         raise
     finally:
-        tidy(request.staging, complete and command.batch.staging is None, keeper.accepted)
+        tidy(request.staging, complete and command.batch.staging is None, writer.accepted)
 
 
-class _Keeper:
+class _OutcomeWriter:
     """Decides about outcomes as they come, writes what is accepted, and reports.
 
     Attributes

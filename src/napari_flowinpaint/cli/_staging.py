@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import FlowInpaintError, InputError
 from ..core.folders import STAGING, beside
 from ..core.io.names import printable
-from ._console import tell
+from ._console import print_line
 from ._parse import check_apart
 from ._request import RepairCommand
 
@@ -85,7 +85,7 @@ def start_anew(folder: Path) -> None:
     with stage.writing():
         left = stage.clear()
     if left:
-        tell(f"note: kept in {folder}, since it is not ours: {printable(', '.join(left))}")
+        print_line(f"note: kept in {folder}, since it is not ours: {printable(', '.join(left))}")
 
 
 def tidy(folder: Path, done: bool, written: Collection[int]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.types import Progress
-from ._console import DONE, progress_bar, tell
+from ._console import DONE, print_line, progress_bar
 from ._parse import check_file
 
 
@@ -30,7 +30,7 @@ def train_weights(
     seed: int,
     paper: dict[str, Any] | None = None,
 ) -> int:
-    """Train, tell where the weights are; return the exit code.
+    """Train, print where the weights are; return the exit code.
 
     ``paper`` are further settings of the paper's stages, see :func:`paper_options`; None trains
     the joint network.
@@ -73,8 +73,8 @@ def train_weights(
 
             outcome = train_two_stage(ours, kept, output, TwoStagePlan(**how, **paper), **settings)
     best = f", best structure PSNR {outcome.best:.2f} dB" if held_out else ""
-    tell(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes{best}")
-    tell(f"written: {output}")
+    print_line(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes{best}")
+    print_line(f"written: {output}")
     return DONE
 
 

@@ -25,7 +25,7 @@ from . import folders
 from .errors import InputError, StoreError, is_disk_full
 from .io import pyramid
 from .io.folder import Folder
-from .io.handle_store import SafeStore
+from .io.folder_store import FolderStore
 from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
 from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
 from .writing.replay import EarlierRepairs
@@ -238,7 +238,7 @@ def create_image(
         z, y, x = shapes[-1]
         shapes.append((z, -(-y // 2), -(-x // 2)))
     scratch = work.folder(folders.SCRATCH, create=True)
-    place = SafeStore(work.folder(store, create=True), scratch=scratch, durable=False)
+    place = FolderStore(work.folder(store, create=True), scratch=scratch, durable=False)
     group = zarr.create_group(place, zarr_format=3)
     group.attrs.put({"ome": _metadata(name, len(shapes), voxel_size)})
     return [

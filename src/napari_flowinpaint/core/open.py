@@ -19,7 +19,7 @@ from .io.addresses import check_address, is_address
 from .io.axes import check_voxel_size
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
-from .io.levels import DTYPES, Opened, check_dtype, check_shape
+from .io.levels import DTYPES, ReaderResult, check_dtype, check_shape
 from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
@@ -155,7 +155,7 @@ class _Reopen:
 
 def _read(
     path: str, dataset: str | None, chosen: dict[str, int | None], allow_external: bool
-) -> tuple[Opened, Path | None]:
+) -> tuple[ReaderResult, Path | None]:
     """Find the reader for a path. Returns also the path as remembered by the stack."""
     path = path.removeprefix("file://")
     if not path.strip():  # in a shell: a variable that is not set

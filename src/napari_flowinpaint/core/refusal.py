@@ -8,8 +8,8 @@ from typing import Any
 
 from .box import Box
 
-#: Places and reasons that are told in one line; of the others, how many there are.
-_TOLD = 3
+#: Places and reasons that are listed in one line; of the others, how many there are.
+_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Refusal:
         return {"box_yxyx": box, "pixels": self.pixels, "reason": self.reason}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Refusal:
-        """Return that of which :meth:`to_dict` made ``told``."""
-        return cls(Box(*told["box_yxyx"]), told["pixels"], told["reason"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Refusal:
+        """Return that of which :meth:`to_dict` made ``record``."""
+        return cls(Box(*record["box_yxyx"]), record["pixels"], record["reason"])
 
 
-def tell_refused(refused: Sequence[Refusal]) -> str:
+def describe_refused(refused: Sequence[Refusal]) -> str:
     """Return in one line what is left, where and why; "" where nothing is.
 
     Parameters
@@ -57,24 +57,24 @@ def tell_refused(refused: Sequence[Refusal]) -> str:
 
     Examples
     --------
-    >>> tell_refused([Refusal(Box(4, 0, 8, 9), 36, "section 3 has no usable neighbour")])
+    >>> describe_refused([Refusal(Box(4, 0, 8, 9), 36, "section 3 has no usable neighbour")])
     '36 pixels left at rows 4-7, columns 0-8: section 3 has no usable neighbour'
     """
-    told = []
+    lines = []
     for reason in dict.fromkeys(refusal.reason for refusal in refused):
         same = [refusal for refusal in refused if refusal.reason == reason]
         pixels = sum(refusal.pixels for refusal in same)
         places = _few([refusal.place for refusal in same], " and ")
-        told.append(f"{pixels} pixel{'s' * (pixels != 1)} left at {places}: {reason}")
-    return _few(told, "; ")
+        lines.append(f"{pixels} pixel{'s' * (pixels != 1)} left at {places}: {reason}")
+    return _few(lines, "; ")
 
 
-def tell_reasons(refused: Sequence[Refusal]) -> str:
+def describe_reasons(refused: Sequence[Refusal]) -> str:
     """Return in one line why windows were refused, each reason once."""
     return _few(list(dict.fromkeys(refusal.reason for refusal in refused)), "; ")
 
 
 def _few(texts: Sequence[str], joint: str) -> str:
     """Return the first few of some texts, joined, and the number of the others."""
-    more = len(texts) - _TOLD
-    return joint.join([*texts[:_TOLD], *([f"{more} more"] if more > 0 else [])])
+    more = len(texts) - _LISTED
+    return joint.join([*texts[:_LISTED], *([f"{more} more"] if more > 0 else [])])

@@ -25,7 +25,7 @@ from napari_flowinpaint.core.batch import (
     StackMask,
 )
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.io.handle_store import SafeStore
+from napari_flowinpaint.core.io.folder_store import FolderStore
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.repair.repair_section import WindowPlan
@@ -161,14 +161,14 @@ def test_only_stored_chunks_are_looked_at(tmp_path, monkeypatch):
     for z in (49, 50, 51, 52, 299, 300, 301):
         data[z, 128:256, 128:256] = rng.integers(0, 255, (128, 128))
     asked: list[str] = []
-    get = SafeStore.get_sync
+    get = FolderStore.get_sync
 
     def counted(self: Any, key: str, **kwargs: Any) -> Any:
         asked.append(f"{self.folder.path.name}/{key}")
         return get(self, key, **kwargs)
 
     stack, damage = open_stack(tmp_path / "stack.zarr"), open_mask(tmp_path / "mask.zarr")
-    monkeypatch.setattr(SafeStore, "get_sync", counted)
+    monkeypatch.setattr(FolderStore, "get_sync", counted)
     plan = plan_of(stack, damage)
     assert [s.windows[0].neighbours for s in plan.sections] == [(49, 52), (49, 52), (299, 301)]
     of_mask = [key for key in asked if key.startswith("mask.zarr/c/")]

@@ -309,20 +309,20 @@ def test_one_worker_per_gpu_where_the_method_uses_one(monkeypatch):
     from napari_flowinpaint.core.batch import batch_workers
 
     monkeypatch.setattr(batch_workers, "cores", lambda: 7)
-    assert batch_workers.Threads(None, ["flow"], "auto").count == 7
-    assert batch_workers.Threads(3, ["flow"], "auto").count == 3
+    assert batch_workers.ThreadWorkers(None, ["flow"], "auto").count == 7
+    assert batch_workers.ThreadWorkers(3, ["flow"], "auto").count == 3
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert batch_workers.devices_for(["flow"], "auto") == ["cpu"]
     assert batch_workers.devices_for(["flow", "flowinpaint"], "auto") == ["cuda:0", "cuda:1"]
     assert batch_workers.devices_for(["flowinpaint"], "cuda:1") == ["cuda:1"]
-    assert batch_workers.Threads(None, ["flowinpaint"], "cuda").count == 2
-    assert batch_workers.Threads(None, ["flowinpaint"], "cpu").count == 7
+    assert batch_workers.ThreadWorkers(None, ["flowinpaint"], "cuda").count == 2
+    assert batch_workers.ThreadWorkers(None, ["flowinpaint"], "cpu").count == 7
     with pytest.raises(InputError, match="at least 1"):
-        batch_workers.Threads(0, ["flow"], "cpu")
+        batch_workers.ThreadWorkers(0, ["flow"], "cpu")
 
 
-def test_every_task_is_told_its_device(stack, tmp_path, monkeypatch):
+def test_every_task_is_reported_its_device(stack, tmp_path, monkeypatch):
     from napari_flowinpaint.core.batch import batch_workers
 
     used: list[str] = []

@@ -18,8 +18,8 @@ from napari_flowinpaint.core.batch import seal as seals
 from napari_flowinpaint.core.batch.seal import SealKey
 from napari_flowinpaint.core.batch.staging_folder import StagingFolder
 from napari_flowinpaint.core.errors import StoreError
-from napari_flowinpaint.core.io.lock import Busy
-from napari_flowinpaint.core.io.ours import MARK
+from napari_flowinpaint.core.io.lock import StoreBusy
+from napari_flowinpaint.core.io.ownership import MARK
 from napari_flowinpaint.core.masks.stack_mask import StackMask
 from napari_flowinpaint.core.open import open_stack
 
@@ -133,9 +133,9 @@ def test_what_others_put_into_the_folder_stays(staging):
     assert not staging.exists()
 
 
-def test_who_comes_second_is_told_who_is_at_work(stack, staging):
+def test_who_comes_second_is_reported_who_is_at_work(stack, staging):
     who = rf"another process \(process {os.getpid()} on "
-    with StagingFolder(staging).writing(), pytest.raises(Busy, match=who):
+    with StagingFolder(staging).writing(), pytest.raises(StoreBusy, match=who):
         run_batch(plan_of(stack), staging)
     assert run_batch(plan_of(stack), staging).computed == ()
 

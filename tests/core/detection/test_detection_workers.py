@@ -176,7 +176,7 @@ def test_what_processes_send_is_small():
     )
 
 
-def test_a_process_that_is_ended_is_told(path, tmp_path):
+def test_a_process_that_is_ended_is_reported(path, tmp_path):
     with pytest.raises(StoreError, match="fewer workers"):
         detect_stack.detect_stack(
             open_stack(path), tmp_path / "m.zarr", workers=2, detectors=[Deadly()]

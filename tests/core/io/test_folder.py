@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_flowinpaint.core.errors import StoreError
-from napari_flowinpaint.core.io import folder as module
+from napari_flowinpaint.core.io import folder
 from napari_flowinpaint.core.io.folder import HANDLES, Folder, open_root
 from napari_flowinpaint.core.io.names import check_name, printable
 
@@ -96,7 +96,7 @@ def test_what_is_not_written_leaves_nothing(here, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(folder.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         here.write("a", b"two")
     monkeypatch.undo()
@@ -117,8 +117,8 @@ def test_it_is_on_disk_before_it_has_its_name(here, monkeypatch):
         steps.append("rename")
         replace(*args, **kwargs)
 
-    monkeypatch.setattr(module.os, "fsync", told_fsync)
-    monkeypatch.setattr(module.os, "replace", told_replace)
+    monkeypatch.setattr(folder.os, "fsync", told_fsync)
+    monkeypatch.setattr(folder.os, "replace", told_replace)
     here.write("a", b"one")
     assert steps == ["file", "rename"] + ["folder"] * (here._handle is not None)
     del steps[:]
@@ -311,7 +311,7 @@ def test_names_that_lead_elsewhere_are_refused(here, name):
 
 
 def test_devices_of_windows_are_no_names(monkeypatch):
-    monkeypatch.setattr(module.os, "name", "nt")
+    monkeypatch.setattr(folder.os, "name", "nt")
     for name in ("nul", "CON", "com1.txt", "c:", "file:stream", "aux. "):
         with pytest.raises(StoreError):
             check_name(name)

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from napari_flowinpaint.core.errors import StoreError
 from napari_flowinpaint.core.io.folder import Folder, open_root
-from napari_flowinpaint.core.io.lock import Busy, locked
+from napari_flowinpaint.core.io.lock import StoreBusy, locked
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 def test_one_holds_it(root):
     with locked(root, "s.zarr"):
         started = time.monotonic()
-        told = pytest.raises(Busy, match=r"another process is writing to s\.zarr; wait")
+        told = pytest.raises(StoreBusy, match=r"another process is writing to s\.zarr; wait")
         with told, locked(root, "s.zarr", timeout=0.2):
             raise AssertionError
         assert 0.2 <= time.monotonic() - started < 5
@@ -35,7 +35,7 @@ def test_one_holds_it(root):
 
 
 def test_it_is_the_lock_that_earlier_versions_hold(root, tmp_path):
-    with FileLock(tmp_path / "lock"), pytest.raises(Busy), locked(root, "s", timeout=0):
+    with FileLock(tmp_path / "lock"), pytest.raises(StoreBusy), locked(root, "s", timeout=0):
         raise AssertionError
     with locked(root, "s"), pytest.raises(Timeout), FileLock(tmp_path / "lock", timeout=0):
         raise AssertionError
@@ -55,7 +55,7 @@ def test_a_dead_process_holds_nothing(root, tmp_path):
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(Busy), locked(root, "s", timeout=0):
+        with pytest.raises(StoreBusy), locked(root, "s", timeout=0):
             raise AssertionError
         process.kill()
         process.wait()
@@ -72,7 +72,7 @@ def test_a_link_is_refused_and_not_emptied(root, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="calls of POSIX")
-def test_a_file_system_without_locks_is_told_at_once(root, monkeypatch):
+def test_a_file_system_without_locks_is_reported_at_once(root, monkeypatch):
     def none(*_: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
@@ -80,5 +80,5 @@ def test_a_file_system_without_locks_is_told_at_once(root, monkeypatch):
     started = time.monotonic()
     with pytest.raises(StoreError, match="has no locks") as caught, locked(root, "s"):
         raise AssertionError
-    assert not isinstance(caught.value, Busy)
+    assert not isinstance(caught.value, StoreBusy)
     assert time.monotonic() - started < 1

@@ -17,7 +17,7 @@ from skimage.transform import downscale_local_mean, resize
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.pyramid import (
-    Rule,
+    DownsamplingRule,
     block_factors,
     detect_rule,
     detect_rules,
@@ -67,7 +67,7 @@ def test_roundings_of_the_mean() -> None:
     quads = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 2, 2], [2, 3, 3, 3]])
     pixels = np.concatenate([quads, -quads]).reshape(8, 2, 2).astype("int16")
     made = {
-        rounding: downsample(pixels, HALVES, Rule("mean", rounding))[:, 0, 0].tolist()
+        rounding: downsample(pixels, HALVES, DownsamplingRule("mean", rounding))[:, 0, 0].tolist()
         for rounding in ("half-even", "half-up", "floor", "trunc")
     }
     assert made == {
@@ -85,7 +85,7 @@ def test_mean_and_median_of_whole_blocks(factors: Any, dtype: str) -> None:
     blocks = pixels.reshape(4, factors[0], 4, factors[1], 4, factors[2]).astype(float)
     for kind, function in (("mean", np.mean), ("median", np.median)):
         expected = function(blocks, axis=(1, 3, 5))
-        made = downsample(pixels, factors, Rule(kind))  # type: ignore[arg-type]
+        made = downsample(pixels, factors, DownsamplingRule(kind))  # type: ignore[arg-type]
         assert made.dtype == pixels.dtype
         if dtype == "float32":
             np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
@@ -100,7 +100,7 @@ def test_blocks_that_stick_out_count_the_pixels_they_have() -> None:
         [[3, 5, 6], [10, 12, 14]],  # 6.5 to even; the last is alone
     )
     np.testing.assert_array_equal(downsample(pixels, HALVES, shape=(1, 1, 2))[0], [[3, 5]])
-    last = downsample(pixels, HALVES, Rule("nearest", offset=(0, 1, 1)))
+    last = downsample(pixels, HALVES, DownsamplingRule("nearest", offset=(0, 1, 1)))
     np.testing.assert_array_equal(last[0], [[6, 8, 9], [11, 13, 14]])
 
 
@@ -108,7 +108,7 @@ def test_constant_stays_constant() -> None:
     for dtype, value in (("uint8", 255), ("uint16", 65535), ("int16", -32768), ("float32", 0.1)):
         pixels = np.full((3, 7, 5), value, dtype)
         for kind in ("mean", "median", "nearest"):
-            made = downsample(pixels, (2, 3, 2), Rule(kind))  # type: ignore[arg-type]
+            made = downsample(pixels, (2, 3, 2), DownsamplingRule(kind))  # type: ignore[arg-type]
             assert made.shape == (2, 3, 3)
             assert (made == pixels[0, 0, 0]).all()
 
@@ -127,7 +127,7 @@ def touched_levels(draw: st.DrawFn) -> Any:
     kind = draw(st.sampled_from(["mean", "median", "nearest"]))
     rounding = draw(st.sampled_from(["half-even", "half-up", "floor", "trunc"]))
     offset = tuple(draw(st.integers(0, f - 1)) for f in factors)
-    rule = Rule(kind, rounding, offset if kind == "nearest" else (0, 0, 0))
+    rule = DownsamplingRule(kind, rounding, offset if kind == "nearest" else (0, 0, 0))
     return factors, shape, coarse, tuple(region), rule, draw(st.sampled_from(DTYPES))
 
 
@@ -155,11 +155,13 @@ def test_updating_what_was_touched_is_as_good_as_making_the_level_anew(case: Any
 def test_reduce_a_box_of_a_section(zfactor: int) -> None:
     pixels = volume((5, 41, 63), "uint16")
     factors = (zfactor, 2, 2)
-    stack = Stack.from_array([pixels, downsample(pixels, factors, Rule("mean", "floor"))])
+    stack = Stack.from_array(
+        [pixels, downsample(pixels, factors, DownsamplingRule("mean", "floor"))]
+    )
     fine, coarse = stack.levels
     assert factors_between(fine, coarse) == factors
     for z, box in product(range(coarse.shape[0]), (Box(0, 0, 21, 32), Box(3, 5, 9, 32))):
-        made = reduce(fine, coarse, Rule("mean", "floor"), z, box)
+        made = reduce(fine, coarse, DownsamplingRule("mean", "floor"), z, box)
         np.testing.assert_array_equal(made, coarse.read(z, box))
 
 
@@ -197,17 +199,17 @@ def test_a_factor_that_is_no_whole_number_is_refused() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule(),
-        Rule("mean", "floor"),
-        Rule("mean", "half-up"),
-        Rule("median", "floor"),
-        Rule("nearest"),
-        Rule("nearest", offset=(0, 1, 1)),
-        Rule("nearest", offset=(0, 0, 1)),
+        DownsamplingRule(),
+        DownsamplingRule("mean", "floor"),
+        DownsamplingRule("mean", "half-up"),
+        DownsamplingRule("median", "floor"),
+        DownsamplingRule("nearest"),
+        DownsamplingRule("nearest", offset=(0, 1, 1)),
+        DownsamplingRule("nearest", offset=(0, 0, 1)),
     ],
     ids=str,
 )
-def test_every_rule_is_recognised(rule: Rule, shape: Any, dtype: str) -> None:
+def test_every_rule_is_recognised(rule: DownsamplingRule, shape: Any, dtype: str) -> None:
     pixels = smooth(shape, dtype) if shape[1] > 10 else volume(shape, dtype)
     level = downsample(pixels, HALVES, rule)
     found = detect_rule(pixels, level, HALVES)
@@ -229,7 +231,7 @@ def test_pyramids_of_other_programs() -> None:
     assert str(detect_rule(signed, truncated, HALVES)) == "mean trunc"
 
 
-def test_an_unknown_rule_is_told() -> None:
+def test_an_unknown_rule_is_reported() -> None:
     pixels = smooth((4, 120, 140))
     blurred = resize(pixels, (4, 60, 70), anti_aliasing=True, preserve_range=True).astype("uint8")
     for level in (blurred, 255 - pixels[:, ::2, ::2]):
@@ -240,13 +242,16 @@ def test_an_unknown_rule_is_told() -> None:
 
 def test_a_few_foreign_pixels_do_not_hide_the_rule() -> None:
     pixels = smooth((4, 120, 140))
-    level = downsample(pixels, HALVES, Rule("mean", "floor"))
+    level = downsample(pixels, HALVES, DownsamplingRule("mean", "floor"))
     level[1, 20:40, 20:25] = 0
     assert str(detect_rule(pixels, level, HALVES)) == "mean floor"
 
 
 def test_an_empty_pyramid_follows_our_rule() -> None:
-    assert detect_rule(np.zeros((2, 8, 8), "u1"), np.zeros((2, 4, 4), "u1"), HALVES) == Rule()
+    assert (
+        detect_rule(np.zeros((2, 8, 8), "u1"), np.zeros((2, 4, 4), "u1"), HALVES)
+        == DownsamplingRule()
+    )
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -258,28 +263,33 @@ def test_rules_of_a_store(tmp_path: Path, version: str) -> None:
 
 
 def test_detection_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_flowinpaint.core.io.handle_store import SafeStore
+    from napari_flowinpaint.core.io.folder_store import FolderStore
 
     path = write_ngff(tmp_path / "a.zarr", volume((2, 1024, 1024)), levels=2, chunks=(1, 64, 64))
     keys: list[str] = []
-    real = SafeStore.get_sync
+    real = FolderStore.get_sync
 
     def get_sync(self: Any, key: str, **kwargs: Any) -> Any:
         keys.append(key)
         return real(self, key, **kwargs)
 
     stack = open_stack(path)
-    monkeypatch.setattr(SafeStore, "get_sync", get_sync)
+    monkeypatch.setattr(FolderStore, "get_sync", get_sync)
     detect_rules(stack.levels)
     assert 0 < len(keys) < 80  # of 640
 
 
 def test_rules_are_written_and_read_back() -> None:
-    rules = [Rule(), Rule("median", "trunc"), Rule("nearest", offset=(1, 0, 3)), Rule(exact=False)]
-    assert [Rule.parse(str(rule)) for rule in rules] == rules
+    rules = [
+        DownsamplingRule(),
+        DownsamplingRule("median", "trunc"),
+        DownsamplingRule("nearest", offset=(1, 0, 3)),
+        DownsamplingRule(exact=False),
+    ]
+    assert [DownsamplingRule.parse(str(rule)) for rule in rules] == rules
     for text in ("", "mean", "mode floor", "nearest 1,2", "mean up", "nearest a,b,c"):
         with pytest.raises(ValueError):
-            Rule.parse(text)
+            DownsamplingRule.parse(text)
 
 
 @pytest.mark.parametrize("kind", ["mean", "median", "nearest"])
@@ -289,6 +299,6 @@ def test_pixels_that_are_no_numbers(kind: Any) -> None:
     fine = volume((4, 40, 40), "float32")
     fine[1, 10:20, 10:20] = np.nan
     fine[2, 4:8, 4:8] = [np.inf, -np.inf, np.inf, -np.inf]
-    coarse = downsample(fine, (1, 2, 2), Rule(kind))
+    coarse = downsample(fine, (1, 2, 2), DownsamplingRule(kind))
     assert np.isnan(coarse[1, 6, 6])
-    assert detect_rule(fine, coarse, (1, 2, 2)) == Rule(kind)
+    assert detect_rule(fine, coarse, (1, 2, 2)) == DownsamplingRule(kind)

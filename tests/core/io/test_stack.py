@@ -826,7 +826,7 @@ def test_opening_shows_an_interrupted_write_finished(interrupted: Any) -> None:
     assert open_stack(path).messages == ()
 
 
-def test_an_interrupted_write_that_cannot_be_finished_is_told(
+def test_an_interrupted_write_that_cannot_be_finished_is_reported(
     interrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _, new = interrupted
@@ -842,17 +842,17 @@ def test_an_interrupted_write_that_cannot_be_finished_is_told(
 
 def chunk_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record which keys of local stores are read."""
-    from napari_flowinpaint.core.io.handle_store import SafeStore
+    from napari_flowinpaint.core.io.folder_store import FolderStore
 
     keys: list[str] = []
-    real = SafeStore.get_sync
+    real = FolderStore.get_sync
 
     def get(self: Any, key: str, **kwargs: Any) -> Any:
         if not key.endswith(("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")):
             keys.append(key)
         return real(self, key, **kwargs)
 
-    monkeypatch.setattr(SafeStore, "get_sync", get)
+    monkeypatch.setattr(FolderStore, "get_sync", get)
     return keys
 
 

@@ -251,7 +251,7 @@ def planted(volume: np.ndarray, how: str, seed: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("how", ["other tissue", "blurred", "shifted", "intact"])
-def test_planted_neighbours_are_told_from_real_ones(mask, how):
+def test_planted_neighbours_are_reported_from_real_ones(mask, how):
     for seed in range(3):
         volume = series(seed=seed)
         section = (

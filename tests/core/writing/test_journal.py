@@ -93,7 +93,7 @@ def test_an_interrupted_write_is_finished_and_told(store: Path) -> None:
     assert open_stack(store).messages == ()
 
 
-def test_other_interruptions_are_told(store: Path) -> None:
+def test_other_interruptions_are_reported(store: Path) -> None:
     entry = entry_of(store)
     entry.rename(entry.with_name(entry.name.replace("committed", "reverting")))
     assert recover(store) == ("The interrupted revert of repair 1 (section 1) was finished.",)

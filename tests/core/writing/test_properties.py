@@ -19,11 +19,11 @@ from napari_flowinpaint.core.writing.writeback import history, revert, write_bac
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 37), st.integers(1, 37))
 RULES = st.sampled_from(
     [
-        pyramid.Rule("mean"),
-        pyramid.Rule("mean", "floor"),
-        pyramid.Rule("median"),
-        pyramid.Rule("nearest"),
-        pyramid.Rule("nearest", offset=(0, 1, 1)),
+        pyramid.DownsamplingRule("mean"),
+        pyramid.DownsamplingRule("mean", "floor"),
+        pyramid.DownsamplingRule("median"),
+        pyramid.DownsamplingRule("nearest"),
+        pyramid.DownsamplingRule("nearest", offset=(0, 1, 1)),
     ]
 )
 

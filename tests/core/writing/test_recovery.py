@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 LAYOUTS = {
     "v2, four sections per chunk": Layout(2, (4, 16, 16)),
     "v3, sharded, reduced in z": Layout(
-        3, (1, 8, 8), (4, 16, 16), ((2, 2, 2),), pyramid.Rule("nearest")
+        3, (1, 8, 8), (4, 16, 16), ((2, 2, 2),), pyramid.DownsamplingRule("nearest")
     ),
     "bare array": Layout(3, (2, 24, 24), None, (), bare=True),
 }

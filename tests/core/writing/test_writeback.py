@@ -921,7 +921,7 @@ def test_what_the_journal_could_not_read_back_is_not_written(scene: Scene) -> No
 
 
 def test_rules_are_kept_once_they_were_found(tmp_path: Path) -> None:
-    rule = pyramid.Rule("nearest", offset=(0, 1, 0))
+    rule = pyramid.DownsamplingRule("nearest", offset=(0, 1, 0))
     scene = Scene(tmp_path, Layout(rule=rule, factors=((1, 2, 2), (2, 2, 2))))
     # The whole section is synthetic: nothing is left to see the rule by.
     scene.write(*(scene.repair(z, (0, 0, 40, 36), seed=z) for z in range(4)))

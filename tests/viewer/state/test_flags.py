@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 
 from napari_flowinpaint.core.detection.flag_table import Flagged
 from napari_flowinpaint.core.errors import InputError, StoreError
-from napari_flowinpaint.core.io.ours import MARK
+from napari_flowinpaint.core.io.ownership import MARK
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.masks.layered_mask import LayeredMask

@@ -42,11 +42,11 @@ def pack(
     """
     arrays = {label: np.ascontiguousarray(images[label]) for label in sorted(images)}
     record = {**record, "digests": {label: digest(array) for label, array in arrays.items()}}
-    told = json.dumps(record, indent=1, sort_keys=True).encode()
+    stored = json.dumps(record, indent=1, sort_keys=True).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(_member(_RECORD), told)
-        archive.writestr(_member(_SEAL), key.seal(name, told))
+        archive.writestr(_member(_RECORD), stored)
+        archive.writestr(_member(_SEAL), key.seal(name, stored))
         for label, array in arrays.items():
             with archive.open(_member(f"{label}.npy"), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array)
@@ -61,9 +61,9 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def digest(array: AnyImage) -> str:
     """Return the SHA-256 of an array, with its type and shape."""
-    told = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    told.update(np.ascontiguousarray(array).data)
-    return told.hexdigest()
+    stored = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    stored.update(np.ascontiguousarray(array).data)
+    return stored.hexdigest()
 
 
 def read_record(archive: Npz, name: str, key: SealKey, sealed: bool) -> bytes:
@@ -81,16 +81,16 @@ def read_record(archive: Npz, name: str, key: SealKey, sealed: bool) -> bytes:
     ValueError
         If it was changed after it was written.
     """
-    told = archive.read(_RECORD)
+    stored = archive.read(_RECORD)
     if _SEAL in archive.names:
-        if not key.holds(archive.read(_SEAL, 4096).decode("ascii"), name, told):
+        if not key.holds(archive.read(_SEAL, 4096).decode("ascii"), name, stored):
             raise ValueError("it was changed by another program")
     elif sealed:
         raise ValueError("it was changed by another program: its seal is gone")
-    return told
+    return stored
 
 
-def check_digests(images: Mapping[str, AnyImage], told: Mapping[str, str] | None) -> None:
+def check_digests(images: Mapping[str, AnyImage], stored: Mapping[str, str] | None) -> None:
     """Compare arrays with their digests; earlier versions wrote none.
 
     Raises
@@ -99,5 +99,5 @@ def check_digests(images: Mapping[str, AnyImage], told: Mapping[str, str] | None
         If one is not what was written.
     """
     for label, array in images.items():
-        if told is not None and told.get(label) != digest(array):
+        if stored is not None and stored.get(label) != digest(array):
             raise ValueError(f"{label} was changed by another program")

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from ..device import resolve_device
 from ..errors import Cancelled, InputError, StoreError, first_line
 from .records import FAILED
-from .task import SectionOutcome, Task, needs_torch, run_task
+from .task import SectionOutcome, SectionTask, needs_torch, run_task
 
 Events = Queue[tuple[int, float, str] | SectionOutcome | BaseException]
 #: Seconds that workers get to notice that a batch was cancelled.
@@ -83,7 +83,7 @@ class Workers(Protocol):
 
     count: int
 
-    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+    def start(self, tasks: Sequence[SectionTask], events: Events, control: Control) -> None:
         """Begin."""
         ...
 
@@ -115,7 +115,7 @@ def devices_for(methods: Sequence[str], device: str) -> list[str]:
     return [found]
 
 
-class Threads:
+class ThreadWorkers:
     """Threads of this process: one per core, or one per GPU.
 
     Parameters
@@ -134,11 +134,11 @@ class Threads:
         self._threads: list[threading.Thread] = []
         self._afterwards = ExitStack()
 
-    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+    def start(self, tasks: Sequence[SectionTask], events: Events, control: Control) -> None:
         """Begin."""
         self.count = min(self.count, len(tasks))
         self._afterwards.enter_context(threads_given_back())
-        waiting: Queue[Task] = Queue()
+        waiting: Queue[SectionTask] = Queue()
         for task in tasks:
             waiting.put(replace(task, all_cores=len(tasks) == 1))
         for number in range(self.count):
@@ -165,7 +165,7 @@ class Threads:
         self._afterwards.close()
 
 
-def _work(waiting: Queue[Task], device: str, events: Events, control: Control) -> None:
+def _work(waiting: Queue[SectionTask], device: str, events: Events, control: Control) -> None:
     """Run one task after the other on a device, in the order of their sections."""
 
     def progress(z: int, fraction: float, message: str) -> None:
@@ -194,7 +194,7 @@ def threads_given_back() -> Iterator[None]:
             torch.set_num_threads(of_torch)
 
 
-class Cluster:
+class ClusterWorkers:
     """The workers of a running dask.distributed scheduler; they come and go as they like.
 
     A section whose worker dies is given to another one by the scheduler. Stack, mask and staging
@@ -210,13 +210,13 @@ class Cluster:
         self._own = isinstance(scheduler, str)
         self._client = _connect(scheduler) if self._own else scheduler
         self.count, self._counted = max(self._threads(), 1), time.monotonic()
-        self._waiting: list[Task] = []
+        self._waiting: list[SectionTask] = []
         self._running: dict[str, Any] = {}
 
     def _threads(self) -> int:
         return sum(self._client.nthreads().values())
 
-    def start(self, tasks: Sequence[Task], events: Events, control: Control) -> None:
+    def start(self, tasks: Sequence[SectionTask], events: Events, control: Control) -> None:
         """Begin."""
         self._waiting = list(tasks)
         self._events, self._control = events, control

@@ -18,7 +18,7 @@ from .staging_folder import StagingFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Edits:
+class StagedEdits:
     """What is different for single sections.
 
     Parameters
@@ -34,20 +34,20 @@ class Edits:
     options: Mapping[int, RepairOptions] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stage: StagingFolder) -> Edits:
+    def of(cls, stage: StagingFolder) -> StagedEdits:
         """Return what is kept in a staging folder."""
         masks = {
             z: mask
             for z in stage.masks(folders.EDITS)
             if (mask := stage.get_mask(z, folders.EDITS))
         }
-        told = {int(z): edit for z, edit in stage.edits().items()}
-        methods = {z: edit.method for z, edit in told.items() if edit.method is not None}
-        options = {z: edit.options for z, edit in told.items() if edit.options is not None}
+        stored = {int(z): edit for z, edit in stage.edits().items()}
+        methods = {z: edit.method for z, edit in stored.items() if edit.method is not None}
+        options = {z: edit.options for z, edit in stored.items() if edit.options is not None}
         return cls(masks, methods, options)
 
 
-def keep_edit(
+def store_edit(
     stage: StagingFolder,
     z: int,
     mask: BoolImage | None = None,
@@ -72,16 +72,16 @@ def keep_edit(
             box = Box.of_mask(mask)
             assert box is not None  # checked by the caller
             stage.put_mask(z, box, mask[box.slices], folders.EDITS)
-        told = {
+        stored = {
             number: edit.model_dump(mode="json", exclude_none=True)
             for number, edit in stage.edits().items()
         }
-        edit = told.setdefault(str(z), {})
+        edit = stored.setdefault(str(z), {})
         if method is not None:
             edit["method"] = method
         if options is not None:
             edit["options"] = asdict(options)
-        stage.put_json(folders.EDITS_FILE, told)
+        stage.put_json(folders.EDITS_FILE, stored)
 
 
 class EditedMask(StackMask):
@@ -95,7 +95,7 @@ class EditedMask(StackMask):
         What was changed.
     """
 
-    def __init__(self, damage: StackMask, edits: Edits) -> None:
+    def __init__(self, damage: StackMask, edits: StagedEdits) -> None:
         super().__init__({}, damage.shape)
         self._damage, self._edits = damage, edits
 
@@ -111,7 +111,7 @@ class EditedMask(StackMask):
         return out
 
 
-def with_edits(plan: BatchPlan, edits: Edits) -> BatchPlan:
+def with_edits(plan: BatchPlan, edits: StagedEdits) -> BatchPlan:
     """Return a plan with what was chosen in the review.
 
     Sections that an edited mask is a neighbour of are planned again: it may hide what guides them.
@@ -130,7 +130,7 @@ def with_edits(plan: BatchPlan, edits: Edits) -> BatchPlan:
     return replace(plan, sections=tuple(sections))
 
 
-def plan_edited(plan: BatchPlan, z: int, edits: Edits) -> SectionPlan:
+def plan_edited(plan: BatchPlan, z: int, edits: StagedEdits) -> SectionPlan:
     """Return the plan of one section with the method and the options that were chosen for it."""
     method, options = edits.methods.get(z, plan.method), edits.options.get(z, plan.options)
     return plan_section(replace(plan, method=method, options=options), z, Rate())

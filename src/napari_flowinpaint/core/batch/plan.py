@@ -17,7 +17,7 @@ from ..errors import InputError, RepairRefused, StoreError
 from ..masks.stack_mask import StackMask
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
-from ..refusal import Refusal, tell_refused
+from ..refusal import Refusal, describe_refused
 from ..repair.quality import PLACES
 from ..repair.repair_section import WindowPlan, plan_windows
 from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
@@ -113,7 +113,7 @@ class SectionPlan:
             f"section {self.z}: {self.pixels} pixels in {number} window{'s' * (number != 1)}, "
             f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}, "
             f"about {duration(self.seconds)}"
-            + (f"; {tell_refused(self.refused)}" if self.refused else "")
+            + (f"; {describe_refused(self.refused)}" if self.refused else "")
         )
 
 

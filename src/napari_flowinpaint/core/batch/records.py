@@ -138,7 +138,7 @@ class StagedRepair(_Staged):
     dtype: str
     provenance: StagedProvenance
     patches: Annotated[tuple[StagedPatch, ...], Field(min_length=1)]
-    refused: tuple[StagedRefusal, ...] = ()  # earlier folders tell of none
+    refused: tuple[StagedRefusal, ...] = ()  # earlier versions stored none
 
     @model_validator(mode="after")
     def _fits(self) -> StagedRepair:
@@ -150,7 +150,7 @@ class StagedRepair(_Staged):
         return self
 
 
-class Record(_Staged):
+class StagedRecord(_Staged):
     """What became of one section, without the pixels.
 
     Attributes
@@ -179,7 +179,7 @@ class Record(_Staged):
     digests: dict[str, str] | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> Record:
+    def _consistent(self) -> StagedRecord:
         if (self.status == REPAIRED) != (self.repair is not None):
             raise ValueError("it has a repair and was refused, or neither")
         return self
@@ -260,8 +260,8 @@ def parse(model: type[_Model], content: bytes) -> _Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"][:6]))
-        told = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ValueError(printable(told.partition("\n")[0][:200])) from None
+        stored = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ValueError(printable(stored.partition("\n")[0][:200])) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -283,7 +283,7 @@ def repair_to_json(key: str, repair: SectionRepair) -> dict[str, Any]:
     """Return the record of a repair: all but images and times."""
     provenance = repair.provenance.to_dict()
     del provenance["time"]
-    told = {
+    stored = {
         "shape": list(repair.shape),
         "dtype": repair.dtype.name,
         "provenance": provenance,
@@ -301,7 +301,7 @@ def repair_to_json(key: str, repair: SectionRepair) -> dict[str, Any]:
         ],
         "refused": [refusal.to_dict() for refusal in repair.refused],
     }
-    return _record(repair.z, key, REPAIRED, "", told)
+    return _record(repair.z, key, REPAIRED, "", stored)
 
 
 def _record(z: int, key: str, status: str, message: str, repair: Any) -> dict[str, Any]:
@@ -326,7 +326,7 @@ class Made:
     windows: tuple[float, ...] = ()
 
 
-def images_of(told: StagedRepair, archive: Npz) -> dict[str, AnyImage]:
+def images_of(stored: StagedRepair, archive: Npz) -> dict[str, AnyImage]:
     """Return the images of a repair.
 
     Raises
@@ -337,17 +337,17 @@ def images_of(told: StagedRepair, archive: Npz) -> dict[str, AnyImage]:
     kinds = {"components": "int32", "confidence": "float32"}
     return {
         f"{name}-{number}": archive.array(
-            f"{name}-{number}", patch.place.shape, kinds.get(name, told.dtype)
+            f"{name}-{number}", patch.place.shape, kinds.get(name, stored.dtype)
         )
-        for number, patch in enumerate(told.patches)
+        for number, patch in enumerate(stored.patches)
         for name in IMAGES
     }
 
 
 def repair_of(
-    z: int, told: StagedRepair, images: Mapping[str, AnyImage], made: Made
+    z: int, stored: StagedRepair, images: Mapping[str, AnyImage], made: Made
 ) -> SectionRepair:
-    """Return the repair of which :func:`repair_to_json` made ``told``."""
+    """Return the repair of which :func:`repair_to_json` made ``stored``."""
     patches = tuple(
         Patch(
             box=patch.place,
@@ -360,17 +360,17 @@ def repair_of(
             source_digest=patch.source_digest,
             flags=patch.flags,
         )
-        for number, patch in enumerate(told.patches)
+        for number, patch in enumerate(stored.patches)
     )
-    provenance = told.provenance
+    provenance = stored.provenance
     known = {name: getattr(provenance, name) for name in StagedProvenance.model_fields}
     return SectionRepair(
         z=z,
-        shape=told.shape,
-        dtype=np.dtype(told.dtype),
+        shape=stored.shape,
+        dtype=np.dtype(stored.dtype),
         patches=patches,
         provenance=Provenance(time=made.time, **known),
-        refused=tuple(refusal.refusal() for refusal in told.refused),
+        refused=tuple(refusal.refusal() for refusal in stored.refused),
     )
 
 

@@ -18,12 +18,12 @@ from .. import folders
 from ..errors import Cancelled, InputError, StoreError
 from ..io.names import printable
 from ..types import Progress, no_progress
-from .batch_workers import Cluster, Control, Events, Threads, Workers
-from .edits import Edits, with_edits
+from .batch_workers import ClusterWorkers, Control, Events, ThreadWorkers, Workers
+from .edits import StagedEdits, with_edits
 from .plan import BatchPlan, Rate, SectionPlan, duration
 from .records import FAILED, FORMAT, REPAIRED, StackIdentity
 from .staging_folder import StagingFolder
-from .task import CANCELLED, SectionOutcome, Task
+from .task import CANCELLED, SectionOutcome, SectionTask
 
 #: Seconds between two looks whether a batch was cancelled.
 _INTERVAL = 0.1
@@ -124,30 +124,30 @@ def run_batch(
     """
     started = time.perf_counter()
     control, stage = control or Control(), StagingFolder(staging)
-    tell = on_section or (lambda outcome: None)
+    on_section = on_section or (lambda outcome: None)
     if stage.foreign:
         raise InputError(f"{stage.path} is no staging folder; choose another one.")
     if stage.exists:
         check_fits(stage, plan)
-        plan = with_edits(plan, Edits.of(stage))
+        plan = with_edits(plan, StagedEdits.of(stage))
     known = [SectionOutcome(s.z, s.status, s.reason) for s in plan.unplanned]
     for outcome in known:
-        tell(outcome)
+        on_section(outcome)
     if not plan.planned:
         return BatchReport(tuple(known), time.perf_counter() - started, 0, Rate())
     methods = sorted({name for section in plan.planned for name in section.methods})
-    crew: Workers
+    pool: Workers
     if scheduler is not None:
         _check_reachable(plan)
-        crew = Cluster(scheduler)
+        pool = ClusterWorkers(scheduler)
     else:
-        crew = Threads(workers, methods, plan.device)
-    run = _BatchRun(plan, stage, control, progress, tell)
-    outcomes = run.carry_out(crew)
+        pool = ThreadWorkers(workers, methods, plan.device)
+    run = _BatchRun(plan, stage, control, progress, on_section)
+    outcomes = run.carry_out(pool)
     return BatchReport(
         tuple(sorted([*known, *outcomes], key=lambda outcome: outcome.z)),
         time.perf_counter() - started,
-        crew.count,
+        pool.count,
         Rate().corrected(run.clock.factor),
     )
 
@@ -170,20 +170,20 @@ class _BatchRun:
         stage: StagingFolder,
         control: Control,
         progress: Progress,
-        tell: Callable[[SectionOutcome], None],
+        on_section: Callable[[SectionOutcome], None],
     ) -> None:
         self.plan, self.stage, self.control = plan, stage, control
-        self.progress, self.tell = progress, tell
+        self.progress, self.on_section = progress, on_section
         self.clock = _Clock(plan.planned)
         self.events: Events = Queue()
 
-    def carry_out(self, crew: Workers) -> list[SectionOutcome]:
+    def carry_out(self, pool: Workers) -> list[SectionOutcome]:
         """Repair all sections; return the outcomes in the order in which they came."""
         try:
             with self.stage.writing(), self.stage.token(_new_token()) as token:
                 prepare(self.stage, self.plan)
-                crew.start(self._tasks(token), self.events, self.control)
-                outcomes = self._collect(crew)
+                pool.start(self._tasks(token), self.events, self.control)
+                outcomes = self._collect(pool)
                 with self.stage.explained():
                     self.stage.sync_log()
                 return outcomes
@@ -194,19 +194,19 @@ class _BatchRun:
             done = len(self.stage.sections)
             raise Cancelled(f"cancelled; {done} sections are staged in {self.stage.path}") from None
         finally:
-            crew.stop()
+            pool.stop()
 
-    def _tasks(self, token: Path) -> list[Task]:
-        edits = Edits.of(self.stage)
+    def _tasks(self, token: Path) -> list[SectionTask]:
+        edits = StagedEdits.of(self.stage)
         return [
             make_task(self.plan, section, edits, self.stage, token) for section in self.plan.planned
         ]
 
-    def _collect(self, crew: Workers) -> list[SectionOutcome]:
+    def _collect(self, pool: Workers) -> list[SectionOutcome]:
         """Take what the workers send until all sections are done."""
         outcomes: list[SectionOutcome] = []
         while len(outcomes) < len(self.plan.planned):
-            crew.advance()
+            pool.advance()
             if self.control.cancelled:
                 raise Cancelled("cancelled")
             try:
@@ -221,7 +221,7 @@ class _BatchRun:
                     outcomes.append(event)
                 else:
                     self.clock.advanced(*event)
-            self.progress(*self.clock.told(crew.count))
+            self.progress(*self.clock.report(pool.count))
         return outcomes
 
     def _finished(self, outcome: SectionOutcome) -> None:
@@ -234,7 +234,7 @@ class _BatchRun:
         if outcome.computed or outcome.status == FAILED:
             with self.stage.explained():
                 self.stage.log(log_line(outcome))
-        self.tell(outcome)
+        self.on_section(outcome)
 
 
 def _new_token() -> str:
@@ -244,9 +244,9 @@ def _new_token() -> str:
 
 def log_line(outcome: SectionOutcome) -> dict[str, Any]:
     """Return an outcome as the log of the staging folder has it."""
-    told = {**asdict(outcome), "refused": [refusal.to_dict() for refusal in outcome.refused]}
-    told["section"] = told.pop("z")
-    return told
+    stored = {**asdict(outcome), "refused": [refusal.to_dict() for refusal in outcome.refused]}
+    stored["section"] = stored.pop("z")
+    return stored
 
 
 class _Clock:
@@ -267,7 +267,7 @@ class _Clock:
         self._message = message
 
     def paused(self, paused: bool) -> None:
-        """Note a pause: the sections that wait tell nothing of the time a repair takes."""
+        """Note a pause: the sections that wait on_section nothing of the time a repair takes."""
         self._is_paused = paused
         if paused:
             self._disturbed |= self._share.keys() - self._done
@@ -285,7 +285,7 @@ class _Clock:
         """What sections took over what was expected of them."""
         return self._took / self._foreseen if self._foreseen else 1.0
 
-    def told(self, workers: int) -> tuple[float, str]:
+    def report(self, workers: int) -> tuple[float, str]:
         """Return the share that is done, and a message with the time left."""
         total = sum(self._expected.values()) or 1.0
         done = sum(self._expected[z] * share for z, share in self._share.items())
@@ -296,10 +296,10 @@ class _Clock:
 
 
 def make_task(
-    plan: BatchPlan, section: SectionPlan, edits: Edits, stage: StagingFolder, token: Path
-) -> Task:
+    plan: BatchPlan, section: SectionPlan, edits: StagedEdits, stage: StagingFolder, token: Path
+) -> SectionTask:
     """Return the task of one section."""
-    return Task(
+    return SectionTask(
         plan.stack,
         stage.path,
         section,
@@ -335,10 +335,10 @@ def check_fits(stage: StagingFolder, plan: BatchPlan) -> None:
     InputError
         If it does.
     """
-    told = stage.plan()
-    if told.stack != identity(plan):
+    stored = stage.plan()
+    if stored.stack != identity(plan):
         raise InputError(
-            f"{stage.path} holds repairs of another stack ({told.stack.name}); choose another "
+            f"{stage.path} holds repairs of another stack ({stored.stack.name}); choose another "
             "folder for the staging"
         )
 

@@ -29,7 +29,7 @@ from ..types import (
     no_progress,
 )
 from .batch_workers import threads_given_back
-from .edits import EditedMask, Edits, keep_edit, plan_edited
+from .edits import EditedMask, StagedEdits, plan_edited, store_edit
 from .plan import FAILED, PLANNED, BatchPlan
 from .records import (
     ACCEPTED,
@@ -38,7 +38,7 @@ from .records import (
     UNDECIDED,
     WRITTEN,
     Decision,
-    Record,
+    StagedRecord,
 )
 from .run_batch import check_fits, log_line, make_task
 from .staging_folder import StagingFolder
@@ -134,7 +134,7 @@ class Staging:
         """Return those of ``sections`` that are staged."""
         decisions = self._stage.decisions()
         records = (self._stage.get_record(z) for z in sections)
-        return tuple(_told(record, decisions) for record in records if record)
+        return tuple(_staged_section(record, decisions) for record in records if record)
 
     def worst_first(self) -> tuple[StagedSection, ...]:
         """Return the repaired sections sorted by quality, the worst first."""
@@ -205,16 +205,16 @@ class Staging:
         self, sections: Iterable[int], decision: str, numbers: Mapping[int, int] | None = None
     ) -> None:
         """Keep a decision about sections."""
-        told: dict[int, dict[str, Any]] = {}
+        stored: dict[int, dict[str, Any]] = {}
         for z in sections:
             record = self._record(z)
             if record.status != REPAIRED:
                 raise InputError(f"section {z} was not repaired: {record.message}")
-            told[z] = {"key": record.key, "decision": decision}
+            stored[z] = {"key": record.key, "decision": decision}
             if numbers is not None:
-                told[z]["repair_id"] = numbers[z]
-        if told:
-            self._keep(told)
+                stored[z]["repair_id"] = numbers[z]
+        if stored:
+            self._keep(stored)
 
     def _keep(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Change decisions; others may be changing them, too."""
@@ -222,10 +222,10 @@ class Staging:
         with stage.explained(), open_root(self.path) as root, locked(root, self.path):
             known = stage.decisions().items()
             content = {z: d.model_dump(mode="json", exclude_none=True) for z, d in known}
-            content |= {str(z): dict(told) for z, told in changes.items()}
+            content |= {str(z): dict(stored) for z, stored in changes.items()}
             stage.put_json(folders.DECISIONS, content)
 
-    def _record(self, z: int) -> Record:
+    def _record(self, z: int) -> StagedRecord:
         record = self._stage.get_record(z)
         if record is None:
             raise InputError(f"section {z} is not staged in {self.path}; repair it first")
@@ -276,7 +276,7 @@ class Staging:
         with stage.writing():
             plan = self._plan(stack, device)
             check_fits(stage, plan)
-            keep_edit(stage, z, mask, method, options)
+            store_edit(stage, z, mask, method, options)
             outcome = _repair_one(plan, z, stage, progress)
         if outcome.status == FAILED:
             raise StoreError(outcome.message)
@@ -286,12 +286,12 @@ class Staging:
 
     def _plan(self, stack: Stack, device: str) -> BatchPlan:
         """Return the plan that the folder was made by, without its sections."""
-        told = self._stage.plan()
+        stored = self._stage.plan()
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
-        damage = EditedMask(StackMask({}, stack.shape), Edits(found))
+        damage = EditedMask(StackMask({}, stack.shape), StagedEdits(found))
         boxes = {z: box for z, (box, _) in found.items()}
         return BatchPlan(
-            stack, damage, (), boxes, told.method, device, told.options, told.thickness
+            stack, damage, (), boxes, stored.method, device, stored.options, stored.thickness
         )
 
 
@@ -350,7 +350,7 @@ def _repair_one(
     plan: BatchPlan, z: int, stage: StagingFolder, progress: Progress
 ) -> SectionOutcome:
     """Repair one section here and stage it."""
-    edits = Edits.of(stage)
+    edits = StagedEdits.of(stage)
     if z in edits.masks:
         box, mask = edits.masks[z]
         stage.put_mask(z, box, mask)
@@ -370,7 +370,7 @@ def _repair_one(
     return outcome
 
 
-def _told(record: Record, decisions: Mapping[str, Decision]) -> StagedSection:
+def _staged_section(record: StagedRecord, decisions: Mapping[str, Decision]) -> StagedSection:
     """Return what is known of a section; a decision about another repair of it does not count."""
     decided = decisions.get(str(record.z))
     if decided is None or decided.key != record.key:

@@ -40,7 +40,7 @@ from .. import folders
 from ..errors import StoreError
 from ..io.folder import open_root
 from ..io.npz import LARGEST_JSON, Npz
-from ..io.ours import is_ours, read_mark
+from ..io.ownership import is_owned, read_mark
 from ..types import BoolImage, Box, SectionRepair
 from .archive import check_digests, pack, read_record
 from .records import (
@@ -49,9 +49,9 @@ from .records import (
     EditList,
     LogLine,
     Made,
-    Record,
     StagedMask,
     StagedPlan,
+    StagedRecord,
     box_to_json,
     images_of,
     parse,
@@ -124,9 +124,9 @@ class StagingFolder(StagingPlace):
                 raise self._damaged(name, error) from None
 
     def _damaged(self, name: str, error: Exception) -> StoreError:
-        told = getattr(error, "strerror", None) or error
+        stored = getattr(error, "strerror", None) or error
         return StoreError(
-            f"{self.path / name} cannot be used ({told}); delete it and run the batch again."
+            f"{self.path / name} cannot be used ({stored}); delete it and run the batch again."
         )
 
     @property
@@ -150,8 +150,8 @@ class StagingFolder(StagingPlace):
         with self._archive(folder, z) as found:
             if found is None:
                 return None
-            archive, told = found
-            record = parse(StagedMask, told)
+            archive, stored = found
+            record = parse(StagedMask, stored)
             box = record.place
             if not self._has_room(box):
                 raise ValueError("it lies outside of the section")
@@ -180,7 +180,7 @@ class StagingFolder(StagingPlace):
         }
         self._put(folders.SECTIONS, repair.z, repair_to_json(key, repair), images)
 
-    def get_record(self, z: int) -> Record | None:
+    def get_record(self, z: int) -> StagedRecord | None:
         """Return what became of a section; None where that is not known, or damaged."""
         try:
             with self._archive(folders.SECTIONS, z) as found:
@@ -188,7 +188,7 @@ class StagingFolder(StagingPlace):
         except StoreError:
             return None
 
-    def get_intact(self, z: int) -> Record | None:
+    def get_intact(self, z: int) -> StagedRecord | None:
         """Return what became of a section; None where not all that is stored of it is intact."""
         try:
             record = self.get_record(z)
@@ -214,8 +214,8 @@ class StagingFolder(StagingPlace):
             check_digests(images, record.digests)
         return repair_of(z, record.repair, images, self._last_log(z, record.key))
 
-    def _record(self, told: bytes, z: int) -> Record:
-        record = parse(Record, told)
+    def _record(self, stored: bytes, z: int) -> StagedRecord:
+        record = parse(StagedRecord, stored)
         if record.z != z:
             raise ValueError("it is of another section")
         if record.repair is not None and not self._has_room(Box.whole(record.repair.shape)):
@@ -236,7 +236,7 @@ class StagingFolder(StagingPlace):
         with self.opened() as root:
             if root is None:
                 return
-            if is_ours(root, KIND):
+            if is_owned(root, KIND):
                 with suppress(*ABSENT), root.folder(folder) as inside:
                     inside.remove_file(_name(z))
                 return

@@ -15,11 +15,11 @@ from pathlib import Path
 from .. import folders
 from ..errors import StoreError, is_disk_full
 from ..io.folder import Folder, open_root
-from ..io.lock import Busy, locked
+from ..io.lock import StoreBusy, locked
 from ..io.names import printable
 from ..io.npz import LARGEST_JSON
-from ..io.ours import MARK, is_ours, read_mark
-from ..io.ours import foreign as not_ours
+from ..io.ownership import MARK, is_owned, read_mark
+from ..io.ownership import foreign as not_ours
 from ..io.workplace import is_empty, make_ours, remove_marks
 from .records import StagedPlan, parse
 
@@ -66,7 +66,7 @@ class StagingPlace:
     def ours(self) -> bool:
         """Whether we made this very folder, so that what we wrote in it may be removed."""
         with self.opened() as root:
-            return root is not None and is_ours(root, KIND)
+            return root is not None and is_owned(root, KIND)
 
     @property
     def foreign(self) -> bool:
@@ -103,7 +103,7 @@ class StagingPlace:
 
         Raises
         ------
-        Busy
+        StoreBusy
             If another batch is using it; the message says which.
         StoreError
             If it may not be written to.
@@ -117,7 +117,7 @@ class StagingPlace:
                 ):
                     if not self._is_still(root, scratch):
                         continue  # whoever had it has removed it meanwhile
-                    if is_ours(root, KIND):
+                    if is_owned(root, KIND):
                         _sweep(scratch)
                         self.put(folders.README, _README.encode())
                     with _named(scratch):
@@ -137,11 +137,11 @@ class StagingPlace:
         held = locked(scratch, self.path, timeout)
         try:
             held.__enter__()
-        except Busy:
+        except StoreBusy:
             who = ""
             with suppress(OSError, StoreError, ValueError):
                 who = f" ({printable(scratch.read(_AT_WORK, 300).decode())})"
-            raise Busy(
+            raise StoreBusy(
                 f"another process{who} is at work in {self.path}; wait until it has finished and "
                 "try again."
             ) from None
@@ -187,7 +187,7 @@ class StagingPlace:
             If we did not make the folder; nothing is removed.
         """
         with open_root(self.path) as root:
-            if not is_ours(root, KIND):
+            if not is_owned(root, KIND):
                 raise not_ours(self.path, KIND)
             for name in _FILES:
                 root.remove_file(name)
@@ -220,7 +220,7 @@ class StagingPlace:
         if self.strangers():
             return
         with open_root(self.path) as root, root.folder(folders.SCRATCH) as scratch:
-            if not is_ours(root, KIND):
+            if not is_owned(root, KIND):
                 raise not_ours(self.path, KIND)
             for name in (_AT_WORK, folders.LOCK):
                 scratch.remove_file(name)
@@ -237,9 +237,9 @@ class StagingPlace:
             yield
         except OSError as error:
             full = is_disk_full(error)
-            told = "there is no space left" if full else error.strerror or error
+            stored = "there is no space left" if full else error.strerror or error
             raise StoreError(
-                f"{self.path} cannot be written to ({told}); make room or permit it, or choose "
+                f"{self.path} cannot be written to ({stored}); make room or permit it, or choose "
                 "another folder for the staging."
             ) from error
 

@@ -31,7 +31,7 @@ from ..repair.neighbours import no_masks
 from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
 from ..writing.marks import marks_of
 from .plan import SectionPlan
-from .records import FAILED, REFUSED, REPAIRED, Record
+from .records import FAILED, REFUSED, REPAIRED, StagedRecord
 from .seal import SealKey
 from .staging_folder import StagingFolder
 
@@ -45,7 +45,7 @@ _INTERVAL = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
+class SectionTask:
     """All that is needed to repair one section anywhere.
 
     Parameters
@@ -118,7 +118,7 @@ class SectionOutcome:
     refused: tuple[Refusal, ...] = ()
 
 
-def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
+def run_task(task: SectionTask, progress: Progress = no_progress) -> SectionOutcome:
     """Repair one section unless that was done; never raises, so that the others go on."""
     started = time.perf_counter()
     z = task.section.z
@@ -133,7 +133,7 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
             return _repair(task, _watched(task.token, progress), outcome)
     except Cancelled:
         return outcome(CANCELLED)
-    except _StagingFailed as error:
+    except _StagingError as error:
         return outcome(FAILED, error, fatal=True)
     except FlowInpaintError as error:
         return outcome(FAILED, error)
@@ -143,12 +143,12 @@ def run_task(task: Task, progress: Progress = no_progress) -> SectionOutcome:
         return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first_line(error)}")
 
 
-class _StagingFailed(StoreError):
+class _StagingError(StoreError):
     """The staging folder cannot be written to: no other section will fare better."""
 
 
 def _repair(
-    task: Task, progress: Progress, outcome: Callable[..., SectionOutcome]
+    task: SectionTask, progress: Progress, outcome: Callable[..., SectionOutcome]
 ) -> SectionOutcome:
     """Repair the section of a task and stage it."""
     from ..repair.repair_section import repair_section
@@ -189,7 +189,7 @@ def _put(write: Callable[[], None], stage: StagingFolder) -> None:
         with stage.explained():
             write()
     except StoreError as error:
-        raise _StagingFailed(str(error)) from error
+        raise _StagingError(str(error)) from error
 
 
 def _watched(token: Path, progress: Progress) -> Progress:
@@ -262,11 +262,11 @@ class StagedMasks:
         return self(z, Box.whole(self._shape[1:]))
 
 
-def _repaired_with(record: Record, keys: list[str]) -> bool:
+def _repaired_with(record: StagedRecord, keys: list[str]) -> bool:
     return record.status == REPAIRED and record.key in keys
 
 
-def input_keys(task: Task, masks: StagedMasks) -> list[str]:
+def input_keys(task: SectionTask, masks: StagedMasks) -> list[str]:
     """Return a digest of all that a repair is made from, then those of repairs that are as good.
 
     It is made of the request, the version of this package and its weights, and of every window
@@ -285,7 +285,7 @@ def input_keys(task: Task, masks: StagedMasks) -> list[str]:
     ]
 
 
-def _pixel_digest(task: Task, masks: StagedMasks) -> str:
+def _pixel_digest(task: SectionTask, masks: StagedMasks) -> str:
     """Return a digest of the masks and of the pixels that may be looked at."""
     stack, section = task.stack, task.section
     marks = marks_of(stack) or no_masks
@@ -308,7 +308,7 @@ def _visible(pixels: AnyImage, hidden: BoolImage) -> AnyImage:
     return pixels
 
 
-def _request(task: Task) -> dict[str, object]:
+def _request(task: SectionTask) -> dict[str, object]:
     """Return all of a task that is not pixels, as plain JSON."""
     stack = task.stack
     method = task.method if isinstance(task.method, str) else task.method.name
@@ -324,12 +324,12 @@ def _request(task: Task) -> dict[str, object]:
         "thickness": task.thickness,
         "weights": _weights_of(task),
     }
-    if task.section.refused:  # they are told with the repair
+    if task.section.refused:  # they are stored with the repair
         request["refused"] = [refusal.to_dict() for refusal in task.section.refused]
     return request
 
 
-def _weights_of(task: Task) -> list[str | None]:
+def _weights_of(task: SectionTask) -> list[str | None]:
     """Return what tells one version of a method's weights from another."""
     if not isinstance(task.method, str):
         return [task.method.weights_sha256]

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, RepairRefused
 from ..methods import Method
 from ..metrics import data_range
-from ..refusal import tell_refused
+from ..refusal import describe_refused
 from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
 from ..simulation.simulate import irregular_mask, rectangular_mask
@@ -182,7 +182,7 @@ def run_method(
     options = RepairOptions(grain=grain, gate="off")
     repair = repair_section(stack, 1, case.mask, method=method, device=device, options=options)
     if repair.refused:  # what is left would be scored as if it were the truth
-        raise RepairRefused(tell_refused(repair.refused))
+        raise RepairRefused(describe_refused(repair.refused))
     return repair
 
 

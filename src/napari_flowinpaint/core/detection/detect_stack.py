@@ -23,7 +23,7 @@ from .detection_workers import (
 from .detectors import Detector
 from .features.sections import Sections
 from .flag_table import Flagged, write_table
-from .store import DetectionStore, Found, Labels, read_detection
+from .store import DamageSummary, DetectionStore, Labels, read_detection
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -198,13 +198,13 @@ class _Search:
         self._stack = stack
         self._search = search
         self._workers = workers
-        self.found: dict[int, list[Found]] = {}
+        self.found: dict[int, list[DamageSummary]] = {}
 
     def run(
         self,
         chosen: Sequence[int],
-        finished: dict[int, list[Found]],
-        keep: Callable[[int, Labels | None, list[Found]], None],
+        finished: dict[int, list[DamageSummary]],
+        keep: Callable[[int, Labels | None, list[DamageSummary]], None],
         progress: Progress,
     ) -> dict[int, str]:
         """Search what is not finished; return the sections that could not be read, and why."""
@@ -239,7 +239,7 @@ class _Search:
         return search_in_threads(sections, todo, self._search, self._workers)
 
 
-def _rows(stack: Stack, found: dict[int, list[Found]], max_gap: int) -> list[Flagged]:
+def _rows(stack: Stack, found: dict[int, list[DamageSummary]], max_gap: int) -> list[Flagged]:
     """Return the table, by section and kind."""
     area = stack.shape[1] * stack.shape[2]
     tiles = {z: [_bits(f.tiles) for f in records] for z, records in found.items()}

@@ -28,7 +28,7 @@ from ..kinds import KINDS
 from .detect_section import DetectionOptions, detect_section
 from .detectors import Detector
 from .features.sections import Sections
-from .store import Found, Labels, tiles_of
+from .store import DamageSummary, Labels, tiles_of
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
@@ -77,7 +77,7 @@ class SearchedSection:
 
     z: int
     labels: Labels | None = None
-    found: list[Found] = field(default_factory=list)
+    found: list[DamageSummary] = field(default_factory=list)
     failure: str = ""
 
 
@@ -98,7 +98,7 @@ def search_section(sections: Sections, z: int, search: SectionSearch) -> Searche
     for damage in damages:
         labels[damage.mask] = KINDS[damage.kind].label
         pixels = int(np.count_nonzero(damage.mask))
-        found.append(Found(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
+        found.append(DamageSummary(damage.kind, damage.score, pixels, tiles_of(damage.mask)))
     return SearchedSection(z, labels, found)
 
 

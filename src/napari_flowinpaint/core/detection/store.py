@@ -28,10 +28,10 @@ from .. import folders
 from ..errors import InputError, StoreError
 from ..export import check_target, create_image
 from ..io.folder import Folder, open_root
-from ..io.handle_store import SafeStore
-from ..io.lock import Busy, locked
+from ..io.folder_store import FolderStore
+from ..io.lock import StoreBusy, locked
 from ..io.npz import parse_json
-from ..io.ours import is_ours, remove_ours
+from ..io.ownership import is_owned, remove_owned
 from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
 from ..io.workplace import alone_in, is_empty
 from ..kinds import KINDS
@@ -59,7 +59,7 @@ _LARGEST = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DamageSummary:
     """Damage of one kind in one section, as it is remembered.
 
     Parameters
@@ -105,7 +105,7 @@ def _is_left_over(target: Path) -> bool:
     if not path.is_dir():
         return False
     with open_root(path) as folder:
-        known = is_ours(folder, DETECTING) or is_empty(folder)
+        known = is_owned(folder, DETECTING) or is_empty(folder)
         return known and folder.stat(_MASKS) is None
 
 
@@ -132,7 +132,7 @@ class DetectionStore:
         self._lock = Lock()
         self._arrays: list[Any] = []
         self._work: Folder
-        self.finished: dict[int, list[Found]] = {}
+        self.finished: dict[int, list[DamageSummary]] = {}
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -173,12 +173,12 @@ class DetectionStore:
         found = work.read(_REQUEST, _LARGEST) if work.is_file(_REQUEST) else b""
         return found == self._request.encode()
 
-    def _store(self) -> SafeStore:
+    def _store(self) -> FolderStore:
         """Return the store of the masks; nothing is synced before all is there."""
         scratch = self._work.folder(folders.SCRATCH, create=True)
-        return SafeStore(self._work.folder(_MASKS), scratch=scratch, durable=False)
+        return FolderStore(self._work.folder(_MASKS), scratch=scratch, durable=False)
 
-    def _read_finished(self) -> dict[int, list[Found]]:
+    def _read_finished(self) -> dict[int, list[DamageSummary]]:
         """Return what is known of finished sections; drop a line that a kill cut short."""
         known = self._work.read(_LINES, _LARGEST) if self._work.is_file(_LINES) else b""
         finished = {}
@@ -196,7 +196,7 @@ class DetectionStore:
             self._work.write(_LINES, good)
         return finished
 
-    def finish(self, z: int, labels: Labels | None, found: list[Found]) -> None:
+    def finish(self, z: int, labels: Labels | None, found: list[DamageSummary]) -> None:
         """Keep what was found in a section: first its pixels, then that it is done.
 
         Parameters
@@ -257,16 +257,16 @@ class DetectionStore:
         """Remove the folder, unless somebody is :meth:`working` in it."""
         with open_root(self.path.parent) as parent, suppress(FileNotFoundError):
             with parent.folder(self.path.name) as work:
-                if not is_ours(work, DETECTING):  # a kill came before it was marked
+                if not is_owned(work, DETECTING):  # a kill came before it was marked
                     return
                 try:
                     with locked(work, self.target, timeout=0.0):
                         if os.name != "nt":  # where a lock that is held cannot be removed
-                            remove_ours(parent, self.path.name, DETECTING)
+                            remove_owned(parent, self.path.name, DETECTING)
                             return
-                except Busy:
+                except StoreBusy:
                     return
-            remove_ours(parent, self.path.name, DETECTING)
+            remove_owned(parent, self.path.name, DETECTING)
 
     def _image_label(self) -> dict[str, Any]:
         from yaozarrs import v05
@@ -286,11 +286,11 @@ class DetectionStore:
         return label
 
 
-def _parse_line(line: bytes, depth: int) -> tuple[int, list[Found]]:
+def _parse_line(line: bytes, depth: int) -> tuple[int, list[DamageSummary]]:
     """Return what a line says of a section; ValueError where it was not written by us."""
     told = parse_json(line)
     try:
-        z, found = told["section"], [Found(**found) for found in told["found"]]
+        z, found = told["section"], [DamageSummary(**found) for found in told["found"]]
         bits = [int(f.tiles, 16) if len(f.tiles) == TILES**2 // 4 else -1 for f in found]
         good = type(z) is int and 0 <= z < depth and all(b >= 0 for b in bits)
         good &= all(f.kind in KINDS and type(f.pixels) is int and f.pixels >= 0 for f in found)

@@ -10,7 +10,8 @@ Where the system has no such calls (Windows), every folder of a path is looked a
 operation. That refuses the links that came with the data, but not one that another program puts
 there between the look and the operation.
 
-Not responsible for: locks (:mod:`.lock`), whose folder it is (:mod:`.ours`), what the files mean.
+Not responsible for: locks (:mod:`.lock`), whose folder it is (:mod:`.ownership`), what the
+files mean.
 """
 
 from __future__ import annotations

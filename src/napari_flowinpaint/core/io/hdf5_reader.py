@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from .axes import resolve_axes, voxel_size_from_attributes
-from .levels import Level, Opened, allow, not_in_place
+from .levels import Level, ReaderResult, allow, not_in_place
 
 _HDF5 = re.compile(r"^(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<dataset>.*))?$", re.IGNORECASE)
 #: More links one behind the other lead in circles.
@@ -32,7 +32,7 @@ def open_hdf5(
     channel: int | None = None,
     time: int | None = None,
     allow_external: bool = False,
-) -> Opened:
+) -> ReaderResult:
     """Open a dataset of an HDF5 file; no pixel is read.
 
     Parameters
@@ -85,7 +85,9 @@ def open_dataset(path: Path, dataset: str | None, *, allow_external: bool) -> tu
         raise _unreadable(path, error) from error
 
 
-def _opened(path: Path, item: Any, dataset: str, channel: int | None, time: int | None) -> Opened:
+def _opened(
+    path: Path, item: Any, dataset: str, channel: int | None, time: int | None
+) -> ReaderResult:
     """Return a dataset as the only resolution of a stack."""
     what = f"{path}:{dataset}"
     if item.shape is None:
@@ -93,7 +95,7 @@ def _opened(path: Path, item: Any, dataset: str, channel: int | None, time: int 
     labels = [dim.label for dim in item.dims]
     names = labels if all(labels) and {"z", "y", "x"} <= set(labels) else None
     axes = resolve_axes(names, item.shape, what=what, channel=channel, time=time)
-    return Opened(
+    return ReaderResult(
         kind="hdf5",
         name=f"{path.stem} {dataset.strip('/')}",
         levels=(Level(item, axes),),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage
-from .levels import Level, Opened, Planes, allow, not_in_place
+from .levels import Level, Planes, ReaderResult, allow, not_in_place
 from .memory import check_fits
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _open_png(file: Path) -> Iterator[PngImageFile]:
         yield image
 
 
-def open_folder(path: Path, *, allow_external: bool = False) -> Opened:
+def open_folder(path: Path, *, allow_external: bool = False) -> ReaderResult:
     """Open a folder with one TIFF or PNG per section, in natural order; no pixel is read.
 
     Parameters
@@ -144,7 +144,7 @@ def open_folder(path: Path, *, allow_external: bool = False) -> Opened:
                 f"{path} is not one stack: {file.name} is {header[0]} {header[1]} but "
                 f"{files[0].name} is {first[0]} {first[1]}; keep images of one shape and type."
             )
-    return Opened(
+    return ReaderResult(
         kind="images",
         name=path.name,
         levels=(Level(ImageFiles(files, *first)),),

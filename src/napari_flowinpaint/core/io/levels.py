@@ -177,7 +177,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class ReaderResult:
     """What a reader found; :class:`~napari_flowinpaint.core.io.stack.Stack` is made of it.
 
     Parameters
@@ -189,7 +189,7 @@ class Opened:
     levels
         The pyramid, full resolution first.
     voxel_size
-        z, y, x in nm, or None where the file does not tell.
+        z, y, x in nm, or None where the file does not say.
     why_not_writable
         Empty where the data may be written in place.
     messages

@@ -26,7 +26,7 @@ _INTERVAL = 0.05
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
-class Busy(StoreError):
+class StoreBusy(StoreError):
     """Another process or thread holds the lock."""
 
 
@@ -49,7 +49,7 @@ def locked(
 
     Raises
     ------
-    Busy
+    StoreBusy
         If another one holds it.
     StoreError
         If the file system has no locks, or the file is a link.
@@ -58,7 +58,7 @@ def locked(
     with folder.open_lock(name) as file:
         while not _take(file, folder):
             if time.monotonic() >= end:
-                raise Busy(
+                raise StoreBusy(
                     f"another process is writing to {printable(what)}; wait until it has finished "
                     "and try again."
                 )

@@ -7,7 +7,7 @@ pixels) are reduced over the pixels they have; where the level has ``floor(n / f
 the left-over pixels belong to no block. A reduced pixel depends on its own block and on nothing
 else, so that a level can be updated only where it was touched.
 
-Rules (:class:`Rule`):
+Rules (:class:`DownsamplingRule`):
 
 ``mean``
     Mean of the block. ``rounding`` of integers: ``half-even`` (NumPy ``rint``; what we write),
@@ -54,7 +54,7 @@ _SAMPLE_EDGE = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DownsamplingRule:
     """How a block of pixels becomes one.
 
     Parameters
@@ -79,7 +79,7 @@ class Rule:
         return f"{self.kind} {how}{'' if self.exact else ' (approximate)'}"
 
     @classmethod
-    def parse(cls, text: str) -> Rule:
+    def parse(cls, text: str) -> DownsamplingRule:
         """Return the rule that ``str`` wrote as ``text``; raises ValueError for any other text."""
         exact = not text.endswith(" (approximate)")
         kind, _, how = text.removesuffix(" (approximate)").partition(" ")
@@ -164,7 +164,10 @@ def needed(region: Region, factors: Factors, shape: Sequence[int]) -> Region:
 
 
 def downsample(
-    pixels: AnyImage, factors: Factors, rule: Rule = Rule(), shape: Sequence[int] | None = None
+    pixels: AnyImage,
+    factors: Factors,
+    rule: DownsamplingRule = DownsamplingRule(),
+    shape: Sequence[int] | None = None,
 ) -> AnyImage:
     """Reduce pixels block by block.
 
@@ -209,7 +212,7 @@ def downsample(
     return _round(value, rule.rounding, pixels.dtype)
 
 
-def reduce(fine: Level, coarse: Level, rule: Rule, z: int, box: Box) -> AnyImage:
+def reduce(fine: Level, coarse: Level, rule: DownsamplingRule, z: int, box: Box) -> AnyImage:
     """Return what a box of a reduced level should be, from the next finer level.
 
     Parameters
@@ -239,7 +242,7 @@ def factors_between(fine: Level, coarse: Level) -> Factors:
     return block_factors(fine.shape, coarse.shape, ratio)
 
 
-def detect_rules(levels: Sequence[Level]) -> tuple[Rule, ...]:
+def detect_rules(levels: Sequence[Level]) -> tuple[DownsamplingRule, ...]:
     """Return how each level but the first was made from the one before; see :func:`detect_rule`."""
     return tuple(
         detect_rule(fine.array, coarse.array, factors_between(fine, coarse))
@@ -290,19 +293,21 @@ def _round(value: AnyImage, rounding: str, dtype: np.dtype[Any]) -> AnyImage:
     return value.astype(dtype)  # truncates
 
 
-def _candidates(factors: Factors, dtype: np.dtype[Any]) -> list[Rule]:
+def _candidates(factors: Factors, dtype: np.dtype[Any]) -> list[DownsamplingRule]:
     """Return the rules that could have made a pyramid, the usual ones first."""
     roundings: list[Any] = ["half-even", "half-up", "floor"]
     if dtype.kind == "f":
         roundings = ["half-even"]  # nothing is rounded
     elif dtype.kind == "i":
         roundings.append("trunc")  # differs from floor below zero only
-    rules = [Rule("mean", rounding) for rounding in roundings]
-    rules += [Rule("nearest", offset=(z, y, x)) for z, y, x in product(*map(range, factors))]
-    return rules + [Rule("median", rounding) for rounding in roundings]
+    rules = [DownsamplingRule("mean", rounding) for rounding in roundings]
+    rules += [
+        DownsamplingRule("nearest", offset=(z, y, x)) for z, y, x in product(*map(range, factors))
+    ]
+    return rules + [DownsamplingRule("median", rounding) for rounding in roundings]
 
 
-def detect_rule(fine: Any, coarse: Any, factors: Factors) -> Rule:
+def detect_rule(fine: Any, coarse: Any, factors: Factors) -> DownsamplingRule:
     """Find out how a reduced level was made from the next finer one.
 
     A few small regions, spread over the stack, are reduced by every rule and compared.
@@ -316,7 +321,7 @@ def detect_rule(fine: Any, coarse: Any, factors: Factors) -> Rule:
 
     Returns
     -------
-    Rule
+    DownsamplingRule
         The rule that reproduces the level; the mean, with ``exact=False``, where none does.
     """
     dtype = np.dtype(coarse.dtype)
@@ -340,7 +345,7 @@ def detect_rule(fine: Any, coarse: Any, factors: Factors) -> Rule:
     best = int(np.argmax(equal))  # the first of several
     if total == 0 or equal[best] >= _EXACT * total:
         return rules[best]
-    return Rule(exact=False)
+    return DownsamplingRule(exact=False)
 
 
 def _sample_regions(fine: Sequence[int], coarse: Sequence[int], factors: Factors) -> list[Region]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from .. import folders
 from ..errors import InputError, StoreError
 from .folder import Folder, open_root
-from .lock import Busy, locked
+from .lock import StoreBusy, locked
 from .names import printable
 from .npz import parse_json
-from .ours import is_ours, remove_ours
+from .ownership import is_owned, remove_owned
 from .workplace import alone_in
 from .zarr_reader import is_zarr_node
 
@@ -221,7 +221,7 @@ def settle(target: Path, *, tidy: bool = False) -> tuple[str, ...]:
                     told += _finish(parent, work, kind, target)
                     if tidy or told:
                         work.remove_tree(OLD)
-            except Busy:
+            except StoreBusy:
                 continue
             except OSError as error:
                 raise StoreError(
@@ -262,7 +262,7 @@ def _is_dead(parent: Folder, name: str, kind: str) -> bool:
             begun = work.stat(STORES[kind]) or work.stat(OLD)
             found = parent.stat(name)
             old = found is not None and time.time() - found.st_mtime > _JUST_BEGUN
-            return is_ours(work, kind) and (begun is not None or old)
+            return is_owned(work, kind) and (begun is not None or old)
     except (OSError, StoreError):
         return False
 
@@ -272,4 +272,4 @@ def _remove(parent: Folder, name: str, kind: str, target: str) -> None:
     with parent.folder(name) as work:
         if work.stat(OLD) is not None and parent.stat(target) is None:
             return
-    remove_ours(parent, name, kind)
+    remove_owned(parent, name, kind)

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
-from .levels import Level, Opened, check_dtype
+from .levels import Level, ReaderResult, check_dtype
 
 
 class Stack:
@@ -40,7 +40,7 @@ class Stack:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: ReaderResult,
         path: Path | None = None,
         reopen: Callable[[], Stack] | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Stack:
             "it is an array that a viewer or a script holds; open the file itself to write to "
             "it, or write the result elsewhere with --output (or Save as OME-Zarr)"
         )
-        opened = Opened(
+        opened = ReaderResult(
             kind="array",
             name=name,
             levels=tuple(levels),

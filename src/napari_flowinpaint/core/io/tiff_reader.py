@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage, VoxelSize
 from .axes import Axes, nanometres, resolve_axes
-from .levels import Level, Opened, Planes, allow, check_shape, not_in_place
+from .levels import Level, Planes, ReaderResult, allow, check_shape, not_in_place
 from .memory import check_fits
 from .tiff_pages import check_complete, count_pages
 
@@ -172,7 +172,7 @@ def open_tiff(
     channel: int | None = None,
     time: int | None = None,
     allow_external: bool = False,
-) -> Opened:
+) -> ReaderResult:
     """Open the first stack of a TIFF file; no pixel is read.
 
     Parameters
@@ -209,7 +209,7 @@ def open_tiff(
 
 def _open_file(
     path: Path, file: Any, channel: int | None, time: int | None, allow_external: bool
-) -> Opened:
+) -> ReaderResult:
     """Return the first stack of an open TIFF file."""
     whole, ended = count_pages(file)
     try:
@@ -231,7 +231,7 @@ def _open_file(
     if found.is_multifile:
         _check_folder(path, found, allow_external)
     pages, messages = _open_pages(path, found, channel, time)
-    return Opened(
+    return ReaderResult(
         kind="tiff",
         name=path.name.partition(".")[0],
         levels=(Level(pages),),

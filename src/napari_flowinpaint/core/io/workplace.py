@@ -1,6 +1,6 @@
 """Folders of ours beside the user's data: made, found again, and never taken for somebody else's.
 
-See :mod:`.ours` for the mark by which they are known.
+See :mod:`.ownership` for the mark by which they are known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .. import folders
 from ..errors import StoreError
 from .folder import Folder, open_root
 from .lock import locked
-from .ours import MARK, foreign, is_ours, mark_ours
+from .ownership import MARK, foreign, is_owned, mark_owned
 
 #: Seconds that another process gets to mark the folder that it has just made.
 _PATIENCE = 1.0
@@ -53,12 +53,12 @@ def make_ours(path: Path, kind: str, names: Iterable[str]) -> Folder:
     folder = open_root(path)
     try:
         end = time.monotonic() + _PATIENCE
-        if not made and not is_ours(folder, kind):
+        if not made and not is_owned(folder, kind):
             time.sleep(_INTERVAL)  # whoever has made it is about to mark it
-        while not is_ours(folder, kind):
+        while not is_owned(folder, kind):
             if is_empty(folder):
                 try:
-                    mark_ours(folder, kind, names)
+                    mark_owned(folder, kind, names)
                     continue
                 except (StoreError, FileNotFoundError, FileExistsError):
                     pass  # another process marks it, too
@@ -101,7 +101,7 @@ def alone_in(
 
     Raises
     ------
-    Busy
+    StoreBusy
         If another one is at work in it.
     """
     names = (*names, folders.LOCK)

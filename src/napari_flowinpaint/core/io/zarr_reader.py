@@ -17,7 +17,7 @@ from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from ..types import VoxelSize
 from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
 from .folder import open_root
-from .levels import Level, Opened
+from .levels import Level, ReaderResult
 from .names import check_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def outside_groups(path: Path) -> Path:
     return root if root == path else root.with_name(f"{root.name}.{path.name}")
 
 
-def open_zarr(path: Path | str, *, channel: int | None = None, time: int | None = None) -> Opened:
+def open_zarr(
+    path: Path | str, *, channel: int | None = None, time: int | None = None
+) -> ReaderResult:
     """Open a zarr group or array; no pixel is read.
 
     Parameters
@@ -99,7 +101,7 @@ def open_node(
     """
     import zarr
 
-    from .handle_store import SafeStore, watch
+    from .folder_store import FolderStore, watch
     from .remote_store import open_address
 
     names = _names(key)
@@ -110,7 +112,7 @@ def open_node(
             store, within = open_address(path), "/".join(names)
         else:
             with open_root(path) as root:
-                store, within = SafeStore(root.folder(*names), read_only=mode == "r"), ""
+                store, within = FolderStore(root.folder(*names), read_only=mode == "r"), ""
         node = zarr.open(store=store, path=within, mode=mode, use_consolidated=False)
         if isinstance(node, zarr.Array):
             watch(node)
@@ -173,7 +175,7 @@ def _validate(path: Path | str, version: str, multiscales: list[Any]) -> Any:
 
 def _open_image(
     path: Path | str, node: zarr.Group, channel: int | None, time: int | None
-) -> Opened:
+) -> ReaderResult:
     """Open the first multiscale image of a group."""
     import zarr
 
@@ -214,7 +216,7 @@ def _open_image(
         for level in levels
     ]
     voxel_size, messages = _voxel_size(image, axes)
-    return Opened(
+    return ReaderResult(
         kind="ome-zarr",
         name=_name(path),
         levels=tuple(levels),
@@ -271,7 +273,7 @@ def _open_array(
     channel: int | None,
     time: int | None,
     why: str,
-) -> Opened:
+) -> ReaderResult:
     """Open an array that is not the full resolution of the first image of an OME-Zarr group.
 
     ``why`` says why it may not be written in place, if there is a reason besides permissions.
@@ -292,7 +294,7 @@ def _open_array(
     source: Any = node
     if not why:
         source = open_node(path, mode="r+")
-    return Opened(
+    return ReaderResult(
         kind="zarr",
         name=_name(path),
         levels=(Level(source, axes),),
@@ -339,7 +341,7 @@ def _level_keys(image: Any) -> list[str]:
 
 def _open_only_child(
     path: Path | str, node: zarr.Group, channel: int | None, time: int | None
-) -> Opened:
+) -> ReaderResult:
     """Open the only image or the only 3-D array of a group; refuse to guess among several."""
     import zarr
 

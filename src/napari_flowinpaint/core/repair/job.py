@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError, RepairRefused
 from ..methods import Method, check_method, choose_method
-from ..refusal import Refusal, tell_reasons
+from ..refusal import Refusal, describe_reasons
 from ..types import (
     AnyImage,
     BoolImage,
@@ -196,7 +196,7 @@ def each_window(
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
     if not found:
-        raise RepairRefused(tell_reasons(refused))
+        raise RepairRefused(describe_reasons(refused))
     return found, tuple(refused)
 
 

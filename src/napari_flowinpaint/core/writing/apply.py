@@ -23,11 +23,11 @@ import numpy as np
 from ..io import pyramid
 from ..io.levels import Level, write_grid
 from ..types import AnyImage, BoolImage, Box
-from .entries import Entry, Footprint, Piece
+from .entries import ChangedPixels, Entry, Piece
 from .target import Target
 
 #: One piece of an entry on one level, and the part of its box that lies in a chunk.
-_Change = tuple[Entry, Piece, Footprint, Box]
+_Change = tuple[Entry, Piece, ChangedPixels, Box]
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class _Cell:
     @property
     def sections(self) -> range:
         """First to last section that is concerned."""
-        found = [footprint.place.z for _, _, footprint, _ in self.changes]
+        found = [changed.region.z for _, _, changed, _ in self.changes]
         return range(min(found), max(found) + 1)
 
     @property
@@ -51,11 +51,11 @@ class _Cell:
         return region
 
 
-def _changes(entries: Iterable[Entry], index: int) -> Iterator[tuple[Entry, Piece, Footprint]]:
+def _changes(entries: Iterable[Entry], index: int) -> Iterator[tuple[Entry, Piece, ChangedPixels]]:
     """Yield all that ``entries`` change on the level ``index``."""
     for entry in entries:
-        for piece, footprint in entry.footprints(index):
-            yield entry, piece, footprint
+        for piece, changed in entry.changed_pixels(index):
+            yield entry, piece, changed
 
 
 def _cells(level: Level, entries: Sequence[Entry], index: int) -> list[_Cell]:
@@ -63,29 +63,29 @@ def _cells(level: Level, entries: Sequence[Entry], index: int) -> list[_Cell]:
     grid = write_grid(level.source)
     depth, height, width = (grid[a] for a in level.axes.zyx)
     cells: dict[tuple[int, int, int], _Cell] = {}
-    for entry, piece, footprint in _changes(entries, index):
-        box, z = footprint.place.box, footprint.place.z
+    for entry, piece, changed in _changes(entries, index):
+        box, z = changed.region.box, changed.region.z
         for row in range(box.y0 // height, -(-box.y1 // height)):
             for column in range(box.x0 // width, -(-box.x1 // width)):
                 y, x = row * height, column * width
                 part = box.intersection(Box(y, x, y + height, x + width))
-                if footprint.mask[part.within(box)].any():
+                if changed.mask[part.within(box)].any():
                     cell = cells.setdefault((z // depth, row, column), _Cell())
-                    cell.changes.append((entry, piece, footprint, part))
+                    cell.changes.append((entry, piece, changed, part))
     return [cells[key] for key in sorted(cells)]
 
 
 def overlapping(
     entries: Iterable[Entry], index: int, z: int, region: Box
-) -> Iterator[tuple[Entry, Piece, Footprint, Box]]:
+) -> Iterator[tuple[Entry, Piece, ChangedPixels, Box]]:
     """Yield what ``entries`` change of ``region``, and the common part of the boxes."""
     for entry in entries:
         if not entry.touches(index, z, region):
             continue
-        for piece, footprint in entry.footprints(index):
-            box = footprint.place.box
-            if footprint.place.z == z and box.overlaps(region):
-                yield entry, piece, footprint, box.intersection(region)
+        for piece, changed in entry.changed_pixels(index):
+            box = changed.region.box
+            if changed.region.z == z and box.overlaps(region):
+                yield entry, piece, changed, box.intersection(region)
 
 
 Paste = Callable[[AnyImage, BoolImage, int, Box], None]
@@ -95,7 +95,7 @@ def _update(
     level: Level,
     index: int,
     entries: Sequence[Entry],
-    original: Callable[[Footprint], Any],
+    original: Callable[[ChangedPixels], Any],
     paste: Paste,
     step: Callable[[], None],
     known: Sequence[int] | None = None,
@@ -106,7 +106,7 @@ def _update(
     ``touched`` only. Where ``known`` is given, a pixel that is neither one of these nor the
     original stays as it is. Returns whether anything was changed.
     """
-    changed = False
+    any_changed = False
     for cell in _cells(level, entries, index):
         step()
         sections, region = cell.sections, cell.region
@@ -114,12 +114,12 @@ def _update(
         before = level.read(span, region)
         block = before.copy()
         touched = np.zeros(block.shape, dtype=bool)
-        for _, _, footprint, part in cell.changes:
-            inside = (footprint.place.z - sections.start, *part.within(region))
-            mask = footprint.mask[part.within(footprint.place.box)]
-            value = original(footprint)
+        for _, _, changed, part in cell.changes:
+            inside = (changed.region.z - sections.start, *part.within(region))
+            mask = changed.mask[part.within(changed.region.box)]
+            value = original(changed)
             if isinstance(value, np.ndarray):
-                value = value[part.within(footprint.place.box)][mask]
+                value = value[part.within(changed.region.box)][mask]
             block[inside][mask] = value
             touched[inside] |= mask
         stays = before != block if known is not None else None
@@ -132,8 +132,8 @@ def _update(
             block[stays] = before[stays]
         if not same_bits(block, before):
             level.write(span, block, region)
-            changed = True
-    return changed
+            any_changed = True
+    return any_changed
 
 
 def same_bits(first: AnyImage, second: AnyImage) -> bool:
@@ -169,7 +169,7 @@ def apply(
     _mark(target.labels, [entry for entry in entries if entry.live], entries, live, step)
     for index, level in enumerate(target.levels):
         paste = _paste_reduced(target, live, index) if index else _paste_new(live)
-        _update(level, index, entries, lambda footprint: footprint.original, paste, step)
+        _update(level, index, entries, lambda changed: changed.original, paste, step)
     _mark(target.labels, [entry for entry in entries if not entry.live], entries, live, step)
 
 
@@ -204,9 +204,9 @@ def _mark(
     return changed
 
 
-def _marks_before(footprint: Footprint) -> Any:
-    """Return the marks under a footprint before the repair."""
-    return 0 if footprint.marks is None else footprint.marks
+def _marks_before(changed: ChangedPixels) -> Any:
+    """Return the marks under changed pixels before the repair."""
+    return 0 if changed.marks is None else changed.marks
 
 
 def _paste_new(live: Sequence[Entry]) -> Paste:
@@ -218,9 +218,9 @@ def _paste_numbers(live: Sequence[Entry], index: int) -> Paste:
     """Return what puts the numbers of ``live`` on a level of the label image."""
 
     def paste(section: AnyImage, touched: BoolImage, z: int, region: Box) -> None:
-        for entry, _, footprint, part in overlapping(live, index, z, region):
+        for entry, _, changed, part in overlapping(live, index, z, region):
             here = part.within(region)
-            mask = footprint.mask[part.within(footprint.place.box)] & touched[here]
+            mask = changed.mask[part.within(changed.region.box)] & touched[here]
             section[here][mask] = entry.id
 
     return paste
@@ -232,8 +232,8 @@ def _paste_reduced(target: Target, live: Sequence[Entry], index: int) -> Paste:
 
     def paste(section: AnyImage, touched: BoolImage, z: int, region: Box) -> None:
         repaired = np.zeros(section.shape, dtype=bool)
-        for _, _, footprint, part in overlapping(live, index, z, region):
-            repaired[part.within(region)] |= footprint.mask[part.within(footprint.place.box)]
+        for _, _, changed, part in overlapping(live, index, z, region):
+            repaired[part.within(region)] |= changed.mask[part.within(changed.region.box)]
         repaired &= touched
         if repaired.any():
             section[repaired] = pyramid.reduce(fine, coarse, rule, z, region)[repaired]
@@ -257,7 +257,7 @@ def overlay(
     z, region
         Where the pixels lie.
     """
-    for _, piece, footprint, part in overlapping(live, 0, z, region):
-        here, there = part.within(region), part.within(footprint.place.box)
-        mask = footprint.mask[there] & touched[here]
+    for _, piece, changed, part in overlapping(live, 0, z, region):
+        here, there = part.within(region), part.within(changed.region.box)
+        mask = changed.mask[there] & touched[here]
         section[here][mask] = piece.new[there][mask]

@@ -14,8 +14,8 @@ import numpy as np
 from ..errors import InputError, StoreError
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlapping, overlay
-from .entries import Entry, Place
-from .footprints import paste_originals
+from .changed_pixels import paste_originals
+from .entries import Entry, SectionRegion
 from .target import Target
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _layers(window: AnyImage, live: Sequence[Entry], z: int, box: Box) -> list[A
     """Return a window as it was before any repair, after the first, and so on to now."""
     here = [entry for entry in live if entry.z == z and entry.touches(0, z, box)]
     layer = window.copy()
-    paste_originals(layer, here, 0, Place(z, box))
+    paste_originals(layer, here, 0, SectionRegion(z, box))
     layers = [layer]
     everywhere = np.ones(box.shape, dtype=bool)
     for entry in here:
@@ -148,20 +148,20 @@ def check_later_edits(
     StoreError
         If there are such pixels; nothing was changed.
     """
-    changed: Counter[int] = Counter()
+    foreign: Counter[int] = Counter()
     for entry in entries:
-        for _, footprint in entry.footprints(0):
-            z, box = footprint.place.z, footprint.place.box
+        for _, changed in entry.changed_pixels(0):
+            z, box = changed.region.z, changed.region.box
             found = bits(target.levels[0].read(z, box))
-            known = ~footprint.mask | (found == bits(footprint.original))
+            known = ~changed.mask | (found == bits(changed.original))
             for _, piece, other, part in overlapping([*live, *entries], 0, z, box):
-                here, there = part.within(box), part.within(other.place.box)
+                here, there = part.within(box), part.within(other.region.box)
                 known[here] |= other.mask[there] & (found[here] == bits(piece.new)[there])
-            changed[z] += int(np.count_nonzero(~known))
-    changed = +changed  # those with any
-    if changed:
+            foreign[z] += int(np.count_nonzero(~known))
+    foreign = +foreign  # those with any
+    if foreign:
         sections, counts = (
-            ", ".join(map(str, part)) for part in zip(*sorted(changed.items()), strict=True)
+            ", ".join(map(str, part)) for part in zip(*sorted(foreign.items()), strict=True)
         )
         raise StoreError(
             f"synthetic pixels of section {sections} were changed by another program since they "

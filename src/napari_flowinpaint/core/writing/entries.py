@@ -34,7 +34,7 @@ from ..errors import FlowInpaintError, StoreError, first_line
 from ..io.axes import Axes
 from ..io.folder import Folder
 from ..io.names import printable
-from ..io.pyramid import Rule, block_factors
+from ..io.pyramid import DownsamplingRule, block_factors
 from ..types import AnyImage, BoolImage, Box, Provenance
 
 PREPARED, COMMITTED, REVERTING, REVERTED, ABORTING = (
@@ -78,7 +78,7 @@ class LevelRecord:
     path: str
     shape: tuple[int, int, int]
     scale: tuple[float, float, float]
-    rule: Rule
+    rule: DownsamplingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SectionRegion:
     """A box of one section of one level."""
 
     z: int
@@ -118,12 +118,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Footprint:
+class ChangedPixels:
     """The pixels of one level that a piece changes.
 
     Parameters
     ----------
-    place
+    region
         Section and box, in pixels of the level.
     mask
         (H, W) bool, True where a pixel is changed.
@@ -133,7 +133,7 @@ class Footprint:
         (H, W) uint32: their marks by repairs that the journal does not know; None for none.
     """
 
-    place: Place
+    region: SectionRegion
     mask: BoolImage
     original: AnyImage
     marks: AnyImage | None = None
@@ -145,13 +145,13 @@ class Piece:
 
     Parameters
     ----------
-    footprints
+    changed_pixels
         One per level; None where no pixel of the level depends on the piece.
     new
-        (H, W) repaired pixels over the box of the first footprint.
+        (H, W) repaired pixels over the box of the first changed.
     """
 
-    footprints: tuple[Footprint | None, ...]
+    changed_pixels: tuple[ChangedPixels | None, ...]
     new: AnyImage
 
 
@@ -170,7 +170,7 @@ class Header:
     time: str
     provenance: Provenance
     layout: Layout
-    places: tuple[tuple[Place | None, ...], ...]
+    regions: tuple[tuple[SectionRegion | None, ...], ...]
     digests: tuple[tuple[str, str], ...] = ()
 
 
@@ -260,7 +260,7 @@ class Entry:
         return self._read(lambda folder: read_pieces(folder, header))
 
     @cached_property
-    def masks(self) -> tuple[tuple[Place, BoolImage], ...]:
+    def masks(self) -> tuple[tuple[SectionRegion, BoolImage], ...]:
         """Which pixels of the full resolution are replaced, per piece; they alone are read."""
         from .entry_format import read_masks
 
@@ -285,18 +285,18 @@ class Entry:
                 reason = f"it has no {Path(error.filename).name}"
             raise self.damaged(reason) from error
 
-    def footprints(self, level: int) -> Iterator[tuple[Piece, Footprint]]:
+    def changed_pixels(self, level: int) -> Iterator[tuple[Piece, ChangedPixels]]:
         """Yield the pieces that change pixels of ``level``, with these pixels."""
         for piece in self.pieces:
-            footprint = piece.footprints[level]
-            if footprint is not None:
-                yield piece, footprint
+            changed = piece.changed_pixels[level]
+            if changed is not None:
+                yield piece, changed
 
     def touches(self, level: int, z: int, box: Box) -> bool:
         """Return whether the entry may change pixels of ``box``; reads no pixels."""
         return any(
-            place is not None and place.z == z and place.box.overlaps(box)
-            for place in (places[level] for places in self.header.places)
+            region is not None and region.z == z and region.box.overlaps(box)
+            for region in (regions[level] for regions in self.header.regions)
         )
 
     def forget_pixels(self) -> None:

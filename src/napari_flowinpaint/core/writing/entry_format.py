@@ -25,9 +25,9 @@ from ..io.axes import Axes
 from ..io.folder import Folder
 from ..io.levels import DTYPES
 from ..io.names import printable
-from ..io.pyramid import Rule
+from ..io.pyramid import DownsamplingRule
 from ..types import AnyImage, BoolImage, Box, Provenance
-from .entries import Footprint, Header, Layout, LevelRecord, Piece, Place
+from .entries import ChangedPixels, Header, Layout, LevelRecord, Piece, SectionRegion
 
 FORMAT = 1
 _RECORD, _PIXELS = "entry.json", "pixels.npz"
@@ -50,12 +50,12 @@ def write_entry(folder: Folder, header: Header, pieces: tuple[Piece, ...]) -> No
     arrays: dict[str, AnyImage] = {}
     for number, piece in enumerate(pieces):
         arrays[f"new-{number}"] = piece.new
-        for level, footprint in enumerate(piece.footprints):
-            if footprint is not None:
-                arrays[f"mask-{number}-{level}"] = np.packbits(footprint.mask)
-                arrays[f"original-{number}-{level}"] = footprint.original
-                if footprint.marks is not None:
-                    arrays[f"marks-{number}-{level}"] = footprint.marks
+        for level, changed in enumerate(piece.changed_pixels):
+            if changed is not None:
+                arrays[f"mask-{number}-{level}"] = np.packbits(changed.mask)
+                arrays[f"original-{number}-{level}"] = changed.original
+                if changed.marks is not None:
+                    arrays[f"marks-{number}-{level}"] = changed.marks
     with folder.new_file(_PIXELS) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     digests = {_PIXELS: _digest_of_file(folder), _RECORD: _digest_of_record(record)}
@@ -85,18 +85,18 @@ def read_pieces(folder: Folder, header: Header) -> tuple[Piece, ...]:
             raise ValueError(f"{_PIXELS} was changed since it was written")
     with _archive(folder) as archive:
         return tuple(
-            _load_piece(archive, number, places, header.layout.dtype)
-            for number, places in enumerate(header.places)
+            _load_piece(archive, number, regions, header.layout.dtype)
+            for number, regions in enumerate(header.regions)
         )
 
 
-def read_masks(folder: Folder, header: Header) -> tuple[tuple[Place, BoolImage], ...]:
+def read_masks(folder: Folder, header: Header) -> tuple[tuple[SectionRegion, BoolImage], ...]:
     """Read the masks of the full resolution from ``pixels.npz``."""
     with _archive(folder) as archive:
         return tuple(
-            (place, _load_mask(archive, number, 0, place))
-            for number, (place, *_) in enumerate(header.places)
-            if place is not None
+            (region, _load_mask(archive, number, 0, region))
+            for number, (region, *_) in enumerate(header.regions)
+            if region is not None
         )
 
 
@@ -132,11 +132,11 @@ def _digest_of_record(record: dict[str, Any]) -> str:
 def _header_record(header: Header) -> dict[str, Any]:
     """Return the JSON of a header."""
 
-    def place_record(place: Place | None) -> dict[str, Any] | None:
-        if place is None:
+    def region_record(region: SectionRegion | None) -> dict[str, Any] | None:
+        if region is None:
             return None
-        box = place.box
-        return {"z": place.z, "box": [box.y0, box.x0, box.y1, box.x1]}
+        box = region.box
+        return {"z": region.z, "box": [box.y0, box.x0, box.y1, box.x1]}
 
     layout = header.layout
     return {
@@ -148,7 +148,7 @@ def _header_record(header: Header) -> dict[str, Any]:
         "axes": asdict(layout.axes),
         "dtype": layout.dtype,
         "levels": [asdict(level) | {"rule": str(level.rule)} for level in layout.levels],
-        "pieces": [[place_record(place) for place in places] for places in header.places],
+        "pieces": [[region_record(region) for region in regions] for regions in header.regions],
     }
 
 
@@ -173,7 +173,7 @@ def _parse_header(record: Any) -> Header:
         time=str(record["time"]),
         provenance=_parse_provenance(record["provenance"]),
         layout=Layout(axes, record["dtype"], levels),
-        places=tuple(_parse_places(places, levels) for places in record["pieces"]),
+        regions=tuple(_parse_regions(regions, levels) for regions in record["pieces"]),
         digests=_parse_digests(record.get("digests")),
     )
 
@@ -211,24 +211,28 @@ def _parse_level(record: Any) -> LevelRecord:
     z, y, x = (float(n) for n in record["scale"])
     if not all(math.isfinite(n) and n > 0 for n in (z, y, x)):
         raise ValueError("it names an impossible scale")
-    return LevelRecord(path, (depth, height, width), (z, y, x), Rule.parse(record["rule"]))
+    return LevelRecord(
+        path, (depth, height, width), (z, y, x), DownsamplingRule.parse(record["rule"])
+    )
 
 
-def _parse_places(record: Any, levels: tuple[LevelRecord, ...]) -> tuple[Place | None, ...]:
+def _parse_regions(
+    record: Any, levels: tuple[LevelRecord, ...]
+) -> tuple[SectionRegion | None, ...]:
     """Check and convert where a piece lies on each level."""
     if len(record) != len(levels) or record[0] is None:
         raise ValueError("a piece does not fit the levels")
-    places: list[Place | None] = []
-    for place, level in zip(record, levels, strict=True):
-        if place is None:
-            places.append(None)
+    regions: list[SectionRegion | None] = []
+    for region, level in zip(record, levels, strict=True):
+        if region is None:
+            regions.append(None)
             continue
-        box = Box(*(_integer(n) for n in place["box"]))
-        z, (depth, height, width) = _integer(place["z"]), level.shape
+        box = Box(*(_integer(n) for n in region["box"]))
+        z, (depth, height, width) = _integer(region["z"]), level.shape
         if not (z < depth and box.y0 < box.y1 <= height and box.x0 < box.x1 <= width):
             raise ValueError(f"{box} of section {z} lies outside of level {level.path!r}")
-        places.append(Place(z, box))
-    return tuple(places)
+        regions.append(SectionRegion(z, box))
+    return tuple(regions)
 
 
 def _parse_provenance(record: Any) -> Provenance:
@@ -241,29 +245,31 @@ def _parse_provenance(record: Any) -> Provenance:
 
 
 def _load_piece(
-    archive: zipfile.ZipFile, number: int, places: tuple[Place | None, ...], dtype: str
+    archive: zipfile.ZipFile, number: int, regions: tuple[SectionRegion | None, ...], dtype: str
 ) -> Piece:
     """Load the pixels of one piece; raises ValueError or KeyError where they do not fit."""
-    footprints: list[Footprint | None] = []
+    changed_pixels: list[ChangedPixels | None] = []
     present = set(archive.namelist())
-    for index, place in enumerate(places):
-        if place is None:
-            footprints.append(None)
+    for index, region in enumerate(regions):
+        if region is None:
+            changed_pixels.append(None)
             continue
-        mask = _load_mask(archive, number, index, place)
-        original = _load(archive, f"original-{number}-{index}", place.box.shape, dtype)
+        mask = _load_mask(archive, number, index, region)
+        original = _load(archive, f"original-{number}-{index}", region.box.shape, dtype)
         key, marks = f"marks-{number}-{index}", None
         if f"{key}.npy" in present:
-            marks = _load(archive, key, place.box.shape, "uint32")
-        footprints.append(Footprint(place, mask, original, marks))
-    first = places[0]
+            marks = _load(archive, key, region.box.shape, "uint32")
+        changed_pixels.append(ChangedPixels(region, mask, original, marks))
+    first = regions[0]
     assert first is not None
-    return Piece(tuple(footprints), _load(archive, f"new-{number}", first.box.shape, dtype))
+    return Piece(tuple(changed_pixels), _load(archive, f"new-{number}", first.box.shape, dtype))
 
 
-def _load_mask(archive: zipfile.ZipFile, number: int, level: int, place: Place) -> BoolImage:
+def _load_mask(
+    archive: zipfile.ZipFile, number: int, level: int, region: SectionRegion
+) -> BoolImage:
     """Load the mask of one piece on one level."""
-    height, width = place.box.shape
+    height, width = region.box.shape
     shape = (-(-height * width // 8),)
     packed = _load(archive, f"mask-{number}-{level}", shape, "uint8")
     return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)

@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..io.folder import Folder, open_root
 from ..io.lock import is_held
 from ..io.names import printable
-from ..io.pyramid import Rule, detect_rules
+from ..io.pyramid import DownsamplingRule, detect_rules
 from .entries import Entry, Layout, LevelRecord
 from .target import parts_of
 
@@ -114,7 +114,8 @@ class Journal:
         """
         levels = stack.levels
         records = tuple(
-            LevelRecord(level.path, level.shape, level.scale, Rule()) for level in levels
+            LevelRecord(level.path, level.shape, level.scale, DownsamplingRule())
+            for level in levels
         )
         for entry in reversed(self.entries):
             known = entry.header.layout
@@ -184,10 +185,10 @@ def pyramids(group: Folder) -> list[list[str]]:
     """Return the paths of the levels of every multiscale image of a group."""
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
     try:
-        node = zarr.open_group(SafeStore(group, read_only=True), mode="r", use_consolidated=False)
+        node = zarr.open_group(FolderStore(group, read_only=True), mode="r", use_consolidated=False)
         attributes = dict(node.attrs)
         images: Any = attributes.get("ome", attributes).get("multiscales", [])  # type: ignore[union-attr]
         return [[str(d["path"]) for d in image["datasets"]] for image in images]

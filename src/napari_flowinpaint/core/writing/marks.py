@@ -62,8 +62,8 @@ def _add_from_journal(marked: BoolImage, journal: Journal, stack: Stack, z: int,
             continue
         if entry.header.layout.axes != stack.levels[0].axes:
             continue
-        for place, mask in entry.masks if entry.touches(0, z, box) else ():
-            if place.box.overlaps(box):
-                part = place.box.intersection(box)
-                marked[part.within(box)] |= mask[part.within(place.box)]
+        for region, mask in entry.masks if entry.touches(0, z, box) else ():
+            if region.box.overlaps(box):
+                part = region.box.intersection(box)
+                marked[part.within(box)] |= mask[part.within(region.box)]
         entry.forget_pixels()  # there may be thousands

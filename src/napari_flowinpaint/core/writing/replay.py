@@ -19,8 +19,8 @@ from ..io.levels import Level
 from ..io.names import printable
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlay
-from .entries import Entry, Place
-from .footprints import paste_originals
+from .changed_pixels import paste_originals
+from .entries import Entry, SectionRegion
 from .journal import Journal
 from .synthetic import has_section, read_labels
 from .writing_journal import put_marks
@@ -77,7 +77,7 @@ class EarlierRepairs:
     def original(self, z: int) -> AnyImage:
         """Return section ``z`` as it was before any repair."""
         section = self._stack.read(z)
-        whole = Place(z, Box.whole(self._stack.shape[1:]))
+        whole = SectionRegion(z, Box.whole(self._stack.shape[1:]))
         entries = self._touched.get(z, ())
         if entries:
             section = section.copy()
@@ -112,8 +112,8 @@ class EarlierRepairs:
         """Return the marks of a section that no repair accounts for, uint32."""
         marks = labels.read(z).copy()
         for entry in self._touched.get(z, ()):
-            for place, mask in entry.masks:
-                marks[place.box.slices][mask] = 0
+            for region, mask in entry.masks:
+                marks[region.box.slices][mask] = 0
             entry.forget_pixels()
         return marks
 
@@ -140,8 +140,8 @@ class EarlierRepairs:
     def _patches(self, entry: Entry, copy: Stack) -> Iterator[Patch]:
         """Yield the windows of a repair."""
         provenance = entry.header.provenance
-        for number, (piece, footprint) in enumerate(entry.footprints(0)):
-            box, mask = footprint.place.box, footprint.mask
+        for number, (piece, changed) in enumerate(entry.changed_pixels(0)):
+            box, mask = changed.region.box, changed.mask
             before = copy.read(entry.z, box)
             result = np.where(mask, self._as_found(entry, piece.new, box), before)
             yield Patch(

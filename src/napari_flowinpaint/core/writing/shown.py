@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from ..io import pyramid
-from ..io.levels import Level, Opened
+from ..io.levels import Level, ReaderResult
 from ..types import AnyImage, BoolImage
 from .apply import bits, overlapping, overlay
-from .entries import Entry, Place
+from .entries import Entry, SectionRegion
 from .journal import Journal
 
 
-def as_recovered(opened: Opened) -> Opened:
+def as_recovered(opened: ReaderResult) -> ReaderResult:
     """Return a local zarr stack as it will be when interrupted writes are finished.
 
     Parameters
@@ -32,7 +32,7 @@ def as_recovered(opened: Opened) -> Opened:
 
     Returns
     -------
-    Opened
+    ReaderResult
         With levels that show it, and a message that says what to do; the same where nothing was
         interrupted.
     """
@@ -93,30 +93,30 @@ class _Pending:
     def show(self, index: int, found: AnyImage, keys: tuple[Any, Any, Any]) -> AnyImage:
         """Return what is to be shown instead of ``found``, pixels of a level at ``keys``."""
         shape = self._levels[index].shape
-        places = [np.atleast_1d(np.arange(n)[key]) for n, key in zip(shape, keys, strict=True)]
+        regions = [np.atleast_1d(np.arange(n)[key]) for n, key in zip(shape, keys, strict=True)]
         out = found
-        for place in self._places(index, {int(z) for z in places[0]}):
-            box = place.box
-            rows = np.flatnonzero((places[1] >= box.y0) & (places[1] < box.y1))
-            columns = np.flatnonzero((places[2] >= box.x0) & (places[2] < box.x1))
+        for region in self._places(index, {int(z) for z in regions[0]}):
+            box = region.box
+            rows = np.flatnonzero((regions[1] >= box.y0) & (regions[1] < box.y1))
+            columns = np.flatnonzero((regions[2] >= box.x0) & (regions[2] < box.x1))
             if rows.size and columns.size:
-                right = self._right(index, place)
+                right = self._right(index, region)
                 out = out.copy() if out is found else out
-                whole = out.reshape([p.size for p in places])
-                there = np.ix_(places[1][rows] - box.y0, places[2][columns] - box.x0)
-                for z in np.flatnonzero(places[0] == place.z):
+                whole = out.reshape([p.size for p in regions])
+                there = np.ix_(regions[1][rows] - box.y0, regions[2][columns] - box.x0)
+                for z in np.flatnonzero(regions[0] == region.z):
                     whole[np.ix_([z], rows, columns)] = right[there]
         return out
 
-    def _places(self, index: int, sections: set[int]) -> list[Place]:
+    def _places(self, index: int, sections: set[int]) -> list[SectionRegion]:
         """Return where unfinished entries touch sections of a level."""
         found = (
-            places[index]
+            regions[index]
             for entry in self._unfinished
             if self._concerns(entry, index, sections)
-            for places in entry.header.places
+            for regions in entry.header.regions
         )
-        return [place for place in found if place is not None and place.z in sections]
+        return [region for region in found if region is not None and region.z in sections]
 
     def _concerns(self, entry: Entry, index: int, sections: set[int]) -> bool:
         """Return whether an entry may touch sections of a level and is still unfinished."""
@@ -129,23 +129,23 @@ class _Pending:
             (record.path, record.shape) for record in layout.levels
         ] == [(level.path, level.shape) for level in self._levels]
 
-    def _right(self, index: int, place: Place) -> AnyImage:
-        """Return the pixels of a level that a place will have."""
-        z, box = place.z, place.box
+    def _right(self, index: int, region: SectionRegion) -> AnyImage:
+        """Return the pixels of a level that a region will have."""
+        z, box = region.z, region.box
         level = self._levels[index]
         before = level.read(z, box)
         entries = [e for e in self._unfinished if self._concerns(e, index, {z})]
         live = [e for e in self._journal.entries if e.live and self._concerns(e, index, {z})]
         pixels, touched = before.copy(), np.zeros(before.shape, dtype=bool)
-        for _, _, footprint, part in overlapping(entries, index, z, box):
-            here, there = part.within(box), part.within(footprint.place.box)
-            pixels[here][footprint.mask[there]] = footprint.original[there][footprint.mask[there]]
-            touched[here] |= footprint.mask[there]
+        for _, _, changed, part in overlapping(entries, index, z, box):
+            here, there = part.within(box), part.within(changed.region.box)
+            pixels[here][changed.mask[there]] = changed.original[there][changed.mask[there]]
+            touched[here] |= changed.mask[there]
         if index == 0:
             overlay(pixels, touched, live, z, box)
-            pixels = self._keep_edits(pixels, before, touched, [*live, *entries], place)
+            pixels = self._keep_edits(pixels, before, touched, [*live, *entries], region)
         else:
-            self._reduce(pixels, touched, live, index, place)
+            self._reduce(pixels, touched, live, index, region)
         for entry in (*entries, *live):
             entry.forget_pixels()
         return pixels
@@ -156,17 +156,17 @@ class _Pending:
         before: AnyImage,
         touched: BoolImage,
         entries: Sequence[Entry],
-        place: Place,
+        region: SectionRegion,
     ) -> AnyImage:
         """Show what another program has written since: recovery leaves it."""
-        box, found = place.box, bits(before)
+        box, found = region.box, bits(before)
         known = ~touched
-        for _, piece, footprint, part in overlapping(entries, 0, place.z, box):
-            here, there = part.within(box), part.within(footprint.place.box)
+        for _, piece, changed, part in overlapping(entries, 0, region.z, box):
+            here, there = part.within(box), part.within(changed.region.box)
             ours = (found[here] == bits(piece.new)[there]) | (
-                found[here] == bits(footprint.original)[there]
+                found[here] == bits(changed.original)[there]
             )
-            known[here] |= footprint.mask[there] & ours
+            known[here] |= changed.mask[there] & ours
         return np.where(known, pixels, before)
 
     def _reduce(
@@ -175,17 +175,17 @@ class _Pending:
         touched: BoolImage,
         live: Sequence[Entry],
         index: int,
-        place: Place,
+        region: SectionRegion,
     ) -> None:
         """Make the pixels of a reduced level that ``live`` touch, of what is shown of the finer."""
         repaired = np.zeros(pixels.shape, dtype=bool)
-        for _, _, footprint, part in overlapping(live, index, place.z, place.box):
-            mask = footprint.mask[part.within(footprint.place.box)]
-            repaired[part.within(place.box)] |= mask
+        for _, _, changed, part in overlapping(live, index, region.z, region.box):
+            mask = changed.mask[part.within(changed.region.box)]
+            repaired[part.within(region.box)] |= mask
         repaired &= touched
         if repaired.any():
-            entry = next(e for e in live if e.touches(index, place.z, place.box))
+            entry = next(e for e in live if e.touches(index, region.z, region.box))
             rule = entry.header.layout.levels[index].rule
             fine, coarse = self._shown[index - 1], self._levels[index]
-            made = pyramid.reduce(fine, coarse, rule, place.z, place.box)
+            made = pyramid.reduce(fine, coarse, rule, region.z, region.box)
             pixels[repaired] = made[repaired]

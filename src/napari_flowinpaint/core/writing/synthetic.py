@@ -129,13 +129,13 @@ def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
     """
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
     try:
         folder = root.folder(*label_names(levels), "0")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    array: Any = zarr.open_array(SafeStore(folder, read_only=True), mode="r")
+    array: Any = zarr.open_array(FolderStore(folder, read_only=True), mode="r")
     if array.shape != levels[0].source.shape:
         return None  # somebody else's, as writing will tell
     return Level(array, levels[0].axes)
@@ -218,12 +218,12 @@ def _create(folder: Folder, root: Folder, levels: tuple[Level, ...], scratch: Fo
     """Write an empty label image into ``folder``."""
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
     image = levels[0]
     zarr_format = image.source.metadata.zarr_format
     attributes, names = _metadata(root, levels)
-    store = SafeStore(folder, scratch=scratch)
+    store = FolderStore(folder, scratch=scratch)
     group = zarr.create_group(store, zarr_format=zarr_format, attributes=attributes)
     for number, level in enumerate(levels):
         chunks = [1] * level.source.ndim
@@ -244,13 +244,15 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
     """Return the NGFF attributes of the label image, and the names of its axes."""
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
     zarr_format = levels[0].source.metadata.zarr_format
     label = {"source": {"image": "../../"}}
     if levels[0].path:
         found: dict[str, Any] = dict(
-            zarr.open_group(SafeStore(root, read_only=True), mode="r", use_consolidated=False).attrs
+            zarr.open_group(
+                FolderStore(root, read_only=True), mode="r", use_consolidated=False
+            ).attrs
         )
         source: dict[str, Any] = found.get("ome", found)["multiscales"][0]
         kept = ("version", "axes", "coordinateTransformations")
@@ -298,9 +300,9 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     """List the label image in the metadata of the group ``labels``, beside what is listed."""
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
-    store = SafeStore(parent, scratch=scratch)
+    store = FolderStore(parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
     attributes: dict[str, Any] = dict(group.attrs)
     ome = attributes.get("ome", {"version": "0.5"} if zarr_format == 3 else None)
@@ -315,7 +317,7 @@ def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
     """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such."""
     import zarr
 
-    from ..io.handle_store import SafeStore
+    from ..io.folder_store import FolderStore
 
     def mentions(file: str, *keys: str) -> bool | None:
         record: Any = json.loads(group.read(file)) if group.is_file(file) else None
@@ -330,4 +332,4 @@ def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
     if False in found:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that v3 has not standardised it yet
-            zarr.consolidate_metadata(SafeStore(group, scratch=scratch))
+            zarr.consolidate_metadata(FolderStore(group, scratch=scratch))

@@ -18,7 +18,7 @@ from ..io import pyramid
 from ..io.folder import Folder
 from ..io.levels import Level, write_grid
 from ..io.names import printable
-from ..io.pyramid import Rule
+from ..io.pyramid import DownsamplingRule
 from ..types import Box
 from .entries import Layout, LevelRecord
 
@@ -49,7 +49,7 @@ class Target:
 
     levels: tuple[Level, ...]
     labels: tuple[Level, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[DownsamplingRule, ...]
     largest_number: int = 0
 
     def end(self) -> None:
@@ -135,7 +135,7 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
     """
     import zarr
 
-    from ..io.handle_store import SafeStore, watch
+    from ..io.folder_store import FolderStore, watch
 
     shown = printable(folder.path)
     if folder.identity()[0] != scratch.identity()[0]:
@@ -144,7 +144,7 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
             "safely; use --output (or Save as OME-Zarr)."
         )
     try:
-        store = SafeStore(folder, scratch=scratch)
+        store = FolderStore(folder, scratch=scratch)
         with zarr.config.set({"array.write_empty_chunks": keep_empty}):
             array = zarr.open_array(store=store, mode="r+")
         watch(array)  # a chunk is read before a part of it is changed
@@ -157,7 +157,7 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
 
 
 def check_links(target: Target, z: int, box: Box) -> None:
-    """Refuse a link in the place of a file that a change of ``box`` in section ``z`` would write.
+    """Refuse a link in the region of a file that a change of ``box`` in section ``z`` would write.
 
     Parameters
     ----------
@@ -188,8 +188,8 @@ def _keys(array: Any, region: Sequence[Any]) -> Iterator[str]:
     for part, edge in zip(region, write_grid(array), strict=True):
         first, last = (part, part + 1) if isinstance(part, int) else (part.start, part.stop)
         numbers.append(range(first // edge, -(-last // edge)))
-    for place in product(*numbers):
-        yield array.metadata.encode_chunk_key(place)
+    for region in product(*numbers):
+        yield array.metadata.encode_chunk_key(region)
 
 
 def _codecs(metadata: dict[str, Any]) -> set[str]:

@@ -17,6 +17,7 @@ from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, explai
 from ..io.levels import Level, write_grid
 from ..io.names import printable
 from ..types import Progress, SectionRepair, no_progress
+from .changed_pixels import make_piece
 from .checks import (
     check_later_edits,
     check_repairs,
@@ -25,7 +26,6 @@ from .checks import (
     check_writable,
 )
 from .entries import COMMITTED, REVERTED, REVERTING, Entry, Moved
-from .footprints import make_piece
 from .journal import Journal
 from .recovery import JournalEntry
 from .target import Target, check_links
@@ -192,8 +192,8 @@ def _check_revert(
     journal: Journal, target: Target, entry: Entry, live: Sequence[Entry], force: bool
 ) -> None:
     """Refuse to follow links, to use a changed entry, and to overwrite edits of others."""
-    for place, _ in entry.masks:
-        check_links(target, place.z, place.box)
+    for region, _ in entry.masks:
+        check_links(target, region.z, region.box)
     pieces = entry.pieces  # compared with their digests, also where nothing else is
     assert pieces
     if not force:
@@ -220,17 +220,17 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     for _ in range(3):  # a writer may rename an entry between listing and reading
         journal.scan()
         try:
-            return tuple(_told(entry) for entry in _of_channel(stack, journal))
+            return tuple(_journal_entry(entry) for entry in _of_channel(stack, journal))
         except Moved:
             continue
     raise StoreError(f"another process is writing to {journal.shown}; try again.")
 
 
-def _told(entry: Entry) -> JournalEntry:
-    """Return an entry as the history tells it."""
+def _journal_entry(entry: Entry) -> JournalEntry:
+    """Return an entry as the history lists it."""
     header = entry.header
     state = "unfinished" if entry.unfinished else entry.state
-    boxes = tuple(places[0].box for places in header.places if places[0] is not None)
+    boxes = tuple(regions[0].box for regions in header.regions if regions[0] is not None)
     pixels = header.provenance.mask_pixels
     return JournalEntry(entry.id, entry.z, boxes, pixels, state, header.time, header.provenance)
 

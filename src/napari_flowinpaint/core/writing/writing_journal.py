@@ -36,7 +36,7 @@ from .entries import (
     Header,
     Layout,
     Piece,
-    Place,
+    SectionRegion,
 )
 from .entry_format import write_entry
 from .journal import Journal, pyramids, same_arrays
@@ -180,8 +180,8 @@ class WritingJournal(Journal):
             target = self.target(layout)
             live = self.live_near([entry.z for entry in entries], layout)
             for entry in entries:
-                for place, _ in entry.masks:
-                    check_links(target, place.z, place.box)
+                for region, _ in entry.masks:
+                    check_links(target, region.z, region.box)
             if not force:
                 command = f"flowinpaint recover {self.shown} --force"
                 check_later_edits(target, entries, live, command)
@@ -269,11 +269,11 @@ class WritingJournal(Journal):
                 f"the journal of {printable(self.data)} has no number left after {number - 1}; "
                 "use --output (or Save as OME-Zarr)."
             )
-        places: list[tuple[Place | None, ...]] = [
-            tuple(None if f is None else f.place for f in piece.footprints) for piece in pieces
+        regions: list[tuple[SectionRegion | None, ...]] = [
+            tuple(None if f is None else f.region for f in piece.changed_pixels) for piece in pieces
         ]
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        header = Header(number, z, now, provenance, layout, tuple(places))
+        header = Header(number, z, now, provenance, layout, tuple(regions))
         draft, name = f"entry-{number}", Entry.name_of(number, z, PREPARED)
         with self.scratch.make_folder(draft) as folder:
             write_entry(folder, header, tuple(pieces))

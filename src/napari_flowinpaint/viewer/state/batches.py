@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from ...core.batch import BatchPlan, SectionOutcome, SectionPlan, StagedSection
 from ...core.errors import InputError
-from ...core.refusal import tell_refused
+from ...core.refusal import describe_refused
 from .. import layers
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class BatchRow:
         """Why it is not repaired, or not all of it; empty where it is, or will be."""
         reason = self.plan.reason if self.outcome is None else self.outcome.message
         left = self.plan.refused if self.outcome is None else self.outcome.refused
-        return reason or tell_refused(left)
+        return reason or describe_refused(left)
 
 
 class StackBatch:

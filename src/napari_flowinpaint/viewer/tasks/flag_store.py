@@ -36,7 +36,7 @@ from ...core.errors import InputError, StoreError
 from ...core.io.beside import check_no_link, kept_beside
 from ...core.io.folder import Folder, open_root
 from ...core.io.npz import Npz
-from ...core.io.ours import is_ours, read_mark
+from ...core.io.ownership import is_owned, read_mark
 from ...core.io.workplace import make_ours
 from ...core.masks.layered_mask import LayeredMask
 from ...core.masks.sparse_mask import TILE, SectionTiles
@@ -259,7 +259,7 @@ def _is_known(root: Folder) -> bool:
 
 def _empty(root: Folder, painted: Folder, name: str, scratch: Folder) -> None:
     """Let nothing be painted in a section."""
-    if is_ours(root, _KIND):
+    if is_owned(root, _KIND):
         painted.remove_file(name)
     elif painted.is_file(name):
         painted.write(name, _pack({}), scratch)

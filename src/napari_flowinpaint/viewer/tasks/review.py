@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...core.refusal import tell_refused
+from ...core.refusal import describe_refused
 from ...core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
 
 #: The four layers of a repair, in the order in which they are shown.
@@ -122,7 +122,7 @@ class Review:
         names = " and ".join(str(n) for n in sections) or "no other section"
         seconds = sum(patch.seconds for patch in self.repair.patches)
         made = f"method {self.repair.provenance.method}, from {names}, {seconds:.1f} s"
-        return f"{made}; {tell_refused(self.repair.refused)}" if self.repair.refused else made
+        return f"{made}; {describe_refused(self.repair.refused)}" if self.repair.refused else made
 
 
 def _is_any_of(components: AnyImage, numbers: set[int]) -> BoolImage:

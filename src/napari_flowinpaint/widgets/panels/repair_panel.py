@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
-from ...core.refusal import tell_refused
+from ...core.refusal import describe_refused
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
@@ -76,7 +76,7 @@ class RepairPanel(QGroupBox):
             "compare the stages, untick what is not good, then press Accept"
         )
         if left:
-            self.messages.warn(tell_refused(left))
+            self.messages.warn(describe_refused(left))
 
     @property
     def is_showing(self) -> bool:

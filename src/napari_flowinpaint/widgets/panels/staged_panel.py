@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...core.methods import available_methods
-from ...core.refusal import tell_refused
+from ...core.refusal import describe_refused
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
 from ..parts.jobs import JobRunner
@@ -46,7 +46,7 @@ def _number(value: float | None, digits: int) -> str:
 def _explain(row: StagedSection) -> str:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
     guides = ", ".join(map(str, row.neighbours)) or "no other section"
-    left = f"; {tell_refused(row.refused)}" if row.refused else ""
+    left = f"; {describe_refused(row.refused)}" if row.refused else ""
     return f"{row.pixels:,} pixels, guided by {guides}{left}; {scores}"
 
 

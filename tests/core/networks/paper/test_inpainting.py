@@ -197,7 +197,7 @@ def test_every_input_matters():
 
 
 @pytest.mark.parametrize("validity", [True, False])
-def test_networks_are_told_where_neighbours_show_nothing(validity):
+def test_networks_are_reported_where_neighbours_show_nothing(validity):
     """With the flag off, as in the paper, they are not."""
     config = PaperConfig(replace(REFINED, validity=validity), replace(GENERATOR, validity=validity))
     section, mask, *others, initial = scene(40, 48)  # a multiple of 8: nothing is padded

@@ -27,7 +27,7 @@ _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class OwnershipMark:
     """What the mark of a folder says.
 
     Parameters
@@ -48,8 +48,8 @@ class Mark:
     names: tuple[str, ...]
 
 
-def mark_ours(folder: Folder, kind: str, names: Iterable[str] = ()) -> Mark:
-    """Mark a folder as ours.
+def mark_owned(folder: Folder, kind: str, names: Iterable[str] = ()) -> OwnershipMark:
+    """OwnershipMark a folder as ours.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def mark_ours(folder: Folder, kind: str, names: Iterable[str] = ()) -> Mark:
             "another folder."
         )
     told = tuple(sorted({check_name(name) for name in names}))
-    mark = Mark(kind, secrets.token_hex(16), folder.identity()[1], told)
+    mark = OwnershipMark(kind, secrets.token_hex(16), folder.identity()[1], told)
     _put(folder, mark)
     return mark
 
 
-def read_mark(folder: Folder, kind: str) -> Mark | None:
+def read_mark(folder: Folder, kind: str) -> OwnershipMark | None:
     """Return the mark of a folder, also of a copy; None where there is none of this kind."""
     try:
         found = json.loads(folder.read(MARK, _LARGEST))
@@ -92,10 +92,10 @@ def read_mark(folder: Folder, kind: str) -> Mark | None:
         return None
     if not isinstance(identity, str) or type(place) is not int:
         return None
-    return Mark(kind, identity, place, tuple(check_name(name) for name in names))
+    return OwnershipMark(kind, identity, place, tuple(check_name(name) for name in names))
 
 
-def is_ours(folder: Folder, kind: str) -> bool:
+def is_owned(folder: Folder, kind: str) -> bool:
     """Return whether this very folder was made by us, and for this."""
     mark = read_mark(folder, kind)
     return mark is not None and mark.place == folder.identity()[1]
@@ -104,7 +104,7 @@ def is_ours(folder: Folder, kind: str) -> bool:
 def owned_names(folder: Folder, kind: str) -> tuple[str, ...]:
     """Return the names that we wrote in a folder; none in one that is not ours."""
     mark = read_mark(folder, kind)
-    return mark.names if mark is not None and is_ours(folder, kind) else ()
+    return mark.names if mark is not None and is_owned(folder, kind) else ()
 
 
 def own(folder: Folder, kind: str, *names: str) -> None:
@@ -116,7 +116,7 @@ def own(folder: Folder, kind: str, *names: str) -> None:
         If the folder is not ours, or one of the names is there already and is not listed.
     """
     mark = read_mark(folder, kind)
-    if mark is None or not is_ours(folder, kind):
+    if mark is None or not is_owned(folder, kind):
         raise foreign(folder.path, kind)
     new = {check_name(name) for name in names} - set(mark.names)
     for name in sorted(new):
@@ -129,7 +129,7 @@ def own(folder: Folder, kind: str, *names: str) -> None:
         _put(folder, replace(mark, names=tuple(sorted({*mark.names, *new}))))
 
 
-def remove_ours(parent: Folder, name: str, kind: str) -> tuple[str, ...]:
+def remove_owned(parent: Folder, name: str, kind: str) -> tuple[str, ...]:
     """Remove what we wrote in a folder, and the folder where nothing else is in it.
 
     Parameters
@@ -150,7 +150,7 @@ def remove_ours(parent: Folder, name: str, kind: str) -> tuple[str, ...]:
         If the folder is not ours; nothing is removed.
     """
     with parent.folder(name) as folder:
-        if not is_ours(folder, kind):
+        if not is_owned(folder, kind):
             raise foreign(folder.path, kind)
         for owned in owned_names(folder, kind):
             folder.remove_tree(owned)
@@ -171,7 +171,7 @@ def foreign(path: Path, kind: str) -> StoreError:
     )
 
 
-def _put(folder: Folder, mark: Mark) -> None:
+def _put(folder: Folder, mark: OwnershipMark) -> None:
     """Write the mark; a crash leaves the old one, or one of a name that is known to be ours."""
     content = json.dumps({"format": _FORMAT, **asdict(mark)}, indent=1) + "\n"
     folder.remove_file(_UNFINISHED)

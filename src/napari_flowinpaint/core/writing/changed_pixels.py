@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..io import pyramid
-from ..io.pyramid import Factors, Rule
+from ..io.pyramid import DownsamplingRule, Factors
 from ..types import AnyImage, BoolImage, Box, Patch
-from .entries import Entry, Footprint, Piece, Place
+from .entries import ChangedPixels, Entry, Piece, SectionRegion
 from .target import Target
 
 Shape = tuple[int, int, int]
@@ -33,8 +33,11 @@ def make_piece(target: Target, z: int, patch: Patch, live: Iterable[Entry]) -> P
     assert inner is not None
     y, x = patch.box.y0, patch.box.x0
     box = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
-    found: tuple[Place, BoolImage] | None = (Place(z, box), patch.mask[inner.slices])
-    footprints: list[Footprint | None] = []
+    found: tuple[SectionRegion, BoolImage] | None = (
+        SectionRegion(z, box),
+        patch.mask[inner.slices],
+    )
+    changed_pixels: list[ChangedPixels | None] = []
     for index, level in enumerate(target.levels):
         if index and found is not None:
             fine = target.levels[index - 1]
@@ -42,62 +45,69 @@ def make_piece(target: Target, z: int, patch: Patch, live: Iterable[Entry]) -> P
             rule = target.rules[index - 1]
             found = reduce_mask(*found, factors, rule, fine.shape, level.shape)
         if found is None:
-            footprints.append(None)
+            changed_pixels.append(None)
             continue
-        place, mask = found
-        original = np.ascontiguousarray(level.read(place.z, place.box)).copy()
+        region, mask = found
+        original = np.ascontiguousarray(level.read(region.z, region.box)).copy()
         # What is there now may be synthetic; the original is what was there before.
-        paste_originals(original, live, index, place)
-        marks = _unknown_marks(target, live, index, place, mask)
-        footprints.append(Footprint(place, mask, original, marks))
-    return Piece(tuple(footprints), patch.result[inner.slices].copy())
+        paste_originals(original, live, index, region)
+        marks = _unknown_marks(target, live, index, region, mask)
+        changed_pixels.append(ChangedPixels(region, mask, original, marks))
+    return Piece(tuple(changed_pixels), patch.result[inner.slices].copy())
 
 
 def _unknown_marks(
-    target: Target, live: Iterable[Entry], index: int, place: Place, mask: BoolImage
+    target: Target, live: Iterable[Entry], index: int, region: SectionRegion, mask: BoolImage
 ) -> AnyImage | None:
     """Return the marks under a mask that no entry of the journal accounts for, None for none.
 
     They are those of repairs whose journal was removed, or what somebody has painted.
     """
-    marks = np.ascontiguousarray(target.labels[index].read(place.z, place.box)).copy()
-    for footprint, there, here in _common(live, index, place):
-        covered = footprint.mask[there]
-        under = 0 if footprint.marks is None else footprint.marks[there][covered]
+    marks = np.ascontiguousarray(target.labels[index].read(region.z, region.box)).copy()
+    for changed, there, here in _common(live, index, region):
+        covered = changed.mask[there]
+        under = 0 if changed.marks is None else changed.marks[there][covered]
         marks[here][covered] = under
     marks[~mask] = 0
     return marks if marks.any() else None
 
 
-def paste_originals(pixels: AnyImage, entries: Iterable[Entry], index: int, place: Place) -> None:
+def paste_originals(
+    pixels: AnyImage, entries: Iterable[Entry], index: int, region: SectionRegion
+) -> None:
     """Put back, in ``pixels`` of ``place``, what ``entries`` replaced on the level ``index``."""
-    for footprint, there, here in _common(entries, index, place):
-        mask = footprint.mask[there]
-        pixels[here][mask] = footprint.original[there][mask]
+    for changed, there, here in _common(entries, index, region):
+        mask = changed.mask[there]
+        pixels[here][mask] = changed.original[there][mask]
 
 
 def _common(
-    entries: Iterable[Entry], index: int, place: Place
-) -> Iterator[tuple[Footprint, tuple[slice, slice], tuple[slice, slice]]]:
+    entries: Iterable[Entry], index: int, region: SectionRegion
+) -> Iterator[tuple[ChangedPixels, tuple[slice, slice], tuple[slice, slice]]]:
     """Yield what ``entries`` change of ``place``: the common part, in either box."""
     for entry in entries:
-        if not entry.touches(index, place.z, place.box):
+        if not entry.touches(index, region.z, region.box):
             continue
-        for _, footprint in entry.footprints(index):
-            box = footprint.place.box
-            if footprint.place.z == place.z and box.overlaps(place.box):
-                part = box.intersection(place.box)
-                yield footprint, part.within(box), part.within(place.box)
+        for _, changed in entry.changed_pixels(index):
+            box = changed.region.box
+            if changed.region.z == region.z and box.overlaps(region.box):
+                part = box.intersection(region.box)
+                yield changed, part.within(box), part.within(region.box)
 
 
 def reduce_mask(
-    place: Place, mask: BoolImage, factors: Factors, rule: Rule, fine: Shape, coarse: Shape
-) -> tuple[Place, BoolImage] | None:
+    region: SectionRegion,
+    mask: BoolImage,
+    factors: Factors,
+    rule: DownsamplingRule,
+    fine: Shape,
+    coarse: Shape,
+) -> tuple[SectionRegion, BoolImage] | None:
     """Return which pixels of a reduced level depend on masked pixels of the next finer one.
 
     Parameters
     ----------
-    place, mask
+    region, mask
         The masked pixels of the finer level, (H, W) bool.
     factors
         Between the two levels.
@@ -112,24 +122,24 @@ def reduce_mask(
     tuple or None
         Section, smallest box and mask in the reduced level; None where no pixel depends.
     """
-    spans = (slice(place.z, place.z + 1), *place.box.slices)
+    spans = (slice(region.z, region.z + 1), *region.box.slices)
     sections, rows, columns = pyramid.touched(spans, factors, coarse)
     box = Box(rows.start, columns.start, rows.stop, columns.stop)
     if sections.start >= sections.stop or 0 in box.shape:
         return None
     if rule.kind == "nearest":
-        reduced = _sampled(place, mask, sections.start, box, factors, rule, fine)
+        reduced = _sampled(region, mask, sections.start, box, factors, rule, fine)
     else:
-        reduced = _any_of_block(place.box, mask, box, factors)
+        reduced = _any_of_block(region.box, mask, box, factors)
     inner = Box.of_mask(reduced)
     if inner is None:
         return None
     y, x = box.y0, box.x0
     outer = Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
-    return Place(sections.start, outer), reduced[inner.slices]
+    return SectionRegion(sections.start, outer), reduced[inner.slices]
 
 
-def _any_of_block(place: Box, mask: BoolImage, box: Box, factors: Factors) -> BoolImage:
+def _any_of_block(region: Box, mask: BoolImage, box: Box, factors: Factors) -> BoolImage:
     """Return which blocks of ``box`` have a masked pixel."""
     _, height, width = factors
     out = np.zeros(box.shape, dtype=bool)
@@ -137,8 +147,8 @@ def _any_of_block(place: Box, mask: BoolImage, box: Box, factors: Factors) -> Bo
     whole = Box(
         box.y0 * height, box.x0 * width, box.y1 * height, box.x1 * width
     )  # may stick out of the level; blocks the level has no pixel for are cut off
-    part = place.intersection(whole)
-    aligned[part.within(whole)] = mask[part.within(place)]
+    part = region.intersection(whole)
+    aligned[part.within(whole)] = mask[part.within(region)]
     for y in range(height):
         for x in range(width):
             out |= aligned[y::height, x::width]
@@ -146,17 +156,23 @@ def _any_of_block(place: Box, mask: BoolImage, box: Box, factors: Factors) -> Bo
 
 
 def _sampled(
-    place: Place, mask: BoolImage, z: int, box: Box, factors: Factors, rule: Rule, fine: Shape
+    region: SectionRegion,
+    mask: BoolImage,
+    z: int,
+    box: Box,
+    factors: Factors,
+    rule: DownsamplingRule,
+    fine: Shape,
 ) -> BoolImage:
     """Return for which pixels of ``box`` the one pixel they are taken from is masked."""
     out = np.zeros(box.shape, dtype=bool)
-    if min(z * factors[0] + rule.offset[0], fine[0] - 1) != place.z:
+    if min(z * factors[0] + rule.offset[0], fine[0] - 1) != region.z:
         return out
     # A block that sticks out may not have the pixel: its last one is taken.
     rows = np.arange(box.y0, box.y1) * factors[1] + rule.offset[1]
     columns = np.arange(box.x0, box.x1) * factors[2] + rule.offset[2]
-    rows = np.minimum(rows, fine[1] - 1) - place.box.y0
-    columns = np.minimum(columns, fine[2] - 1) - place.box.x0
+    rows = np.minimum(rows, fine[1] - 1) - region.box.y0
+    columns = np.minimum(columns, fine[2] - 1) - region.box.x0
     inside_y = (rows >= 0) & (rows < mask.shape[0])
     inside_x = (columns >= 0) & (columns < mask.shape[1])
     out[np.ix_(inside_y, inside_x)] = mask[np.ix_(rows[inside_y], columns[inside_x])]

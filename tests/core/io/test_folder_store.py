@@ -20,9 +20,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from napari_flowinpaint.core.errors import StoreError
-from napari_flowinpaint.core.io import folder as module
+from napari_flowinpaint.core.io import folder
 from napari_flowinpaint.core.io.folder import HANDLES, Folder, open_root
-from napari_flowinpaint.core.io.handle_store import SafeStore, watch
+from napari_flowinpaint.core.io.folder_store import FolderStore, watch
 
 WAYS = [False] + [True] * HANDLES
 KINDS: dict[str, dict[str, Any]] = {
@@ -68,48 +68,48 @@ def fill(store: Store, options: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_files_are_those_of_a_local_store(root, tmp_path, kind):
-    array = fill(SafeStore(root), KINDS[kind])
+    array = fill(FolderStore(root), KINDS[kind])
     fill(LocalStore(tmp_path / "local"), KINDS[kind])
     assert files(root.path) == files(tmp_path / "local")
     expected = pixels()
     expected[1, 3:11, 5:12] = 7
     assert np.array_equal(array[...], expected)
-    again = zarr.open_array(SafeStore(root, read_only=True), path="0", mode="r")
+    again = zarr.open_array(FolderStore(root, read_only=True), path="0", mode="r")
     assert np.array_equal(again[2, 5:18, 3:4], expected[2, 5:18, 3:4])
-    group = zarr.open_group(SafeStore(root), mode="r")
+    group = zarr.open_group(FolderStore(root), mode="r")
     assert dict(group.attrs) == {"a": 1, "b": [1, 2]}
     assert sorted(name for name, _ in group.members(max_depth=2)) == ["0", "labels"]
     with pytest.raises(ValueError, match="read-only"):
-        SafeStore(root, read_only=True).delete_sync("zarr.json")
+        FolderStore(root, read_only=True).delete_sync("zarr.json")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_chunk_is_on_disk_before_it_has_its_name(root, kind, monkeypatch):
-    store = SafeStore(root, scratch=root.folder("scratch", create=True))
+    store = FolderStore(root, scratch=root.folder("scratch", create=True))
     array = fill(store, KINDS[kind])
     steps: list[str] = []
     replace, fsync = os.replace, os.fsync
     monkeypatch.setattr(
-        module.os, "replace", lambda *a, **k: (steps.append("rename"), replace(*a, **k))
+        folder.os, "replace", lambda *a, **k: (steps.append("rename"), replace(*a, **k))
     )
-    monkeypatch.setattr(module.os, "fsync", lambda h: (steps.append("sync"), fsync(h)))
+    monkeypatch.setattr(folder.os, "fsync", lambda h: (steps.append("sync"), fsync(h)))
     array[0, :8, :8] = 3
     assert steps in (["sync", "rename", "sync"], ["sync", "rename"])
     del steps[:]
-    quick = zarr.open_array(SafeStore(root, durable=False), path="0", mode="r+")
+    quick = zarr.open_array(FolderStore(root, durable=False), path="0", mode="r+")
     quick[0, :8, :8] = 4
     assert steps == ["rename"]
     assert not any((root.path / "scratch").iterdir())
 
 
 def test_a_write_that_fails_leaves_the_old_chunk(root, monkeypatch):
-    array = fill(SafeStore(root), KINDS["v3"])
+    array = fill(FolderStore(root), KINDS["v3"])
     before = files(root.path)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(folder.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         array[0, :8, :8] = 3
     monkeypatch.undo()
@@ -117,7 +117,7 @@ def test_a_write_that_fails_leaves_the_old_chunk(root, monkeypatch):
 
 
 def test_an_ended_store_writes_nothing(root):
-    store = SafeStore(root)
+    store = FolderStore(root)
     array = fill(store, KINDS["v3"])
     before = files(root.path)
     store.end()
@@ -134,7 +134,7 @@ def test_no_link_in_a_store_is_followed(root, tmp_path, kind, where):
     other = tmp_path / "other"
     other.mkdir()
     fill(LocalStore(other), KINDS[kind])
-    fill(SafeStore(root), KINDS[kind])
+    fill(FolderStore(root), KINDS[kind])
     metadata = ".zarray" if "v2" in kind else "zarr.json"
     chunk = "0/0/0/0" if "v2" in kind else "0/c/0/0/0"
     name = {
@@ -149,7 +149,7 @@ def test_no_link_in_a_store_is_followed(root, tmp_path, kind, where):
     before = files(other)
 
     def use() -> None:
-        array = zarr.open_array(SafeStore(root), path="0", mode="r+")
+        array = zarr.open_array(FolderStore(root), path="0", mode="r+")
         assert array[0, 0, 0] >= 0
         array[...] = 9
 
@@ -157,7 +157,7 @@ def test_no_link_in_a_store_is_followed(root, tmp_path, kind, where):
         use()
     with pytest.raises(StoreError, match="is a link"):
         root.sync_tree()
-    store = SafeStore(root)
+    store = FolderStore(root)
     store.delete_sync("0")
     assert not (root.path / "0").exists()
     assert files(other) == before
@@ -171,7 +171,7 @@ def listed(iterator: Any) -> list[str]:
 
 
 def test_it_lists_and_removes_as_a_local_store_does(root, tmp_path):
-    stores = [SafeStore(root), LocalStore(tmp_path / "local")]
+    stores = [FolderStore(root), LocalStore(tmp_path / "local")]
     for store in stores:
         fill(store, KINDS["v3"])
     safe, local = stores
@@ -194,7 +194,7 @@ def test_it_lists_and_removes_as_a_local_store_does(root, tmp_path):
 
 
 def test_parts_of_objects(root):
-    store = SafeStore(root)
+    store = FolderStore(root)
     root.write("a", bytes(range(10)))
     requests = {
         RangeByteRequest(2, 5): bytes([2, 3, 4]),
@@ -221,7 +221,7 @@ def test_a_chunk_that_was_cut_short_is_noticed(root, zarr_format):
 
         codec = numcodecs.Blosc()
     array = zarr.create_array(
-        SafeStore(root),
+        FolderStore(root),
         data=pixels(),
         chunks=(3, 19, 17),
         compressors=codec,
@@ -238,7 +238,7 @@ def test_a_chunk_that_was_cut_short_is_noticed(root, zarr_format):
 def test_keys_that_lead_out_are_refused(root, tmp_path, key):
     (tmp_path / "secret").write_text("x")
     root.folder("a", create=True).close()
-    store, value = SafeStore(root), default_buffer_prototype().buffer.from_bytes(b"mine")
+    store, value = FolderStore(root), default_buffer_prototype().buffer.from_bytes(b"mine")
     acts = (store.get_sync, lambda key: store.set_sync(key, value), store.delete_sync)
     for act in acts:
         with pytest.raises(StoreError, match="is not the name of a file or folder"):
@@ -248,7 +248,7 @@ def test_keys_that_lead_out_are_refused(root, tmp_path, key):
 
 
 def test_it_can_be_sent_to_another_process(root):
-    array = fill(SafeStore(root), KINDS["v3 sharded"])
+    array = fill(FolderStore(root), KINDS["v3 sharded"])
     again = pickle.loads(pickle.dumps(array))
     assert np.array_equal(again[...], array[...])
     assert again.store_path.store == array.store_path.store
@@ -266,7 +266,7 @@ def test_any_writes_leave_the_bytes_of_a_local_store(kind, dtype, writes, handle
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "safe").mkdir()
         with open_root(Path(name) / "safe", handles=handles) as folder:
-            for store in (SafeStore(folder, durable=False), LocalStore(Path(name) / "local")):
+            for store in (FolderStore(folder, durable=False), LocalStore(Path(name) / "local")):
                 array = zarr.create_array(store, shape=(3, 19, 17), dtype=dtype, **options)
                 for number, (y, x, height, width, z) in enumerate(writes):
                     array[z, y : y + height, x : x + width] = number

@@ -31,7 +31,7 @@ _BLOSC_HEADER = 16
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
-class SafeStore(Store):
+class FolderStore(Store):
     """A zarr store in a folder that is held open.
 
     Parameters
@@ -72,7 +72,7 @@ class SafeStore(Store):
         self._gate = Lock()
         self._ended = False
 
-    def with_read_only(self, read_only: bool = False) -> SafeStore:
+    def with_read_only(self, read_only: bool = False) -> FolderStore:
         """Return the same store, read-only or not."""
         return type(self)(
             self.folder, scratch=self._scratch, durable=self._durable, read_only=read_only
@@ -82,7 +82,7 @@ class SafeStore(Store):
         return self.folder.path.as_uri()
 
     def __repr__(self) -> str:
-        return f"SafeStore({str(self)!r})"
+        return f"FolderStore({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.folder.path == other.folder.path
@@ -285,7 +285,7 @@ def watch(array: Any) -> None:
     notice by themselves.
     """
     store = array.store_path.store
-    if not isinstance(store, SafeStore):
+    if not isinstance(store, FolderStore):
         return
     if array.metadata.zarr_format == 2:
         last = getattr(array.metadata.compressor, "codec_id", None)
@@ -298,9 +298,9 @@ def watch(array: Any) -> None:
 
 def _again(
     folder: Folder, scratch: Folder | None, durable: bool, read_only: bool, blosc: bool
-) -> SafeStore:
+) -> FolderStore:
     """Make the same store in another process."""
-    store = SafeStore(folder, scratch=scratch, durable=durable, read_only=read_only)
+    store = FolderStore(folder, scratch=scratch, durable=durable, read_only=read_only)
     store.blosc = blosc
     return store
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from napari_flowinpaint.core.errors import StoreError
 from napari_flowinpaint.core.io.folder import Folder, open_root
-from napari_flowinpaint.core.io.ours import (
+from napari_flowinpaint.core.io.ownership import (
     MARK,
-    is_ours,
-    mark_ours,
+    is_owned,
+    mark_owned,
     own,
     owned_names,
     read_mark,
-    remove_ours,
+    remove_owned,
 )
 
 KIND = "staging"
@@ -42,9 +42,9 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def test_what_we_wrote_goes_and_nothing_else(root):
     with root.make_folder("s") as ours:
-        first = mark_ours(ours, KIND, ["plan.json", "masks"])
-        assert is_ours(ours, KIND)
-        assert not is_ours(ours, "flags")
+        first = mark_owned(ours, KIND, ["plan.json", "masks"])
+        assert is_owned(ours, KIND)
+        assert not is_owned(ours, "flags")
         ours.write("plan.json", b"{}")
         ours.folder("masks", "deep", create=True).close()
         own(ours, KIND, "log.jsonl")
@@ -54,12 +54,12 @@ def test_what_we_wrote_goes_and_nothing_else(root):
         again = read_mark(ours, KIND)
         assert again is not None
         assert again.identity == first.identity
-    assert remove_ours(root, "s", KIND) == ("thesis.tex",)
+    assert remove_owned(root, "s", KIND) == ("thesis.tex",)
     with root.folder("s") as ours:
-        assert is_ours(ours, KIND)
+        assert is_owned(ours, KIND)
         assert set(ours.names()) == {MARK, "thesis.tex"}
         ours.remove_file("thesis.tex")
-    assert remove_ours(root, "s", KIND) == ()
+    assert remove_owned(root, "s", KIND) == ()
     assert root.names() == []
 
 
@@ -67,42 +67,42 @@ def test_a_folder_that_holds_something_does_not_become_ours(root):
     with root.make_folder("home") as home:
         home.write("thesis.tex", b"years of work")
         with pytest.raises(StoreError, match=r"home is not empty \(it holds thesis.tex\)"):
-            mark_ours(home, KIND)
+            mark_owned(home, KIND)
         assert home.names() == ["thesis.tex"]
         assert owned_names(home, KIND) == ()
         with pytest.raises(StoreError, match="not a staging folder that was made here"):
             own(home, KIND, "plan.json")
     with pytest.raises(StoreError, match="nothing in it is changed or removed"):
-        remove_ours(root, "home", KIND)
+        remove_owned(root, "home", KIND)
     assert root.folder("home").names() == ["thesis.tex"]
 
 
 def test_an_unfinished_mark_is_no_obstacle(root):
     with root.make_folder("s") as ours:
         ours.write(f"{MARK}.part", b'{"format": 1, "ki')
-        assert not is_ours(ours, KIND)
-        mark_ours(ours, KIND)
-        assert is_ours(ours, KIND)
+        assert not is_owned(ours, KIND)
+        mark_owned(ours, KIND)
+        assert is_owned(ours, KIND)
 
 
 def test_a_copy_is_somebody_elses(root, tmp_path):
     """Nor is a folder of the user's into which the mark was unpacked with the rest."""
     with root.make_folder("s") as ours:
-        mark_ours(ours, KIND, ["thesis.tex"])
+        mark_owned(ours, KIND, ["thesis.tex"])
     shutil.copytree(tmp_path / "s", tmp_path / "copy")
     (tmp_path / "copy" / "thesis.tex").write_text("years of work")
     with root.folder("copy") as copy:
         assert read_mark(copy, KIND) is not None
-        assert not is_ours(copy, KIND)
+        assert not is_owned(copy, KIND)
         assert owned_names(copy, KIND) == ()
     with pytest.raises(StoreError, match="copy is not a staging folder"):
-        remove_ours(root, "copy", KIND)
+        remove_owned(root, "copy", KIND)
     assert (tmp_path / "copy" / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_name_that_is_there_already_does_not_become_ours(root):
     with root.make_folder("s") as ours:
-        mark_ours(ours, KIND)
+        mark_owned(ours, KIND)
         ours.write("raw", b"pixels")
         with pytest.raises(StoreError, match=r"s/raw was put there by another program"):
             own(ours, KIND, "raw")
@@ -111,14 +111,14 @@ def test_a_name_that_is_there_already_does_not_become_ours(root):
 
 def test_a_link_in_place_of_the_mark_or_the_folder_is_refused(root, tmp_path):
     with root.make_folder("s") as ours:
-        mark_ours(ours, KIND)
+        mark_owned(ours, KIND)
     (tmp_path / "link").symlink_to(tmp_path / "s", target_is_directory=True)
     with pytest.raises(StoreError, match="link is a link"):
-        remove_ours(root, "link", KIND)
+        remove_owned(root, "link", KIND)
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / MARK).symlink_to(tmp_path / "s" / MARK)
     with pytest.raises(StoreError, match="is a link"):
-        remove_ours(root, "t", KIND)
+        remove_owned(root, "t", KIND)
 
 
 @settings(deadline=None)
@@ -152,7 +152,7 @@ def test_no_mark_removes_what_is_not_ours(content):
         (path / "home" / MARK).write_bytes(told)
         before = contents(path)
         with open_root(path) as root, pytest.raises(StoreError):
-            remove_ours(root, "home", KIND)
+            remove_owned(root, "home", KIND)
         assert contents(path) == before
 
 
@@ -169,6 +169,6 @@ def test_deeply_nested_json_is_no_mark(root, tmp_path):
 
 def test_names_lists_are_sorted_and_single(root):
     with root.make_folder("s") as ours:
-        assert mark_ours(ours, KIND, ["b", "a", "b"]).names == ("a", "b")
+        assert mark_owned(ours, KIND, ["b", "a", "b"]).names == ("a", "b")
         with pytest.raises(StoreError):
             own(ours, KIND, os.pardir)
