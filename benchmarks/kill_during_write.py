@@ -36,7 +36,7 @@ from repaired_stores import (  # noqa: E402
     write_store,
 )
 
-from napari_flowinpaint.core.io.pyramid import Rule  # noqa: E402
+from napari_flowinpaint.core.io.pyramid import DownsamplingRule  # noqa: E402
 from napari_flowinpaint.core.open import open_stack  # noqa: E402
 from napari_flowinpaint.core.writing.recovery import needs_recovery, recover  # noqa: E402
 from napari_flowinpaint.core.writing.writeback import history, write_back  # noqa: E402
@@ -46,7 +46,7 @@ LAYOUTS = {
     "v2, one section per chunk": (Layout(2, (1, 64, 64)), "uint8"),
     "v2, four sections per chunk": (Layout(2, (4, 64, 64)), "uint16"),
     "v3, reduced in z, nearest": (
-        Layout(3, (4, 50, 50), None, ((2, 2, 2),), Rule("nearest")),
+        Layout(3, (4, 50, 50), None, ((2, 2, 2),), DownsamplingRule("nearest")),
         "uint8",
     ),
     "v3, sharded": (Layout(3, (1, 32, 32), (8, 128, 128)), "int16"),

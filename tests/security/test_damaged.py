@@ -25,6 +25,7 @@ from attacks import damage, entry, truth
 from napari_flowinpaint import open_stack
 from napari_flowinpaint.core.io.folder import Folder
 
+
 class Trap:
     """Executes something when it is unpickled."""
 

@@ -14,6 +14,7 @@ from attacks import damage, entry, image, journal, snapshot, truth
 from napari_flowinpaint import open_stack
 from napari_flowinpaint.core.errors import FlowInpaintError
 
+
 def put_link(path: Path, target: Path) -> None:
     """Put a link in the place of whatever is there."""
     if path.is_dir() and not path.is_symlink():

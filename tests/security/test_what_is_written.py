@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from attacks import HOLES, damage, entry, image, program, truth
 
+
 def change_archive(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
     """Change the record and the arrays of a staged file, as somebody with NumPy would."""
     with zipfile.ZipFile(path) as archive:

@@ -13,7 +13,7 @@ import tifffile
 import zarr
 from make_stacks import volume, write_ngff
 
-from napari_flowinpaint.cli._console import complain, tell
+from napari_flowinpaint.cli._console import print_error, print_line
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.io import memory
 from napari_flowinpaint.core.open import open_stack
@@ -106,7 +106,7 @@ def test_shapes_that_no_microscope_makes(tmp_path: Path, shape: tuple[int, int, 
 
 
 def test_nothing_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    for say in (tell, complain):
+    for say in (print_line, print_error):
         say("a\x1b]0;owned\x07b \udce9 \u202e µm")
     out, err = capsys.readouterr()
     assert out == "a\\x1b]0;owned\\x07b \\udce9 \\u202e µm\n"

@@ -23,7 +23,8 @@ import numpy as np
 from ..io import pyramid
 from ..io.levels import Level, write_grid
 from ..types import AnyImage, BoolImage, Box
-from .entries import ChangedPixels, Entry, Piece
+from .entries import Entry
+from .pieces import ChangedPixels, Piece
 from .target import Target
 
 #: One piece of an entry on one level, and the part of its box that lies in a chunk.

@@ -9,7 +9,8 @@ import numpy as np
 from ..io import pyramid
 from ..io.pyramid import DownsamplingRule, Factors
 from ..types import AnyImage, BoolImage, Box, Patch
-from .entries import ChangedPixels, Entry, Piece, SectionRegion
+from .entries import Entry
+from .pieces import ChangedPixels, Piece, SectionRegion
 from .target import Target
 
 Shape = tuple[int, int, int]

@@ -15,7 +15,8 @@ from ..errors import InputError, StoreError
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlapping, overlay
 from .changed_pixels import paste_originals
-from .entries import Entry, SectionRegion
+from .entries import Entry
+from .pieces import SectionRegion
 from .target import Target
 
 if TYPE_CHECKING:

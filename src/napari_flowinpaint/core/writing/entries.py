@@ -24,18 +24,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import FlowInpaintError, StoreError, first_line
-from ..io.axes import Axes
 from ..io.folder import Folder
 from ..io.names import printable
-from ..io.pyramid import DownsamplingRule, block_factors
-from ..types import AnyImage, BoolImage, Box, Provenance
+from ..types import BoolImage, Box
+from .entry_format import read_header, read_masks, read_pieces
+from .pieces import ChangedPixels, Header, Piece, SectionRegion
 
 PREPARED, COMMITTED, REVERTING, REVERTED, ABORTING = (
     "prepared",  # all is in the journal, the pixels may be old, new or mixed: to be finished
@@ -57,121 +55,6 @@ _NAME = re.compile(r"(\d{8,10})-z(\d{1,10})\.([a-z]+)")
 _STATES = (COMMITTED, PREPARED, REVERTING, ABORTING, REVERTED)
 
 _Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, slots=True)
-class LevelRecord:
-    """One level of the pyramid as the journal knows it.
-
-    Parameters
-    ----------
-    path
-        Where the array lies within the group of the pyramid; "" for an array of its own.
-    shape
-        (Z, Y, X).
-    scale
-        Size of a voxel in voxels of the full resolution, (z, y, x).
-    rule
-        How the level is made of the next finer one; without meaning for the first level.
-    """
-
-    path: str
-    shape: tuple[int, int, int]
-    scale: tuple[float, float, float]
-    rule: DownsamplingRule
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The arrays a repair was written to.
-
-    Parameters
-    ----------
-    axes
-        Where z, y and x are in the stored arrays, and the chosen channel and time.
-    dtype
-        Name of the type of the pixels.
-    levels
-        The pyramid, full resolution first.
-    """
-
-    axes: Axes
-    dtype: str
-    levels: tuple[LevelRecord, ...]
-
-    @property
-    def thickness(self) -> int:
-        """How many sections share one section of the most reduced level."""
-        thickness = 1
-        for fine, coarse in pairwise(self.levels):
-            ratio = [b / a for a, b in zip(fine.scale, coarse.scale, strict=True)]
-            thickness *= block_factors(fine.shape, coarse.shape, ratio)[0]
-        return thickness
-
-
-@dataclass(frozen=True, slots=True)
-class SectionRegion:
-    """A box of one section of one level."""
-
-    z: int
-    box: Box
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChangedPixels:
-    """The pixels of one level that a piece changes.
-
-    Parameters
-    ----------
-    region
-        Section and box, in pixels of the level.
-    mask
-        (H, W) bool, True where a pixel is changed.
-    original
-        (H, W), the stack's dtype: the pixels before any repair.
-    marks
-        (H, W) uint32: their marks by repairs that the journal does not know; None for none.
-    """
-
-    region: SectionRegion
-    mask: BoolImage
-    original: AnyImage
-    marks: AnyImage | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """One repaired window in the journal.
-
-    Parameters
-    ----------
-    changed_pixels
-        One per level; None where no pixel of the level depends on the piece.
-    new
-        (H, W) repaired pixels over the box of the first changed.
-    """
-
-    changed_pixels: tuple[ChangedPixels | None, ...]
-    new: AnyImage
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The content of ``entry.json``; see the module.
-
-    Parameters
-    ----------
-    digests
-        Of the two files, by their names; empty in an entry of an older version.
-    """
-
-    id: int
-    z: int
-    time: str
-    provenance: Provenance
-    layout: Layout
-    regions: tuple[tuple[SectionRegion | None, ...], ...]
-    digests: tuple[tuple[str, str], ...] = ()
 
 
 class Moved(StoreError):
@@ -244,8 +127,6 @@ class Entry:
     @cached_property
     def header(self) -> Header:
         """What was repaired, where and how."""
-        from .entry_format import read_header
-
         header = self._read(read_header)
         if (header.id, header.z) != self.key:
             raise self.damaged("its number or section is not that of its folder")
@@ -254,16 +135,12 @@ class Entry:
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
         """Masks, original and repaired pixels; compared with the digests."""
-        from .entry_format import read_pieces
-
         header = self.header
         return self._read(lambda folder: read_pieces(folder, header))
 
     @cached_property
     def masks(self) -> tuple[tuple[SectionRegion, BoolImage], ...]:
         """Which pixels of the full resolution are replaced, per piece; they alone are read."""
-        from .entry_format import read_masks
-
         header = self.header
         return self._read(lambda folder: read_masks(folder, header))
 

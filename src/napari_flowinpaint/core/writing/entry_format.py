@@ -27,7 +27,7 @@ from ..io.levels import DTYPES
 from ..io.names import printable
 from ..io.pyramid import DownsamplingRule
 from ..types import AnyImage, BoolImage, Box, Provenance
-from .entries import ChangedPixels, Header, Layout, LevelRecord, Piece, SectionRegion
+from .pieces import ChangedPixels, Header, Layout, LevelRecord, Piece, SectionRegion
 
 FORMAT = 1
 _RECORD, _PIXELS = "entry.json", "pixels.npz"

@@ -17,7 +17,8 @@ from ..io.folder import Folder, open_root
 from ..io.lock import is_held
 from ..io.names import printable
 from ..io.pyramid import DownsamplingRule, detect_rules
-from .entries import Entry, Layout, LevelRecord
+from .entries import Entry
+from .pieces import Layout, LevelRecord
 from .target import parts_of
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from ..io.names import printable
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlay
 from .changed_pixels import paste_originals
-from .entries import Entry, SectionRegion
+from .entries import Entry
 from .journal import Journal
+from .pieces import SectionRegion
 from .synthetic import has_section, read_labels
 from .writing_journal import put_marks
 

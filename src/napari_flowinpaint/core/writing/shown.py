@@ -18,8 +18,9 @@ from ..io import pyramid
 from ..io.levels import Level, ReaderResult
 from ..types import AnyImage, BoolImage
 from .apply import bits, overlapping, overlay
-from .entries import Entry, SectionRegion
+from .entries import Entry
 from .journal import Journal
+from .pieces import SectionRegion
 
 
 def as_recovered(opened: ReaderResult) -> ReaderResult:

@@ -20,7 +20,7 @@ from ..io.levels import Level, write_grid
 from ..io.names import printable
 from ..io.pyramid import DownsamplingRule
 from ..types import Box
-from .entries import Layout, LevelRecord
+from .pieces import Layout, LevelRecord
 
 #: Codecs that give back the bits they were given. With any other one, writing a chunk could
 #: change pixels that nobody asked to change.

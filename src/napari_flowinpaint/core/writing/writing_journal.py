@@ -25,21 +25,10 @@ from ..io.names import printable
 from ..types import AnyImage, Provenance
 from .apply import apply, mark
 from .checks import check_later_edits
-from .entries import (
-    ABORTING,
-    COMMITTED,
-    LARGEST_ID,
-    PREPARED,
-    REVERTED,
-    REVERTING,
-    Entry,
-    Header,
-    Layout,
-    Piece,
-    SectionRegion,
-)
+from .entries import ABORTING, COMMITTED, LARGEST_ID, PREPARED, REVERTED, REVERTING, Entry
 from .entry_format import write_entry
 from .journal import Journal, pyramids, same_arrays
+from .pieces import Header, Layout, Piece, SectionRegion
 from .synthetic import has_section, largest_number, note_largest, open_labels
 from .target import Target, check_links, open_level, parts_of
 
