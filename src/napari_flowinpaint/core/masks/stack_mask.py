@@ -202,8 +202,10 @@ def _hdf5_corners(dataset: Any) -> list[tuple[int, ...]] | None:
 
 def _zarr_corners(array: Any) -> list[tuple[int, ...]] | None:
     """Return the first pixel of every chunk (shard) of a local zarr array that is stored."""
-    root = getattr(array.store, "root", None)
-    if root is None or array.metadata.fill_value not in (0, False, None):
+    from ..io.folder_store import FolderStore
+
+    store = array.store
+    if not isinstance(store, FolderStore) or array.metadata.fill_value not in (0, False, None):
         return None
     grid = write_grid(array)
     dots = r"[./]".join([r"(\d+)"] * len(grid))
@@ -211,7 +213,7 @@ def _zarr_corners(array: Any) -> list[tuple[int, ...]] | None:
     key = re.compile(f"{prefix}{dots}")
     counts = [math.ceil(n / size) for n, size in zip(array.shape, grid, strict=True)]
     corners = []
-    for name in _files(Path(root) / array.path):
+    for name in _files(store.folder.path / array.path):
         match = key.fullmatch(name)
         index = tuple(map(int, match.groups())) if match else ()
         if match and all(i < n for i, n in zip(index, counts, strict=True)):

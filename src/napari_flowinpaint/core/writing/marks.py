@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import FlowInpaintError, StoreError, first_line
 from ..io.folder import open_root
-from ..types import BoolImage, Box
+from ..io.levels import Level
+from ..types import AnyImage, BoolImage, Box
 from .entries import Moved
 from .journal import Journal
 from .synthetic import read_labels
@@ -41,7 +43,9 @@ def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
         return None
 
     def marks(z: int, box: Box) -> BoolImage:
-        marked = np.zeros(box.shape, dtype=bool) if labels is None else labels.read(z, box) != 0
+        marked = np.zeros(box.shape, dtype=bool)
+        if labels is not None:
+            marked |= _read_labels(labels, stack, z, box) != 0
         for attempt in range(_ATTEMPTS):
             try:
                 _add_from_journal(marked, journal, stack, z, box)
@@ -52,6 +56,19 @@ def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
         return marked
 
     return marks
+
+
+def _read_labels(labels: Level, stack: Stack, z: int, box: Box) -> AnyImage:
+    """Read the label image; say in one line why that is not possible."""
+    try:
+        return labels.read(z, box)
+    except (FlowInpaintError, MemoryError):
+        raise
+    except Exception as error:  # each codec has its own way to fail
+        raise StoreError(
+            f"the marks of section {z} of {stack.path} cannot be read ({first_line(error)}): "
+            "labels/synthetic is damaged; restore it from a copy."
+        ) from error
 
 
 def _add_from_journal(marked: BoolImage, journal: Journal, stack: Stack, z: int, box: Box) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import folders
-from ..errors import StoreError
+from ..errors import StoreError, first_line
 from ..io.axes import voxel_size_from_attributes
 from ..io.folder import Folder
 from ..io.levels import Level
@@ -135,7 +135,15 @@ def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
         folder = root.folder(*label_names(levels), "0")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    array: Any = zarr.open_array(FolderStore(folder, read_only=True), mode="r")
+    try:
+        array: Any = zarr.open_array(FolderStore(folder, read_only=True), mode="r")
+    except (OSError, StoreError):
+        raise
+    except Exception as error:  # whatever the damaged JSON leads to
+        raise StoreError(
+            f"the marks in {folder.path} cannot be read ({first_line(error)}); restore "
+            "labels/synthetic from a copy."
+        ) from error
     if array.shape != levels[0].source.shape:
         return None  # somebody else's, as writing will tell
     return Level(array, levels[0].axes)
