@@ -343,10 +343,8 @@ def test_checkpoints_of_others_are_refused(stack, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypatch):
-
-    monkeypatch.setattr(
-        train_joint, "joint_loss", lambda out, batch: out.image.sum() * float("nan")
-    )
+    module = "napari_flowinpaint.core.training.train_joint"
+    monkeypatch.setattr(f"{module}.joint_loss", lambda out, batch: out.image.sum() * float("nan"))
     path = tmp_path / "w.safetensors"
     train_joint([StackSpec(stack)], [], path, plan(steps=2))
     assert all(torch.isfinite(value).all() for value in _weights(path).values())

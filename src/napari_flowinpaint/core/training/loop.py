@@ -148,7 +148,7 @@ class Training(ABC, Generic[P, N]):
     def _advance(self, batch: TrainingBatch) -> float:
         """Make one step and return its loss; a gradient that is not finite changes nothing."""
 
-    def _filler(self, net: N) -> Any:
+    def _adapter(self, net: N) -> Any:
         """Return what the validation calls; see :func:`.validation.validate`."""
         return net
 
@@ -238,7 +238,7 @@ class Training(ABC, Generic[P, N]):
         report = ValidationReport(math.nan, math.nan, math.nan, ())
         if self.cases:
             with autocast(self.device):
-                report = validate(self._filler(averaged), self.cases, self.device)
+                report = validate(self._adapter(averaged), self.cases, self.device)
         if not self.cases or report.structure > self.best:
             self.best = report.structure if self.cases else self.best
             save_network(self.output, averaged, self._record())
