@@ -111,11 +111,11 @@ def _staged(request: PlannedRepair, error: BaseException, written: list[int]) ->
     from ..core.batch.records import REPAIRED
     from ..core.batch.run_batch import check_fits
     from ..core.batch.staging_folder import StagingFolder
-    from ..core.io.lock import StoreBusy
+    from ..core.batch.staging_place import StagingBusy
 
     stage = StagingFolder(request.staging)
     try:
-        if isinstance(error, StoreBusy) or not stage.exists:
+        if isinstance(error, StagingBusy) or not stage.exists:
             return ""
         check_fits(stage, request.plan)
     except FlowInpaintError:

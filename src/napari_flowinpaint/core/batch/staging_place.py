@@ -44,6 +44,10 @@ _SCRATCH_FILE = re.compile(rf"{_UNFINISHED.pattern}|{folders.LOCK}")
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
+class StagingBusy(StoreBusy):
+    """Another batch is at work in the staging folder."""
+
+
 class StagingPlace:
     """A place where a staging folder is, or is going to be.
 
@@ -103,7 +107,7 @@ class StagingPlace:
 
         Raises
         ------
-        StoreBusy
+        StagingBusy
             If another batch is using it; the message says which.
         StoreError
             If it may not be written to.
@@ -141,7 +145,7 @@ class StagingPlace:
             who = ""
             with suppress(OSError, StoreError, ValueError):
                 who = f" ({printable(scratch.read(_AT_WORK, 300).decode())})"
-            raise StoreBusy(
+            raise StagingBusy(
                 f"another process{who} is at work in {self.path}; wait until it has finished and "
                 "try again."
             ) from None
