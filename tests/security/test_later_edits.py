@@ -47,7 +47,7 @@ def test_edits_after_a_crash_stay(interrupted, command, state):
 
 def test_edits_after_a_crash_go_if_asked(interrupted):
     where = edit(interrupted.stack)
-    assert "28 pixels" in interrupted.refused("recover", interrupted.stack)
+    assert "(pixels: 28)" in interrupted.refused("recover", interrupted.stack)
     assert interrupted.run("recover", interrupted.stack, "--force").code == 0
     assert not (image(interrupted.stack)[(2, *where)] == 255).any()
     assert interrupted.run("revert", interrupted.stack).code == 0

@@ -459,7 +459,7 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
         viewer.window.add_dock_widget(dock)
     session = docks[0].session
     session.add_stack(one_section.load(str(stack_path), progress=lambda *_: None))
-    session.accepted._kept[session.image] = [object()]
+    session.accepted._unsaved[session.image] = [object()]
     window = docks[0].window()
     assert not window.close()
     assert "1 accepted repair is not saved" in asked[0]

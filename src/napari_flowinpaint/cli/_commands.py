@@ -77,7 +77,7 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
         kept += _staged(request, error, written)
         if isinstance(error, KeyboardInterrupt):
             raise Cancelled(f"interrupted.{kept}") from error
-        print_error(f"{error}{kept}")
+        print_error(f"{str(error).removesuffix('.')}.{kept}" if kept else error)
         return NOT_ALL_DONE if written else BAD_INPUT
     if report.waiting and request.command.writes:
         print_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 
 from ..errors import StoreError
 
@@ -39,3 +40,25 @@ def check_name(name: str) -> str:
             "or were made to lead elsewhere: restore them from a copy."
         )
     return name
+
+
+def quoted(path: object) -> str:
+    """Return a path as a shell takes it, for commands that a message proposes.
+
+    Parameters
+    ----------
+    path
+        Of a file or folder, whatever its name. What cannot be printed is escaped as bash reads it.
+    """
+    text = str(path)
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = (
+        "\\" + letter
+        if letter in "\\'"
+        else letter
+        if printable(letter) == letter
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
+        for letter in text
+    )
+    return f"$'{''.join(escaped)}'"

@@ -166,6 +166,6 @@ def check_later_edits(
         )
         raise StoreError(
             f"synthetic pixels of section {sections} were changed by another program since they "
-            f"were written ({counts} pixels) and would be lost; nothing was changed: run "
-            f"`{command}` to overwrite them, or use --output."
+            f"were written (pixels: {counts}) and would be lost; nothing was changed: run "
+            f"{command} to overwrite them."
         )

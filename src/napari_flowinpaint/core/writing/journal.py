@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import folders
 from ..errors import StoreError
+from ..io.axes import Axes
 from ..io.folder import Folder, open_root
 from ..io.lock import is_held
-from ..io.names import printable
+from ..io.names import printable, quoted
 from ..io.pyramid import DownsamplingRule, detect_rules
 from .entries import Entry
 from .pieces import Layout, LevelRecord
@@ -102,6 +103,11 @@ class Journal:
     def shown(self) -> str:
         """What the user calls the stack, for messages."""
         return printable(self.root)
+
+    def command(self, verb: str, axes: Axes, options: str = "") -> str:
+        """Return the command line that does something to the stack, for messages."""
+        line = f"`{' '.join(filter(None, ('flowinpaint', verb, quoted(self.root), options)))}`"
+        return f"{line} (with its --channel or --time)" if axes.fixed else line
 
     def layout_of(self, stack: Stack) -> Layout:
         """Return the arrays of a stack as the journal records them.

@@ -47,18 +47,19 @@ def as_recovered(opened: ReaderResult) -> ReaderResult:
     return replace(
         opened,
         levels=levels,
-        messages=(*opened.messages, _message(journal, opened.why_not_writable)),
+        messages=(*opened.messages, _message(journal, opened)),
     )
 
 
-def _message(journal: Journal, why_not_writable: str) -> str:
+def _message(journal: Journal, opened: ReaderResult) -> str:
     """Say what is unfinished, and what to do."""
     if journal.busy:
         return f"Another process is writing to {journal.shown} right now."
     sections = ", ".join(str(z) for z in sorted({entry.z for entry in journal.unfinished}))
-    what = f"run `flowinpaint recover {journal.shown}`"
-    if why_not_writable:
-        where = f"{what} where that is possible; here {why_not_writable.partition(';')[0]}."
+    what = f"run {journal.command('recover', opened.levels[0].axes)}"
+    if opened.why_not_writable:
+        why = opened.why_not_writable.partition(";")[0]
+        where = f"{what} where that is possible; here {why}."
     else:
         where = f"{what}, or write to it."
     return (

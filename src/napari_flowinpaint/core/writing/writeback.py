@@ -197,7 +197,8 @@ def _check_revert(
     pieces = entry.pieces  # compared with their digests, also where nothing else is
     assert pieces
     if not force:
-        command = f"flowinpaint revert {journal.shown} --sections {entry.z} --force"
+        options = f"--sections {entry.z} --force"
+        command = journal.command("revert", entry.header.layout.axes, options)
         check_later_edits(target, [entry], live, command)
 
 

@@ -172,7 +172,7 @@ class WritingJournal(Journal):
                 for region, _ in entry.masks:
                     check_links(target, region.z, region.box)
             if not force:
-                command = f"flowinpaint recover {self.shown} --force"
+                command = self.command("recover", layout.axes, "--force")
                 check_later_edits(target, entries, live, command)
             for read in (*entries, *live):
                 read.forget_pixels()
@@ -215,7 +215,8 @@ class WritingJournal(Journal):
             return root
         raise StoreError(
             f"the journal of {printable(self.data)} belongs to a pyramid that {self.shown} does "
-            "not name in its metadata; restore the metadata, or move the journal away."
+            "not name in its metadata; restore the metadata, or repair with --output, which takes "
+            "the repairs along."
         )
 
     def _mark_missing(self, labels: tuple[Level, ...], layout: Layout) -> None:
