@@ -24,7 +24,7 @@ from napari_flowinpaint.core.errors import FlowInpaintError
 from napari_flowinpaint.core.networks.weights import load_network, weights_directory
 from napari_flowinpaint.viewer.tasks.flag_store import FlagStore
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 
 ODD = st.one_of(
     st.none(),
