@@ -14,6 +14,8 @@ import zarr
 from attacks import damage, image, program, snapshot, truth, write_home
 
 from napari_flowinpaint import open_stack
+from napari_flowinpaint.core.export import save_ome_zarr
+from napari_flowinpaint.core.io.stack import Stack
 
 
 @pytest.mark.parametrize("resume", [["--no-resume"], []], ids=["no-resume", "resume"])
@@ -141,8 +143,7 @@ _TELL = """if there and not os.path.lexists(target) or os.stat(target).st_ino !=
 def output(scene) -> Path:
     """A store of the user's, the only copy of its pixels."""
     path = scene.path / "out.zarr"
-    zarr.create_group(str(path), attributes={"whose": "mine"})
-    zarr.create_array(str(path / "0"), data=truth()[::-1].copy(), chunks=(1, 24, 28))
+    save_ome_zarr(Stack.from_array(truth()[::-1].copy()), path)
     return path
 
 

@@ -113,7 +113,8 @@ def test_more_than_a_store_is_not_replaced(target, name):
 def test_stores_of_others_can_be_replaced(tmp_path, version):
     group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=version)
     group.create_array("0", data=np.ones((3, 9, 9)), chunks=(1, 4, 4))
-    group.create_group("labels").create_array("cells", data=np.ones((3, 9, 9)), chunks=(1, 4, 4))
+    images = {"multiscales": [{"datasets": [{"path": "0"}]}]}
+    group.attrs.update(images if version == 2 else {"ome": images})
     (tmp_path / "a.zarr" / ".DS_Store").write_bytes(b"x")
     check_replaceable(tmp_path / "a.zarr")
     array = zarr.create_array(str(tmp_path / "b.zarr"), data=np.ones((3, 9)), zarr_format=version)
@@ -122,3 +123,21 @@ def test_stores_of_others_can_be_replaced(tmp_path, version):
     (tmp_path / "b.zarr" / "c.9").symlink_to(tmp_path / "a.zarr" / "zarr.json")
     with pytest.raises(StoreError, match="is a link"):
         check_replaceable(tmp_path / "b.zarr")
+
+
+def test_an_image_with_labels_of_the_users_is_not_replaced(tmp_path):
+    image = tmp_path / "image.zarr"
+    save_ome_zarr(Stack.from_array(np.zeros((2, 8, 8), "u1")), image)
+    check_replaceable(image)
+    zarr.create_array(
+        str(image / "labels" / "cells"), shape=(2, 8, 8), chunks=(1, 8, 8), dtype="u4"
+    )
+    with pytest.raises(InputError, match="labels/cells in it is not of the store"):
+        check_replaceable(image)
+
+
+def test_a_group_that_is_no_image_is_not_replaced(tmp_path):
+    group = zarr.create_group(str(tmp_path / "group.zarr"))
+    group.create_array("a", shape=(2, 8, 8), chunks=(1, 8, 8), dtype="u1")
+    with pytest.raises(InputError, match="a in it is not of the store"):
+        check_replaceable(tmp_path / "group.zarr")

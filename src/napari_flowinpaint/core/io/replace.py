@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .. import folders
 from ..errors import InputError, StoreError
@@ -109,7 +110,7 @@ def check_replaceable(target: Path) -> None:
     if not (target.is_dir() and is_zarr_node(target)):
         raise InputError(f"{target} is not a zarr store and is not replaced; choose another name.")
     with open_root(target) as store:
-        found = stranger(store)
+        found = stranger(store) or _more_than_an_image(store)
     if found:
         raise InputError(
             f"{target} is not replaced, since {printable(found)} in it is not of the store; move "
@@ -134,6 +135,38 @@ def stranger(store: Folder) -> str:
         if found:
             return found
     return ""
+
+
+def _more_than_an_image(store: Folder) -> str:
+    """Return the first array or label image in a group that saving an image does not make."""
+    if _is_array(store):
+        return ""
+    levels = {path.partition("/")[0] for path in _level_paths(store)}
+    for name in store.names():
+        if name in levels or name in _METADATA or name in _HARMLESS:
+            continue
+        if name != folders.LABELS:
+            return name
+        with store.folder(name) as labels:
+            others = set(labels.names()) - _METADATA - set(_HARMLESS) - {folders.SYNTHETIC}
+        if others:
+            return f"{name}/{min(others)}"
+    return ""
+
+
+def _level_paths(store: Folder) -> list[str]:
+    """Return the paths of the levels of the images of a group; none where it names none."""
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            told: Any = parse_json(store.read(name, 1 << 26))
+            told = told.get("attributes", told)
+            images = told.get("ome", told).get("multiscales", [])
+            return [str(level["path"]) for image in images for level in image["datasets"]]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return []
+    return []
 
 
 def _stranger_in(store: Folder, name: str, array: bool) -> str:
