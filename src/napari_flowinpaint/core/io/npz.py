@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _MOST_MEMBERS = 1 << 16
 _BLOCK = 1 << 20
 #: What the libraries raise for archives that are damaged or were made to do harm.
 _DAMAGED = (
+    tokenize.TokenError,  # NumPy reads old headers as Python tells tokens
+    SyntaxError,
     zipfile.BadZipFile,
     zlib.error,
     NotImplementedError,  # compression that is not known
