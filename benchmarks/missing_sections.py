@@ -42,11 +42,13 @@ def scores_of(pixels: np.ndarray, methods: list[str]) -> dict[str, tuple[Scores,
         started = time.perf_counter()
         note(name, PEERS[name](*images, mask), started)
     for name in methods:
-        for grain in (True, False):
+        for texture in ("noise", "smooth"):
             started = time.perf_counter()
-            options = RepairOptions(grain=grain)
+            options = RepairOptions(texture=texture)
             repair = repair_section(stack, 1, mask, method=name, options=options)
-            note(name if grain else f"{name}, no grain", repair.patches[0].result, started)
+            note(
+                name if texture == "noise" else f"{name}, smooth", repair.patches[0].result, started
+            )
     return found
 
 

@@ -203,8 +203,8 @@ def summary(tables: dict[Entry, BenchmarkTable]) -> str:
     """Return the table of the main method beside the best peer, all stacks."""
     measured = {row.method for table in tables.values() for row in table.rows}
     main = next((m for m in MAIN if m in measured), "")
-    head = ("stack", "mask", "share", "best peer", "initial", "refined", "without grain")
-    head += (f"**{main}**", "gain", "PSNR: best peer", "PSNR: without grain", f"PSNR: {main}")
+    head = ("stack", "mask", "share", "best peer", "initial", "refined", "smooth")
+    head += (f"**{main}**", "gain", "PSNR: best peer", "PSNR: smooth", f"PSNR: {main}")
     rows = []
     for entry, table in tables.items():
         for (shape, fraction), cell in grouped(table).items():
@@ -218,7 +218,7 @@ def _compare(cell: dict[str, BenchmarkRow], main: str) -> list[str]:
     peers = {name: row.scores for name, row in cell.items() if name in PEERS}
     best = max(peers, key=lambda name: peers[name].structure_psnr)
     plain = max(peers, key=lambda name: peers[name].psnr)
-    stages = ("initial reference", "refined reference", "without grain")
+    stages = ("initial reference", "refined reference", "smooth")
     shown = [cell[f"{main}: {stage}"].scores for stage in stages]
     own = cell[main].scores
     return [

@@ -66,7 +66,7 @@ def test_a_job_is_done_once(script, job, tmp_path, monkeypatch):
 
 def rows(shape, fraction):
     values = {"copy": 18.0, "mean": 20.0, "flow: initial reference": 20.5}
-    values |= {"flow: refined reference": 22.0, "flow: without grain": 23.5, "flow": 23.0}
+    values |= {"flow: refined reference": 22.0, "flow: smooth": 23.5, "flow": 23.0}
     for method, structure in values.items():
         scores = [
             BenchmarkScores(structure + d, structure - 4, 0.5, 1.0, 0.6, 0.7, 2.0, 0.3)

@@ -204,7 +204,7 @@ def test_two_at_once(data):
     command = [sys.executable, "-c", "from napari_flowinpaint.cli import main; main()"]
     command += ["repair", str(data / "stack.zarr")]
     command += ["--mask", str(data / "mask.tif"), "--in-place", "--method", "flow"]
-    command += ["--gate", "off", "--no-grain"]
+    command += ["--gate", "off", "--texture", "smooth"]
     before = np.stack([open_stack(data / "stack.zarr").read(z) for z in range(10)])
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     text = [(process.communicate(timeout=120)[1], process.returncode) for process in both]

@@ -124,7 +124,7 @@ class Scene:
         self, *more: object, mask: str = "mask.tif", stack: Path | None = None
     ) -> list[object]:
         where = [stack or self.stack, "--mask", self.path / mask]
-        return ["repair", *where, "--method", "flow", "--gate", "off", "--no-grain", *more]
+        return ["repair", *where, "--method", "flow", "--gate", "off", "--texture", "smooth", *more]
 
 
 def write_home(home: Path) -> None:

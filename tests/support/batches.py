@@ -74,7 +74,7 @@ class Quick:
 
 
 def options() -> RepairOptions:
-    return RepairOptions(max_gap=3, gate="off", grain=False)
+    return RepairOptions(max_gap=3, gate="off", texture="smooth")
 
 
 def masks() -> np.ndarray:

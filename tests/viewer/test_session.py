@@ -136,13 +136,13 @@ def test_settings_tell_of_changes_and_become_the_request(session):
     session.settings.events.method.connect(seen.append)
     session.settings.method = "flow"
     session.settings.max_gap = 2
-    session.settings.grain = False
+    session.settings.texture = "smooth"
     assert seen == ["flow"]
     paint(session)
     job = session.request_repair()
     session.settings.max_gap = 9
     assert (job.request.method, job.request.z) == ("flow", 3)
-    assert (job.request.options.max_gap, job.request.options.grain) == (2, False)
+    assert (job.request.options.max_gap, job.request.options.texture) == (2, "smooth")
 
 
 @pytest.mark.parametrize("missing", ["stack", "mask", "section", "opened"])

@@ -44,8 +44,8 @@ def test_the_form_and_the_settings_follow_each_other(make_dock):
     panel, settings = dock.repair_panel, dock.session.settings
     panel.method.setCurrentText("flow")
     panel.max_gap.setValue(2)
-    panel.grain.setChecked(False)
-    assert (settings.method, settings.max_gap, settings.grain) == ("flow", 2, False)
+    panel.texture.setCurrentText("smooth (prediction alone)")
+    assert (settings.method, settings.max_gap, settings.texture) == ("flow", 2, "smooth")
     settings.device = "cuda:1"
     settings.max_gap = 7
     assert panel.device.currentText() == "cuda:1"

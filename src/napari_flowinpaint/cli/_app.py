@@ -82,9 +82,14 @@ def repair(
     max_gap: Annotated[
         int, typer.Option(min=1, help="Largest distance to a guiding section, in sections")
     ] = 5,
-    grain: Annotated[
-        bool, typer.Option(help="Give repaired pixels the grain of the section")
-    ] = True,
+    texture: Annotated[
+        str,
+        typer.Option(
+            help="Look of repaired pixels: smooth (prediction alone), noise (as the section's) or "
+            "natural (also invents scales up to 20 pixels)"
+        ),
+    ] = "noise",
+    grain: Annotated[bool, typer.Option(hidden=True)] = True,
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed; the same seed gives the same pixels")
     ] = 0,
@@ -158,7 +163,8 @@ def repair(
         device=device,
         options=RepairOptions(
             max_gap=max_gap,
-            grain=grain,
+            # scripts written for earlier versions say --no-grain
+            texture=texture if grain else "smooth",
             seed=seed,
             weights=str(weights) if weights else None,
             views=views,

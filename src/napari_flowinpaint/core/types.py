@@ -56,11 +56,13 @@ class RepairOptions:
         Largest distance, in sections, to a neighbour that may guide the repair.
     halo
         Context around a damaged component, in pixels; None lets the method decide.
-    grain
-        Whether the repaired pixels get the grain of the section's intact pixels (a last step:
-        looks right, costs plain PSNR).
+    texture
+        What the repaired pixels get for looks, as a last step: ``"smooth"`` (nothing: the
+        prediction alone), ``"noise"`` (noise like the section's) or ``"natural"`` (also scales of
+        up to some 20 pixels, which are invented); see
+        :func:`~napari_flowinpaint.core.reference.texture.add_texture`.
     seed
-        Seed of the rehearsal; the same request gives the same pixels.
+        Seed of the rehearsal and of the texture; the same request gives the same pixels.
     weights
         Weights file for the methods "flowinpaint" and "flowinpaint-paper" to run with instead of
         their own; other methods take none.
@@ -79,7 +81,7 @@ class RepairOptions:
 
     max_gap: int = 5
     halo: int | None = None
-    grain: bool = True
+    texture: str = "noise"
     seed: int = 0
     weights: str | None = None
     views: int | None = None

@@ -66,8 +66,8 @@ class Settings:
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     max_gap
         Largest distance, in sections, to a neighbour.
-    grain
-        Whether the result gets the section's grain.
+    texture
+        What the result gets for looks: ``"smooth"``, ``"noise"`` or ``"natural"``.
     quality
         Whether a repair is tried on intact regions, to predict how good it is.
     """
@@ -77,13 +77,13 @@ class Settings:
     method: str = "auto"
     device: str = "auto"
     max_gap: int = field(default_factory=lambda: RepairOptions().max_gap)
-    grain: bool = field(default_factory=lambda: RepairOptions().grain)
+    texture: str = field(default_factory=lambda: RepairOptions().texture)
     quality: bool = field(default_factory=lambda: RepairOptions().quality)
 
     @property
     def options(self) -> RepairOptions:
         """The options of a repair, as they are chosen now."""
-        return RepairOptions(max_gap=self.max_gap, grain=self.grain, quality=self.quality)
+        return RepairOptions(max_gap=self.max_gap, texture=self.texture, quality=self.quality)
 
 
 class Session(layers.ViewerState):

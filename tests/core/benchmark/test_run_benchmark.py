@@ -92,7 +92,7 @@ def test_the_table_compares_all_on_the_same_masks():
         "flow",
         "flow: initial reference",
         "flow: refined reference",
-        "flow: without grain",
+        "flow: smooth",
     }
     assert all(row.sections == 2 for row in table.rows)
     best = max(rows[peer].scores.structure_psnr for peer in PEERS)
@@ -252,7 +252,7 @@ def test_extra_methods_get_rows():
     extra = [("no references", Silent())]
     table = run_benchmark(small(), methods=("flow",), extra=extra, **ONE_CELL)
     rows = {row.method: row for row in table.rows}
-    assert Silent.calls >= 2  # with grain and without
+    assert Silent.calls >= 2  # with texture and without
     assert rows["no references"].scores == rows["flow"].scores
     assert "no references: initial reference" in rows
     assert len(rows["flow"].window_seconds) >= 1

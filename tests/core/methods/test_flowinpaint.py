@@ -87,7 +87,7 @@ def test_weights_that_are_not_what_the_card_says_are_refused(weights, tampered):
 
 def test_it_repairs_only_the_mask_and_records_its_weights(weights):
     stack, mask, truth = damaged_stack()
-    plain = RepairOptions(grain=False)
+    plain = RepairOptions(texture="smooth")
     repair = repair_section(stack, 1, mask, method="flowinpaint", options=plain)
     assert repair.provenance.weights_sha256 == write_card(weights)
     patch = repair.patches[0]
@@ -130,7 +130,7 @@ def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
         return Registration((flow, -flow), noise)
 
     stack, mask, truth = damaged_stack()
-    options = RepairOptions(grain=False)
+    options = RepairOptions(texture="smooth")
 
     def error() -> float:
         repair = repair_section(stack, 1, mask, method="flowinpaint", options=options)
@@ -148,7 +148,7 @@ def test_a_network_that_knows_nothing_is_outvoted(weights, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_cuda_repairs_as_the_cpu_does(weights):
     stack, mask, _ = damaged_stack()
-    options = RepairOptions(grain=False)
+    options = RepairOptions(texture="smooth")
     results = [
         repair_section(stack, 1, mask, method="flowinpaint", device=device, options=options)
         .patches[0]
@@ -206,7 +206,7 @@ def test_the_refined_reference_is_what_the_registered_neighbours_show():
 
 def test_every_stage_of_the_released_network_is_better_than_the_one_before():
     stack, mask, truth = damaged_stack(256)
-    options = RepairOptions(grain=False)
+    options = RepairOptions(texture="smooth")
     repair = repair_section(stack, 1, mask, method="flowinpaint", options=options)
     (patch,) = repair.patches
     stages = [patch.initial_reference, patch.refined_reference, patch.result]

@@ -7,7 +7,6 @@ import pytest
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.filters import blur, fine_scales
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
 from napari_flowinpaint.core.reference.fusion import (
     Bands,
@@ -17,7 +16,6 @@ from napari_flowinpaint.core.reference.fusion import (
     rehearsal_part,
     ridge,
 )
-from napari_flowinpaint.core.reference.grain import add_grain
 from napari_flowinpaint.core.reference.optical_flow import warp_affine
 from napari_flowinpaint.core.reference.references import Guide, Hypothesis
 from napari_flowinpaint.core.reference.rehearsal import RehearsalResult
@@ -160,40 +158,6 @@ def test_close_seam_leaves_no_step_and_does_not_reach_deep():
     closed = close_seam(filled, section, known)
     assert abs(closed[20, 40] - 100) < 8
     assert abs(closed[40, 40] - 70) < 1
-
-
-def test_grain_matches_the_fine_energy_of_the_section():
-    rng = np.random.default_rng(0)
-    smooth = texture(seed=1, sigma=8)
-    section = smooth + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
-    lender = smooth + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
-    mask = np.zeros(smooth.shape, dtype=bool)
-    mask[80:180, 80:180] = True
-    grained = add_grain(smooth, lender, section, mask, ~mask)
-    ratio = np.mean(fine_scales(grained)[mask] ** 2) / np.mean(fine_scales(section)[mask] ** 2)
-    assert 0.8 < ratio < 1.2
-
-
-def test_a_flat_neighbour_lends_no_grain():
-    smooth = texture(sigma=8)
-    mask = np.zeros(smooth.shape, dtype=bool)
-    mask[50:90, 50:90] = True
-    flat = np.full_like(smooth, 100)
-    assert np.isfinite(add_grain(smooth, flat, smooth, mask, ~mask)).all()
-
-
-def test_grain_says_nothing_about_structure():
-    rng = np.random.default_rng(0)
-    smooth = texture(seed=1, sigma=8)
-    noise = texture(seed=2, sigma=1.5) - 128
-    section = smooth + 0.3 * noise + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
-    lender = smooth + 0.3 * noise[::-1] + 12 * rng.standard_normal(smooth.shape).astype(np.float32)
-    mask = np.zeros(smooth.shape, dtype=bool)
-    mask[80:180, 80:180] = True
-    grain = add_grain(smooth, lender, section, mask, ~mask) - smooth
-    assert (grain[~mask] == 0).all()
-    left = np.mean(blur(grain, 2.0)[mask] ** 2) / np.mean(grain[mask] ** 2)
-    assert left < 0.005  # 0.03 before what is left is taken off again and again
 
 
 def test_a_part_of_a_large_window_is_rehearsed_in_where_enough_is_intact():

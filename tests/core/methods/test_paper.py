@@ -33,7 +33,7 @@ TINY = PaperConfig(
     RefinedReferenceConfig((8, 8, 8), 2, (12,), (8,)),
     InpaintingConfig((8, 8), finest_attention=2, residual=True),
 )
-PLAIN = RepairOptions(grain=False)
+PLAIN = RepairOptions(texture="smooth")
 
 
 def network(config=TINY, seed=0):
@@ -96,8 +96,8 @@ def repair(weights, found, options=PLAIN):
 )
 def test_any_window_is_filled_near_the_truth(weights, shape, hole, alpha):
     found, truth = window(shape, hole, alpha)
-    for grain in (False, True):
-        out = repair(weights, found, replace(PLAIN, grain=grain))
+    for kind in ("smooth", "noise"):
+        out = repair(weights, found, replace(PLAIN, texture=kind))
         for image in (out.initial_reference, out.refined_reference, out.result, out.confidence):
             assert image.shape == shape
             assert image.dtype == np.float32

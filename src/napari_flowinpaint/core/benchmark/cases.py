@@ -27,7 +27,7 @@ SHAPES = {"irregular": irregular_mask, "rectangular": rectangular_mask}
 STAGES = {
     "initial reference": "initial_reference",
     "refined reference": "refined_reference",
-    "without grain": "result",
+    "smooth": "result",
 }
 
 
@@ -152,21 +152,21 @@ def attempt(
         started = time.perf_counter()
         repair = run_method(case, method, device)
         seconds = time.perf_counter() - started
-        smooth = run_method(case, method, device, grain=False)
+        smooth = run_method(case, method, device, texture="smooth")
     except RepairRefused:
         for stage in STAGES:
             yield Attempt(f"{label}: {stage}", None)
         yield Attempt(label, None)
         return
     for stage, name in STAGES.items():
-        source = smooth if stage == "without grain" else repair
+        source = smooth if stage == "smooth" else repair
         yield Attempt(f"{label}: {stage}", whole(source, name, case.truth))
     windows = tuple(patch.seconds for patch in repair.patches)
     yield Attempt(label, whole(repair, "result", case.truth), seconds, windows)
 
 
 def run_method(
-    case: BenchmarkCase, method: str | Method, device: str, *, grain: bool = True
+    case: BenchmarkCase, method: str | Method, device: str, *, texture: str = "noise"
 ) -> SectionRepair:
     """Repair the middle one of three sections, its masked pixels overwritten.
 
@@ -179,7 +179,7 @@ def run_method(
 
     stack = Stack.from_array(np.stack([case.previous, case.damaged, case.following]))
     # without the gate: every row is about the same sections, also those it would refuse
-    options = RepairOptions(grain=grain, gate="off")
+    options = RepairOptions(texture=texture, gate="off")
     repair = repair_section(stack, 1, case.mask, method=method, device=device, options=options)
     if repair.refused:  # what is left would be scored as if it were the truth
         raise RepairRefused(describe_refused(repair.refused))

@@ -86,7 +86,7 @@ def run_benchmark(
     -------
     BenchmarkTable
         One row per shape, fraction and method; a method's references and its result without
-        grain have rows of their own.
+        texture have rows of their own.
 
     Raises
     ------

@@ -10,7 +10,7 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
    the average of all these;
 3. *refined reference*: their fusion, weighted per frequency band by what a rehearsal on the
    intact pixels of the same section teaches;
-4. *result*: the residual at the rim carried into the hole, the seam closed, grain added.
+4. *result*: the residual at the rim carried into the hole, the seam closed, texture added.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import numpy as np
 from ..errors import RepairRefused
 from ..parallel import Report, Start, beside, together, workers_for
 from ..reference.fusion import close_seam
-from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
@@ -35,12 +34,14 @@ from ..reference.references import (
     flows_between,
     initial_reference,
     interpolate,
+    nearer,
     neighbours_of,
     registered_average,
     unaligned_guides,
 )
 from ..reference.rehearsal import Rehearsal, RehearsalResult
-from ..types import Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
+from ..reference.texture import add_texture
+from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
 
 #: Fewer intact pixels than this cannot be registered to.
 FEWEST_INTACT = 256
@@ -171,9 +172,8 @@ def _replace_missing(
     if blind is not None and len(guides) == 2:
         note = lambda share: report(0.2 + 0.7 * share, "registering the neighbours")  # noqa: E731
         reference, flows = blind(guides, note)
-    report(0.95, "matching the grain")
-    nearer = _nearer(window)
-    return fall_back(window, greys, initial, reference, (guides[nearer], flows[nearer]), options)
+    report(0.95, "adding texture")
+    return fall_back(window, greys, initial, reference, nearer(guides), options)
 
 
 def fall_back(
@@ -181,12 +181,12 @@ def fall_back(
     greys: GreyMapping,
     initial: FloatImage,
     reference: FloatImage,
-    nearer: tuple[Guide, Flow],
+    like: Guide,
     options: RepairOptions,
 ) -> WindowRepair:
     """Take a reference where no intact pixel can tell more (a missing section).
 
-    There is no section to be like either: it gets as much grain as the nearer neighbour has.
+    There is no section to be like either: its texture is that of the nearer neighbour.
 
     Parameters
     ----------
@@ -194,14 +194,10 @@ def fall_back(
         The window, its working grey values, and how it is repaired.
     initial, reference
         Initial reference, and what is taken, (H, W) float32, working grey values.
-    nearer
-        The nearer neighbour, and the flow to it.
+    like
+        The nearer neighbour.
     """
-    result = reference
-    if options.grain:
-        guide, flow = nearer
-        lender = guide.sample(flow, nearest=True)
-        result = add_grain(reference, lender, lender, window.mask, window.intact)
+    result = with_texture(reference, like.image, like.valid, window, options)
     return WindowRepair(
         initial_reference=greys.to_stack(initial),
         refined_reference=greys.to_stack(reference),
@@ -221,7 +217,7 @@ def _finish(
     report: Callable[[float, str], None],
     start: Start,
 ) -> WindowRepair:
-    """Fuse, correct at the rim, add grain."""
+    """Fuse, correct at the rim, add texture."""
     known = window.intact
     report(0.85, "fusing")
     images = [hypothesis.image for hypothesis in hypotheses]
@@ -230,9 +226,7 @@ def _finish(
     averaged = start(partial(registered_average, hypotheses, window.alpha))
     fused = learned.fuse(images)
     result = close_seam(learned.correct(fused, section, known), section, known)
-    if options.grain:
-        lend = next(h.lend for h in hypotheses if h.lend is not None)
-        result = add_grain(result, lend(), section, window.mask, known)
+    result = with_texture(result, section, known, window, options)
     confidence, registered = confident(), averaged()
     if options.gate == "refuse":
         check_registration(window, relied().scores.get("registration_correlation", 1.0))
@@ -271,7 +265,13 @@ def check_registration(window: Window, correlation: float) -> None:
         )
 
 
-def _nearer(window: Window) -> int:
-    """Return which of the window's neighbours is the nearer one."""
-    both = window.previous is not None and window.following is not None
-    return 1 if both and window.alpha > 0.5 else 0
+def with_texture(
+    filled: FloatImage,
+    like: FloatImage,
+    known: BoolImage,
+    window: Window,
+    options: RepairOptions,
+) -> FloatImage:
+    """Return a prediction with the texture that was asked for; every window has its own noise."""
+    seed = (options.seed, window.z, window.box.y0, window.box.x0)
+    return add_texture(filled, like, window.mask, known, texture=options.texture, seed=seed)

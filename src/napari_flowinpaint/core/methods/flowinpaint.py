@@ -29,7 +29,6 @@ from ..reference.references import (
     Source,
     flow_source,
     interpolate,
-    nearer,
     register,
 )
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
@@ -123,7 +122,7 @@ def _source_of(
         samples = [
             *(partial(_interpolated, g, onto, f) for g, f in zip(guides, between, strict=True)),
             *(
-                partial(Hypothesis.of, g, f, follows=True, lends=g is nearer(guides))
+                partial(Hypothesis.of, g, f, follows=True)
                 for g, f in zip(guides, flows, strict=True)
             ),
         ]

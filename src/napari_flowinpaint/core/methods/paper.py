@@ -4,7 +4,7 @@
    between them, and averaged (eq. 1-3), as in ``flow``;
 2. *refined reference*: a network registers it to the section's intact pixels (eq. 4-6);
 3. *result*: a generator fills the hole, guided by both neighbours and the refined reference
-   (eq. 7-12). Then grain, if asked for.
+   (eq. 7-12). Then texture.
 
 Beyond the paper: neighbours are aligned coarsely first; a rehearsal on the section's own intact
 pixels says how far the result can be trusted, and refuses neighbours that show something else.
@@ -23,7 +23,6 @@ import numpy as np
 from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
-from ..reference.grain import add_grain
 from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
@@ -31,11 +30,12 @@ from ..reference.references import (
     Guide,
     flows_between,
     interpolate,
+    nearer,
     unaligned_guides,
 )
 from ..reference.rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FEWEST_INTACT, check_registration, fall_back
+from .flow import FEWEST_INTACT, check_registration, fall_back, with_texture
 from .learned import LearnedMethod
 from .method import Method
 
@@ -73,13 +73,11 @@ class PaperMethod(LearnedMethod):
         progress(0.02, f"section {window.z}: interpolating between the neighbours")
         guides = unaligned_guides(window, greys)
         if window.intact.sum() < FEWEST_INTACT:
-            initial, _, flows = _between(guides)
-            nearer = 0 if window.alpha <= 0.5 else 1
-            source = (guides[nearer], flows[nearer])
-            return fall_back(window, greys, initial, initial, source, options)
+            initial = _between(guides)
+            return fall_back(window, greys, initial, initial, nearer(guides), options)
         section = greys.to_working(np.where(window.intact, window.section, 0))
         guides = [guide.align_to(section, window.intact) for guide in guides]
-        initial, samples, _ = _between(guides)
+        initial = _between(guides)
         valid = [~guide.damaged(np.zeros((2, *window.mask.shape), np.float32)) for guide in guides]
 
         def fill(
@@ -90,8 +88,7 @@ class PaperMethod(LearnedMethod):
             run = partial(inpaint_guided, device=device, report=report)
             return run(net, image, ~known, neighbours, window.alpha, initial, shown)
 
-        lender = samples[0 if window.alpha <= 0.5 else 1]
-        return _repair(fill, window, greys, section, initial, lender, options, progress)
+        return _repair(fill, window, greys, section, initial, options, progress)
 
 
 def paper_method(path: Path) -> Method:
@@ -99,8 +96,8 @@ def paper_method(path: Path) -> Method:
     return PaperMethod(path)
 
 
-def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage], list[Flow]]:
-    """Return the initial reference, the two moved neighbours it is made of, and their flows.
+def _between(guides: list[Guide]) -> FloatImage:
+    """Return the initial reference.
 
     Where one of them shows nothing, the other one is all there is.
     """
@@ -109,7 +106,7 @@ def _between(guides: list[Guide]) -> tuple[FloatImage, list[FloatImage], list[Fl
     gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
     mixed = interpolate(guides, flows)
     mixed = np.where(gone[1] & ~gone[0], samples[0], mixed)
-    return np.where(gone[0] & ~gone[1], samples[1], mixed), samples, flows
+    return np.where(gone[0] & ~gone[1], samples[1], mixed)
 
 
 def _repair(
@@ -118,11 +115,10 @@ def _repair(
     greys: GreyMapping,
     section: FloatImage,
     initial: FloatImage,
-    lender: FloatImage,
     options: RepairOptions,
     progress: Progress,
 ) -> WindowRepair:
-    """Rehearse, fill, add grain."""
+    """Rehearse, fill, add texture."""
 
     def report(fraction: float, message: str) -> None:
         progress(fraction, f"section {window.z}: {message}")
@@ -133,9 +129,8 @@ def _repair(
         check_registration(window, relied.scores.get("registration_correlation", 1.0))
     filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
     result = filled.image
-    if options.grain:
-        report(0.95, "matching the grain")
-        result = add_grain(result, lender, section, window.mask, known)
+    report(0.95, "adding texture")
+    result = with_texture(result, section, known, window, options)
     confidence = relied.confidence([initial, filled.refined, filled.image], known)
     return WindowRepair(
         initial_reference=greys.to_stack(initial),

@@ -122,25 +122,23 @@ def _grid(shape: tuple[int, ...]) -> tuple[FloatImage, FloatImage]:
     return rows, columns
 
 
-def warp(source: FloatImage, flow: Flow, nearest: bool = False) -> FloatImage:
+def warp(source: FloatImage, flow: Flow) -> FloatImage:
     """Return ``source(x + flow(x))``: ``W(i, f)`` of FlowInpaint, bilinear, edges replicated.
 
     The source may be larger than the flow, whose grid begins at the source's first pixel.
-    ``nearest`` takes the nearest pixel instead of interpolating between four.
     """
-    return _sample([source], flow, nearest)[0]
+    return _sample([source], flow)[0]
 
 
-def _sample(sources: Iterable[FloatImage], flow: Flow, nearest: bool = False) -> list[FloatImage]:
+def _sample(sources: Iterable[FloatImage], flow: Flow) -> list[FloatImage]:
     """Return every source sampled through one flow."""
     import cv2
 
-    way = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     rows, columns = _grid(flow.shape[1:])
     x, y = columns + flow[1], rows + flow[0]
     return [
         np.asarray(
-            cv2.remap(source, x, y, way, borderMode=cv2.BORDER_REPLICATE),
+            cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
             dtype=np.float32,
         )
         for source in sources

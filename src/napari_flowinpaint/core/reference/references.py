@@ -116,12 +116,9 @@ class Guide:
     aligned: FloatImage
     shown: BoolImage
 
-    def sample(self, flow: Flow, nearest: bool = False) -> FloatImage:
-        """Sample the original image through a flow into the aligned one (interpolates once).
-
-        ``nearest`` takes the nearest pixel instead, which leaves all of its grain.
-        """
-        return warp(self.image, apply_affine(self.affine, flow), nearest)
+    def sample(self, flow: Flow) -> FloatImage:
+        """Sample the original image through a flow into the aligned one (interpolates once)."""
+        return warp(self.image, apply_affine(self.affine, flow))
 
     def damaged(self, flow: Flow) -> BoolImage:
         """Return where the sampled pixels are damaged ones of the neighbour."""
@@ -250,24 +247,17 @@ class Hypothesis:
         others together.
     follows
         Whether it was made with the leader's help.
-    lend
-        Samples the nearest pixels of the guide instead, which have all of its grain; None unless
-        this is the nearer guide, as well registered as can be.
     """
 
     image: FloatImage
     damaged: BoolImage
     leader: bool = False
     follows: bool = False
-    lend: Callable[[], FloatImage] | None = None
 
     @classmethod
-    def of(
-        cls, guide: Guide, flow: Flow, *, follows: bool = False, lends: bool = False
-    ) -> Hypothesis:
+    def of(cls, guide: Guide, flow: Flow, *, follows: bool = False) -> Hypothesis:
         """Sample a guide through a flow."""
-        lend = partial(guide.sample, flow, nearest=True) if lends else None
-        return cls(guide.sample(flow), guide.damaged(flow), follows=follows, lend=lend)
+        return cls(guide.sample(flow), guide.damaged(flow), follows=follows)
 
     def crop(self, part: tuple[slice, slice]) -> Hypothesis:
         """Return what it says of a part of the window."""
@@ -363,6 +353,6 @@ def hypothesise(
     ]
     hypotheses = [Hypothesis.of(guide, flow) for guide, flow in flows]
     for guide, flow in zip(guides, together(again), strict=True):
-        hypotheses.append(Hypothesis.of(guide, flow, lends=guide is nearer(guides)))
+        hypotheses.append(Hypothesis.of(guide, flow))
     report(1.0)
     return hypotheses

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError, RepairRefused
 from ..methods import Method, check_method, choose_method
+from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
 from ..types import (
     AnyImage,
@@ -149,6 +150,7 @@ def _check(job: RepairJob) -> None:
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
     check_gate(job.options)
+    check_texture(job.options.texture)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
     if job.options.halo is not None and job.options.halo < 1:

@@ -34,7 +34,7 @@ class RepairPanel(QGroupBox):
         self.session, self.jobs, self.messages = session, jobs, messages
         self.form = SettingsForm(session, jobs, messages)
         self.method, self.device = self.form.method, self.form.device
-        self.max_gap, self.grain = self.form.max_gap, self.form.grain
+        self.max_gap, self.texture = self.form.max_gap, self.form.texture
         self.repair_button = QPushButton("Repair")
         self._steps = Steps(messages.fail, self)
         self._lay_out()
