@@ -35,13 +35,15 @@ _TILE = 32
 _MOST_TILES = 400
 #: Periods, in pixels, above which there is no noise and below which there is all of it. Coarser
 #: noise costs structure: these cost less than 0.3 dB of it, the last ones about 0.6 dB.
-_PERIODS = {"noise": (12.8, 7.6), "natural": (21.0, 12.8)}
+_PERIODS = {"noise": (11.5, 7.6), "natural": (21.0, 12.8)}
 #: Periods, in pixels, at which the missing contrast is measured, and the width of the Gaussian
 #: below which it is raised.
 _CONTRAST_PERIODS = (7.0, 24.0)
 _CONTRAST_WIDTH = 5.0
 #: Raising the contrast may cost this share of the error at these scales.
-_CONTRAST_COST = 0.03
+_CONTRAST_COST = 0.05
+#: No contrast is raised by more than this, whatever was measured.
+_MOST_CONTRAST = 0.35
 #: Noise of periods below some 3 px tells how its strength depends on the grey value.
 _FINE = 1.0
 #: Number of grey values at which that is measured.
@@ -187,7 +189,7 @@ def _contrast(wanted: Spectrum, there: Spectrum) -> float:
     ratio = float(wanted[band].sum()) / max(float(there[band].sum()), 1e-12)
     if ratio <= 1:
         return 1.0
-    return 1 + min(np.sqrt(_CONTRAST_COST * (ratio - 1)), np.sqrt(ratio) - 1, 0.3)
+    return 1 + min(np.sqrt(_CONTRAST_COST * (ratio - 1)), np.sqrt(ratio) - 1, _MOST_CONTRAST)
 
 
 def _raise_contrast(image: FloatImage, factor: float) -> FloatImage:
