@@ -79,9 +79,9 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     """
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="flowinpaint-demo-"))
-    elif folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; name another one.")
     folder = folder.expanduser().absolute()
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, or a link to none; name another one.")
     opened, ours = _open_folder(folder)
     sample = _make_sample()
     if ours:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
+from ..core.io.names import quoted
 from ..core.refusal import describe_refused
 from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
 from ._parse import parse_sections
@@ -155,19 +156,37 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
         chosen = parse_sections(sections, stack.shape[0])
         untouched = sorted(set(chosen) - {entry.z for entry in there})
         if untouched:
+            command = _command("history", path, opening)
             raise InputError(
-                f"section {_list(untouched)} has no repair to undo; "
-                f"'flowinpaint history {path}' lists what there is."
+                f"section {_list(untouched)} has no repair to undo; {command} lists what there is."
             )
     if not there:
         print_line("there is no repair to undo.")
         return DONE
     with progress_bar("revert") as progress:
         undone = revert(stack, z=chosen, force=force, progress=progress)
-    for entry in there:
-        if entry.id in undone and (chosen is None or entry.z in chosen):
+    asked = [entry for entry in there if chosen is None or entry.z in chosen]
+    for entry in asked:
+        if entry.id in undone:
             print_line(f"section {entry.z}: repair {entry.id} undone, original pixels are back")
-    return DONE
+    left = [entry.z for entry in asked if entry.id not in undone]
+    if not left:
+        return DONE
+    print_error(
+        f"section {_list(left)} had nothing left to undo: another process has reverted it "
+        f"meanwhile; {_command('history', path, opening)} lists what there is."
+    )
+    return NOT_ALL_DONE if undone else BAD_INPUT
+
+
+def _command(verb: str, path: str, opening: Mapping[str, Any]) -> str:
+    """Return the command line that does something to the same stack, for messages."""
+    words = ["flowinpaint", verb, quoted(path)]
+    for option, value in opening.items():
+        if value is not None and value is not False:
+            words.append(f"--{option.replace('_', '-')}")
+            words += [] if value is True else [quoted(value)]
+    return f"`{' '.join(words)}`"
 
 
 def recover_stack(path: str, force: bool, opening: Mapping[str, Any]) -> int:

@@ -114,9 +114,14 @@ def _check_weights(command: RepairCommand) -> None:
 def _check_targets(command: RepairCommand, stack: Stack) -> None:
     """Refuse to write where it is impossible, or over what is read."""
     from ..core.export import check_target
+    from ..core.writing.writeback import check_in_place
 
-    if command.in_place and not stack.writable:
-        raise InputError(f"{command.stack} cannot be repaired in place: {stack.why_not_writable}")
+    if command.in_place:
+        if not stack.writable:
+            raise InputError(
+                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}"
+            )
+        check_in_place(stack)
     if command.output is not None:
         check_target(stack, command.output, overwrite=command.overwrite)
         check_apart(command.output, "--output", command.mask)

@@ -39,6 +39,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     stage = StagingFolder(folder)
     if stage.foreign:
         raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
+    stage.check_kinds()
     if command.batch.resume is False and stage.exists and not stage.ours:
         raise InputError(
             f"{folder} is a copy of a staging folder or was made by an earlier version, so nothing "

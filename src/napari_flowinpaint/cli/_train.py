@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def train_weights(
     device: str,
     seed: int,
     paper: dict[str, Any] | None = None,
+    allow_external: bool = False,
 ) -> int:
     """Train, print where the weights are; return the exit code.
 
@@ -41,8 +43,10 @@ def train_weights(
     from ..core.device import resolve_device
     from ..core.training.data import StackSpec
 
-    ours = [StackSpec.parse(text) for text in stacks]
-    kept = [StackSpec.parse(text) for text in held_out]
+    ours, kept = (
+        [replace(StackSpec.parse(text), allow_external=allow_external) for text in texts]
+        for texts in (stacks, held_out)
+    )
     how: dict[str, Any] = {
         "size": size,
         "steps": steps,

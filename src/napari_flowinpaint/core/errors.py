@@ -45,6 +45,10 @@ class StoreError(FlowInpaintError):
     """The data could not be read or written: read-only, locked, full, broken."""
 
 
+class LinkFound(StoreError):
+    """There is a link where none is followed: whatever else is asked of the store is refused."""
+
+
 class Cancelled(FlowInpaintError):
     """The job was cancelled; nothing was changed."""
 
@@ -64,12 +68,25 @@ def first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def explain_failed_write(error: BaseException, data: object) -> str:
-    """Return in plain words why ``data`` could not be written, and what to do."""
+def explain_failed_write(error: BaseException, data: object, elsewhere: bool = True) -> str:
+    """Return in plain words why ``data`` could not be written, and what to do.
+
+    Parameters
+    ----------
+    error
+        What the operating system said.
+    data
+        What it said it of.
+    elsewhere
+        Whether the result could be written to another place; that of a revert cannot.
+    """
     if is_disk_full(error):
-        return f"the disk of {data} is full; make room on it or use --output on another disk"
+        told = " or use --output on another disk" if elsewhere else ""
+        return f"the disk of {data} is full; make room on it{told}"
     if getattr(error, "errno", None) in _FORBIDDEN:
         file = getattr(error, "filename2", None) or getattr(error, "filename", None)
         told = f" (no permission for {file})" if file else ""
-        return f"{data} may not be written to{told}; use --output (or Save as OME-Zarr)"
-    return f"{data} could not be written ({first_line(error)}); check the disk, or use --output"
+        advice = "use --output (or Save as OME-Zarr)" if elsewhere else "permit it"
+        return f"{data} may not be written to{told}; {advice}"
+    advice = "check the disk, or use --output" if elsewhere else "check the disk"
+    return f"{data} could not be written ({first_line(error)}); {advice}"

@@ -20,6 +20,7 @@ from .io.axes import check_voxel_size
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
 from .io.levels import DTYPES, ReaderResult, check_dtype, check_shape
+from .io.links import check_links_of_store
 from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
@@ -126,6 +127,8 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
     chosen = {"channel": given["channel"], "time": given["time"]}
     put = put_right(str(path))
     opened, where = _read(str(path), given["dataset"], chosen, given["allow_external"])
+    if opened.group_path is not None:
+        check_links_of_store(opened.group_path, [level.path for level in opened.levels])
     check_dtype(opened.levels[0].dtype, str(path), dtypes)
     check_shape(opened.levels[0].shape, str(path))
     messages = opened.messages + put

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, RepairRefused, StoreError
+from ..errors import InputError, LinkFound, RepairRefused, StoreError
 from ..masks.stack_mask import StackMask
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
@@ -314,6 +314,8 @@ def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
         )
     except RepairRefused as error:
         return SectionPlan(z, REFUSED, reason=str(error))
+    except LinkFound:  # every section would say the same
+        raise
     except StoreError as error:
         return SectionPlan(z, FAILED, reason=str(error))
     pixels = sum(window.pixels for window in windows)

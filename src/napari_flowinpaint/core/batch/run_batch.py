@@ -127,6 +127,7 @@ def run_batch(
     on_section = on_section or (lambda outcome: None)
     if stage.foreign:
         raise InputError(f"{stage.path} is no staging folder; choose another one.")
+    stage.check_kinds()
     if stage.exists:
         check_fits(stage, plan)
         plan = with_edits(plan, StagedEdits.of(stage))

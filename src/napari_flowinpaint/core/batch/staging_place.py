@@ -96,6 +96,31 @@ class StagingPlace:
             return True
         return False
 
+    def check_kinds(self) -> None:
+        """Refuse a folder in which there is a link, or a folder in the place of a file.
+
+        Raises
+        ------
+        StoreError
+            Naming it; nothing is written.
+        """
+        with self.opened() as root:
+            if root is None:
+                return
+            wrong = [name for name in (folders.README, *_FILES) if root.is_folder(name)]
+            for name in (*_FOLDERS, folders.SCRATCH):
+                if root.is_file(name):
+                    wrong.append(name)
+                elif root.is_folder(name):
+                    with root.folder(name) as inside:
+                        ours = [n for n in inside.names() if n == folders.LOCK or _is_section(n)]
+                        wrong += [f"{name}/{n}" for n in ours if inside.is_folder(n)]
+        if wrong:
+            raise StoreError(
+                f"{printable(self.path / wrong[0])} is not what a batch puts there (a folder "
+                "instead of a file, or a file instead of a folder); remove it and try again."
+            )
+
     @contextmanager
     def writing(self, timeout: float = 1.0) -> Iterator[None]:
         """Create the folder where it is missing, and keep other batches out of it.
@@ -273,6 +298,10 @@ class StagingPlace:
                 if same_size and target.read(name) == content:
                     return
                 target.write(name, content, scratch)
+
+
+def _is_section(name: str) -> bool:
+    return SECTION_FILE.fullmatch(name) is not None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,9 @@ def detect_stack(
     if store.is_complete():
         store.discard()
         return _earlier(target, report)
-    check_target(stack, target, overwrite=overwrite)
-    with store.working():
+    check = partial(check_target, stack, target, overwrite=overwrite)
+    check()
+    with store.working(check):
         failed = search.run(chosen, store.finished, store.finish, progress)
         rows = _rows(stack, search.found, max_gap)
         if report is not None:

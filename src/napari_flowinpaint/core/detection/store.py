@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,11 +135,19 @@ class DetectionStore:
         self.finished: dict[int, list[DamageSummary]] = {}
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self, check: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Create or continue the folder, and keep others out, while the block runs.
+
+        Parameters
+        ----------
+        check
+            Called when nobody else is at work: another search may have given its masks the name
+            while this one waited. Where it raises InputError the folder goes.
 
         Raises
         ------
+        InputError
+            As ``check`` says.
         StoreError
             If another process is at it, or the folder cannot be written to or is not ours.
         """
@@ -149,6 +157,12 @@ class DetectionStore:
                 self._work = held.enter_context(folder)
             except OSError as error:
                 raise StoreError(f"{self.path} cannot be made ({error.strerror}).") from error
+            try:
+                check()
+            except InputError:
+                held.close()
+                self.discard()
+                raise
             self._open()
             yield
 

@@ -115,7 +115,7 @@ def resolve_axes(
     InputError
         If there is no z, y, x; if a channel or time must be chosen; if the choice is out of range.
     """
-    names = [n.lower() for n in names] if names is not None else _guess_names(shape, what)
+    names = [n.lower() for n in names] if names is not None else guess_names(shape, what)
     if len(names) != len(shape) or any(names.count(a) > 1 for a in "zyx"):
         raise InputError(
             f"{what} has the shape {tuple(shape)} but names its axes {names}; correct the metadata."
@@ -142,7 +142,7 @@ def resolve_axes(
     return Axes(zyx, tuple(fixed))
 
 
-def _guess_names(shape: Sequence[int], what: str) -> list[str]:
+def guess_names(shape: Sequence[int], what: str) -> list[str]:
     """Name the axes of an array whose file does not."""
     ndim = len(shape)
     if ndim > 3 and shape[-1] in (3, 4) and all(n > 4 for n in shape[-3:-1]):

@@ -14,16 +14,17 @@ from .names import printable
 
 #: Bytes; the metadata of a large image are some thousand.
 LARGEST_METADATA = 1 << 25
-_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+#: Names of the files in which zarr keeps metadata.
+METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
 def is_metadata(key: str) -> bool:
     """Return whether the object at a key of a store is metadata."""
-    return key.rpartition("/")[2] in _METADATA
+    return key.rpartition("/")[2] in METADATA
 
 
 def check_metadata(where: object, key: str, content: bytes) -> None:
-    """Refuse metadata that are absurdly long, or that name the codec for objects.
+    """Refuse metadata that are absurdly long, count in ``true``, or name the codec for objects.
 
     Does nothing where the object is of another kind.
 
@@ -48,7 +49,7 @@ def check_metadata(where: object, key: str, content: bytes) -> None:
             f"{printable(where)} has {len(content):,} bytes of metadata in {printable(key)}, which "
             "makes no sense; restore it from a copy."
         )
-    if b"pickle" not in content and b"\\" not in content:
+    if not any(part in content for part in (b"pickle", b"\\", b"true", b"false")):
         return
     try:
         told = json.loads(content)
@@ -58,6 +59,11 @@ def check_metadata(where: object, key: str, content: bytes) -> None:
         raise StoreError(
             f"{printable(where)} has a codec that would run code of whoever made it (pickle); it "
             "is not read."
+        )
+    if _counts_in_booleans(told):
+        raise StoreError(
+            f"{printable(where)} has true or false among the numbers of its shape or chunks in "
+            f"{printable(key)}; restore it from a copy."
         )
 
 
@@ -76,3 +82,16 @@ def _names_pickle(told: Any) -> bool:
         if any(str(name).rpartition(".")[2] == "pickle" for name in named):
             return True
     return False
+
+
+def _counts_in_booleans(told: Any) -> bool:
+    """Return whether a shape has true or false in it, which Python takes for 1 and 0."""
+    if not isinstance(told, dict):
+        return False
+    grid = told.get("chunk_grid")
+    configuration = grid.get("configuration") if isinstance(grid, dict) else None
+    sizes = configuration.get("chunk_shape") if isinstance(configuration, dict) else None
+    found = (told.get("shape"), told.get("chunks"), sizes)
+    return any(
+        isinstance(n, bool) for numbers in found if isinstance(numbers, list) for n in numbers
+    )

@@ -6,12 +6,8 @@ everything happens relative to the handle of the last folder (``openat`` and its
 what it is, whatever is renamed meanwhile. Only the root, which the user named, may be reached
 through links of the user's own.
 
-Where the system has no such calls (Windows), every folder of a path is looked at before each
-operation. That refuses the links that came with the data, but not one that another program puts
-there between the look and the operation.
-
-Not responsible for: locks (:mod:`.lock`), whose folder it is (:mod:`.ownership`), what the
-files mean.
+Not responsible for: systems without such calls (:mod:`.portable_folder`), locks (:mod:`.lock`),
+whose folder it is (:mod:`.ownership`), what the files mean.
 """
 
 from __future__ import annotations
@@ -26,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from ..errors import StoreError
+from ..errors import LinkFound, StoreError
 from .names import check_name, printable
 
 _CALLS = {os.open, os.mkdir, os.rmdir, os.unlink, os.rename, os.stat, os.access}
@@ -66,7 +62,7 @@ class Folder:
     Parameters
     ----------
     handle
-        Of the folder; None where the system has no calls for it.
+        Of the folder; None in a :class:`~.portable_folder.PortableFolder`.
     root
         The folder the user named.
     parts
@@ -126,11 +122,8 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names of all that is in the folder, sorted."""
-        here = self._here()
-        if isinstance(here, str):
-            return sorted(os.listdir(here))  # noqa: PTH208
         # Two lists through one handle at once would share their position in the folder
-        handle = os.open(os.curdir, _FOLDER, dir_fd=here)
+        handle = os.open(os.curdir, _FOLDER, dir_fd=int(self._here()))
         try:
             return sorted(os.listdir(handle))  # noqa: PTH208
         finally:
@@ -193,26 +186,22 @@ class Folder:
             with suppress(FileExistsError), self._named(name):
                 os.mkdir(self._at(name), dir_fd=self._handle)
                 self.sync()
+        return self._enter(name)
+
+    def _enter(self, name: str) -> Folder:
+        """Open a folder in this one."""
         where = self._at(name)
-        handle = None
         with self._named(name):
-            if self._handle is None:
-                if not stat.S_ISDIR(Path(where).lstat().st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            else:
-                handle = os.open(where, _FOLDER | os.O_NOFOLLOW, dir_fd=self._handle)
+            handle = os.open(where, _FOLDER | os.O_NOFOLLOW, dir_fd=self._handle)
         return Folder(handle, self._root, (*self._parts, name))
 
     def _copy(self) -> Folder:
-        here = self._here()
-        return Folder(os.dup(here) if isinstance(here, int) else None, self._root, self._parts)
+        return Folder(os.dup(int(self._here())), self._root, self._parts)
 
     def sync(self) -> None:
         """Make the names in the folder durable."""
-        if self._handle is None:  # renames are durable by the journal of the file system
-            return
         try:
-            os.fsync(self._handle)
+            os.fsync(int(self._here()))
         except OSError as error:
             if error.errno not in _CANNOT_SYNC:
                 raise
@@ -375,7 +364,7 @@ class Folder:
         target, new = target or self, name if new is None else new
         for folder, there in ((self, name), (target, new)):
             found = folder.stat(there)
-            if found is not None and _is_link(found):
+            if found is not None and is_link(found):
                 folder._refuse(there)
         source, goal = self._at(name), target._at(new)
         with self._named(name):
@@ -407,7 +396,7 @@ class Folder:
         found = self.stat(name)
         if found is None:
             return
-        if _is_link(found) or not stat.S_ISDIR(found.st_mode):
+        if is_link(found) or not stat.S_ISDIR(found.st_mode):
             self.remove_file(name)
             return
         if depth == 0 or found.st_dev != device:
@@ -429,32 +418,17 @@ class Folder:
         """Return what the system calls of a name take, beside the handle of the folder."""
         if self._closed:
             raise ValueError(f"the folder {self.path} is closed")
-        check_name(name)
-        if self._handle is not None:
-            return name
-        return os.path.join(str(self._here()), name)  # noqa: PTH118
+        return check_name(name)
 
     def _here(self) -> int | str:
         """Return what ``os.listdir`` takes for this folder."""
-        if self._closed:
+        if self._handle is None or self._closed:
             raise ValueError(f"the folder {self.path} is closed")
-        if self._handle is not None:
-            return self._handle
-        path = self._root
-        for part in self._parts:
-            path = path / part
-            found = os.stat(path, follow_symlinks=False)  # noqa: PTH116
-            if _is_link(found):
-                raise _link(path)
-        return str(path)
+        return self._handle
 
     def _open(self, name: str, flags: int) -> int:
         """Open a regular file."""
         where = self._at(name)
-        if self._handle is None:
-            found = self.stat(name)
-            if found is not None and not flags & os.O_EXCL and not stat.S_ISREG(found.st_mode):
-                self._refuse(name)
         with self._named(name):
             handle = os.open(where, flags | _FLAGS, 0o666, dir_fd=self._handle)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -482,7 +456,7 @@ class Folder:
 
     def _is(self, name: str, kind: Callable[[int], bool]) -> bool:
         found = self.stat(name)
-        if found is not None and _is_link(found):
+        if found is not None and is_link(found):
             self._refuse(name)
         return found is not None and kind(found.st_mode)
 
@@ -490,7 +464,7 @@ class Folder:
         """Yield all that is in the folder; a link is refused."""
         for name in self.names():
             found = self.stat(name)
-            if found is not None and _is_link(found):
+            if found is not None and is_link(found):
                 self._refuse(name)
             if found is not None:
                 yield name, found
@@ -498,8 +472,8 @@ class Folder:
     def _refuse(self, name: str) -> NoReturn:
         """Raise the error that says that this is neither a file nor a folder."""
         found = self.stat(name)
-        if found is not None and _is_link(found):
-            raise _link(self.path / name)
+        if found is not None and is_link(found):
+            raise link_found(self.path / name)
         if found is not None and stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path / name))
         raise StoreError(
@@ -521,7 +495,7 @@ class Folder:
                     stat.S_IFREG,
                     stat.S_IFDIR,
                 )
-                if found is not None and (_is_link(found) or not regular):
+                if found is not None and (is_link(found) or not regular):
                     self._refuse(name)
             error.filename = str(self.path / name)
             raise
@@ -548,9 +522,11 @@ def open_root(path: Path | str, *, handles: bool = HANDLES) -> Folder:
     root = Path(os.path.realpath(path))
     if handles:
         return Folder(os.open(root, _FOLDER), root)
+    from .portable_folder import PortableFolder
+
     if not stat.S_ISDIR(os.stat(root).st_mode):  # noqa: PTH116
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
-    return Folder(None, root)
+    return PortableFolder(root)
 
 
 def _reopen(root: Path, parts: tuple[str, ...], handles: bool) -> Folder:
@@ -559,7 +535,7 @@ def _reopen(root: Path, parts: tuple[str, ...], handles: bool) -> Folder:
         return start.folder(*parts)
 
 
-def _is_link(found: os.stat_result) -> bool:
+def is_link(found: os.stat_result) -> bool:
     """Return whether this is a symbolic link, or a junction of Windows."""
     junction = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
     return stat.S_ISLNK(found.st_mode) or (
@@ -567,8 +543,9 @@ def _is_link(found: os.stat_result) -> bool:
     )
 
 
-def _link(path: Path) -> StoreError:
-    return StoreError(
+def link_found(path: Path) -> LinkFound:
+    """Return the error that says that a link is not followed."""
+    return LinkFound(
         f"{printable(path)} is a link, which is not followed; put what it should be in its place, "
         "or remove the link."
     )

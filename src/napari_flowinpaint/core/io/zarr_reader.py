@@ -28,8 +28,12 @@ _SAVE_ELSEWHERE = "write the result elsewhere with --output (or Save as OME-Zarr
 
 
 def is_zarr_node(path: Path) -> bool:
-    """Return whether ``path`` is a directory that holds a zarr group or array."""
-    return any((path / name).is_file() for name in _METADATA_FILES)
+    """Return whether ``path`` is a directory that holds a zarr group or array.
+
+    Also where its metadata are a link, wherever that leads: opening it says so.
+    """
+    files = [path / name for name in _METADATA_FILES]
+    return any(file.is_symlink() or file.is_file() for file in files)
 
 
 def outside_groups(path: Path) -> Path:
@@ -279,16 +283,7 @@ def _open_array(
     ``why`` says why it may not be written in place, if there is a reason besides permissions.
     """
     attributes: dict[str, Any] = dict(node.attrs)
-    names: Any = getattr(node.metadata, "dimension_names", None) or attributes.get(
-        "_ARRAY_DIMENSIONS"
-    )
-    if not isinstance(names, Sequence) or len(names) != node.ndim:
-        names = None
-    elif not {"z", "y", "x"} <= {str(n).lower() for n in names}:
-        names = None  # named, but not in our words
-    else:
-        names = [str(n) for n in names]
-    axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
+    axes = resolve_axes(axis_names_of(node), node.shape, what=str(path), channel=channel, time=time)
     local = path if isinstance(path, Path) else None
     why = why or _why_not_writable(local, [""])
     source: Any = node
@@ -303,6 +298,17 @@ def _open_array(
         group_path=local,
         zarr_format=node.metadata.zarr_format,
     )
+
+
+def axis_names_of(array: zarr.Array) -> list[str] | None:
+    """Return the names of the axes of an array; None where it has none, or not in our words."""
+    names: Any = getattr(array.metadata, "dimension_names", None) or dict(array.attrs).get(
+        "_ARRAY_DIMENSIONS"
+    )
+    if not isinstance(names, Sequence) or len(names) != array.ndim:
+        return None
+    names = [str(n).lower() for n in names]
+    return names if {"z", "y", "x"} <= set(names) else None
 
 
 def _parent_image(path: Path | str) -> tuple[Path | None, str]:

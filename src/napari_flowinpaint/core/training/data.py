@@ -10,7 +10,6 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,11 +42,14 @@ class StackSpec:
         Distances, in sections, of the guiding sections. More than one distance, or one above 1,
         says the stack is isotropic and imitates thicker sections: then all three axes serve as
         the axial one.
+    allow_external
+        Whether the file may show what is in others, as for ``open_stack``.
     """
 
     path: str
     sections: tuple[int, ...] | None = None
     spacings: tuple[int, ...] = (1,)
+    allow_external: bool = False
 
     @property
     def isotropic(self) -> bool:
@@ -79,7 +81,7 @@ class StackSpec:
         InputError
             Where there is no such stack or section, or too few sections.
         """
-        pixels = _read_pixels(self.path)
+        pixels = _read_pixels(self.path, self.allow_external)
         if self.sections is not None:
             if max(self.sections) >= len(pixels):
                 raise InputError(f"{self.path} has only {len(pixels)} sections")
@@ -107,20 +109,11 @@ def _numbers(text: str, whole: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _read_pixels(path: str) -> AnyImage:
-    """Read a whole stack: TIFF by tifffile alone, all else as the rest of the package does."""
-    if Path(path).suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        try:
-            pixels = tifffile.imread(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
-        if pixels.ndim == 3:
-            return np.asarray(pixels)
+def _read_pixels(path: str, allow_external: bool) -> AnyImage:
+    """Read a whole stack."""
     from ..open import open_stack
 
-    stack = open_stack(path)
+    stack = open_stack(path, allow_external=allow_external)
     return np.stack([stack.read(z) for z in range(stack.shape[0])])
 
 

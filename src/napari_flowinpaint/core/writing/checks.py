@@ -7,28 +7,74 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import folders
 from ..errors import InputError, StoreError
+from ..io.folder import Folder, open_root
+from ..io.names import printable
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
 from .apply import bits, overlapping, overlay
 from .changed_pixels import paste_originals
 from .entries import Entry
 from .pieces import SectionRegion
-from .target import Target
+from .synthetic import label_names
+from .target import Target, parts_of
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
 
 
-def check_writable(stack: Stack) -> None:
-    """Refuse what cannot be written in place."""
-    if stack.writable and stack.group_path is not None and stack.levels[0].is_zarr:
-        return
-    reason = stack.why_not_writable or "only local zarr stores can be; use --output"
-    raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
+def check_writable(stack: Stack, *, advice: bool = True) -> None:
+    """Refuse what cannot be written in place, or has something else where our folders go.
+
+    Parameters
+    ----------
+    stack
+        Any stack.
+    advice
+        Whether to advise to write elsewhere, which a revert cannot do.
+    """
+    if not (stack.writable and stack.group_path is not None and stack.levels[0].is_zarr):
+        reason = stack.why_not_writable or "only local zarr stores can be; use --output"
+        reason = reason if advice else reason.partition(";")[0]
+        raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
+    levels = stack.levels
+    journal = (*parts_of(levels[0].path), folders.JOURNAL)
+    with open_root(stack.group_path) as root:
+        for name in (folders.ENTRIES, folders.SCRATCH):
+            _check_folder(root, (*journal, name))
+        for number in range(len(levels)):
+            _check_folder(root, (*label_names(levels), str(number)))
+        try:
+            with root.folder(*journal) as home:
+                lock = home.is_folder(folders.LOCK)
+        except FileNotFoundError:
+            return
+    if lock:
+        raise StoreError(_IN_THE_WAY.format(path=home.path / folders.LOCK, found="folder"))
+
+
+_IN_THE_WAY = (
+    "{path} is a {found}, in the place of one of the files and folders that are kept with the "
+    "stack; move it away and try again."
+)
+
+
+def _check_folder(root: Folder, names: Sequence[str]) -> None:
+    """Refuse a file in the place of a folder, or on the way to it."""
+    with ExitStack() as opened:
+        here = root
+        for name in names:
+            if here.is_file(name):
+                path = printable(here.path / name)
+                raise StoreError(_IN_THE_WAY.format(path=path, found="file"))
+            if not here.is_folder(name):
+                return
+            here = opened.enter_context(here.folder(name))
 
 
 def check_repairs(stack: Stack, repairs: Sequence[SectionRepair]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import folders
-from ..errors import StoreError
-from ..io.axes import Axes
+from ..errors import InputError, StoreError
+from ..io.axes import Axes, guess_names
 from ..io.folder import Folder, open_root
 from ..io.lock import is_held
 from ..io.names import printable, quoted
@@ -23,7 +23,14 @@ from .pieces import Layout, LevelRecord
 from .target import parts_of
 
 if TYPE_CHECKING:
+    from ..io.levels import Level
     from ..io.stack import Stack
+
+#: What to do about a level that is not where its repairs were written.
+RESTORE_PYRAMID = (
+    "put it back into its pyramid, or save a copy (repair with --output, or Save as OME-Zarr), "
+    "which takes the repairs along"
+)
 
 
 class Journal:
@@ -105,9 +112,17 @@ class Journal:
         return printable(self.root)
 
     def command(self, verb: str, axes: Axes, options: str = "") -> str:
-        """Return the command line that does something to the stack, for messages."""
-        line = f"`{' '.join(filter(None, ('flowinpaint', verb, quoted(self.root), options)))}`"
-        return f"{line} (with its --channel or --time)" if axes.fixed else line
+        """Return the command line that does something to a channel and time, for messages."""
+        with self._open_root() as root:
+            names = axis_names(root, self.path)
+        told = {"c": "--channel", "t": "--time"}
+        chosen = [
+            f"{told[names[position]]} {index}"
+            for position, index in axes.fixed
+            if position < len(names) and names[position] in told
+        ]
+        words = ("flowinpaint", verb, quoted(self.root), *chosen, options)
+        return f"`{' '.join(filter(None, words))}`"
 
     def layout_of(self, stack: Stack) -> Layout:
         """Return the arrays of a stack as the journal records them.
@@ -152,15 +167,32 @@ class Journal:
         near = [e for e in self.entries if e.live and e.z // thickness in blocks]
         near = [e for e in near if e.header.layout.axes == layout.axes]
         for entry in near:
-            self._check_pyramid(entry, layout)
+            self._check_pyramid(entry, layout.levels)
         return near
 
-    def _check_pyramid(self, entry: Entry, layout: Layout) -> None:
+    def check_pyramid_of(self, stack: Stack) -> None:
+        """Refuse to go on with a journal that was begun for another pyramid than a stack has.
+
+        Such is a level that was copied out of its pyramid: a repair in it could not be reverted
+        later, and its numbers would be given twice.
+
+        Raises
+        ------
+        StoreError
+            If its newest repair was written to another one.
+        """
+        axes = stack.levels[0].axes
+        live = (entry for entry in reversed(self.entries) if entry.live)
+        newest = next((entry for entry in live if entry.header.layout.axes == axes), None)
+        if newest is not None:
+            self._check_pyramid(newest, stack.levels)
+
+    def _check_pyramid(self, entry: Entry, levels: Sequence[LevelRecord | Level]) -> None:
         """Refuse an entry that was written to another pyramid."""
-        if not same_arrays(entry.header.layout.levels, layout.levels):
+        if not same_arrays(entry.header.layout.levels, levels):
             raise StoreError(
                 f"repair {entry.id} (section {entry.z}) was written to another pyramid than "
-                f"{printable(self.data)} has now; restore that pyramid, or use --output."
+                f"{printable(self.data)} has now; {RESTORE_PYRAMID}."
             )
 
     def by_layout(self, entries: Sequence[Entry]) -> Iterator[tuple[Layout, list[Entry]]]:
@@ -179,13 +211,42 @@ class Journal:
             chosen = sorted(group, key=lambda entry: entry.key)
             layout = chosen[0].header.layout
             for entry in chosen:
-                self._check_pyramid(entry, layout)
+                self._check_pyramid(entry, layout.levels)
             yield layout, chosen
 
 
-def same_arrays(first: Sequence[LevelRecord], second: Sequence[LevelRecord]) -> bool:
+def same_arrays(
+    first: Sequence[LevelRecord | Level], second: Sequence[LevelRecord | Level]
+) -> bool:
     """Return whether two pyramids are the same, whatever rules they were made by."""
     return [(r.path, r.shape) for r in first] == [(r.path, r.shape) for r in second]
+
+
+def axis_names(root: Folder, path: str) -> list[str]:
+    """Return the names of the axes of the array at ``path``; none where nobody knows them.
+
+    Parameters
+    ----------
+    root
+        The OME-Zarr group, or the directory of a bare array.
+    path
+        Of the array within the group; "" for a bare array.
+    """
+    import zarr
+
+    from ..io.folder_store import FolderStore
+    from ..io.zarr_reader import axis_names_of
+
+    try:
+        node = zarr.open(FolderStore(root, read_only=True), mode="r", use_consolidated=False)
+        if isinstance(node, zarr.Array):
+            return axis_names_of(node) or guess_names(node.shape, printable(root.path))
+        attributes: Any = dict(node.attrs)
+        images = attributes.get("ome", attributes)["multiscales"]
+        image = next(i for i in images if str(i["datasets"][0]["path"]) == path)
+        return [str(axis["name"]).lower() for axis in image["axes"]]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, InputError):
+        return []
 
 
 def pyramids(group: Folder) -> list[list[str]]:

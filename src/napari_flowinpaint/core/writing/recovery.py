@@ -152,6 +152,7 @@ def finish_interrupted(stack: Stack, *, wait: bool = True) -> tuple[str, ...]:
         return ()
     if not wait and journal.busy:
         return (f"Another process is writing to {journal.shown} right now.",)
+    journal.elsewhere = True
     with journal.writing() as done:
         if journal.entries:
             journal.target(journal.layout_of(stack))

@@ -92,8 +92,8 @@ def open_level(root: Folder, record: LevelRecord, layout: Layout, scratch: Folde
     if unknown:
         raise StoreError(
             f"{printable(folder.path)} is compressed with {printable(', '.join(unknown))}, which "
-            "may not be lossless: writing would change pixels outside the mask; use --output (or "
-            "Save as OME-Zarr)."
+            "may not be lossless: writing would change pixels outside the mask; work on a copy "
+            "that is compressed without loss (repair with --output, or Save as OME-Zarr)."
         )
     return level
 
@@ -141,7 +141,7 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
     if folder.identity()[0] != scratch.identity()[0]:
         raise StoreError(
             f"{shown} lies on another disk than the full resolution, so it cannot be written "
-            "safely; use --output (or Save as OME-Zarr)."
+            "safely; work on a copy on one disk."
         )
     try:
         store = FolderStore(folder, scratch=scratch)

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, explain_failed_write
+from ..errors import Cancelled, FlowInpaintError, InputError, StoreError
+from ..io.axes import Axes
 from ..io.levels import Level, write_grid
-from ..io.names import printable
 from ..types import Progress, SectionRepair, no_progress
 from .changed_pixels import make_piece
 from .checks import (
@@ -34,7 +34,7 @@ from .writing_journal import UNDO_REVERT, UNDO_WRITE, WritingJournal
 if TYPE_CHECKING:
     from ..io.stack import Stack
 
-__all__ = ["history", "revert", "write_back"]
+__all__ = ["check_in_place", "history", "revert", "write_back"]
 
 
 def write_back(
@@ -85,9 +85,12 @@ def write_back(
     check_repairs(stack, wanted)
     journal = WritingJournal.of(stack)
     assert journal is not None
-    with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE) as begun:
+    journal.elsewhere = True
+    axes = stack.levels[0].axes
+    with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE, axes) as begun:
         for message in messages:
             progress(0.0, message)
+        journal.check_pyramid_of(stack)
         layout = journal.layout_of(stack)
         target = journal.target(layout)
         for repair in wanted:
@@ -109,6 +112,22 @@ def write_back(
         journal.note_numbers()
     _report(progress, target, "written")
     return tuple(numbers[index] for index in range(len(wanted)))
+
+
+def check_in_place(stack: Stack) -> None:
+    """Refuse a stack that repairs could not be written into, before any is computed.
+
+    Raises
+    ------
+    StoreError
+        The stack is read-only or no local zarr store, something else is where our folders go, or
+        its journal belongs to another pyramid.
+    """
+    check_writable(stack)
+    journal = Journal.of(stack)
+    assert journal is not None
+    journal.scan()
+    journal.check_pyramid_of(stack)
 
 
 def revert(
@@ -140,7 +159,8 @@ def revert(
     Returns
     -------
     tuple of int
-        The numbers of the repairs that were reverted; empty where there was none.
+        The numbers of the repairs that were reverted, also of those whose interrupted revert was
+        finished; empty where there was none.
 
     Raises
     ------
@@ -152,7 +172,7 @@ def revert(
     Cancelled
         ``progress`` asked for it; nothing was changed.
     """
-    check_writable(stack)
+    check_writable(stack, advice=False)
     sections = check_sections(stack, z)
     journal = WritingJournal.of(stack)
     assert journal is not None
@@ -162,13 +182,14 @@ def revert(
         return ()
     with (
         journal.writing(force=force) as messages,
-        _all_or_nothing(journal, UNDO_REVERT) as begun,
+        _all_or_nothing(journal, UNDO_REVERT, stack.levels[0].axes) as begun,
     ):
         for message in messages:
             progress(0.0, message)
+        finished = [e.id for e in journal.reverted if sections is None or e.z in sections]
         entries = _select(stack, journal, sections, repair_id)
         if not entries:
-            return ()
+            return tuple(finished)
         layout = entries[0].header.layout
         target = journal.target(layout)
         for entry in entries:
@@ -185,7 +206,7 @@ def revert(
             _finish(journal, number / len(blocks), "reverting", progress)
         journal.note_numbers()
     _report(progress, target, "reverted")
-    return tuple(entry.id for entry in entries)
+    return (*finished, *(entry.id for entry in entries))
 
 
 def _check_revert(
@@ -307,7 +328,9 @@ def _report(progress: Progress, target: Target, verb: str) -> None:
 
 
 @contextmanager
-def _all_or_nothing(journal: WritingJournal, way_back: Mapping[str, str]) -> Iterator[list[Entry]]:
+def _all_or_nothing(
+    journal: WritingJournal, way_back: Mapping[str, str], axes: Axes
+) -> Iterator[list[Entry]]:
     """Undo a job if it fails; the job puts what it begins into the yielded list."""
     begun: list[Entry] = []
     try:
@@ -317,11 +340,9 @@ def _all_or_nothing(journal: WritingJournal, way_back: Mapping[str, str]) -> Ite
             journal.undo(way_back, begun)
         except Exception as second:
             raise StoreError(
-                f"{explain_failed_write(second, printable(journal.data))}; what was begun is put "
-                "right by the next write or `flowinpaint recover`."
+                f"{journal.explain(second)}; what was begun is put "
+                f"right by the next write or {journal.command('recover', axes)}."
             ) from error
         if isinstance(error, FlowInpaintError) or not isinstance(error, Exception):
             raise
-        raise StoreError(
-            f"{explain_failed_write(error, printable(journal.data))}; nothing was changed."
-        ) from error
+        raise StoreError(f"{journal.explain(error)}; nothing was changed.") from error

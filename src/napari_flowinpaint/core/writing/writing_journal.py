@@ -27,7 +27,7 @@ from .apply import apply, mark
 from .checks import check_later_edits
 from .entries import ABORTING, COMMITTED, LARGEST_ID, PREPARED, REVERTED, REVERTING, Entry
 from .entry_format import write_entry
-from .journal import Journal, pyramids, same_arrays
+from .journal import RESTORE_PYRAMID, Journal, pyramids, same_arrays
 from .pieces import Header, Layout, Piece, SectionRegion
 from .synthetic import has_section, largest_number, note_largest, open_labels
 from .target import Target, check_links, open_level, parts_of
@@ -67,6 +67,10 @@ class WritingJournal(Journal):
     def __init__(self, root: Path, path: str) -> None:
         super().__init__(root, path)
         self._targets: dict[Any, Target] = {}
+        #: Whether what is written could be written to a copy instead, for messages.
+        self.elsewhere = False
+        #: Repairs whose interrupted revert was finished by :meth:`writing`.
+        self.reverted: list[Entry] = []
 
     @contextmanager
     def writing(self, timeout: float | None = None, *, force: bool = False) -> Iterator[list[str]]:
@@ -99,7 +103,7 @@ class WritingJournal(Journal):
                 self.scratch = home.folder(folders.SCRATCH, create=True)
                 opened.enter_context(locked(home, printable(self.data), timeout))
             except OSError as error:
-                raise StoreError(explain_failed_write(error, printable(self.data))) from error
+                raise StoreError(self.explain(error)) from error
             self.scan()
             try:
                 self._tidy()
@@ -107,13 +111,17 @@ class WritingJournal(Journal):
                     home.write(folders.README, _README.encode(), self.scratch)
                 messages = self._recover(force)
             except OSError as error:
-                raise StoreError(explain_failed_write(error, printable(self.data))) from error
+                raise StoreError(self.explain(error)) from error
             try:
                 yield messages
             finally:
                 self.end()
                 with suppress(OSError):
                     self._tidy()
+
+    def explain(self, error: BaseException) -> str:
+        """Return in plain words why the stack could not be written, and what to do."""
+        return explain_failed_write(error, printable(self.data), self.elsewhere)
 
     def _let_go(self) -> None:
         self._held = None
@@ -148,14 +156,16 @@ class WritingJournal(Journal):
                     raise
                 undone = True
                 self.undo(_UNDO_INTERRUPTED)
+            self.reverted = [entry for entry in unfinished if entry.state == REVERTED]
             self.note_numbers()
         except FlowInpaintError:
             raise
         except Exception as error:
             sections = ", ".join(str(z) for z in sorted({entry.z for entry in unfinished}))
+            command = self.command("recover", unfinished[0].header.layout.axes)
             raise StoreError(
-                f"{explain_failed_write(error, printable(self.data))}; section {sections} is half "
-                "written until then, and is put right by the next write or `flowinpaint recover`."
+                f"{self.explain(error)}; section {sections} is half "
+                f"written until then, and is put right by the next write or {command}."
             ) from error
         return [
             f"The interrupted {word} of repair {number} (section {z}) was "
@@ -215,8 +225,7 @@ class WritingJournal(Journal):
             return root
         raise StoreError(
             f"the journal of {printable(self.data)} belongs to a pyramid that {self.shown} does "
-            "not name in its metadata; restore the metadata, or repair with --output, which takes "
-            "the repairs along."
+            f"not name in its metadata; {RESTORE_PYRAMID}."
         )
 
     def _mark_missing(self, labels: tuple[Level, ...], layout: Layout) -> None:
