@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacks import damage, entry, image, journal, snapshot, truth
+from attacks import CHUNKS, Scene, damage, entry, image, journal, snapshot, truth
+from make_stacks import write_ngff
 
 from napari_flowinpaint import open_stack
 from napari_flowinpaint.core.errors import FlowInpaintError
@@ -103,6 +104,46 @@ def test_another_store_is_not_changed(repaired, other, unchanged, where):
     assert told.code == 2, told
     assert str(repaired.stack / place) in told.err
     assert "is a link" in told.err
+
+
+#: What nothing reads to do its work, or what zarr takes for absent where it is a link.
+NAMED = ["zarr.json", "labels/zarr.json", "labels/synthetic/zarr.json", "labels/synthetic/0"]
+NAMED += ["labels", "labels/synthetic", "labels/synthetic/0/c", "labels/synthetic/1", "1/c"]
+
+
+@pytest.mark.parametrize("kind", ["copy", "dangling", "loop"])
+@pytest.mark.parametrize("place", NAMED)
+def test_a_link_is_told_by_name_before_anything_else(repaired, unchanged, place, kind):
+    path = repaired.stack / place
+    if kind == "copy":
+        shutil.move(path, repaired.path / "moved")
+    target = {"copy": repaired.path / "moved", "dangling": repaired.path / "no", "loop": path}
+    put_link(path, target[kind])
+    check = unchanged(repaired.path)
+    for command in (
+        ["history", repaired.stack],
+        ["recover", repaired.stack],
+        ["revert", repaired.stack],
+        repaired.to_repair("--plan"),
+        repaired.to_repair("--in-place"),
+    ):
+        assert f"{path} is a link" in repaired.refused(*command)
+    check()
+
+
+@pytest.mark.parametrize("place", [".zgroup", ".zattrs", "0/.zarray", "0/.zattrs"])
+def test_a_link_in_the_metadata_of_zarr_2(tmp_path, capsys, place):
+    scene = Scene(tmp_path, capsys)
+    write_ngff(scene.stack, truth(), version="0.4", scale=(40, 4, 4), chunks=CHUNKS)
+    put_link(scene.stack / place, tmp_path / "no")
+    assert f"{scene.stack / place} is a link" in scene.refused("history", scene.stack)
+
+
+def test_a_link_that_only_reading_chunks_meets_is_told_once(repaired):
+    place = repaired.stack / "labels" / "synthetic" / "0" / "c" / "2" / "0"
+    put_link(place, repaired.path / "no")
+    message = repaired.refused(*repaired.to_repair("--plan"))
+    assert f"{place} is a link" in message
 
 
 def test_an_entry_that_is_a_link(repaired, other, unchanged):
