@@ -373,8 +373,9 @@ def test_addresses_that_are_not_opened(scene, address):
     assert "s3" in message
 
 
-def test_a_scheduler_that_is_dead(scene):
+def test_a_scheduler_that_is_dead(scene, monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_flowinpaint.core.batch.batch_workers._TIMEOUT", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     started = time.monotonic()
@@ -382,7 +383,7 @@ def test_a_scheduler_that_is_dead(scene):
         *scene.to_repair("--in-place", "--scheduler", f"tcp://127.0.0.1:{port}")
     )
     assert "scheduler" in message
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 15
 
 
 def test_large_sections_as_png(scene):

@@ -481,8 +481,9 @@ def test_a_stack_that_is_not_a_local_zarr(scene: Scene) -> None:
     repair = make_repair(stack, 1, mask_of(3, 3, 9, 9))
     with pytest.raises(StoreError, match="--output"):
         write_back(stack, repair)
-    with pytest.raises(StoreError, match="--output"):
+    with pytest.raises(StoreError, match="cannot be written in place") as refusal:
         revert(stack)
+    assert "--output" not in str(refusal.value)
     assert history(stack) == ()
 
 
@@ -493,8 +494,9 @@ def test_a_read_only_store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
     stack = open_stack(scene.path)
     with pytest.raises(StoreError, match="--output"):
         write_back(stack, repair)
-    with pytest.raises(StoreError, match="--output"):
+    with pytest.raises(StoreError, match="cannot be written in place") as refusal:
         revert(stack)
+    assert "--output" not in str(refusal.value)
     assert files(scene.path) == before
     # Permission as far as anyone can see, but the file system is mounted read-only.
     monkeypatch.setattr(folder, "os", FailingOs(1, errno.EROFS, forever=True))
@@ -728,7 +730,7 @@ def test_a_full_disk_at_any_moment(
     }[kind]
     failed, step, whole = 0, 0, False
     while not whole:
-        step += 3 if kind == "no space left" else 8
+        step += 6 if kind == "no space left" else 16
         shutil.copytree(scene.path, store)
         failing, report = FailingOs(step, **options), ""
         stack = open_stack(store)

@@ -11,6 +11,7 @@ of a chunk: one that was cut short is decompressed from whatever lies behind it 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import stat
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
+from .bombs import unpacks_to_more
 from .codecs import LARGEST_METADATA, check_metadata, is_metadata
 from .folder import Folder
+from .levels import write_grid
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -50,12 +53,15 @@ class FolderStore(Store):
     ----------
     blosc
         Whether whole objects are blosc frames; set by :func:`watch` when the array is known.
+    packed
+        Name of the codec of whole objects and bytes of the pixels in one, set likewise.
     """
 
     supports_writes: bool = True
     supports_deletes: bool = True
     supports_listing: bool = True
     blosc: bool = False
+    packed: tuple[str, int] = ("", 0)
 
     def __init__(
         self,
@@ -91,7 +97,8 @@ class FolderStore(Store):
         return hash(self.folder.path)
 
     def __reduce__(self) -> Any:
-        return _again, (self.folder, self._scratch, self._durable, self.read_only, self.blosc)
+        known = (self.blosc, self.packed)
+        return _again, (self.folder, self._scratch, self._durable, self.read_only, known)
 
     def end(self) -> None:
         """Refuse every later write, after the one in progress."""
@@ -189,6 +196,8 @@ class FolderStore(Store):
             needed = max(_BLOSC_HEADER, int.from_bytes(data[12:16], "little"))
         if len(data) < needed:
             raise OSError(f"the file {key} is too short")
+        if wanted is None and unpacks_to_more(self.packed[0], data, self.packed[1]):
+            raise OSError(f"the file {key} unpacks to much more than the pixels of a chunk")
 
     # ---- writing
 
@@ -293,15 +302,21 @@ def watch(array: Any) -> None:
         # A checksum after it would notice, but comes after the length: compare all the same.
         names = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
         last = next((name for name in reversed(names) if name != "crc32c"), None)
-    store.blosc = last in ("blosc", "numcodecs.blosc")
+    last = (last or "").removeprefix("numcodecs.")
+    store.blosc = last == "blosc"
+    store.packed = (last, math.prod(write_grid(array)) * array.dtype.itemsize)
 
 
 def _again(
-    folder: Folder, scratch: Folder | None, durable: bool, read_only: bool, blosc: bool
+    folder: Folder,
+    scratch: Folder | None,
+    durable: bool,
+    read_only: bool,
+    known: tuple[bool, tuple[str, int]],
 ) -> FolderStore:
     """Make the same store in another process."""
     store = FolderStore(folder, scratch=scratch, durable=durable, read_only=read_only)
-    store.blosc = blosc
+    store.blosc, store.packed = known
     return store
 
 
