@@ -57,7 +57,10 @@ class Killer:
         kill_after: float | None = None,
         **arguments: Any,
     ) -> Outcome:
-        """Run ``write`` (sections, seed, cancel_at), ``revert`` (z, cancel_at) or ``recover``."""
+        """Run ``write`` (sections, seed, cancel_at), ``revert`` (z, cancel_at) or ``recover``.
+
+        Also ``save`` (target: an OME-Zarr, which is replaced) and ``stage`` (target: a folder).
+        """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         job = {"action": action, "store": str(store), "kill_at": kill_at, "after": kill_after}
@@ -103,9 +106,25 @@ def repairs_of(stack: Any, sections: list[int], seed: int) -> list[Any]:
     return repairs
 
 
+def stage(store: Path | str, target: Path | str) -> None:
+    """Repair two sections of a stack into a staging folder."""
+    import numpy as np
+
+    from napari_flowinpaint.core.batch import plan_batch, run_batch
+    from napari_flowinpaint.core.open import open_stack
+    from napari_flowinpaint.core.types import RepairOptions
+
+    stack = open_stack(store)
+    mask = np.zeros(stack.shape, bool)
+    mask[2, 10:30, 10:30] = mask[4, 20:40, 30:50] = True
+    plan = plan_batch(stack, mask, options=RepairOptions(gate="off"), method="flow")
+    run_batch(plan, target, workers=1)
+
+
 def _work(job: dict[str, Any], ready: int) -> None:
     """Do a job, in the child."""
     from napari_flowinpaint.core.errors import Cancelled
+    from napari_flowinpaint.core.export import save_ome_zarr
     from napari_flowinpaint.core.io import folder
     from napari_flowinpaint.core.open import open_stack
     from napari_flowinpaint.core.writing.recovery import recover
@@ -128,6 +147,10 @@ def _work(job: dict[str, Any], ready: int) -> None:
     try:
         if job["action"] == "recover":
             recover(job["store"])
+        elif job["action"] == "save":
+            save_ome_zarr(stack, job["target"], overwrite=True)
+        elif job["action"] == "stage":
+            stage(job["store"], job["target"])
         elif job["action"] == "revert":
             revert(stack, z=job.get("z"), progress=progress)
         else:
@@ -146,6 +169,8 @@ def _serve() -> None:
     import repaired_stores  # noqa: F401
     import zarr  # noqa: F401
 
+    import napari_flowinpaint.core.batch
+    import napari_flowinpaint.core.export
     import napari_flowinpaint.core.io.folder_store
     import napari_flowinpaint.core.open
     import napari_flowinpaint.core.writing.recovery
