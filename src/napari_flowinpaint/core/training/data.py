@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -110,7 +111,21 @@ def _numbers(text: str, whole: str) -> tuple[int, ...]:
 
 
 def _read_pixels(path: str, allow_external: bool) -> AnyImage:
-    """Read a whole stack."""
+    """Read a whole stack: plain TIFF by tifffile alone, all else as the rest of the package does.
+
+    Three pages may have been saved as colours; here they are sections.
+    """
+    if Path(path).suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        try:
+            with tifffile.TiffFile(path) as file:
+                # OME-XML may name other files
+                pixels = None if file.is_ome else file.asarray()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+        if pixels is not None and pixels.ndim == 3:
+            return np.asarray(pixels)
     from ..open import open_stack
 
     stack = open_stack(path, allow_external=allow_external)
