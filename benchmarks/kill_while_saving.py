@@ -89,7 +89,8 @@ class Scene:
         assert pixels_of(target) == self.new
         left = [path for path in self.work.iterdir() if path != target]
         for path in left:
-            assert {inner.name for inner in path.iterdir()} <= {MARK, f"{MARK}.part", "lock"}, path
+            names = {inner.name for inner in path.iterdir()}
+            assert names <= {MARK, f"{MARK}.part", "lock", "scratch"}, names
         return f"{found}; an empty hidden folder stays" if left else found
 
 
