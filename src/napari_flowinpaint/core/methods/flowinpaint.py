@@ -13,7 +13,6 @@ on: it is the network's image, made from the two neighbours registered to each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -133,8 +132,8 @@ def _source_of(
 
 def _made_blind(
     net: JointNet, device: str, alpha: float, views: int, guides: list[Guide], report: Report
-) -> tuple[FloatImage, Sequence[Flow]]:
-    """Return the network's image of a section it sees nothing of, and flows to the neighbours."""
+) -> FloatImage:
+    """Return the network's image of a section it sees nothing of."""
     first, second = guides
     found = register_jointly(
         net,
@@ -147,7 +146,7 @@ def _made_blind(
         report=report,
         views=views,
     )
-    return found.image, found.flows
+    return found.image
 
 
 def _interpolated(guide: Guide, onto: Flow, flow: Flow) -> Hypothesis:
