@@ -20,6 +20,7 @@ from ..types import Progress, SectionRepair, no_progress
 from .changed_pixels import make_piece
 from .checks import (
     check_later_edits,
+    check_places,
     check_repairs,
     check_sections,
     check_unchanged,
@@ -239,6 +240,7 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     journal = Journal.of(stack)
     if journal is None:
         return ()
+    check_places(journal.root, stack.levels)
     for _ in range(3):  # a writer may rename an entry between listing and reading
         journal.scan()
         try:
