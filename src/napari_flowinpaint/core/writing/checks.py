@@ -47,7 +47,7 @@ def check_writable(stack: Stack, *, advice: bool = True) -> None:
     check_places(stack.group_path, stack.levels)
 
 
-def check_places(group: Path, levels: Sequence[Level]) -> None:
+def check_places(group: Path, levels: tuple[Level, ...]) -> None:
     """Refuse a store that has something else where our files and folders are kept.
 
     Parameters
