@@ -318,7 +318,10 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     store = FolderStore(parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
     attributes: dict[str, Any] = dict(group.attrs)
-    ome = attributes.get("ome", {"version": "0.5"} if zarr_format == 3 else None)
+    ome = attributes.get("ome")
+    if ome is None and zarr_format == 3:
+        marks: dict[str, Any] = dict(group[folders.SYNTHETIC].attrs)
+        ome = {"version": marks["ome"]["version"]}
     listed = list((attributes if ome is None else ome).get("labels", []))
     if folders.SYNTHETIC in listed:
         return
