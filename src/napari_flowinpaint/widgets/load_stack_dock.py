@@ -52,9 +52,13 @@ class LoadStack(Dock):
         self._connect()
 
     def _lay_out(self) -> None:
-        self.path.setPlaceholderText("OME-Zarr, zarr, N5, TIFF, MRC, image folder, file.h5:/dataset")
+        self.path.setPlaceholderText(
+            "OME-Zarr, zarr, N5, TIFF, MRC, image folder, file.h5:/dataset"
+        )
         self.file_button.setToolTip("A multi-page TIFF, an MRC or HDF5 file, a zipped zarr")
-        self.folder_button.setToolTip("An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images")
+        self.folder_button.setToolTip(
+            "An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images"
+        )
         self.facts.setWordWrap(True)
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -53,7 +53,9 @@ def set_bytes(path: Path, at: int, value: bytes) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_mrc(tmp_path: Path, dtype: str, order: str) -> None:
     pixels = volume(SHAPE, dtype)
-    stack = open_stack(write_mrc(tmp_path / "a.rec", pixels.astype(np.dtype(dtype).newbyteorder(order))))
+    stack = open_stack(
+        write_mrc(tmp_path / "a.rec", pixels.astype(np.dtype(dtype).newbyteorder(order)))
+    )
     assert stack.dtype == np.dtype("float32" if dtype == "float16" else dtype)
     assert (stack.kind, stack.voxel_size) == ("mrc", (40, 4, 4))
     assert_same(stack, pixels)
@@ -65,7 +67,12 @@ def imod(flags: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("stamp", "largest", "expected"),
-    [(imod(1), 255, "int8"), (imod(0), 0, "uint8"), (bytes(8), 255, "uint8"), (bytes(8), 100, "int8")],
+    [
+        (imod(1), 255, "int8"),
+        (imod(0), 0, "uint8"),
+        (bytes(8), 255, "uint8"),
+        (bytes(8), 100, "int8"),
+    ],
 )
 def test_bytes_of_mrc_are_signed_where_the_file_says_so(
     tmp_path: Path, stamp: bytes, largest: float, expected: str
@@ -81,7 +88,7 @@ def test_bytes_of_mrc_are_signed_where_the_file_says_so(
 def test_an_mrc_file_of_volumes_is_chosen_from(tmp_path: Path) -> None:
     pixels = volume((6, 20, 30), "int16")
     path = write_mrc(tmp_path / "a.mrcs", pixels, ispg=401, mz=3)
-    with pytest.raises(ChoiceNeeded, match="time 0 to 1"):
+    with pytest.raises(ChoiceNeeded, match="times, 0 to 1: choose one, for example with --time 0"):
         open_stack(path)
     np.testing.assert_array_equal(np.asarray(open_stack(path, time=1).array), pixels[3:])
 
@@ -124,13 +131,17 @@ def test_a_folder_of_images(tmp_path: Path, suffix: str) -> None:
             Image.fromarray(section).save(tmp_path / f"{z}{suffix}", quality=100)
     stack = open_stack(tmp_path)
     assert (stack.shape, stack.kind) == ((3, 20, 30), "images")
-    assert np.abs(np.asarray(stack.array).astype(int) - pixels).max() <= (2 if suffix == ".jpg" else 0)
+    assert np.abs(np.asarray(stack.array).astype(int) - pixels).max() <= (
+        2 if suffix == ".jpg" else 0
+    )
     Image.fromarray(pixels[0]).save(tmp_path / "3.png")
     with pytest.raises(InputError, match=" and "):
         open_stack(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "message"), [("a.dm4", "DM4"), ("a.txt", "text"), (None, "store")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.dm4", "DM4"), ("a.txt", "text"), (None, "store")]
+)
 def test_a_folder_without_images_is_named_for_what_is_in_it(
     tmp_path: Path, name: str | None, message: str
 ) -> None:
@@ -341,9 +352,7 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
         ("strange", b"\x1b[31m?", "of a format that is not known"),
     ],
 )
-def test_what_is_not_read_is_named(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
+def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as error:
         open_stack(tmp_path / name)
@@ -356,7 +365,9 @@ def damaged(path: Path, seed: int) -> None:
     content = bytearray(path.read_bytes())
     for at in rng.integers(0, min(len(content), 1024), 8):
         content[at] = rng.integers(0, 256)
-    path.write_bytes(content[: rng.integers(len(content) // 2, len(content))] if seed % 3 == 0 else content)
+    path.write_bytes(
+        content[: rng.integers(len(content) // 2, len(content))] if seed % 3 == 0 else content
+    )
 
 
 @pytest.mark.parametrize("kind", ["mrc", "n5", "precomputed", "zip", "tif", "imaris"])

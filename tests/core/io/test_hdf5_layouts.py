@@ -64,7 +64,7 @@ def write_matlab(path: Path, array: np.ndarray, name: str = "img") -> None:
 def test_bigdataviewer(tmp_path: Path) -> None:
     pixels = volume(SHAPE, "uint16")
     write_bdv(tmp_path / "a.h5", pixels)
-    with pytest.raises(ChoiceNeeded, match="choose one with channel 0 to 1"):
+    with pytest.raises(ChoiceNeeded, match="for example with --channel 0"):
         open_stack(tmp_path / "a.h5")
     stack = open_stack(tmp_path / "a.h5", channel=1)
     assert (stack.dtype, stack.voxel_size) == (np.dtype("uint16"), None)

@@ -107,7 +107,7 @@ def test_chosen_channel_and_time(tmp_path: Path, axes: str, version: str) -> Non
     assert stack.voxel_size == (5.0, 2.0, 3.0)
     for left_out in choice:
         rest = {k: v for k, v in choice.items() if k != left_out}
-        with pytest.raises(ChoiceNeeded, match=f"choose one with {left_out} 0 to") as error:
+        with pytest.raises(ChoiceNeeded, match=f"for example with --{left_out} 0") as error:
             open_stack(path, **rest)
         assert error.value.option == left_out
     with pytest.raises(InputError, match="choose 0 to"):
@@ -602,7 +602,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda path: tifffile.imwrite(path, np.zeros((5, 20, 30)), photometric="minisblack"),
         "float64, .* convert it to float32",
     ),
-    "text.h5": (lambda path: path.write_text("hello"), "called like HDF5 but does not begin like it"),
+    "text.h5": (
+        lambda path: path.write_text("hello"),
+        "called like HDF5 but does not begin like it",
+    ),
     "nothing.h5": (lambda path: h5py.File(path, "w").close(), "no dataset with three axes"),
     "yx.zarr": (write_ngff_of("yx"), "no z"),
     "cyx.zarr": (write_ngff_of("cyx"), "no z"),

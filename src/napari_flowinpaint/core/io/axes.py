@@ -194,7 +194,8 @@ def choose_index(name: str, option: str | None, index: int | None, size: int, wh
                 f"{what} has {size} entries on its axis {name!r}; save one of them as a stack."
             )
         raise ChoiceNeeded(
-            f"{what} has {size} {option}s: choose one with {option} 0 to {size - 1}.",
+            f"{what} has {size} {option}s, 0 to {size - 1}: choose one, for example with "
+            f"--{option} 0",
             option,
             [str(i) for i in range(size)],
         )

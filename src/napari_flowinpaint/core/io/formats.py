@@ -62,7 +62,12 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftyp", "a video", "save its frames as a multi-page TIFF, for example with Fiji"),
     (0, b"\x1aE\xdf\xa3", "a video", "save its frames as a multi-page TIFF, for example with Fiji"),
     (0, b"%PDF", "a PDF document", "give the images themselves"),
-    (0, b"\xd0\xcf\x11\xe0", "a file in Microsoft's container (OIB, ZVI, TXM or a document)", _FIJI),
+    (
+        0,
+        b"\xd0\xcf\x11\xe0",
+        "a file in Microsoft's container (OIB, ZVI, TXM or a document)",
+        _FIJI,
+    ),
     (0, b"<?xml", "an XML file", "give the file with the pixels that it describes"),
 )
 #: What is known by its name only, or better.
@@ -104,7 +109,9 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     ".txt": ("a text file", _ARRAY),
     ".csv": ("a table", "give the stack itself"),
 }
-_WELL_KNOWN = "give an OME-Zarr, a zarr array, TIFF, MRC, HDF5 or a folder with one image per section"
+_WELL_KNOWN = (
+    "give an OME-Zarr, a zarr array, TIFF, MRC, HDF5 or a folder with one image per section"
+)
 
 
 def recognise(path: Path) -> Readable | None:
@@ -141,7 +148,9 @@ def split_archive(path: Path) -> tuple[Path, str] | None:
     for archive in (path, *path.parents):
         if archive.is_file():
             within = path.relative_to(archive).as_posix()
-            return (archive, "" if within == "." else within) if _head(archive)[:4] in _ZIP else None
+            return (
+                (archive, "" if within == "." else within) if _head(archive)[:4] in _ZIP else None
+            )
         if archive.exists():
             return None
     return None

@@ -275,9 +275,9 @@ def _text(group: Any, name: str) -> str | None:
     if isinstance(value, str):
         return value.strip("\0 ")
     letters = np.ravel(value)[:100]
-    return "".join(
-        n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in letters
-    ).strip("\0 ")
+    return "".join(n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in letters).strip(
+        "\0 "
+    )
 
 
 def _number(group: Any, name: str) -> float | None:

@@ -60,9 +60,7 @@ def open_precomputed(path: Path, *, channel: int | None = None) -> ReaderResult:
         ) from error
 
 
-def _opened(
-    path: Path, root: Folder, told: Mapping[str, Any], channel: int | None
-) -> ReaderResult:
+def _opened(path: Path, root: Folder, told: Mapping[str, Any], channel: int | None) -> ReaderResult:
     """Return the scales of a volume, full resolution first."""
     scales = list(enumerate(told["scales"]))
     scales.sort(key=lambda scale: math.prod(map(float, scale[1]["resolution"])))

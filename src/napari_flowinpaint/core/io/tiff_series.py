@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ChoiceNeeded, InputError
-from .names import quoted
 from .tiff_pages import PageLook
 
 #: Series that tifffile makes of the pages alone, not of metadata that say what is what.
@@ -154,8 +153,8 @@ def _several(path: Path, what: str, told: list[str], stacks: list[int]) -> Input
     if not stacks:
         return InputError(f"{message}; save the pages of the stack alone.")
     return ChoiceNeeded(
-        f"{message}; name one, for example {quoted(path)} with dataset {stacks[0]} "
-        f"(--dataset {stacks[0]}), or save the pages of the stack alone.",
+        f"{message}; save the pages of the stack alone, or choose some, for example with "
+        f"--dataset {stacks[0]}",
         "dataset",
         [str(n) for n in stacks],
     )

@@ -84,5 +84,5 @@ def open_archive(path: Path) -> tuple[ArchiveStore, str]:
         raise InputError(
             f"{path} is a ZIP archive without a zarr store; unpack it and give what is in it."
         )
-    root = min((folder for folder, _, _ in roots), key=lambda name: (name.count("/") + bool(name)))
+    root = min((folder for folder, _, _ in roots), key=lambda name: name.count("/") + bool(name))
     return ArchiveStore(ZipStore(path, mode="r", read_only=True), sizes), root
