@@ -101,8 +101,9 @@ def _single_section(
 
 def _read_single(path: Path, dataset: str | None, allow_external: bool) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
+    from ..core.io.formats import IMAGE_SUFFIXES
     from ..core.io.hdf5_reader import open_dataset, split_hdf5
-    from ..core.io.image_reader import IMAGE_SUFFIXES, read_image
+    from ..core.io.image_reader import read_image
     from ..core.io.zarr_reader import is_zarr_node, open_node
 
     hdf5 = split_hdf5(str(path))

@@ -93,8 +93,8 @@ def black(section: AnyImage) -> float:
 def data_range(section: AnyImage) -> float:
     """Return the grey values between black and white.
 
-    255 for 8-bit integers, as is usual; for other dtypes, whose range says nothing about the image, the
-    span of the 0.1st to the 99.9th percentile of the section.
+    255 for 8-bit integers, as is usual; for other dtypes, whose range says nothing about the
+    image, the span of the 0.1st to the 99.9th percentile of the section.
     """
     if is_eight_bit(section.dtype):
         return 255.0

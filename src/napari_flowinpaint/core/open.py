@@ -80,7 +80,8 @@ def open_stack(
     ------
     InputError
         If there is no such path or it holds no stack: a single image, colour, a dtype other
-        than uint8, int8, uint16, int16 and float32; or if a channel, time or dataset must be chosen.
+        than uint8, int8, uint16, int16 and float32; or if a channel, time or dataset must be
+        chosen.
     """
     given = {
         "channel": channel,

@@ -1,7 +1,7 @@
 """Reader for napari: every stack that is opened here, in particular OME-Zarr that was repaired.
 
-napari's own reader of zarr takes the first array or group inside a zarr group, which in a repaired stack
-is the group with the marks.
+napari's own reader of zarr takes the first array or group inside a zarr group, which in a repaired
+stack is the group with the marks.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_different_images_without_a_stack_are_listed(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for size in (20, 30):
             writer.write(volume((size, size)), metadata=None)
-    with pytest.raises(InputError, match="1 of 20 x 20 uint8 .* 1 of 30 x 30 uint8"):
+    with pytest.raises(InputError, match=r"1 of 20 x 20 uint8 .* 1 of 30 x 30 uint8"):
         open_stack(tmp_path / "a.tif")
 
 

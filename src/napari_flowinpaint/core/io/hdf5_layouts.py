@@ -1,7 +1,7 @@
 """Where programs keep a stack in an HDF5 file: BigDataViewer, Imaris, MATLAB.
 
-These say more than a dataset does: which datasets are a pyramid, that numbers are unsigned, how much
-of them is image, how long a voxel is, what the axes are.
+These say more than a dataset does: which datasets are a pyramid, that numbers are unsigned, how
+much of them is image, how long a voxel is, what the axes are.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _bdv(
         raise InputError(f"{path} is laid out like BigDataViewer but has no setup; export it anew.")
     setup = setups[choose_index("setup", "channel", channel, len(setups), str(path))]
     moment = times[choose_index("t", "time", time, len(times), str(path))]
-    sources = []
+    sources: list[Any] = []
     while (dataset := find(f"{moment}/{setup}/{len(sources)}/cells")) is not None:
         sources.append(_unsigned(dataset))
     if not sources:

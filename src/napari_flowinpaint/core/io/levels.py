@@ -183,8 +183,8 @@ class ReaderResult:
     Parameters
     ----------
     kind
-        ``"ome-zarr"``, ``"zarr"``, ``"n5"``, ``"precomputed"``, ``"tiff"``, ``"mrc"``, ``"images"``,
-        ``"hdf5"`` or ``"array"``.
+        ``"ome-zarr"``, ``"zarr"``, ``"n5"``, ``"precomputed"``, ``"tiff"``, ``"mrc"``,
+        ``"images"``, ``"hdf5"`` or ``"array"``.
     name
         Short name for layers and messages.
     levels

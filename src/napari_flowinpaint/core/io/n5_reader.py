@@ -1,8 +1,8 @@
 """Open N5 folders (of Fiji, BigDataViewer, Janelia's volumes), lazily and read-only.
 
 tensorstore reads the chunks. N5 has no metadata of images of its own: here are the conventions of
-n5-viewer and of BigDataViewer for pyramids, and those for the size of voxels. Axes are ``x, y, z, …``
-in N5 and reversed on reading.
+n5-viewer and of BigDataViewer for pyramids, and those for the size of voxels. Axes are
+``x, y, z, …`` in N5 and reversed on reading.
 """
 
 from __future__ import annotations
@@ -206,8 +206,9 @@ def _three(value: Any) -> tuple[float, ...] | None:
 
 
 def _voxel_size(attributes: Mapping[str, Any]) -> VoxelSize | None:
-    """Return the voxel size from ``pixelResolution`` or ``resolution``; None where it is unknown."""
-    value, unit = attributes.get("pixelResolution"), attributes.get("units", attributes.get("unit"))
+    """Return the voxel size from ``pixelResolution`` or ``resolution``; None where not told."""
+    value: Any = attributes.get("pixelResolution")
+    unit: Any = attributes.get("units", attributes.get("unit"))
     if isinstance(value, dict):
         value, unit = value.get("dimensions"), value.get("unit")
     elif value is None:

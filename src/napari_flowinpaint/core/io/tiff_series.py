@@ -1,8 +1,8 @@
 """Which pages of a TIFF file are the stack: all of them, or those that are asked for.
 
-A file may hold several images, and pages that were written in several ways. tifffile makes a series
-of every kind; here they are one stack where size, type and meaning of the pixels agree, however they
-are compressed. Where they do not, the file is refused with a list of what is in it.
+A file may hold several images, and pages that were written in several ways. tifffile makes a
+series of every kind; here they are one stack where size, type and meaning of the pixels agree,
+however they are compressed. Where they do not, the file is refused with a list of what is in it.
 """
 
 from __future__ import annotations
@@ -58,12 +58,9 @@ def find_series(
     if not series:
         raise InputError(f"{path} has no pages with pixels; give a multi-page TIFF.")
     if len(series) > 1:
-        if len(groups) == 1 and all(s.ndim <= 3 and "S" not in s.axes for s in series):
-            if dataset is None and sum(math.prod(s.shape[:-2]) for s in series) == sum(
-                map(len, groups.values())
-            ):
-                (pages,) = groups.values()
-                return _joined(file, pages), reduced
+        pages = next(iter(groups.values())) if len(groups) == 1 else []
+        if dataset is None and _is_of_sections(series, len(pages)):
+            return _joined(file, pages), reduced
         return _of_several(path, series, dataset), reduced
     _check_number(path, dataset, 1)
     return _own_pages(series[0], looks), reduced
@@ -73,6 +70,12 @@ def _is_plain(file: Any) -> bool:
     """Return whether no metadata of the file say what its pages are."""
     told = ("ome", "imagej", "lsm", "mmstack", "fluoview", "stk", "ndpi", "svs", "scn", "scanimage")
     return not any(getattr(file, f"is_{kind}") for kind in told)
+
+
+def _is_of_sections(series: Sequence[Any], pages: int) -> bool:
+    """Return whether series are grey, of one page per section, and all pages there are."""
+    plain = all(s.ndim <= 3 and "S" not in s.axes for s in series)
+    return plain and sum(math.prod(s.shape[:-2]) for s in series) == pages
 
 
 def _check_number(path: Path, dataset: str | None, count: int) -> int:
