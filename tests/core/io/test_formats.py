@@ -349,7 +349,7 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
         ("a.npy", b"\x93NUMPY", "a NumPy array"),
         ("a.mat", b"MATLAB 5.0 MAT-file", "before version 7.3"),
         ("a.mrc.gz", b"\x1f\x8b\x08", "packed with gzip"),
-        ("a.mrc", b"nothing of the kind", "called like MRC"),
+        ("a.mrc", b"nothing of the kind", "is not an MRC file"),
         ("strange", b"\x1b[31m?", "of a format that is not known"),
     ],
 )

@@ -461,7 +461,7 @@ def test_folders_that_are_no_stack(tmp_path: Path) -> None:
         open_stack(tmp_path)
     (tmp_path / "b.tif").unlink()
     Image.fromarray(volume((20, 30))).save(tmp_path / "b.png")
-    with pytest.raises(InputError, match="TIFF and PNG"):
+    with pytest.raises(InputError, match="PNG and TIFF"):
         open_stack(tmp_path)
     (tmp_path / "a.tif").unlink()
     Image.fromarray(volume((20, 30, 3))).save(tmp_path / "b.png")
@@ -604,7 +604,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "text.h5": (
         lambda path: path.write_text("hello"),
-        "called like HDF5 but does not begin like it",
+        "is not an HDF5 file, whatever its name",
     ),
     "nothing.h5": (lambda path: h5py.File(path, "w").close(), "no dataset with three axes"),
     "yx.zarr": (write_ngff_of("yx"), "no z"),

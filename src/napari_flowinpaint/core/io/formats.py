@@ -173,10 +173,10 @@ def not_read(path: Path) -> InputError:
         return InputError(f"{path} is empty; restore it from a copy.")
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff", ".h5", ".hdf5", ".hdf", ".ims", *MRC_SUFFIXES):
-        kind = {".tif": "TIFF", ".tiff": "TIFF"}.get(suffix, "MRC" if is_mrc(path) else "HDF5")
+        kind = "a TIFF" if suffix[:4] == ".tif" else "an MRC" if is_mrc(path) else "an HDF5"
         return InputError(
-            f"{path} is called like {kind} but does not begin like it; it is damaged or something "
-            "else: restore it from a copy."
+            f"{path} is not {kind} file, whatever its name says: it is damaged or something else; "
+            "restore it from a copy."
         )
     begins = printable(head[:4].decode("latin-1"))
     return InputError(
