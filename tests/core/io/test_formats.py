@@ -1,5 +1,6 @@
 """MRC, N5, precomputed, archives, images of several formats; and what is not read is named."""
 
+import gzip
 import itertools
 import json
 import re
@@ -310,6 +311,16 @@ def test_a_stack_of_several_in_an_archive(tmp_path: Path) -> None:
     (proposed,) = shlex.split(re.search(r"for example (.*) \(there are", str(error.value))[1])
     assert open_stack(proposed).shape == SHAPE
     assert open_stack(tmp_path / "a.zip", dataset="two").shape == SHAPE
+
+
+def test_a_chunk_in_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    codec = zarr.codecs.GzipCodec(level=9)
+    zarr.create_array(str(tmp_path / "a.zarr"), data=volume(SHAPE), chunks=SHAPE, compressors=codec)
+    chunk = tmp_path / "a.zarr" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(gzip.compress(bytes(300 << 20), 1))
+    shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match="much more than the pixels"):
+        open_stack(tmp_path / "a.zip").read(0)
 
 
 def test_archives_that_are_refused(tmp_path: Path) -> None:

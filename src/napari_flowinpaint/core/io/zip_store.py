@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zarr.storage import WrapperStore, ZipStore
 
 from ..errors import InputError, first_line
+from .bombs import unpacks_to_more
 from .codecs import LARGEST_METADATA, check_metadata, is_metadata
 from .memory import check_fits
 
@@ -33,7 +34,15 @@ class ArchiveStore(WrapperStore[ZipStore]):
         Of the archive.
     sizes
         Unpacked size of every member, bytes; zipfile unpacks no more than that.
+
+    Attributes
+    ----------
+    packed
+        Name of the codec of whole members and bytes of the pixels in one; set by
+        :func:`.folder_store.watch` when the array is known.
     """
+
+    packed: tuple[str, int] = ("", 0)
 
     def __init__(self, store: ZipStore, sizes: dict[str, int] | None = None) -> None:
         super().__init__(store)
@@ -53,7 +62,17 @@ class ArchiveStore(WrapperStore[ZipStore]):
         found = await super().get(key, prototype, byte_range)
         if found is not None and is_metadata(key):
             check_metadata(self, key, found.to_bytes())
+        elif found is not None and byte_range is None:
+            self._check_chunk(key, found.to_bytes())
         return found
+
+    def _check_chunk(self, key: str, data: bytes) -> None:
+        """Refuse a chunk that was cut short, or unpacks to more than it can hold."""
+        codec, size = self.packed
+        if codec == "blosc" and len(data) < max(16, int.from_bytes(data[12:16], "little")):
+            raise OSError(f"the member {key} is too short")
+        if unpacks_to_more(codec, data, size):
+            raise OSError(f"the member {key} unpacks to much more than the pixels of a chunk")
 
 
 def open_archive(path: Path) -> tuple[ArchiveStore, str]:
