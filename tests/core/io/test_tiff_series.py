@@ -80,6 +80,19 @@ def test_a_page_of_another_kind_is_told_not_left_out(tmp_path: Path, odd: int, k
         open_stack(tmp_path / "a.tif", dataset="2")
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_pages_that_are_written_differently_behind_metadata(tmp_path: Path, kind: str) -> None:
+    """What a program makes that replaces a page of a file of ImageJ or Bio-Formats."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, **{kind: True}, metadata={"axes": "ZYX"}, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        description = file.pages[0].description
+    first = {"compression": None, "description": description.encode()}
+    write_pages(path, first, {"compression": "zlib", "rowsperstrip": 20})
+    stack = open_stack(path)
+    np.testing.assert_array_equal(np.asarray(stack.array), PIXELS)
+
+
 def test_thumbnails_are_left_out_and_told(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for number, page in enumerate(PIXELS):
@@ -101,6 +114,19 @@ def test_several_images_of_an_ome_tiff_are_to_be_chosen_from(tmp_path: Path) -> 
     for choice, expected in zip("01", (PIXELS, PIXELS[:4, ::2]), strict=True):
         stack = open_stack(tmp_path / "a.ome.tif", dataset=choice)
         np.testing.assert_array_equal(np.asarray(stack.array), expected)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_metadata_that_say_more_than_the_pages_hold(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, **{kind: True}, metadata={"axes": "ZYX"}, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[3].aspage().tags["ImageWidth"].valueoffset
+    with path.open("r+b") as opened:
+        opened.seek(at)
+        opened.write((30).to_bytes(2, "little"))
+    with pytest.raises(InputError, match=r"60 x 30 uint8.*page 3|page 3 is 60 x 30 uint8"):
+        open_stack(path)
 
 
 def test_different_images_without_a_stack_are_listed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _MOST_LINKS = 16
 
 def split_hdf5(path: str) -> tuple[str, str | None] | None:
     """Return the file and the dataset of ``file.h5:/dataset``; None where it is no HDF5 path."""
-    file, colon, dataset = path.partition(":/")
+    file, colon, dataset = path.rpartition(":/")
     if colon and Path(file).expanduser().is_file():  # of any name
         return file, f"/{dataset}"
     match = _HDF5.match(path)

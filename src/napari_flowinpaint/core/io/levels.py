@@ -200,7 +200,7 @@ class ReaderResult:
     zarr_format
         2 or 3; None where it is not zarr.
     ngff_version
-        ``"0.4"``, ``"0.5"``, or None where it is not OME-Zarr.
+        ``"0.4"``, ``"0.5"``, ``"0.6"`` (or a draft of it), or None where it is not OME-Zarr.
     """
 
     kind: str

@@ -54,22 +54,45 @@ def find_series(
         if left_out
         else ()
     )
-    series = [s for s in file.series if not s.keyframe.is_reduced]
+    try:
+        series = [s for s in file.series if not s.keyframe.is_reduced]
+    except Exception:  # pages that are not what the metadata of the file say
+        if len(groups) > 1:
+            return _of_groups(path, file, looks, list(groups.values()), dataset)
+        if len(groups) != 1 or not _is_simple(file):
+            raise
+        _check_number(path, dataset, 1)
+        return _joined(file, next(iter(groups.values()))), reduced
     if not series:
         raise InputError(f"{path} has no pages with pixels; give a multi-page TIFF.")
     if len(series) > 1:
         pages = next(iter(groups.values())) if len(groups) == 1 else []
         if dataset is None and _is_of_sections(series, len(pages)):
             return _joined(file, pages), reduced
-        return _of_several(path, series, dataset), reduced
-    _check_number(path, dataset, 1)
-    return _own_pages(series[0], looks), reduced
+        found = _of_several(path, series, dataset)
+    else:
+        _check_number(path, dataset, 1)
+        found = series[0]
+    _check_alike(path, found, looks)
+    return _own_pages(found, looks), reduced
 
 
 def _is_plain(file: Any) -> bool:
     """Return whether no metadata of the file say what its pages are."""
     told = ("ome", "imagej", "lsm", "mmstack", "fluoview", "stk", "ndpi", "svs", "scn", "scanimage")
     return not any(getattr(file, f"is_{kind}") for kind in told)
+
+
+def _is_simple(file: Any) -> bool:
+    """Return whether the metadata say no more of pages than that they are sections."""
+    if file.is_ome:
+        from tifffile import xml2dict
+
+        image = xml2dict(file.ome_metadata).get("OME", {}).get("Image")
+        pixels = image.get("Pixels", {}) if isinstance(image, dict) else {}
+        return all(pixels.get(f"Size{axis}") == 1 for axis in "CT")
+    told = (file.imagej_metadata or {}) if file.is_imagej else {}
+    return all(told.get(name, 1) == 1 for name in ("channels", "frames"))
 
 
 def _is_of_sections(series: Sequence[Any], pages: int) -> bool:
@@ -94,6 +117,7 @@ def _joined(file: Any, numbers: Sequence[int]) -> Any:
     """Return pages as one series, each with tags of its own."""
     from tifffile import TiffPageSeries
 
+    file.pages.useframes = False  # no page is taken to be like the first
     pages = [file.pages[number].aspage() for number in numbers]
     first = pages[0]
     axes = "I" + first.axes
@@ -121,6 +145,26 @@ def _own_pages(series: Any, looks: Sequence[PageLook]) -> Any:
         kind=series.kind,
         squeeze=False,
     )
+
+
+def _check_alike(path: Path, series: Any, looks: Sequence[PageLook]) -> None:
+    """Refuse a series of which the metadata say more than its pages hold.
+
+    Raises
+    ------
+    InputError
+        Naming the page that differs from the first one.
+    """
+    if series.is_multifile:
+        return
+    numbers = [p.index for p in series.pages if p is not None and len(p.treeindex) == 1]
+    numbers = [number for number in numbers if number < len(looks)]
+    for number in numbers[1:]:
+        if looks[number].pixels != looks[numbers[0]].pixels:
+            raise InputError(
+                f"{path} has one stack by its metadata, but page {number} is {looks[number]} and "
+                f"page {numbers[0]} is {looks[numbers[0]]}; save the stack anew."
+            )
 
 
 def _of_groups(
