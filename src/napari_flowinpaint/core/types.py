@@ -71,9 +71,9 @@ class RepairOptions:
         to 8; their average is taken. More is a little better and takes as many times as long.
         None lets the method decide: one, and several where much of the window is missing.
     gate
-        What happens where the neighbours cannot be registered to the section, or a repair is
-        expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
-        say so in the flags of the patch) or ``"off"``.
+        What happens where no neighbour fits the section, or a repair is expected to be worse than
+        the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and say so in the flags of
+        the patch) or ``"off"``, which does not look and lets every neighbour guide.
     quality
         Whether to try the repair on intact places, to predict how good it is: takes about four
         times as long. Otherwise the prediction is what the rehearsal lets expect.
@@ -271,6 +271,8 @@ class Provenance:
         The options of the request.
     scores
         Numbers measured on the way, averaged over the windows.
+    flags
+        Why the repair should be looked at, each reason once; see :attr:`Patch.flags`.
     """
 
     method: str
@@ -282,6 +284,7 @@ class Provenance:
     version: str
     options: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
