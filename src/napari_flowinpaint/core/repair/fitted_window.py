@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..reference.references import neighbours_of
 from ..refusal import ANYWAY
 from ..types import AnyImage, IntImage, Window
 from .gate import NeighbourFit, describe_faults, measure_fit
@@ -87,14 +88,16 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
 
 
 def _measure(job: RepairJob, found: GuidedWindow, window: Window) -> tuple[NeighbourFit, ...]:
-    """Measure how well the neighbours fit; where little is intact, in a wider window."""
-    if np.count_nonzero(window.intact) < _ENOUGH:
+    """Measure how well the neighbours fit; in doubt, where little is intact, in a wider window."""
+    fits = measure_fit(window)
+    doubt = any(fit.in_doubt for fit in fits) or len(fits) < len(neighbours_of(window))
+    if doubt and np.count_nonzero(window.intact) < _ENOUGH:
         wide = replace(job, options=replace(job.options, halo=_WIDE_HALO))
         box = wide.with_halo(found.damage, found.method)
         if box.union(window.box) != window.box:
             with suppress(InputError):  # NaN there is no matter of this window
-                window, _, _ = read_window(wide, found)
-    return measure_fit(window)
+                return measure_fit(read_window(wide, found)[0]) or fits
+    return fits
 
 
 def _refusal(job: RepairJob, faults: str, chosen: list[int | None]) -> str:

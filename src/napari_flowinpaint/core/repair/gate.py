@@ -57,7 +57,7 @@ class NeighbourFit:
         Correlation of the registered neighbour with the section's intact pixels, of structure
         between 2 and 16 pixels.
     chance
-        The mean of that of its three mirror images; None where there is no doubt.
+        The mean of that of its mirror images, as many as it takes; None where there is no doubt.
     sharpness
         Its fine structure over that of the section; 1 is alike.
     shift
@@ -69,6 +69,11 @@ class NeighbourFit:
     chance: float | None
     sharpness: float
     shift: float
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether more context might tell otherwise whether it shows the section."""
+        return self.chance is not None and self.agreement - self.chance <= 2 * LEAST_GAIN
 
     @property
     def fault(self) -> str:
@@ -177,8 +182,12 @@ def _judge(z: int, guide: Guide, section: FloatImage, known: BoolImage, part: Bo
     agreement, shift = _agreement(guide, section, known, part)
     chance = None
     if agreement < _CLEAR:
-        mirrored = _mirrored(guide, known & guide.valid)
-        chance = float(np.mean([_agreement(like, section, known, part)[0] for like in mirrored]))
+        found: list[float] = []
+        for like in _mirrored(guide, known & guide.valid):
+            found.append(_agreement(like, section, known, part)[0])
+            chance = float(np.mean(found))
+            if agreement - chance > 2 * LEAST_GAIN:
+                break
     sharpness = _fine(guide.image, guide.valid) / max(_fine(section, known), 1e-6)
     return NeighbourFit(z, agreement, chance, sharpness, shift)
 
