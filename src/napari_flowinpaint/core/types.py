@@ -16,7 +16,7 @@ Conventions, valid throughout the package:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -247,6 +247,11 @@ class Patch:
         return self.components > 0
 
 
+def flags_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return why patches should be looked at, each reason once."""
+    return tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags))
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where synthetic pixels come from; written beside them and kept with the data.
@@ -332,7 +337,7 @@ class SectionRepair:
     @property
     def flags(self) -> tuple[str, ...]:
         """Why the repair should be looked at, each reason once."""
-        return tuple(dict.fromkeys(flag for patch in self.patches for flag in patch.flags))
+        return flags_of(self.patches)
 
     @property
     def component_ids(self) -> tuple[int, ...]:
@@ -391,5 +396,6 @@ class SectionRepair:
             if kept.any():
                 patches.append(replace(patch, components=kept.astype(np.int32)))
         pixels = sum(int(p.mask.sum()) for p in patches)
-        provenance = replace(self.provenance, mask_pixels=pixels)
+        flags = flags_of(patches)
+        provenance = replace(self.provenance, mask_pixels=pixels, flags=flags)
         return replace(self, patches=tuple(patches), provenance=provenance)

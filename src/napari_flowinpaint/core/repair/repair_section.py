@@ -29,6 +29,7 @@ from ..types import (
     RepairOptions,
     SectionRepair,
     WindowRepair,
+    flags_of,
     no_progress,
     pixel_digest,
 )
@@ -284,5 +285,5 @@ def _provenance(
         version=__version__,
         options=asdict(options),
         scores=scores,
-        flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags)),
+        flags=flags_of(patches),
     )
