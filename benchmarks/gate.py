@@ -113,17 +113,26 @@ def make_case(source: Source, kind: str, rng: np.random.Generator) -> Case:
     return Case(int(rng.integers(1, len(volume) - 1)), crop, mask & imaged, imaged)
 
 
-def wide(plane: np.ndarray, shape, margin: int = 0) -> np.ndarray:
+def wide(plane: np.ndarray, shape) -> np.ndarray:
     """Mirror a plane at its borders until it is large enough."""
-    while min(plane.shape[0] - shape[0], plane.shape[1] - shape[1]) < 2 * margin:
+    while plane.shape[0] < shape[0] or plane.shape[1] < shape[1]:
         pads = [(n // 2, n // 2) for n in plane.shape]
         plane = np.pad(plane, pads, mode="reflect")
     return plane
 
 
-def middle(plane: np.ndarray, shape, by=(0, 0)) -> np.ndarray:
-    y, x = ((n - s) // 2 + b for n, s, b in zip(plane.shape, shape, by, strict=True))
+def middle(plane: np.ndarray, shape) -> np.ndarray:
+    y, x = ((n - s) // 2 for n, s in zip(plane.shape, shape, strict=True))
     return plane[y : y + shape[0], x : x + shape[1]]
+
+
+def shifted(plane: np.ndarray, crop, rng: np.random.Generator) -> np.ndarray:
+    """Return a part of a plane that lies 110 to 220 pixels off; mirrored beyond its borders."""
+    length, angle = rng.uniform(110, 220), rng.uniform(0, 2 * np.pi)
+    by = (round(length * np.sin(angle)), round(length * np.cos(angle)))
+    around = np.pad(plane, 220, mode="reflect")
+    y, x = (slice(c.start + 220 + b, c.stop + 220 + b) for c, b in zip(crop, by, strict=True))
+    return around[y, x]
 
 
 def neighbours(
@@ -144,16 +153,8 @@ def neighbours(
     yield "turned", plane[crop][::-1, ::-1]
     yield "mirrored", away[crop][:, ::-1]
     yield "blurred", cv2.GaussianBlur(plane, (0, 0), float(rng.uniform(2, 4)))[crop]
-    length, angle = rng.uniform(110, 220), rng.uniform(0, 2 * np.pi)
-    margin = 230
-    around = np.pad(plane, [(min(margin, n - 1),) * 2 for n in plane.shape], mode="reflect")
-    around = wide(around, shape, margin)
-    by = (round(length * np.sin(angle)), round(length * np.cos(angle)))
-    start = [
-        c.start + (a - n) // 2 + b
-        for c, a, n, b in zip(crop, around.shape, plane.shape, by, strict=True)
-    ]
-    yield "shifted", around[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
+    if min(plane.shape) >= 256:  # what comes into smaller ones from outside is what was in them
+        yield "shifted", shifted(plane, crop, rng)
     noise = cv2.GaussianBlur(
         rng.standard_normal(shape).astype(np.float32), (0, 0), float(rng.uniform(0.3, 3))
     )

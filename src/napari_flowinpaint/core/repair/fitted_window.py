@@ -22,7 +22,7 @@ from .job import GuidedWindow, RepairJob, guide_by, read_window
 from .neighbours import find_neighbour
 
 #: Where fewer pixels of a window are intact, more context is looked at to tell neighbours apart.
-_ENOUGH = 40_000
+_ENOUGH = 100_000
 #: This much around the damage, in pixels.
 _WIDE_HALO = 192
 

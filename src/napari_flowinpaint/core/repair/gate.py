@@ -27,7 +27,7 @@ from ..types import BoolImage, Box, FloatImage, RepairOptions, Window
 GATES = ("refuse", "flag", "off")
 #: A neighbour that agrees with the section by less than this more than its mirror images do shows
 #: something else.
-LEAST_GAIN = 0.12
+LEAST_GAIN = 0.11
 #: One that agrees by this much needs no such comparison: of unrelated ones hardly any reaches 0.5.
 _CLEAR = 0.58
 #: A neighbour with less of the section's fine structure than this is out of focus: real ones stay
