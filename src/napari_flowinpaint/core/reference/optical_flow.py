@@ -237,16 +237,15 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
     if weight.sum() < 256:
         return IDENTITY.copy()
     best = _align_reduced(reduced[0], reduced[1], weight, _OVERLAP)
-    if not _is_plausible(_enlarge(best, shrink), target.shape):
-        near = _align_reduced(reduced[0], reduced[1], weight, _NEAR_OVERLAP)
-        if not _is_plausible(_enlarge(near, shrink), target.shape):
-            near = _refine_affine(reduced[0], reduced[1], weight, IDENTITY)
-        if not _is_plausible(_enlarge(near, shrink), target.shape):
-            near = IDENTITY.copy()
-        far = _correlation(reduced[0], reduced[1], best, weight)
-        if far < _correlation(reduced[0], reduced[1], near, weight) + _FAR_GAIN:
-            best = near
-    return _enlarge(best, shrink)
+    if _is_plausible(_enlarge(best, shrink), target.shape):
+        return _enlarge(best, shrink)
+    near = _align_reduced(reduced[0], reduced[1], weight, _NEAR_OVERLAP)
+    if not _is_plausible(_enlarge(near, shrink), target.shape):
+        near = _refine_affine(reduced[0], reduced[1], weight, IDENTITY)
+    if not _is_plausible(_enlarge(near, shrink), target.shape):
+        near = IDENTITY
+    far_away, near_by = (_correlation(*reduced, affine, weight) for affine in (best, near))
+    return _enlarge(best if far_away >= near_by + _FAR_GAIN else near, shrink)
 
 
 def moved_by(affine: Affine, shape: tuple[int, ...]) -> float:
