@@ -170,6 +170,14 @@ def test_good_neighbours_are_not_touched(volume, mask):
     assert scores["neighbour_fit"] >= scores["neighbour_least_fit"] > 0.2
 
 
+def test_where_a_window_shows_too_little_more_context_is_looked_at(volume):
+    hole = np.zeros((SIDE, SIDE), dtype=bool)
+    hole[100:112, 100:112] = True
+    found = repair(planted(volume, hole, {Z + 1: "noise"}), hole, max_gap=1, halo=16)
+    assert found.patches[0].box == Box(84, 84, 128, 128)
+    assert found.patches[0].neighbours == (Z - 1, None)
+
+
 def test_where_too_little_is_intact_nothing_is_judged(volume):
     whole = np.ones((SIDE, SIDE), dtype=bool)
     assert measure_fit(window_of(volume[Z], volume[Z - 1], volume[Z + 1], whole)) == ()
