@@ -153,7 +153,7 @@ def neighbours(
     yield "turned", plane[crop][::-1, ::-1]
     yield "mirrored", away[crop][:, ::-1]
     yield "blurred", cv2.GaussianBlur(plane, (0, 0), float(rng.uniform(2, 4)))[crop]
-    if min(plane.shape) > 220:  # what comes into smaller ones from outside is what was in them
+    if min(plane.shape) >= 256:  # what comes into smaller ones from outside is what was in them
         yield "shifted", shifted(plane, crop, rng)
     noise = cv2.GaussianBlur(
         rng.standard_normal(shape).astype(np.float32), (0, 0), float(rng.uniform(0.3, 3))
