@@ -230,21 +230,22 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
     shrink = max(2, -(-max(target.shape) // _COARSE_SIDE))
     if min(target.shape) < 16 * shrink or known.mean() < 0.05:
         return IDENTITY.copy()
-    reduced = [_reduce(np.where(known, target, target[known].mean()), shrink)]
-    reduced.append(_reduce(source, shrink))
+    coarse = _reduce(np.where(known, target, target[known].mean()), shrink)
+    moving = _reduce(source, shrink)
     weight = _reduce(known.astype(np.float32), shrink, smooth=False) > 0.99
     weight = cv2.erode(weight.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if weight.sum() < 256:
         return IDENTITY.copy()
-    best = _align_reduced(reduced[0], reduced[1], weight, _OVERLAP)
+    best = _align_reduced(coarse, moving, weight, _OVERLAP)
     if _is_plausible(_enlarge(best, shrink), target.shape):
         return _enlarge(best, shrink)
-    near = _align_reduced(reduced[0], reduced[1], weight, _NEAR_OVERLAP)
+    near = _align_reduced(coarse, moving, weight, _NEAR_OVERLAP)
     if not _is_plausible(_enlarge(near, shrink), target.shape):
-        near = _refine_affine(reduced[0], reduced[1], weight, IDENTITY)
+        near = _refine_affine(coarse, moving, weight, IDENTITY)
     if not _is_plausible(_enlarge(near, shrink), target.shape):
         near = IDENTITY
-    far_away, near_by = (_correlation(*reduced, affine, weight) for affine in (best, near))
+    near_by = _correlation(coarse, moving, near, weight)
+    far_away = _correlation(coarse, moving, best, weight)
     return _enlarge(best if far_away >= near_by + _FAR_GAIN else near, shrink)
 
 
