@@ -212,6 +212,19 @@ def _guide(job: RepairJob, damage: Box, components: IntImage) -> GuidedWindow:
     neighbours = find_neighbours(
         job.stack, job.z, damage, components > 0, job.options.max_gap, job.masks
     )
+    return guide_by(job, damage, components, neighbours)
+
+
+def guide_by(
+    job: RepairJob, damage: Box, components: IntImage, neighbours: Neighbours
+) -> GuidedWindow:
+    """Choose the method for the damage of one window with its neighbours.
+
+    Raises
+    ------
+    RepairRefused
+        If they are too few.
+    """
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
         name, method = job.method, choose_method(job.method, usable)

@@ -50,7 +50,14 @@ def find_neighbours(
 
 
 def find_neighbour(
-    stack: Stack, z: int, box: Box, mask: BoolImage, step: int, max_gap: int, masks: Masks
+    stack: Stack,
+    z: int,
+    box: Box,
+    mask: BoolImage,
+    step: int,
+    max_gap: int,
+    masks: Masks,
+    beyond: int = 0,
 ) -> int | None:
     """Return the number of the nearest usable section on one side of a box, or None.
 
@@ -70,8 +77,10 @@ def find_neighbour(
         Largest permitted distance in sections.
     masks
         Damage of the other sections.
+    beyond
+        Sections up to this distance are passed over.
     """
-    for distance in range(1, max_gap + 1):
+    for distance in range(beyond + 1, max_gap + 1):
         candidate = z + step * distance
         if not 0 <= candidate < stack.shape[0]:
             return None
