@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING, Any
 from . import folders
 from .errors import InputError, StoreError, is_disk_full
 from .io import pyramid
+from .io.axes import Axes
 from .io.folder import Folder
 from .io.folder_store import FolderStore
+from .io.levels import Level
+from .io.ngff_attributes import NgffAttributes, image_attributes
 from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
-from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
+from .types import AnyImage, Progress, SectionRepair, no_progress
 from .writing.replay import EarlierRepairs
 from .writing.writeback import write_back
 
 if TYPE_CHECKING:
-    import zarr
-
     from .io.stack import Stack
 
 #: Edge of a chunk in y and x; one section deep.
@@ -181,15 +182,16 @@ def _copy(
     stack: Stack, earlier: EarlierRepairs, work: Folder, name: str, progress: Progress
 ) -> None:
     """Copy all sections as they were before any repair, at every level of the pyramid."""
-    arrays = create_image(work, STORES[SAVING], name, stack.shape, stack.dtype, stack.voxel_size)
+    described = image_attributes(stack, name, count_levels(stack.shape))
+    levels = create_image(work, STORES[SAVING], described, stack.shape, stack.dtype)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
     for z in range(depth):
         section = earlier.original(z)
-        arrays[0][z] = section
-        for array in arrays[1:]:
-            section = _halve(section, array.shape[1:])
-            array[z] = section
+        levels[0].write(z, section)
+        for level in levels[1:]:
+            section = _halve(section, level.shape[1:])
+            level.write(z, section)
         progress((z + 1) / depth, f"copied section {z + 1} of {depth}")
     earlier.check_unchanged()
 
@@ -206,13 +208,8 @@ def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
 
 
 def create_image(
-    work: Folder,
-    store: str,
-    name: str,
-    shape: tuple[int, int, int],
-    dtype: Any,
-    voxel_size: VoxelSize | None,
-) -> list[zarr.Array]:
+    work: Folder, store: str, described: NgffAttributes, shape: tuple[int, int, int], dtype: Any
+) -> tuple[Level, ...]:
     """Create an OME-Zarr image without pixels.
 
     Parameters
@@ -220,65 +217,53 @@ def create_image(
     work, store
         Folder in which the group is made, and its name there. What is unfinished goes into the
         folder ``scratch`` beside it. Nothing is synced.
-    name
-        Of the image.
-    shape, dtype, voxel_size
-        Of the image: (Z, Y, X), and z, y, x in nm or None.
+    described
+        What the group says of it; from :mod:`.io.ngff_attributes`, for as many levels.
+    shape, dtype
+        Of the image: (Z, Y, X).
 
     Returns
     -------
-    list of zarr.Array
+    tuple of Level
         The pyramid, full resolution first: halved in y and x until :data:`SMALLEST`, in chunks of
-        one section and at most :data:`CHUNK` pixels in y and x.
+        one section and at most :data:`CHUNK` pixels in y and x. Time and channel, where there are
+        such axes, have one entry.
     """
     import zarr
 
+    others = len(described.axes) - 3
+    axes = Axes((others, others + 1, others + 2), tuple((axis, 0) for axis in range(others)))
+    scratch = work.folder(folders.SCRATCH, create=True)
+    place = FolderStore(work.folder(store, create=True), scratch=scratch, durable=False)
+    group = zarr.create_group(place, zarr_format=3)
+    group.attrs.put(dict(described.attributes))
+    arrays = [
+        group.create_array(
+            str(level),
+            shape=(1,) * others + size,
+            dtype=dtype,
+            chunks=(1,) * others + (1, min(size[1], CHUNK), min(size[2], CHUNK)),
+            dimension_names=described.axes,
+            # A chunk of -0.0 equals the fill value without being the same bits: keep all.
+            config={"write_empty_chunks": dtype.kind == "f"},
+        )
+        for level, size in enumerate(_shapes(shape))
+    ]
+    return tuple(Level(array, axes) for array in arrays)
+
+
+def count_levels(shape: tuple[int, int, int]) -> int:
+    """Return how many levels the pyramid of an image of this shape has."""
+    return len(_shapes(shape))
+
+
+def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Return the shapes of the levels of the pyramid."""
     shapes = [shape]
     while max(shapes[-1][1:]) > SMALLEST:
         z, y, x = shapes[-1]
         shapes.append((z, -(-y // 2), -(-x // 2)))
-    scratch = work.folder(folders.SCRATCH, create=True)
-    place = FolderStore(work.folder(store, create=True), scratch=scratch, durable=False)
-    group = zarr.create_group(place, zarr_format=3)
-    group.attrs.put({"ome": _metadata(name, len(shapes), voxel_size)})
-    return [
-        group.create_array(
-            str(level),
-            shape=size,
-            dtype=dtype,
-            chunks=(1, min(size[1], CHUNK), min(size[2], CHUNK)),
-            dimension_names=("z", "y", "x"),
-            # A chunk of -0.0 equals the fill value without being the same bits: keep all.
-            config={"write_empty_chunks": dtype.kind == "f"},
-        )
-        for level, size in enumerate(shapes)
-    ]
-
-
-def _metadata(name: str, levels: int, voxel_size: VoxelSize | None) -> dict[str, Any]:
-    """Return the OME-Zarr 0.5 metadata, checked by their model."""
-    from yaozarrs import v05
-
-    unit = {} if voxel_size is None else {"unit": "nanometer"}
-    z, y, x = voxel_size or (1.0, 1.0, 1.0)
-    datasets = []
-    for level in range(levels):
-        size = 2**level
-        transforms: list[dict[str, Any]] = [
-            {"type": "scale", "scale": [z, y * size, x * size]},
-            # The centre of a reduced pixel is the centre of its block.
-            {"type": "translation", "translation": [0.0, y * (size - 1) / 2, x * (size - 1) / 2]},
-        ]
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    multiscale = {
-        "name": name,
-        "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
-        "datasets": datasets,
-        "type": "mean",
-        "metadata": {"description": "mean of 2 x 2 pixels in y and x, rounded half to even"},
-    }
-    image = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]})
-    return image.model_dump(mode="json", exclude_none=True)
+    return shapes
 
 
 def _paste(

@@ -26,10 +26,11 @@ import numpy.typing as npt
 
 from .. import folders
 from ..errors import InputError, StoreError
-from ..export import check_target, create_image
+from ..export import check_target, count_levels, create_image
 from ..io.folder import Folder, open_root
 from ..io.folder_store import FolderStore
 from ..io.lock import StoreBusy, locked
+from ..io.ngff_attributes import mask_attributes
 from ..io.npz import parse_json
 from ..io.ownership import is_owned, remove_owned
 from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
@@ -176,7 +177,9 @@ class DetectionStore:
                 work.remove_tree(old)
             name = self.target.name.removesuffix(".zarr")
             dtype = np.dtype(np.uint8)
-            create_image(work, _MASKS, name, self._stack.shape, dtype, self._stack.voxel_size)
+            shape = self._stack.shape
+            described = mask_attributes(self._stack, name, count_levels(shape))
+            create_image(work, _MASKS, described, shape, dtype)
             work.write(_REQUEST, self._request.encode())
         levels = dict(zarr.open_group(self._store(), mode="r+").arrays())
         self._arrays = [levels[name] for name in sorted(levels, key=int)]

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from .axes import resolve_axes, voxel_size_from_attributes
 from .levels import Level, ReaderResult, allow, not_in_place
+from .metadata import array_metadata
 
 _HDF5 = re.compile(r"^(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<dataset>.*))?$", re.IGNORECASE)
 #: More links one behind the other lead in circles.
@@ -95,12 +96,15 @@ def _opened(
     labels = [dim.label for dim in item.dims]
     names = labels if all(labels) and {"z", "y", "x"} <= set(labels) else None
     axes = resolve_axes(names, item.shape, what=what, channel=channel, time=time)
+    attributes = dict(item.attrs)
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="hdf5",
         name=f"{path.stem} {dataset.strip('/')}",
         levels=(Level(item, axes),),
-        voxel_size=voxel_size_from_attributes(dict(item.attrs)),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("an HDF5 file"),
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 

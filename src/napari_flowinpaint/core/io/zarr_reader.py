@@ -18,6 +18,7 @@ from ..types import VoxelSize
 from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
 from .folder import open_root
 from .levels import Level, ReaderResult
+from .metadata import array_metadata, ngff_metadata
 from .names import check_name
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _open_image(
     version, multiscales = found
     image = _validate(path, version, multiscales)
     local = path if isinstance(path, Path) else None
-    names = [axis.name for axis in image.axes]
+    names = [_axis_name(axis) for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
     why = _why_not_writable(local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
         path, multiscales
@@ -220,17 +221,25 @@ def _open_image(
         for level in levels
     ]
     voxel_size, messages = _voxel_size(image, axes)
+    shape = dict(zip(names, levels[0].source.shape, strict=True))
+    metadata, more = ngff_metadata(dict(node.attrs), image, axes, shape.get("c"))
     return ReaderResult(
         kind="ome-zarr",
         name=_name(path),
         levels=tuple(levels),
         voxel_size=voxel_size,
         why_not_writable=why,
-        messages=messages,
+        messages=messages + more,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
         ngff_version=version,
+        metadata=metadata,
     )
+
+
+def _axis_name(axis: Any) -> str:
+    """Return ``c`` and ``t`` for the axes that are of these types, whatever they are called."""
+    return {"channel": "c", "time": "t"}.get(getattr(axis, "type", None) or "", axis.name)
 
 
 def _shared_levels(path: Path | str, multiscales: list[Any]) -> str:
@@ -289,14 +298,16 @@ def _open_array(
     source: Any = node
     if not why:
         source = open_node(path, mode="r+")
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="zarr",
         name=_name(path),
         levels=(Level(source, axes),),
-        voxel_size=voxel_size_from_attributes(attributes),
+        voxel_size=voxel_size,
         why_not_writable=why,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 
