@@ -26,6 +26,7 @@ from ...core.types import (
 from .review import Review, find_components
 
 if TYPE_CHECKING:
+    from ...core.io.metadata import Metadata
     from ...core.io.stack import Stack
     from ...core.masks.sparse_mask import SectionTiles, SparseMask
     from ...core.writing.recovery import JournalEntry
@@ -55,6 +56,7 @@ class LayerSource:
     data: Any
     voxel_size: VoxelSize | None
     name: str
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,11 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(
-        source.data, voxel_size=source.voxel_size, name=source.name, path=source.path
+        source.data,
+        voxel_size=source.voxel_size,
+        name=source.name,
+        path=source.path,
+        metadata=source.metadata,
     )
     if source.path is None:
         return array
