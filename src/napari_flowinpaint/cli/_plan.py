@@ -10,7 +10,6 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.types import Progress, no_progress
 from ._console import print_line
-from ._damage import open_damage
 from ._parse import check_apart, check_file, parse_sections
 from ._request import PlannedRepair, RepairCommand
 from ._staging import check_staging
@@ -42,6 +41,8 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     """
     from ..core.batch import plan_batch
     from ..core.device import resolve_device
+    from ..core.mask_files import open_damage
+    from ..core.masks.mask_choice import MaskChoice
     from ..core.methods import check_method
     from ..core.open import open_stack
 
@@ -63,10 +64,11 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     sections = None if command.sections is None else parse_sections(command.sections, depth)
     mask = open_damage(
         command.mask,
-        stack.shape,
+        stack,
         sections,
         dataset=command.mask_dataset,
         allow_external=command.allow_external,
+        choice=MaskChoice.parse(command.mask_class, command.invert_mask),
     )
     plan = plan_batch(
         stack,
