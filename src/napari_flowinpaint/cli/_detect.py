@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled
-from ._console import DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
+from ._console import DONE, NOT_ALL_DONE, print_error, print_line, print_note, progress_bar
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def detect_damaged(command: DetectCommand) -> int:
         check_file(command.report, "--report")
         check_apart(command.report, "--report", command.stack, command.output)
     for message in stack.messages:
-        print_line(f"note: {message}")
+        print_note(message)
     try:
         if command.estimate:
             with progress_bar("estimate") as progress:

@@ -30,6 +30,7 @@ from .io.folder_store import FolderStore
 from .io.levels import Level
 from .io.ngff_attributes import NgffAttributes, image_attributes
 from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
+from .notes import Note, no_note
 from .types import AnyImage, Progress, SectionRepair, no_progress
 from .writing.replay import EarlierRepairs
 from .writing.writeback import write_back
@@ -54,6 +55,7 @@ def save_ome_zarr(
     repairs: Iterable[SectionRepair] = (),
     overwrite: bool = False,
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> Path:
     """Write a stack, and repairs of it, as a new OME-Zarr.
 
@@ -71,6 +73,8 @@ def save_ome_zarr(
     progress
         Told after every section and repair. Raising
         :class:`~napari_flowinpaint.core.errors.Cancelled` from it leaves nothing behind.
+    note
+        Told what was taken for granted, or done otherwise than expected.
 
     Returns
     -------
@@ -92,11 +96,12 @@ def save_ome_zarr(
     """
     target = _real(path)
     check_target(stack, target, overwrite=overwrite)
-    settle(target, tidy=True)
+    for message in settle(target, tidy=True):
+        note(message)
     with _explained(target), making(target) as work:
         earlier = EarlierRepairs(stack)
-        _copy(stack, earlier, work, _name(target), _share(progress, repairs, earlier))
-        _paste(work.path / STORES[SAVING], earlier, repairs, progress)
+        _copy(stack, earlier, work, _name(target), _share(progress, repairs, earlier), note)
+        _paste(work.path / STORES[SAVING], earlier, repairs, progress, note)
         progress(1.0, f"saving {target.name}")  # the last moment to cancel
         move_into_place(work, SAVING, target, overwrite)
     return target
@@ -179,10 +184,17 @@ def _share(
 
 
 def _copy(
-    stack: Stack, earlier: EarlierRepairs, work: Folder, name: str, progress: Progress
+    stack: Stack,
+    earlier: EarlierRepairs,
+    work: Folder,
+    name: str,
+    progress: Progress,
+    note: Note,
 ) -> None:
     """Copy all sections as they were before any repair, at every level of the pyramid."""
     described = image_attributes(stack, name, count_levels(stack.shape))
+    for message in (*described.notes, *_left_out(stack)):
+        note(message)
     levels = create_image(work, STORES[SAVING], described, stack.shape, stack.dtype)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
@@ -194,6 +206,22 @@ def _copy(
             level.write(z, section)
         progress((z + 1) / depth, f"copied section {z + 1} of {depth}")
     earlier.check_unchanged()
+
+
+def _left_out(stack: Stack) -> Iterator[str]:
+    """Say what of a stack is not in a copy of it."""
+    level = stack.levels[0]
+    lost = [level.source.shape[p] for p, _ in level.axes.fixed]
+    if any(n > 1 for n in lost):
+        yield "only the chosen channel and time are saved; the others stay in the stack"
+    if stack.voxel_size is None:
+        yield "the voxel size is unknown, so the copy has none; give it with --voxel-size Z,Y,X"
+    if stack.group_path is not None and level.path:
+        labels = stack.group_path / folders.LABELS
+        names = sorted(p.name for p in labels.iterdir() if p.is_dir()) if labels.is_dir() else []
+        others = [name for name in names if name != folders.SYNTHETIC]
+        if others:
+            yield f"label images are not copied: {', '.join(others[:8])}"
 
 
 def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
@@ -267,7 +295,11 @@ def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
 
 
 def _paste(
-    path: Path, earlier: EarlierRepairs, repairs: Iterable[SectionRepair], progress: Progress
+    path: Path,
+    earlier: EarlierRepairs,
+    repairs: Iterable[SectionRepair],
+    progress: Progress,
+    note: Note,
 ) -> None:
     """Write the repairs into the copy, one at a time, those that the stack has before the new."""
     from .open import open_stack
@@ -276,6 +308,6 @@ def _paste(
     earlier.copy_marks(copy)
     total = len(earlier) + len(repairs) if isinstance(repairs, Sized) else None
     for number, repair in enumerate(chain(earlier.repairs(copy), repairs), start=1):
-        write_back(copy, repair)
+        write_back(copy, repair, note=note)
         done = number / total if total else 1 - 0.5**number  # how many will come is not known
         progress(_COPYING + (1 - _COPYING) * done, f"wrote the repair of section {repair.z}")
