@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import FlowInpaintError, InputError, first_line
-from .masks.check_mask import check_mask
+from .masks.check_mask import check_mask, sample_of
 from .masks.mask_choice import NOT_ZERO, MaskChoice
 from .masks.mask_folder import MaskFolder, image_files, read_single, sections_of, single_shape
 from .masks.mask_images import PICTURES, TIFFS, TiffPictures, is_pictured, shown
@@ -43,6 +43,8 @@ def open_damage(
     dataset: str | None = None,
     allow_external: bool = False,
     choice: MaskChoice = NOT_ZERO,
+    shown: int | None = None,
+    sample: bool = False,
 ) -> StackMask:
     """Open a mask and compare it with its stack.
 
@@ -61,6 +63,10 @@ def open_damage(
         As for :func:`~napari_flowinpaint.core.open.open_mask`.
     choice
         Which values are damage.
+    shown
+        The section that a single image belongs to, where none is asked for.
+    sample
+        Whether only some sections are looked at, to find out what the mask means.
 
     Returns
     -------
@@ -76,9 +82,9 @@ def open_damage(
     """
     if not str(path).strip():
         raise InputError("the path of the stack or mask is empty; give one.")
-    opener = _Opener(str(path), stack, sections, choice)
+    opener = _Opener(str(path), stack, sections, choice, shown)
     mask = opener.open(dataset, allow_external)
-    mask.notes += check_mask(mask, sections)
+    mask.notes += check_mask(mask, sample_of(mask, shown) if sample else sections)
     return mask
 
 
@@ -86,14 +92,22 @@ class _Opener:
     """Finds out what a path holds."""
 
     def __init__(
-        self, path: str, stack: Stack, sections: Sequence[int] | None, choice: MaskChoice
+        self,
+        path: str,
+        stack: Stack,
+        sections: Sequence[int] | None,
+        choice: MaskChoice,
+        shown: int | None,
     ) -> None:
         self.path, self.where = path, Path(path).expanduser()
         self.stack, self.sections, self.choice = stack, sections, choice
+        self.shown = shown
 
     @property
     def only_section(self) -> int | None:
         """The section that is asked for, where it is a single one."""
+        if self.sections is None and self.shown is not None:
+            return self.shown
         found = range(self.stack.shape[0]) if self.sections is None else self.sections
         return found[0] if len(found) == 1 else None
 

@@ -23,7 +23,7 @@ def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
     dims = viewer.dims
     if dims.ndim < 3 or dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
         return None
-    point = np.asarray(dims.point, dtype=float)[-3:] * _units_of(viewer, layer)
+    point = np.asarray(dims.point, dtype=float)[-3:] * units_of(viewer, layer)
     z = round(float(to_data(layer, point)[0]))
     return z if 0 <= z < layer.data.shape[-3] else None
 
@@ -32,14 +32,14 @@ def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
     """Move the viewer's slider to a section of a layer."""
     if section_of(viewer, layer) == z:
         return
-    point = to_world(layer, (z, 0, 0)) / _units_of(viewer, layer)
+    point = to_world(layer, (z, 0, 0)) / units_of(viewer, layer)
     viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
 
 
 def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
     """Show a box of a section in the middle of the canvas, with its surroundings."""
     go_to_section(viewer, layer, z)
-    factors = _units_of(viewer, layer)
+    factors = units_of(viewer, layer)
     corners = [
         to_world(layer, (z, y, x)) / factors
         for y, x in ((box.y0, box.x0), (box.y1 - 1, box.x1 - 1))
@@ -54,13 +54,13 @@ def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
         camera.zoom = float(np.min(np.asarray(canvas) / (3 * extent)))
 
 
-def _units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
-    """Return the length of the viewer's units in those of the layer, for z, y, x."""
+def units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
+    """Return the length of the viewer's units in those of the layer, for z, y, x (or y, x)."""
     units = getattr(viewer.dims, "units", None)
     if not units or len(units) < 3:
         return np.ones(3)
     factors = []
-    for ours, theirs in zip(layer.units[-3:], units[-3:], strict=True):
+    for ours, theirs in zip(layer.units[-3:], units[-min(layer.ndim, 3) :], strict=True):
         try:
             factors.append(1.0 if ours == theirs else float((1.0 * theirs).to(ours).magnitude))
         except Exception:  # pixels beside lengths: napari draws both as plain numbers

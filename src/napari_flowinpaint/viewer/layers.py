@@ -16,10 +16,10 @@ import numpy as np
 
 from ..core.io.axes import Axes
 from ..core.io.levels import Level
-from ..core.io.metadata import Display, Metadata
 from ..core.kinds import KINDS
 from ..core.types import AnyImage, VoxelSize
 from . import camera
+from .appearance import colormap_of, metadata_of
 from .lazy import shown_levels
 from .tasks.one_section import LayerSource, LoadedStack
 from .tasks.review import STAGES, Review
@@ -135,17 +135,6 @@ def why_no_stack(layer: Layer | None) -> str:
     return "" if shape[-3] else f"layer {layer.name} is empty"
 
 
-def same_grid(layer: Layer, shape: tuple[int, ...]) -> bool:
-    """Return whether a layer is a volume of pixels of the given shape that can be a mask."""
-    from napari.layers import Image, Labels
-
-    return (
-        isinstance(layer, Image | Labels)
-        and not getattr(layer, "rgb", False)
-        and zyx_shape(layer) == tuple(shape)
-    )
-
-
 def full_resolution(layer: Image | Labels) -> Any:
     """Return the array of a layer, of a multiscale layer its first level."""
     return layer.data[0] if layer.multiscale else layer.data
@@ -179,37 +168,7 @@ def source_of(layer: Image) -> LayerSource:
         data=full_resolution(layer),
         voxel_size=voxel_size_of(layer),
         name=layer.name,
-        metadata=metadata_of(layer),
-    )
-
-
-def metadata_of(layer: Image) -> Metadata:
-    """Return what a layer says of its image: place, units, display, name."""
-    low, high = (float(value) for value in layer.contrast_limits)
-    channel: dict[str, Any] = {
-        "label": layer.name,
-        "window": {"start": low, "end": high, "min": low, "max": high},
-    }
-    colour = np.asarray(layer.colormap.colors, dtype=float)
-    shown = colour[-1] if colour[0][:3].sum() <= colour[-1][:3].sum() else colour[0]
-    channel["color"] = "".join(f"{round(255 * float(part)):02X}" for part in shown[:3])
-    channel["inverted"] = shown is not colour[-1]
-    size = voxel_size_of(layer)
-    scale = np.asarray(layer.scale[-3:], dtype=float)
-    shift = np.asarray(layer.translate[-3:], dtype=float)
-    if size is not None:
-        z, y, x = shift / scale * np.asarray(size)
-        units = ("nanometer",) * 3
-    else:
-        size = (float(scale[0]), float(scale[1]), float(scale[2]))
-        z, y, x = shift
-        units = (None,) * 3
-    return Metadata(
-        name=layer.name,
-        spacing=size,
-        units=units,
-        translation=(float(z), float(y), float(x)),
-        omero={"channels": [channel]},
+        metadata=metadata_of(layer, voxel_size_of(layer)),
     )
 
 
@@ -274,7 +233,7 @@ def stack_layer(loaded: LoadedStack) -> Image:
         multiscale=len(levels) > 1,
         name=stack.name,
         contrast_limits=carried.display.window or loaded.limits,
-        colormap=_colormap(carried.display),
+        colormap=colormap_of(carried.display),
         axis_labels=("z", "y", "x"),
         metadata={ROLE: "stack", **{key: value for key, value in told.items() if value}},
         scale=size,
@@ -282,18 +241,6 @@ def stack_layer(loaded: LoadedStack) -> Image:
         **space,
     )
     return layer
-
-
-def _colormap(display: Display) -> Any:
-    """Return the colormap that shows a channel in its colour, and inverted where it is."""
-    from napari.utils.colormaps import Colormap
-
-    if display.colour in (None, "#ffffff"):
-        return "gray_r" if display.inverted else "gray"
-    colour = [int(display.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    ends = [[0.0, 0.0, 0.0, 1.0], [*colour, 1.0]]
-    name = f"{display.colour} inverted" if display.inverted else display.colour
-    return Colormap(ends[::-1] if display.inverted else ends, name=name)
 
 
 def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:

@@ -53,6 +53,22 @@ def check_mask(mask: StackMask, sections: Iterable[int] | None = None) -> tuple[
     return tuple(_say(z, part) for z, part in large.items())
 
 
+def sample_of(mask: StackMask, shown: int | None) -> tuple[int, ...]:
+    """Return some sections that tell what a mask means, without reading all of it.
+
+    Parameters
+    ----------
+    mask
+        The mask.
+    shown
+        A section that is one of them.
+    """
+    if mask.sections is not None:
+        return mask.sections[:_OTHERS]
+    last = mask.shape[0] - 1
+    return tuple(sorted({round(i * last / _OTHERS) for i in range(_OTHERS + 1)} | {shown or 0}))
+
+
 def _say(z: int, part: float) -> str:
     if part == 1.0:
         return f"the mask covers all of section {z}: a missing section?"

@@ -70,7 +70,7 @@ class StackMask:
     ) -> None:
         if isinstance(source, Mapping):
             for section in source.values():
-                _reduction(tuple(section.shape), shape, ())
+                reduction(tuple(section.shape), shape, ())
             first = next(iter(source.values()), None)
             source = MaskImages(source, shape[1:] if first is None else first.shape)
         self._source: Source = source.frozen() if isinstance(source, SparseMask) else source
@@ -79,7 +79,7 @@ class StackMask:
         self.shape = shape
         self.notes = tuple(notes)
         found = tuple(source.shape)
-        self._factors = _reduction(found, shape, levels)
+        self._factors = reduction(found, shape, levels)
         self._inner: StackMask | None = None
         if self._factors != (1, 1, 1):
             inner = found if len(found) == 3 else (shape[0], *found)
@@ -210,7 +210,7 @@ class StackMask:
             yield z, Box(box.y0 * fy, box.x0 * fx, min(y1, self.shape[1]), min(x1, self.shape[2]))
 
 
-def _reduction(
+def reduction(
     found: tuple[int, ...],
     shape: tuple[int, int, int],
     levels: Iterable[tuple[int, int, int]],
