@@ -46,13 +46,13 @@ def metadata_of(layer: Image, size: VoxelSize | None) -> Metadata:
     channel["inverted"] = shown is not colour[-1]
     scale = np.asarray(layer.scale[-3:], dtype=float)
     shift = np.asarray(layer.translate[-3:], dtype=float)
+    units: tuple[str | None, str | None, str | None] = (None, None, None)
     if size is not None:
         z, y, x = shift / scale * np.asarray(size)
-        units = ("nanometer",) * 3
+        units = ("nanometer", "nanometer", "nanometer")
     else:
         size = (float(scale[0]), float(scale[1]), float(scale[2]))
         z, y, x = shift
-        units = (None,) * 3
     return Metadata(
         name=layer.name,
         spacing=size,

@@ -12,7 +12,7 @@ from ..core.masks.outlines import Outline, ellipse
 from ..core.masks.stack_mask import reduction
 from . import camera
 from .layers import full_resolution, role_of, zyx_array, zyx_shape
-from .tasks.load_mask import LayerMask
+from .tasks.mask_loading import LayerMask
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -30,7 +30,7 @@ def fits(layer: Layer, image: Image) -> bool:
     if layer is image or role_of(layer) != "":
         return False
     if isinstance(layer, Shapes):
-        return layer.nshapes > 0
+        return bool(layer.nshapes)
     if not isinstance(layer, ImageLayer | Labels):
         return False
     shape = zyx_shape(layer)

@@ -22,7 +22,7 @@ from ...core.errors import ChoiceNeeded, InputError
 from ...core.masks.check_mask import MASK_CLASS
 from ...core.masks.mask_choice import NOT_ZERO, MaskChoice
 from ...viewer import mask_layers
-from ...viewer.tasks import load_mask, one_section
+from ...viewer.tasks import mask_loading, one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_which_class
@@ -135,7 +135,7 @@ class MaskPanel(QGroupBox):
 
     def load_mask(self, path: str) -> None:
         """Open a mask from a file, in a thread; it is shown when it is open."""
-        self._open(path, load_mask.from_file, path)
+        self._open(path, mask_loading.from_file, path)
 
     def _open(self, name: str, task: Any, source: Any, choice: MaskChoice = NOT_ZERO) -> None:
         """Open a mask in a thread; ask, where it does not say what is the damage."""
@@ -145,9 +145,9 @@ class MaskPanel(QGroupBox):
         if mask is not None:
             mask.commit()
             under = mask.frozen()
-        request = load_mask.MaskRequest(stack, session.section, choice, under)
+        request = mask_loading.MaskRequest(stack, session.section, choice, under)
 
-        def done(opened: load_mask.OpenedMask) -> None:
+        def done(opened: mask_loading.OpenedMask) -> None:
             self._show(image, name, under, opened)
 
         def failed(error: Exception) -> None:
@@ -163,7 +163,7 @@ class MaskPanel(QGroupBox):
         self.jobs.start("mask", task, source, request, done=done, failed=failed)
 
     def _show(
-        self, image: Image, name: str, under: SparseMask | None, opened: load_mask.OpenedMask
+        self, image: Image, name: str, under: SparseMask | None, opened: mask_loading.OpenedMask
     ) -> None:
         """Show a mask that was opened: as a new one, or in some sections of the one there is."""
         mask, masks = opened.mask, self.session.masks
@@ -216,7 +216,7 @@ class MaskPanel(QGroupBox):
         try:
             image, layer = self.session.require_image(), self.session.viewer.layers[name]
             source = mask_layers.mask_of(self.session.viewer, layer, image, self.session.section)
-            self._open(f"layer {name}", load_mask.from_layer, source)
+            self._open(f"layer {name}", mask_loading.from_layer, source)
             layer.visible = False
         except Exception as error:
             self.messages.fail(error)
