@@ -94,7 +94,8 @@ def test_classes_and_inversion_are_chosen(data: Path, masks: np.ndarray, capsys:
 def test_the_copy_is_described_like_the_stack(data: Path, truth: np.ndarray) -> None:
     path = write_ngff(data / "far.zarr", truth[None], axes="czyx", version="0.4")
     group = zarr.open_group(str(path), mode="r+")
-    group.attrs["acquired"] = "by me"
+    images = group.attrs["multiscales"]
+    group.attrs.update({"acquired": "by me", "multiscales": [{**images[0], "name": "cell"}]})
     arguments = repair_arguments(data, *FAST, "--output", data / "o.zarr", stack="far.zarr")
     assert run([str(a) for a in arguments]) == 0
     assert open_stack(data / "o.zarr").metadata == open_stack(path).metadata

@@ -127,6 +127,11 @@ def why_no_stack(layer: Layer | None) -> str:
         )
     if len(shape) < 3:
         return f"layer {layer.name} is a single image; a stack has the axes z, y, x"
+    if any(n != 1 for n in shape[:-3]) and sum(n != 1 for n in shape) <= 3:
+        return (
+            f"layer {layer.name} has the shape {shape}; bring its axes of length one to the front, "
+            "in napari's console: layer.data = layer.data.squeeze()"
+        )
     if any(n != 1 for n in shape[:-3]):
         return (
             f"layer {layer.name} has the shape {shape}; right-click it in the list of layers, "
