@@ -178,6 +178,13 @@ def test_a_missing_section_is_named_and_taken(tmp_path: Path, stack: Stack) -> N
     assert any("--invert-mask" in n for n in open_damage(tmp_path / "b.png", stack, [3]).notes)
 
 
+def test_many_missing_sections_are_one_note(stack: Stack, tmp_path: Path) -> None:
+    white = Image.fromarray(np.full(SHAPE[1:], 255, np.uint8))
+    mask = open_damage(put(tmp_path / "a", {f"{z}.png": white for z in (1, 3, 4)}), stack)
+    found = [note for note in mask.notes if "covers" in note]
+    assert found == ["the mask covers all of sections 1, 3, 4: missing sections?"]
+
+
 def test_a_picture_of_the_section_is_no_mask(tmp_path: Path, stack: Stack) -> None:
     section = np.clip(volume(SHAPE[1:]), 60, 200)
     for name in ("a.png", "a.jpg"):
@@ -335,6 +342,13 @@ def test_kinds_of_rois(tmp_path: Path, stack: Stack) -> None:
     line.roitype, line.position, line.stroke_width = roifile.ROI_TYPE.POLYLINE, 1, 5
     found = pixels(line)
     assert (found[:, 40].sum(), np.flatnonzero(found[:, 40]).mean()) == (5, 30)
+    composite = boxed(roifile.ROI_TYPE.RECT)
+    rings = ((10, 10, 60, 50), (20, 20, 30, 30), (70, 20, 80, 40))  # the second is a hole
+    path = [[0, a, b, 1, c, b, 1, c, d, 1, a, d, 4] for a, b, c, d in rings]
+    composite.multi_coordinates = np.ravel(path).astype(np.float32)
+    composite.shape_roi_size = composite.multi_coordinates.size
+    found = pixels(composite)
+    assert (found.sum(), found[25, 25], found[30, 75]) == (2000 - 100 + 200, False, True)
     point = roifile.ImagejRoi.frompoints([[10, 30]])
     point.roitype, point.position = roifile.ROI_TYPE.POINT, 1
     with pytest.raises(InputError, match="no region"):

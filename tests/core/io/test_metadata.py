@@ -16,6 +16,7 @@ from make_stacks import volume, write_ngff
 
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.metadata import MOST_BYTES
+from napari_flowinpaint.core.io.ngff_attributes import image_attributes, mask_attributes
 from napari_flowinpaint.core.open import open_stack
 
 SHAPE = (3, 20, 30)
@@ -88,8 +89,6 @@ def test_a_copy_has_it_all(tmp_path: Path, version: str, axes: str) -> None:
 
 def test_every_level_lies_over_the_full_resolution(tmp_path: Path) -> None:
     stack = open_stack(described(tmp_path / "s.zarr"))
-    from napari_flowinpaint.core.io.ngff_attributes import image_attributes
-
     image = image_attributes(stack, "o", 3).attributes["ome"]["multiscales"][0]
     for number, dataset in enumerate(image["datasets"]):
         scale, translation = dataset["coordinateTransformations"]
@@ -97,6 +96,25 @@ def test_every_level_lies_over_the_full_resolution(tmp_path: Path) -> None:
         edge = np.subtract(translation["translation"], np.divide(scale["scale"], 2))
         np.testing.assert_allclose(edge, [-0.5, -10.025, -20.0025, 29.998], atol=1e-12)
         assert scale["scale"][-1] == pytest.approx(0.004 * 2**number)
+
+
+def test_a_mask_lies_where_the_stack_lies(tmp_path: Path) -> None:
+    stack = open_stack(described(tmp_path / "s.zarr"))
+    attributes = mask_attributes(stack, "mask", 1).attributes
+    assert set(attributes) == {"ome"}
+    assert set(attributes["ome"]) == {"version", "multiscales"}, "a mask has no display window"
+    image = attributes["ome"]["multiscales"][0]
+    assert [axis["unit"] for axis in image["axes"]] == ["micrometer"] * 3
+    scale, translation = image["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([0.05, 0.005, 0.004], [-10, -20, 30])
+
+
+def test_numbers_that_json_does_not_know_become_null(tmp_path: Path) -> None:
+    path = described(tmp_path / "s.zarr")
+    file = path / ".zattrs"
+    file.write_text(file.read_text().replace('"kV": 1.5', '"kV": NaN'))
+    save_ome_zarr(open_stack(path), tmp_path / "o.zarr")
+    assert attributes_of(tmp_path / "o.zarr")["acquired"] == {"on": "a Monday", "kV": None}
 
 
 def test_of_several_channels_the_chosen_one_is_described(tmp_path: Path) -> None:

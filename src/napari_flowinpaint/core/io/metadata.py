@@ -337,7 +337,7 @@ def _foreign(found: Any, ours: set[str]) -> dict[str, Any]:
 
 def _bounded(carried: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Drop what is too much to be carried along, and say so."""
-    kept = {name: found for name, found in carried.items() if _fits(found)}
+    kept = {name: _strict(found) for name, found in carried.items() if _fits(found)}
     if len(kept) == len(carried):
         return kept, ()
     return kept, (
@@ -353,6 +353,15 @@ def _fits(found: dict[str, Any]) -> bool:
         return len(json.dumps(found)) <= MOST_BYTES
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+def _strict(value: Any) -> Any:
+    """Return a value as strict JSON has it: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shallow(value: Any, levels: int) -> bool:

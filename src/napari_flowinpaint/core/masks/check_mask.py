@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def check_mask(mask: StackMask, sections: Iterable[int] | None = None) -> tuple[
     large = {z: part for z, part in large.items() if part > 0.5}
     if large and len(large) == len(given) and not mask.choice.made:
         _check_everything(mask, list(large), given)
-    return tuple(_say(z, part) for z, part in large.items())
+    return tuple(_say(large))
 
 
 def sample_of(mask: StackMask, shown: int | None) -> tuple[int, ...]:
@@ -69,13 +69,27 @@ def sample_of(mask: StackMask, shown: int | None) -> tuple[int, ...]:
     return tuple(sorted({round(i * last / _OTHERS) for i in range(_OTHERS + 1)} | {shown or 0}))
 
 
-def _say(z: int, part: float) -> str:
-    if part == 1.0:
-        return f"the mask covers all of section {z}: a missing section?"
-    return (
-        f"the mask covers {min(100 * part, 99.9):.3g} % of section {z}; if it shows what is "
-        "intact, add --invert-mask (in the window: Invert)"
-    )
+def _say(large: Mapping[int, float]) -> Iterator[str]:
+    """Yield one note for the sections that are covered, and one for those that nearly are."""
+    whole = [z for z, part in large.items() if part == 1.0]
+    if whole:
+        what = "a missing section" if len(whole) == 1 else "missing sections"
+        yield f"the mask covers all of {name_sections(whole)}: {what}?"
+    mostly = {z: part for z, part in large.items() if part < 1.0}
+    if mostly:
+        part = min(100 * max(mostly.values()), 99.9)
+        upto = "" if len(mostly) == 1 else "up to "
+        yield (
+            f"the mask covers {upto}{part:.3g} % of {name_sections(list(mostly))}; if it shows "
+            "what is intact, add --invert-mask (in the window: Invert)"
+        )
+
+
+def name_sections(sections: Sequence[int]) -> str:
+    """Return some section numbers in words, not more than eight."""
+    listed = ", ".join(map(str, sections[:_OTHERS]))
+    more = f" and {len(sections) - _OTHERS} more" if len(sections) > _OTHERS else ""
+    return f"section{'s' * (len(sections) != 1)} {listed}{more}"
 
 
 def _covered(mask: StackMask, z: int, box: Box) -> float:

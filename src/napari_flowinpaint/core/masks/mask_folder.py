@@ -115,7 +115,7 @@ def sections_of(
         return found, f"the images of {folder} are taken for these sections, in order"
     if numbers is None:
         raise InputError(
-            f"{folder} holds {len(files)} images for {depth} sections, and {why}; give each the "
+            f"{folder} holds masks of {len(files)} of {depth} sections, and {why}; give each the "
             "number of its section, as in section_0003.png, or name the sections with --sections."
         )
     known, how = _numbering(names, depth)

@@ -150,6 +150,8 @@ def _opened(file: Path) -> Iterator[Any]:
             if pixels * bits > 8 * _MOST_OF_A_BYTE * file.stat().st_size:
                 raise OSError(f"the file is too small for {image.width} x {image.height} pixels")
             check_fits(8 * pixels, str(file))
+            if getattr(image, "n_frames", 1) > 1:
+                raise InputError(f"{file} is an animation; save the mask as a single image.")
             yield image
     except FlowInpaintError:
         raise
