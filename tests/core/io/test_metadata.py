@@ -191,3 +191,17 @@ def test_imagej_and_ome_tiff_go_along(tmp_path: Path) -> None:
     assert first.attributes["imagej"]["Info"] == "SBEM"
     second = open_stack(tmp_path / "b.ome.tif").metadata
     assert (second.name, second.display.label) == ("cell", "BSE")
+
+
+def test_axes_that_are_guessed_are_told(tmp_path: Path) -> None:
+    pixels = volume(SHAPE)
+    zarr.create_array(str(tmp_path / "a.zarr"), data=pixels[None])
+    zarr.create_array(str(tmp_path / "b.zarr"), data=pixels, dimension_names=("p", "q", "r"))
+    zarr.create_array(str(tmp_path / "c.zarr"), data=pixels, dimension_names=("z", "y", "x"))
+    zarr.create_array(str(tmp_path / "d.zarr"), data=pixels)
+    assert open_stack(tmp_path / "a.zarr").messages == (
+        "The axes have no names; they are read as c, z, y, x.",
+    )
+    assert "p, q, r; they are read as z, y, x" in open_stack(tmp_path / "b.zarr").messages[0]
+    assert open_stack(tmp_path / "c.zarr").messages == ()
+    assert open_stack(tmp_path / "d.zarr").messages == ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
-from .axes import resolve_axes, voxel_size_from_attributes
+from .axes import resolve_axes, say_guess, voxel_size_from_attributes
 from .levels import Level, ReaderResult, allow, not_in_place
 from .metadata import array_metadata
 
@@ -104,6 +104,7 @@ def _opened(
         levels=(Level(item, axes),),
         voxel_size=voxel_size,
         why_not_writable=not_in_place("an HDF5 file"),
+        messages=say_guess(names, None, item.ndim, axes),
         metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from ..types import VoxelSize
-from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from .axes import Axes, nanometres, resolve_axes, say_guess, voxel_size_from_attributes
 from .folder import open_root
 from .levels import Level, ReaderResult
 from .metadata import array_metadata, ngff_metadata
@@ -292,7 +292,8 @@ def _open_array(
     ``why`` says why it may not be written in place, if there is a reason besides permissions.
     """
     attributes: dict[str, Any] = dict(node.attrs)
-    axes = resolve_axes(axis_names_of(node), node.shape, what=str(path), channel=channel, time=time)
+    names = axis_names_of(node)
+    axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
     local = path if isinstance(path, Path) else None
     why = why or _why_not_writable(local, [""])
     source: Any = node
@@ -307,19 +308,26 @@ def _open_array(
         why_not_writable=why,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
+        messages=say_guess(names, _stored_names(node), node.ndim, axes),
         metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 
 def axis_names_of(array: zarr.Array) -> list[str] | None:
     """Return the names of the axes of an array; None where it has none, or not in our words."""
+    found = _stored_names(array)
+    names = None if found is None else [name.lower() for name in found]
+    return names if names is not None and {"z", "y", "x"} <= set(names) else None
+
+
+def _stored_names(array: zarr.Array) -> list[str] | None:
+    """Return the names that the axes of an array have in the file; None where it has none."""
     names: Any = getattr(array.metadata, "dimension_names", None) or dict(array.attrs).get(
         "_ARRAY_DIMENSIONS"
     )
     if not isinstance(names, Sequence) or len(names) != array.ndim:
         return None
-    names = [str(n).lower() for n in names]
-    return names if {"z", "y", "x"} <= set(names) else None
+    return [str(name) for name in names]
 
 
 def _parent_image(path: Path | str) -> tuple[Path | None, str]:
