@@ -28,7 +28,7 @@ from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_which_class
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from ...core.masks.sparse_mask import SectionTiles, SparseMask
     from ...viewer.session import Session
@@ -137,7 +137,14 @@ class MaskPanel(QGroupBox):
         """Open a mask from a file, in a thread; it is shown when it is open."""
         self._open(path, mask_loading.from_file, path)
 
-    def _open(self, name: str, task: Any, source: Any, choice: MaskChoice = NOT_ZERO) -> None:
+    def _open(
+        self,
+        name: str,
+        task: Any,
+        source: Any,
+        choice: MaskChoice = NOT_ZERO,
+        hidden: Layer | None = None,
+    ) -> None:
         """Open a mask in a thread; ask, where it does not say what is the damage."""
         session = self.session
         image, stack, mask = session.require_image(), session.require_stack(), session.mask
@@ -149,6 +156,8 @@ class MaskPanel(QGroupBox):
 
         def done(opened: mask_loading.OpenedMask) -> None:
             self._show(image, name, under, opened)
+            if hidden is not None:
+                hidden.visible = False
 
         def failed(error: Exception) -> None:
             if not isinstance(error, ChoiceNeeded) or error.option != MASK_CLASS:
@@ -156,11 +165,16 @@ class MaskPanel(QGroupBox):
                 return
             self.messages.say("which part of the mask is the damage?")
             self.question = ask_which_class(self, error, chosen)
+            self.question.finished.connect(self._forget_question)
 
         def chosen(text: str) -> None:
-            self._open(name, task, source, MaskChoice.parse(text))
+            self._open(name, task, source, MaskChoice.parse(text), hidden)
 
         self.jobs.start("mask", task, source, request, done=done, failed=failed)
+
+    @guarded
+    def _forget_question(self) -> None:
+        self.question = None
 
     def _show(
         self, image: Image, name: str, under: SparseMask | None, opened: mask_loading.OpenedMask
@@ -216,8 +230,7 @@ class MaskPanel(QGroupBox):
         try:
             image, layer = self.session.require_image(), self.session.viewer.layers[name]
             source = mask_layers.mask_of(self.session.viewer, layer, image, self.session.section)
-            self._open(f"layer {name}", mask_loading.from_layer, source)
-            layer.visible = False
+            self._open(f"layer {name}", mask_loading.from_layer, source, hidden=layer)
         except Exception as error:
             self.messages.fail(error)
 
@@ -332,6 +345,8 @@ class MaskPanel(QGroupBox):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._count_timer.stop()
+        if self.question is not None:
+            self.question.close()
         self.session.masks.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
         self.session.section_changed.disconnect(self.refresh)
