@@ -16,7 +16,7 @@ from PIL import Image
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.open import open_stack
 
-FAST = ("--method", "flow", "--no-grain", "--gate", "off")
+FAST = ("--method", "flow", "--texture", "smooth", "--gate", "off")
 
 
 def notes_of(capsys: Any) -> list[str]:

@@ -325,7 +325,7 @@ def _stored_names(array: zarr.Array) -> list[str] | None:
     names: Any = getattr(array.metadata, "dimension_names", None) or dict(array.attrs).get(
         "_ARRAY_DIMENSIONS"
     )
-    if not isinstance(names, Sequence) or len(names) != array.ndim:
+    if not isinstance(names, Sequence) or len(names) != array.ndim or not any(names):
         return None
     return [str(name) for name in names]
 
