@@ -36,7 +36,7 @@ def repair_stack(command: RepairCommand) -> int:
     with progress_bar("plan") as progress:
         request = plan_repair(command, progress)
     notes = Notes(print_note)
-    for message in (*request.plan.stack.messages, *request.plan.damage.notes):
+    for message in request.notes:
         notes(message)
     show_plan(request)
     if command.batch.plan_only:

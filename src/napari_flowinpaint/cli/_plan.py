@@ -59,7 +59,7 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
         voxel_size=command.voxel_size,
         allow_external=command.allow_external,
     )
-    _check_targets(command, stack)
+    told = _check_targets(command, stack)
     depth = stack.shape[0]
     sections = None if command.sections is None else parse_sections(command.sections, depth)
     mask = open_damage(
@@ -82,7 +82,8 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     staging = check_staging(command, stack)
     for section in plan.sections:
         _check_pixels(plan, section.z)
-    return PlannedRepair(command, plan, staging)
+    notes = (*stack.messages, *mask.notes, *told)
+    return PlannedRepair(command, plan, staging, notes)
 
 
 def show_plan(request: PlannedRepair) -> None:
@@ -113,8 +114,9 @@ def _check_weights(command: RepairCommand) -> None:
         )
 
 
-def _check_targets(command: RepairCommand, stack: Stack) -> None:
-    """Refuse to write where it is impossible, or over what is read."""
+def _check_targets(command: RepairCommand, stack: Stack) -> tuple[str, ...]:
+    """Refuse to write where it is impossible, or over what is read; return what was put right."""
+    told: tuple[str, ...] = ()
     from ..core.export import check_target
     from ..core.writing.writeback import check_in_place
 
@@ -125,13 +127,14 @@ def _check_targets(command: RepairCommand, stack: Stack) -> None:
             )
         check_in_place(stack)
     if command.output is not None:
-        check_target(stack, command.output, overwrite=command.overwrite)
+        told = check_target(stack, command.output, overwrite=command.overwrite)
         check_apart(command.output, "--output", command.mask)
     if command.report is not None:
         places = [command.stack, command.mask, stack.group_path, command.output]
         if not command.report.is_dir():  # which is another mistake
             check_apart(command.report, "--report", *(place for place in places if place))
         check_file(command.report, "--report")
+    return told
 
 
 def _check_pixels(plan: BatchPlan, z: int) -> None:

@@ -106,11 +106,14 @@ class PlannedRepair:
         What is going to happen to which sections of which stack.
     staging
         The staging folder; need not exist.
+    notes
+        What was taken for granted on the way.
     """
 
     command: RepairCommand
     plan: BatchPlan
     staging: Path
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

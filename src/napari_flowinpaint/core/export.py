@@ -95,8 +95,8 @@ def save_ome_zarr(
     when the place is next opened or saved to.
     """
     target = _real(path)
-    check_target(stack, target, overwrite=overwrite)
-    for message in settle(target, tidy=True):
+    told = check_target(stack, target, overwrite=overwrite)
+    for message in (*told, *settle(target, tidy=True)):
         note(message)
     with _explained(target), making(target) as work:
         earlier = EarlierRepairs(stack)
@@ -107,13 +107,18 @@ def save_ome_zarr(
     return target
 
 
-def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
+def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
     """Refuse a target that would destroy something, before anything is written.
 
     Parameters
     ----------
     stack, path, overwrite
         As for :func:`save_ome_zarr`.
+
+    Returns
+    -------
+    tuple of str
+        What was done about a store whose replacement was interrupted.
 
     Raises
     ------
@@ -135,12 +140,13 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
                 f"{target} is the stack itself or a part of it; choose another name, or repair "
                 "in place."
             )
-    settle(target)
+    told = settle(target)
     if not target.exists():
-        return
+        return told
     if not overwrite:
         raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
     check_replaceable(target)
+    return told
 
 
 def _real(path: Path | str) -> Path:

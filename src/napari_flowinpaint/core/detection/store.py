@@ -89,15 +89,17 @@ def tiles_of(mask: npt.NDArray[np.bool_]) -> str:
     return np.packbits(some).tobytes().hex()
 
 
-def check_output(stack: Stack, output: Path, overwrite: bool) -> None:
+def check_output(stack: Stack, output: Path, overwrite: bool) -> tuple[str, ...]:
     """Refuse masks that must not be written there, as :func:`~..export.check_target` does.
 
-    What a run left that was killed when its masks had got their name is no reason.
+    What a run left that was killed when its masks had got their name is no reason. Returns what was
+    done about masks whose replacement was interrupted.
     """
     target = Path(os.path.realpath(output.expanduser()))
-    settle(target)
+    told = settle(target)
     if not (target.exists() and _is_left_over(target)):
-        check_target(stack, target, overwrite=overwrite)
+        told += check_target(stack, target, overwrite=overwrite)
+    return told
 
 
 def _is_left_over(target: Path) -> bool:
@@ -136,7 +138,7 @@ class DetectionStore:
         self.finished: dict[int, list[DamageSummary]] = {}
 
     @contextmanager
-    def working(self, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def working(self, check: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Create or continue the folder, and keep others out, while the block runs.
 
         Parameters
