@@ -71,6 +71,16 @@ def test_the_colours_of_a_channel(tmp_path, channel, first, last):
     np.testing.assert_allclose(shown[:, :3], [first, last], atol=0.01)
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("colour", ["ffffff", "00ff00"])
+def test_what_a_layer_shows_is_shown_again(tmp_path, colour, inverted):
+    path = described(tmp_path / "a.zarr", color=colour, inverted=inverted)
+    layer = layers.stack_layer(load(str(path), progress=no_progress))
+    display = layers.source_of(layer).metadata.display
+    assert (display.colour, display.inverted) == (f"#{colour}", inverted)
+    assert display.window == (20, 90)
+
+
 def test_a_layer_is_saved_where_it_lies(tmp_path):
     layer = Image(
         volume(SHAPE), scale=(0.05, 0.004, 0.004), translate=(1, 2, 3), units=("um",) * 3, name="a"

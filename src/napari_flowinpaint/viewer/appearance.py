@@ -36,14 +36,16 @@ def metadata_of(layer: Image, size: VoxelSize | None) -> Metadata:
         Of its voxels in nm; None where its units are no lengths.
     """
     low, high = (float(value) for value in layer.contrast_limits)
+    least, most = (float(value) for value in layer.contrast_limits_range)
     channel: dict[str, Any] = {
         "label": layer.name,
-        "window": {"start": low, "end": high, "min": low, "max": high},
+        "window": {"start": low, "end": high, "min": least, "max": most},
     }
     colour = np.asarray(layer.colormap.colors, dtype=float)
-    shown = colour[-1] if colour[0][:3].sum() <= colour[-1][:3].sum() else colour[0]
+    inverted = bool(colour[0][:3].sum() > colour[-1][:3].sum())
+    shown = colour[0 if inverted else -1]
     channel["color"] = "".join(f"{round(255 * float(part)):02X}" for part in shown[:3])
-    channel["inverted"] = shown is not colour[-1]
+    channel["inverted"] = inverted
     scale = np.asarray(layer.scale[-3:], dtype=float)
     shift = np.asarray(layer.translate[-3:], dtype=float)
     units: tuple[str | None, str | None, str | None] = (None, None, None)
