@@ -27,7 +27,7 @@ def load(panel, wait, path):
     wait(lambda: not panel.jobs.is_running("mask"))
 
 
-def test_an_image_is_the_mask_of_the_section_that_is_shown(panel, wait, tmp_path):
+def test_images_and_rois_are_masks_of_their_sections(panel, wait, tmp_path):
     red = np.where(TRUTH[..., None], (255, 0, 0), (0, 0, 0)).astype(np.uint8)
     Image.fromarray(red).save(tmp_path / "a.png")
     load(panel, wait, tmp_path / "a.png")
@@ -41,6 +41,14 @@ def test_an_image_is_the_mask_of_the_section_that_is_shown(panel, wait, tmp_path
     assert panel.session.mask.read(5).any(), "what is in other sections stays"
     panel.undo()
     np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
+    roi = ImagejRoi.frompoints([[30, 40], [70, 40], [70, 60], [30, 60]])
+    roi.position = 5
+    roi.tofile(tmp_path / "a.roi")
+    load(panel, wait, tmp_path / "a.roi")
+    np.testing.assert_array_equal(panel.session.mask.read(4), TRUTH)
+    Image.fromarray(np.full(SHAPE, 255, np.uint8)).save(tmp_path / "a.png")
+    load(panel, wait, tmp_path / "a.png")
+    assert "all of section 3: a missing section?" in panel.messages.text()
 
 
 def test_classes_are_asked_about(panel, wait, tmp_path):
@@ -56,54 +64,41 @@ def test_classes_are_asked_about(panel, wait, tmp_path):
     np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
 
 
-def test_rois_and_what_is_to_be_said_of_a_mask(panel, wait, tmp_path):
-    roi = ImagejRoi.frompoints([[30, 40], [70, 40], [70, 60], [30, 60]])
-    roi.position = 5
-    roi.tofile(tmp_path / "a.roi")
-    load(panel, wait, tmp_path / "a.roi")
-    np.testing.assert_array_equal(panel.session.mask.read(4), TRUTH)
-    Image.fromarray(np.full(SHAPE, 255, np.uint8)).save(tmp_path / "a.png")
-    load(panel, wait, tmp_path / "a.png")
-    assert "all of section 3: a missing section?" in panel.messages.text()
-
-
-@pytest.mark.parametrize("flat", [False, True])
-def test_shapes_become_the_mask(panel, wait, flat):
-    viewer = panel.session.viewer
+def drawn(flat):
+    """A polygon, a path and an ellipse, in section 3 or in none."""
     corners = [[40, 30], [40, 69], [59, 69], [59, 30]]
     path = [[100, 20], [100, 120]]
     ellipse = [[10, 10], [10, 50], [30, 50], [30, 10]]
     shapes = [np.array(points, float) for points in (corners, path, ellipse)]
-    if not flat:
-        shapes = [np.c_[np.full(len(points), 3.0), points] for points in shapes]
-    scale = (4, 4) if flat else (50, 4, 4)
-    kinds = ["polygon", "path", "ellipse"]
-    viewer.add_shapes(shapes, shape_type=kinds, edge_width=5, scale=scale, name="drawn")
-    viewer.layers.selection.active = viewer.layers["texture"]
-    assert panel.usable_layers() == ["drawn"]
-    panel.use_layer("drawn")
-    wait(lambda: panel.session.mask is not None)
-    found = panel.session.mask.read(3)
-    np.testing.assert_array_equal(found[35:65, 25:80], TRUTH[35:65, 25:80])
-    assert found[:, 60][80:].sum() == 5
-    assert abs(found[:35].sum() - np.pi * 20 * 10) < 15
-    assert not panel.session.mask.read(2).any()
-    assert not viewer.layers["drawn"].visible
+    return shapes if flat else [np.c_[np.full(len(points), 3.0), points] for points in shapes]
 
 
-def test_layers_of_other_kinds(panel, wait):
+def test_layers_become_the_mask(panel, wait):
     viewer = panel.session.viewer
     colours = np.where(TRUTH[..., None], (0, 255, 0), (0, 0, 0)).astype(np.uint8)
     small = np.zeros((7, 64, 72), np.uint8)
     small[2, 20:30, 15:35] = 1
     viewer.add_image(colours, name="picture", scale=(4, 4))
     viewer.add_labels(small, name="reduced", scale=(50, 8, 8))
+    kinds = ["polygon", "path", "ellipse"]
+    for name, flat, scale in (("solid", False, (50, 4, 4)), ("flat", True, (4, 4))):
+        viewer.add_shapes(drawn(flat), shape_type=kinds, edge_width=5, scale=scale, name=name)
     viewer.layers.selection.active = viewer.layers["texture"]
-    assert panel.usable_layers() == ["picture", "reduced"]
-    panel.use_layer("picture")
-    wait(lambda: panel.session.mask is not None)
-    np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
-    panel.use_layer("reduced")
-    wait(lambda: panel.session.mask.read(2).any())
-    np.testing.assert_array_equal(panel.session.mask.read(2, Box.whole(SHAPE)), TRUTH)
+    assert panel.usable_layers() == ["picture", "reduced", "solid", "flat"]
+
+    def use(name):
+        panel.use_layer(name)
+        wait(lambda: not panel.jobs.is_running("mask"))
+        assert not viewer.layers[name].visible
+        return panel.session.mask
+
+    np.testing.assert_array_equal(use("picture").read(3), TRUTH)
+    for name in ("solid", "flat"):
+        found = use(name).read(3)
+        np.testing.assert_array_equal(found[35:65, 25:80], TRUTH[35:65, 25:80])
+        assert found[:, 60][80:].sum() == 5
+        assert abs(found[:35].sum() - np.pi * 20 * 10) < 15
+        panel.undo()
+        np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
+    np.testing.assert_array_equal(use("reduced").read(2, Box.whole(SHAPE)), TRUTH)
     assert "reduced resolution" in panel.messages.text()
