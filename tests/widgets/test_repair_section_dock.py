@@ -123,6 +123,7 @@ def test_masks_come_from_layers_and_files(make_dock, wait, stack_path, tmp_path)
     viewer.layers.selection.active = viewer.layers["texture"]
     assert dock.mask_panel.usable_layers() == ["found"]
     dock.mask_panel.use_layer("found")
+    wait(lambda: dock.session.mask is not None)
     assert dock.session.mask.read(3).sum() == 100
     assert not viewer.layers["found"].visible
     other[3, 90:100, 50:60] = 1

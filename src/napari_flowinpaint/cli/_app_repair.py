@@ -27,8 +27,8 @@ def repair(
     mask: Annotated[
         str,
         typer.Option(
-            help="Mask of the stack's shape, nonzero where damaged; "
-            "with a single section in --sections, a single image also works",
+            help="Mask of the stack's shape, nonzero where damaged; a folder of images; "
+            "ImageJ ROIs; with a single section in --sections, a single image",
             show_default=False,
         ),
     ],
@@ -114,6 +114,15 @@ def repair(
         Optional[str],  # noqa: UP045
         typer.Option(help="Name of the mask within a zarr group or HDF5 file"),
     ] = None,
+    mask_class: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="VALUES", help="Values of the mask that are damage, e.g. 2 or 2,3 or #ff0000"
+        ),
+    ] = None,
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="The mask shows what is intact")
+    ] = False,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
 ) -> int:
@@ -151,6 +160,8 @@ def repair(
         time=time,
         dataset=dataset,
         mask_dataset=mask_dataset,
+        mask_class=mask_class,
+        invert_mask=invert_mask,
         allow_external=allow_external,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
         batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),

@@ -141,7 +141,8 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
     messages = opened.messages + put
     if voxel_size is not None:
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
-        opened = replace(opened, voxel_size=voxel_size)
+        metadata = opened.metadata.with_voxel_size(voxel_size)
+        opened = replace(opened, voxel_size=voxel_size, metadata=metadata)
     opened = replace(opened, messages=messages)
     if recover and opened.group_path is not None:
         from .writing.shown import as_recovered

@@ -45,10 +45,15 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
         If there are several stacks, channels or times to choose from.
     """
     from ..core.types import no_progress
-    from .layers import stack_layer
+    from .layers import ROLE, stack_layer
     from .tasks.one_section import load
 
     layer = stack_layer(load(str(path), progress=no_progress))
     shown = layer.as_layer_data_tuple()[1]
-    names = ("name", "scale", "units", "axis_labels", "contrast_limits", "multiscale")
-    return [(layer.data, {name: shown[name] for name in names}, "image")]
+    names = (
+        *("name", "scale", "translate", "units", "axis_labels"),
+        *("contrast_limits", "colormap", "multiscale"),
+    )
+    told = {name: shown[name] for name in names}
+    told["metadata"] = {key: value for key, value in layer.metadata.items() if key != ROLE}
+    return [(layer.data, told, "image")]

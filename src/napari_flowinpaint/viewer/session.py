@@ -100,6 +100,8 @@ class Session(layers.ViewerState):
         Signal: another stack is meant, or it was opened.
     section_changed
         Signal: the slider moved.
+    passed_over
+        Signal: another layer was selected, which may be no stack.
     settings, masks, review, accepted
         What the user chose; the masks; the repair under review; what was accepted.
     flags, batch, search
@@ -110,6 +112,7 @@ class Session(layers.ViewerState):
 
     target_changed = Signal()
     section_changed = Signal()
+    passed_over = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
@@ -172,6 +175,7 @@ class Session(layers.ViewerState):
         image = layer if layers.is_stack(layer) else self.masks.image_of(layer)
         if image is not None:
             self._set_image(image)
+        self.passed_over.emit()
 
     def _on_section(self, event: Any = None) -> None:
         self.section_changed.emit()

@@ -46,6 +46,8 @@ NANOMETRES = {
 }
 
 _GUESSED_LEADING = {3: "", 4: "c", 5: "tc"}
+#: Characters of the name of an axis in a message.
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,37 @@ def resolve_axes(
     if 0 in (shape[a] for a in zyx):
         raise InputError(f"{what} is empty: its shape is {tuple(shape)}; give a stack with pixels.")
     return Axes(zyx, tuple(fixed))
+
+
+def say_guess(names: Sequence[str] | None, found: Any, ndim: int, axes: Axes) -> tuple[str, ...]:
+    """Return what is to be said of axes that were guessed.
+
+    Parameters
+    ----------
+    names
+        The names that :func:`resolve_axes` got; None where it had to guess.
+    found
+        Names that the file has but that are no names of ours; None where it has none.
+    ndim
+        Number of axes.
+    axes
+        What was guessed.
+    """
+    if names is not None:
+        return ()
+    words = ["-"] * ndim
+    for position, name in zip(axes.zyx, "zyx", strict=True):
+        words[position] = name
+    others = [p for p, _ in sorted(axes.fixed) if words[p] == "-"]
+    for position, name in zip(reversed(others), "ct", strict=False):
+        words[position] = name
+    taken = ", ".join(words)
+    if found is not None:
+        given = ", ".join(str(n)[:_LONGEST_NAME] for n in found)
+        return (f"The axes are called {given}; they are read as {taken}.",)
+    if ndim > len("zyx"):
+        return (f"The axes have no names; they are read as {taken}.",)
+    return ()
 
 
 def guess_names(shape: Sequence[int], what: str) -> list[str]:

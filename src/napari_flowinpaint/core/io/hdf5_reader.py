@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
-from .axes import resolve_axes, voxel_size_from_attributes
+from .axes import resolve_axes, say_guess, voxel_size_from_attributes
 from .hdf5_layouts import as_meant, in_layout, matlab_axes
 from .levels import DTYPES, Level, ReaderResult, allow, not_in_place
+from .metadata import array_metadata
 from .names import quoted
 
 _SUFFIXES = "h5|hdf5|hdf|he5|ims|mat|nxs|nx|emd"
@@ -125,11 +126,11 @@ def _opened(
 
     layout = in_layout(path, file, find, channel, time) if dataset is None else None
     if layout is not None:
-        axes = [resolve_axes(list("zyx"), s.shape, what=str(path)) for s in layout.sources]
+        found = [resolve_axes(list("zyx"), s.shape, what=str(path)) for s in layout.sources]
         return ReaderResult(
             kind="hdf5",
             name=path.stem,
-            levels=tuple(map(Level, layout.sources, axes, layout.scales)),
+            levels=tuple(map(Level, layout.sources, found, layout.scales)),
             voxel_size=layout.voxel_size,
             why_not_writable=not_in_place("an HDF5 file"),
         )
@@ -139,16 +140,18 @@ def _opened(
     if item.shape is None:
         raise InputError(f"{what} is empty; give a dataset with pixels.")
     names, messages = matlab_axes(path, item.shape)
-    axes_found = resolve_axes(
-        names or _axis_names(item), item.shape, what=what, channel=channel, time=time
-    )
+    names = names or _axis_names(item)
+    axes = resolve_axes(names, item.shape, what=what, channel=channel, time=time)
+    attributes = dict(item.attrs)
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="hdf5",
         name=f"{path.stem} {dataset.strip('/')}",
-        levels=(Level(as_meant(dataset, item, find), axes_found),),
-        voxel_size=voxel_size_from_attributes(dict(item.attrs)),
+        levels=(Level(as_meant(dataset, item, find), axes),),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("an HDF5 file"),
-        messages=messages,
+        messages=messages + say_guess(names, None, item.ndim, axes),
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 

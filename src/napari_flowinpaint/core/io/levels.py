@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..types import AnyImage, Box, VoxelSize
 from .axes import Axes
 from .memory import check_fits
+from .metadata import Metadata
 
 #: dtypes a stack may have (native byte order; stored in any order).
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
@@ -201,6 +202,8 @@ class ReaderResult:
         2 or 3; None where it is not zarr.
     ngff_version
         ``"0.4"``, ``"0.5"``, ``"0.6"`` (or a draft of it), or None where it is not OME-Zarr.
+    metadata
+        What is carried along into copies and layers.
     """
 
     kind: str
@@ -212,6 +215,7 @@ class ReaderResult:
     group_path: Path | None = None
     zarr_format: int | None = None
     ngff_version: str | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 class Planes(ABC):

@@ -19,6 +19,7 @@ from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
 from .levels import Level, ReaderResult, check_dtype
+from .metadata import Metadata
 
 
 class Stack:
@@ -56,6 +57,7 @@ class Stack:
         voxel_size: Sequence[float] | None = None,
         name: str = "array",
         path: Path | str | None = None,
+        metadata: Metadata | None = None,
     ) -> Stack:
         """Make a stack of an array, for example the data of a viewer's layer.
 
@@ -71,6 +73,8 @@ class Stack:
         path
             Where the array came from, if that is known. It is remembered, not opened: a stack that
             is to be written in place comes from :func:`~napari_flowinpaint.core.open.open_stack`.
+        metadata
+            What is carried along into copies.
 
         Raises
         ------
@@ -100,6 +104,7 @@ class Stack:
             levels=tuple(levels),
             voxel_size=check_voxel_size(voxel_size),
             why_not_writable=why,
+            metadata=metadata or Metadata(),
         )
         return cls(opened, None if path is None else Path(path))
 
@@ -125,6 +130,11 @@ class Stack:
     def voxel_size(self) -> VoxelSize | None:
         """Size of a voxel z, y, x in nm; None where nobody knows."""
         return self._opened.voxel_size
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says beyond the pixels; copies and layers get it, too."""
+        return self._opened.metadata
 
     @property
     def name(self) -> str:

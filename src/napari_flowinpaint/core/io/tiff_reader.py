@@ -14,6 +14,7 @@ from ..types import AnyImage, VoxelSize
 from .axes import Axes, nanometres, resolve_axes
 from .levels import Level, Planes, ReaderResult, allow, check_shape, not_in_place
 from .memory import check_fits
+from .tiff_metadata import tiff_metadata
 from .tiff_pages import check_complete, look_at_pages
 from .tiff_series import find_series
 
@@ -43,7 +44,7 @@ class TiffPages(Planes):
         # Where all planes lie one behind the other, without compression (also the planes of a
         # large ImageJ file, which has one page only).
         self._offset = None if series.is_multifile else series.dataoffset
-        self._axes = axes
+        self.axes = axes
         self._leading = tuple(int(n) for n in series.shape[:-2])
 
     @property
@@ -69,7 +70,7 @@ class TiffPages(Planes):
     def _number(self, z: int) -> int:
         """Return the number of the plane of section ``z``."""
         number = 0
-        for index, length in zip(self._axes.index(z, 0, 0)[:-2], self._leading, strict=True):
+        for index, length in zip(self.axes.index(z, 0, 0)[:-2], self._leading, strict=True):
             number = number * length + index
         return number
 
@@ -241,14 +242,16 @@ def _open_file(
         )
     if found.is_multifile:
         _check_folder(path, found, allow_external)
-    pages, messages = _open_pages(path, found, channel, time)
+    pages, messages, names = _open_pages(path, found, channel, time)
+    voxel_size = _tiff_voxel_size(file, found)
     return ReaderResult(
         kind="tiff",
         name=path.name.partition(".")[0],
         levels=(Level(pages),),
-        voxel_size=_tiff_voxel_size(file, found),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("a TIFF file"),
         messages=notes + messages,
+        metadata=tiff_metadata(file, found, pages.axes, names, voxel_size),
     )
 
 
@@ -262,8 +265,8 @@ def _check_folder(path: Path, series: Any, allow_external: bool) -> None:
 
 def _open_pages(
     path: Path, series: Any, channel: int | None, time: int | None
-) -> tuple[TiffPages, tuple[str, ...]]:
-    """Return the sections of a series, and what there is to say about them."""
+) -> tuple[TiffPages, tuple[str, ...], list[str]]:
+    """Return the sections of a series, what there is to say about them, and its axes."""
     if series.dtype is None:
         raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
     names, messages = _tiff_axes(series, channel is None)
@@ -281,7 +284,7 @@ def _open_pages(
             f"{path} announces {pages.shape[0]} sections and ends within the pixels of the last of "
             "them, or before: it was cut short; restore it from a copy."
         )
-    return pages, messages
+    return pages, messages, names
 
 
 #: Axes that are z where a file has no z, and what it calls them: unknown, pages, frames

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from ..types import VoxelSize
-from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from .axes import Axes, nanometres, resolve_axes, say_guess, voxel_size_from_attributes
 from .folder import open_root
 from .formats import split_archive
 from .levels import Level, ReaderResult
+from .metadata import array_metadata, ngff_metadata
 from .names import check_name, quoted
 from .ngff_06 import as_05, is_06
 from .remote import missing_package
@@ -206,7 +207,7 @@ def _open_image(
     version, multiscales = found
     image = _validate(path, version, multiscales)
     local = path if isinstance(path, Path) and path.is_dir() else None
-    names = [axis.name for axis in image.axes]
+    names = [_axis_name(axis) for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
     why = _why_not_writable(path, local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
         path, multiscales
@@ -238,17 +239,25 @@ def _open_image(
         for level in levels
     ]
     voxel_size, messages = _voxel_size(image, axes)
+    shape = dict(zip(names, levels[0].source.shape, strict=True))
+    metadata, more = ngff_metadata(dict(node.attrs), image, axes, shape.get("c"))
     return ReaderResult(
         kind="ome-zarr",
         name=_name(path),
         levels=tuple(levels),
         voxel_size=voxel_size,
         why_not_writable=why,
-        messages=messages,
+        messages=messages + more,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
         ngff_version=version,
+        metadata=metadata,
     )
+
+
+def _axis_name(axis: Any) -> str:
+    """Return ``c`` and ``t`` for the axes that are of these types, whatever they are called."""
+    return {"channel": "c", "time": "t"}.get(getattr(axis, "type", None) or "", axis.name)
 
 
 def _shared_levels(path: Path | str, multiscales: list[Any]) -> str:
@@ -301,32 +310,42 @@ def _open_array(
     ``why`` says why it may not be written in place, if there is a reason besides permissions.
     """
     attributes: dict[str, Any] = dict(node.attrs)
-    axes = resolve_axes(axis_names_of(node), node.shape, what=str(path), channel=channel, time=time)
+    names = axis_names_of(node)
+    axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
     local = path if isinstance(path, Path) and path.is_dir() else None
     why = why or _why_not_writable(path, local, [""])
     source: Any = node
     if not why:
         source = open_node(path, mode="r+")
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="zarr",
         name=_name(path),
         levels=(Level(source, axes),),
-        voxel_size=voxel_size_from_attributes(attributes),
+        voxel_size=voxel_size,
         why_not_writable=why,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
+        messages=say_guess(names, _stored_names(node), node.ndim, axes),
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 
 def axis_names_of(array: zarr.Array) -> list[str] | None:
     """Return the names of the axes of an array; None where it has none, or not in our words."""
+    found = _stored_names(array)
+    names = None if found is None else [name.lower() for name in found]
+    return names if names is not None and {"z", "y", "x"} <= set(names) else None
+
+
+def _stored_names(array: zarr.Array) -> list[str] | None:
+    """Return the names that the axes of an array have in the file; None where it has none."""
     names: Any = getattr(array.metadata, "dimension_names", None) or dict(array.attrs).get(
         "_ARRAY_DIMENSIONS"
     )
-    if not isinstance(names, Sequence) or len(names) != array.ndim:
+    if not isinstance(names, Sequence) or len(names) != array.ndim or not any(names):
         return None
-    names = [str(n).lower() for n in names]
-    return names if {"z", "y", "x"} <= set(names) else None
+    return [str(name) for name in names]
 
 
 def _parent_image(path: Path | str) -> tuple[Path | None, str]:

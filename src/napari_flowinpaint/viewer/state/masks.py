@@ -80,7 +80,7 @@ class MaskState(layers.ViewerState):
         InputError
             If ``base`` has another shape.
         """
-        depth, height, width = (int(n) for n in layers.full_resolution(image).shape)
+        depth, height, width = layers.zyx_shape(image)
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
                 f"the mask has the shape {tuple(base.shape)} but the stack "

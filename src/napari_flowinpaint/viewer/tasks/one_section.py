@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.notes import Notes
 from ...core.types import (
     BoolImage,
     Box,
@@ -26,6 +26,7 @@ from ...core.types import (
 from .review import Review, find_components
 
 if TYPE_CHECKING:
+    from ...core.io.metadata import Metadata
     from ...core.io.stack import Stack
     from ...core.masks.sparse_mask import SectionTiles, SparseMask
     from ...core.writing.recovery import JournalEntry
@@ -45,6 +46,7 @@ class LoadedStack:
     stack: Stack
     limits: tuple[float, float]
     polarity: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class LayerSource:
     data: Any
     voxel_size: VoxelSize | None
     name: str
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,11 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(
-        source.data, voxel_size=source.voxel_size, name=source.name, path=source.path
+        source.data,
+        voxel_size=source.voxel_size,
+        name=source.name,
+        path=source.path,
+        metadata=source.metadata,
     )
     if source.path is None:
         return array
@@ -151,26 +158,6 @@ def _same_pixels(first: Stack, second: Stack) -> bool:
     box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
     a, b = (stack.read(depth // 2, box) for stack in (first, second))
     return bool(np.array_equal(a, b, equal_nan=first.dtype.kind == "f"))
-
-
-def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress) -> Any:
-    """Open a mask from a file, lazily, as a volume of the stack's shape.
-
-    Raises
-    ------
-    InputError
-        If it cannot be opened, or has another shape.
-    """
-    from ...core.open import open_mask
-
-    progress(0.0, f"opening {path}")
-    mask = open_mask(path)
-    if mask.shape != shape:
-        raise InputError(
-            f"the mask in {path} has the shape {mask.shape} but the stack {shape}; "
-            "choose a mask of the same stack"
-        )
-    return mask.array
 
 
 def repair(job: SectionJob, *, progress: Progress) -> Review:
@@ -265,28 +252,33 @@ class StackHistory:
         Every repair whose pixels are in the stack, oldest first.
     synthetic
         Arrays of ``labels/synthetic``, full resolution first; empty where there is none.
+    notes
+        What was done otherwise than expected when it was written.
     """
 
     changed: tuple[int, ...]
     entries: tuple[JournalEntry, ...]
     synthetic: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
 
 
 def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> StackHistory:
     """Write a repair into the stack."""
     from ...core.writing.writeback import write_back
 
-    ids = write_back(stack, selected, progress=progress)
+    notes = Notes()
+    ids = write_back(stack, selected, progress=progress, note=notes)
     # from here on it is too late to cancel
-    return replace(read_history(stack), changed=ids)
+    return replace(read_history(stack), changed=ids, notes=tuple(notes.texts))
 
 
 def revert(stack: Stack, repair_id: int, *, progress: Progress) -> StackHistory:
     """Take a repair back."""
     from ...core.writing import writeback
 
-    ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
-    return replace(read_history(stack), changed=ids)
+    notes = Notes()
+    ids = writeback.revert(stack, repair_id=repair_id, progress=progress, note=notes)
+    return replace(read_history(stack), changed=ids, notes=tuple(notes.texts))
 
 
 def read_history(stack: Stack, *, progress: Progress = no_progress) -> StackHistory:
@@ -312,9 +304,10 @@ def save(
 
     if path.suffix != ".zarr":
         path = path.with_name(path.name + ".zarr")
-    save_ome_zarr(stack, path, repairs=repairs, progress=progress)
+    notes = Notes()
+    save_ome_zarr(stack, path, repairs=repairs, progress=progress, note=notes)
     # from here on it is too late to cancel
-    return load(str(path), progress=no_progress)
+    return replace(load(str(path), progress=no_progress), notes=tuple(notes.texts))
 
 
 def list_devices(*, progress: Progress) -> tuple[str, ...]:

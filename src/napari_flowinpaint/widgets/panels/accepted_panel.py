@@ -87,7 +87,7 @@ class AcceptedPanel(QGroupBox):
 
         def done(history: one_section.StackHistory) -> None:
             self.session.finish_revert(image, stack, chosen.id, history)
-            self.messages.notify(f"section {chosen.z}: the original pixels are back")
+            self.messages.notify(f"section {chosen.z}: the original pixels are back", history.notes)
 
         failed = self.messages.fail
         self.jobs.start(
@@ -130,7 +130,8 @@ class AcceptedPanel(QGroupBox):
         image.visible = False
         self.messages.notify(
             f"saved {loaded.stack.path} with {len(unsaved)} repair{'s' * (len(unsaved) != 1)}; "
-            "it is opened, and can be written to from now on"
+            "it is opened, and can be written to from now on",
+            loaded.notes,
         )
 
     @property

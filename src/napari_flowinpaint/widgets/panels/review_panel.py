@@ -148,7 +148,8 @@ class ReviewPanel(QGroupBox):
             rest = f"; {total - count} rejected, still in the mask" if count < total else ""
             self.messages.notify(
                 f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
-                f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"
+                f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}",
+                history.notes,
             )
 
         failed = self.messages.fail

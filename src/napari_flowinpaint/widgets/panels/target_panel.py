@@ -35,6 +35,7 @@ class TargetLine(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
         session.section_changed.connect(self._show)
+        session.passed_over.connect(self._show)
         self._on_target()
 
     def _on_target(self) -> None:
@@ -75,17 +76,20 @@ class TargetLine(QLabel):
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section
+        why = layers.why_no_stack(self.session.viewer.layers.selection.active)
+        why = f"{why[:1].upper()}{why[1:]}." if why else ""
         if image is None:
-            self.setText("Load a stack, or select an image layer with the axes z, y, x.")
+            self.setText(why or "Load a stack, or select an image layer with the axes z, y, x.")
             return
-        depth = layers.full_resolution(image).shape[0]
+        depth = layers.zyx_shape(image)[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
         access = (
             "opening…" if stack is None else "can be written to" if stack.writable else "read-only"
         )
-        self.setText(f"{image.name}: {where} ({access})")
+        self.setText("\n".join(filter(None, (f"{image.name}: {where} ({access})", why))))
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self.session.target_changed.disconnect(self._on_target)
         self.session.section_changed.disconnect(self._show)
+        self.session.passed_over.disconnect(self._show)

@@ -128,7 +128,8 @@ class WritePanel(QWidget):
         def done(change: BatchChange) -> None:
             self.session.finish_batch(image, stack, change)
             count = len(change.sections)
-            self.messages.notify(f"{count} section{'s' * (count != 1)} {words}")
+            text = f"{count} section{'s' * (count != 1)} {words}"
+            self.messages.notify(text, change.history.notes)
             if change.error is not None:
                 self.messages.fail(change.error)
 
@@ -159,7 +160,8 @@ class WritePanel(QWidget):
             self.session.add_stack(loaded)
             image.visible = False
             self.messages.notify(
-                f"saved {loaded.stack.path}; it is opened, and can be written to from now on"
+                f"saved {loaded.stack.path}; it is opened, and can be written to from now on",
+                loaded.notes,
             )
 
         self.jobs.start(
