@@ -200,6 +200,8 @@ class ReaderResult:
         2 or 3; None where it is not zarr.
     ngff_version
         ``"0.4"``, ``"0.5"``, or None where it is not OME-Zarr.
+    no_data
+        Grey value that somebody declared to mean that nothing was imaged, or None.
     """
 
     kind: str
@@ -211,6 +213,7 @@ class ReaderResult:
     group_path: Path | None = None
     zarr_format: int | None = None
     ngff_version: str | None = None
+    no_data: float | None = None
 
 
 class Planes(ABC):

@@ -134,7 +134,7 @@ def _register(
 
     Hypotheses for the damage and for the holes of the rehearsal are made in one go.
     """
-    rehearse = start(partial(Rehearsal.of, window.mask, window.intact, options.seed))
+    rehearse = start(partial(Rehearsal.of, window, options.seed))
     guides = unaligned_guides(window, greys)
     report(0.02, "aligning the neighbours")
     aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])

@@ -18,7 +18,14 @@ from ..errors import InputError, RepairRefused
 from ..filters import blur
 from ..parallel import together
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
-from ..reference.references import GreyMapping, Guide, neighbours_of, register, unaligned_guides
+from ..reference.references import (
+    GreyMapping,
+    Guide,
+    complete,
+    neighbours_of,
+    register,
+    unaligned_guides,
+)
 from ..reference.rehearsal import structure_correlation
 from ..types import BoolImage, FloatImage, RepairOptions, Window
 
@@ -168,16 +175,17 @@ def measure_fit(window: Window, seed: int = 0) -> WindowFit | None:
     looked_at, unseen = seen[part.slices].copy(), holes[part.slices].copy()
     parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
     registered = together(parts)
-    images = [image for image, _ in registered]
-    own = max(_fine(section, known), 1e-6)
+    gone = [lacking for _, _, lacking in registered]
+    images = complete([image for image, _, _ in registered], gone)
+    own = max(_fine(section, known & within(window.imaged, known)), 1e-6)
     fits, looked = [], []
-    bending = [_BENDING * bent for _, bent in registered]
-    for neighbour, guide, image, bent in zip(
-        neighbours_of(window), aligned, images, bending, strict=True
+    bending = [_BENDING * bent for _, bent, _ in registered]
+    for neighbour, guide, image, bent, lacking in zip(
+        neighbours_of(window), aligned, images, bending, gone, strict=True
     ):
-        looked.append(structure_correlation(image, there, looked_at))
-        correlation = (looked[-1] + structure_correlation(image, there, unseen)) / 2
-        sharpness = _fine(guide.image, guide.valid) / own
+        looked.append(structure_correlation(image, there, looked_at & ~lacking))
+        correlation = (looked[-1] + structure_correlation(image, there, unseen & ~lacking)) / 2
+        sharpness = _fine(guide.image, within(guide.valid, known)) / own
         fits.append(NeighbourFit(neighbour.z, correlation - bent, sharpness, _shift(guide)))
     average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
     correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
@@ -209,14 +217,27 @@ def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:
     return (message,)
 
 
-def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> tuple[FloatImage, float]:
+def _registered(
+    guide: Guide, section: FloatImage, seen: BoolImage
+) -> tuple[FloatImage, float, BoolImage]:
     """Register an aligned neighbour to the pixels of a section that may be looked at.
 
-    Returns the neighbour, and how much the flow changes from pixel to pixel.
+    Returns the neighbour, how much the flow changes from pixel to pixel, and where the neighbour
+    shows nothing.
     """
     flow = register(section, seen & guide.shown, guide.aligned)
     bent = sum(float(np.abs(np.diff(flow, axis=axis)).mean()) for axis in (1, 2))
-    return guide.sample(flow), bent
+    return guide.sample(flow), bent, guide.damaged(flow)
+
+
+def within(shown: BoolImage | None, all_of: BoolImage) -> BoolImage:
+    """Return the pixels around which all is shown, as far as filters reach; all where it is."""
+    import cv2
+
+    if shown is None or shown.all():
+        return np.ones_like(all_of)
+    size = 2 * round(4 * _FINE[1]) + 1
+    return cv2.erode(shown.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
 
 
 def _shift(guide: Guide) -> float:
@@ -228,4 +249,4 @@ def _shift(guide: Guide) -> float:
 def _fine(image: FloatImage, where: BoolImage) -> float:
     """Return how much fine structure an image has."""
     band = blur(image, _FINE[0]) - blur(image, _FINE[1])
-    return float(np.sqrt(np.mean(band[where] ** 2)))
+    return float(np.sqrt(np.mean(band[where] ** 2))) if where.any() else 0.0

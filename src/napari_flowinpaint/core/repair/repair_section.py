@@ -92,10 +92,11 @@ def repair_section(
     Raises
     ------
     InputError
-        Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
+        Wrong section number, mask shape, empty mask, unknown method, no grey values in the section.
     RepairRefused
         Every window was: no usable neighbour within ``options.max_gap`` sections, neighbours that
-        do not fit the section (see ``options.gate``), or the method refused. Or the repair of all
+        do not fit the section (see ``options.gate``), or the method refused, or nothing was imaged
+        under the mask. Or the repair of all
         windows together is expected to be worse than the mean of their neighbours.
     StoreError
         The stack could not be read.
@@ -147,9 +148,9 @@ def plan_windows(
 ) -> tuple[tuple[WindowPlan, ...], tuple[Refusal, ...]]:
     """Return the windows :func:`repair_section` would repair, and those it would leave.
 
-    Nothing is computed; of the stack only the pixels around the damage in possible neighbours are
-    read, to see whether they show anything. So what is told to be left is left, and what shows
-    when it is computed may be left as well.
+    Nothing is computed; of the stack only the pixels around the damage are read, there and in
+    possible neighbours, to see whether they show anything. So what is told to be left is left, and
+    what shows when it is computed may be left as well.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def _repair_window(
         seconds=time.perf_counter() - started,
         scores=scores,
         source_digest=pixel_digest(raw),
-        flags=flags,
+        flags=found.notes + flags,
     )
     return patch, method.weights_sha256
 

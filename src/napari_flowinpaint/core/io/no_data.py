@@ -1,0 +1,328 @@
+"""No data: pixels of a section where nothing was imaged.
+
+Aligned stacks are padded where a section does not reach, with a border that changes from section to
+section; other programs write NaN, or a value of their own. Such pixels are neither intact nor
+damaged. What counts as not imaged is decided here, and nowhere else:
+
+* NaN and infinite pixels;
+* pixels of the value that somebody declared, wherever they are;
+* constant regions that lie along the border of the section. Any value will do, and there may be
+  several. Padding meets the border on a length like its own; tissue that is saturated does not,
+  nor is it constant without a gap;
+* constant regions of the file's fill value, where that is not zero, that touch the border.
+
+A section that is constant as a whole is a missing one, and not no data.
+
+It is decided from the pixels that are read anyway. Only where a constant region leaves them is more
+read, in its direction, until the border of the section is found.
+
+Not responsible for: which pixels are damaged, or who may look at them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import AnyImage, BoolImage, Box
+
+#: A constant region along the border is no data if it meets it on so many pixels, and on such a
+#: share of its own extent: padding of a straight section reaches as far along the border as it does
+#: anywhere, and a saturated cell body that touches it does not.
+_LEAST_CONTACT = 20
+_CONTACT = 0.75
+#: So many equal pixels in a row on the border itself are padding one pixel wide.
+_RUN = 32
+#: A constant region that leaves what was read is followed this far, in pixels.
+_FAR = 2048
+#: A region as long as this that still goes on is no tissue.
+_LONG = 1024
+#: A larger step is not taken at once, nor a smaller one.
+_LEAST_STEP = 256
+#: More constant values than this are not padding but a label image.
+_MOST_VALUES = 16
+#: Answers that are remembered: those for which more had to be read.
+_KEPT = 256
+#: Spots by which a section that is constant as a whole is known, per side, and their side.
+_SPOTS, _SPOT = 3, 32
+
+#: Which sides of an image are the border of the section: top, left, bottom, right.
+Sides = tuple[bool, bool, bool, bool]
+ALL_SIDES: Sides = (True, True, True, True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Region:
+    """A constant region that reaches the edge of the image it was found in.
+
+    Parameters
+    ----------
+    box
+        Around it.
+    mask
+        (H, W) bool over ``box``.
+    padding
+        Whether it is no data.
+    leaves
+        The sides by which it leaves the image, where that is not the border of the section.
+    """
+
+    box: Box
+    mask: BoolImage
+    padding: bool
+    leaves: Sides
+
+    @property
+    def extent(self) -> int:
+        """Its longer side, pixels."""
+        return max(self.box.shape)
+
+
+def imaged_pixels(
+    pixels: AnyImage, declared: float | None = None, fill: float | None = None
+) -> BoolImage:
+    """Return where a whole section, of any resolution, was imaged.
+
+    Parameters
+    ----------
+    pixels
+        (Y, X), any number dtype.
+    declared
+        A value that means no data.
+    fill
+        The fill value of the file; None where it has none.
+
+    Returns
+    -------
+    BoolImage
+        (Y, X), False where there is no data; all True where the section is one constant value.
+    """
+    imaged = _not_void(pixels, declared)
+    if _is_constant(pixels):
+        return np.ones_like(imaged)
+    for region in _regions(pixels, imaged, ALL_SIDES, fill):
+        if region.padding:
+            imaged[region.box.slices] &= ~region.mask
+    return imaged
+
+
+class NoData:
+    """Where the sections of one stack were imaged; safe to be used by several threads.
+
+    Parameters
+    ----------
+    read
+        ``read(z, box)`` returns pixels of the full resolution.
+    shape
+        (Y, X) of a section.
+    declared, fill
+        As for :func:`imaged_pixels`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, Box], AnyImage],
+        shape: tuple[int, int],
+        declared: float | None = None,
+        fill: float | None = None,
+    ) -> None:
+        self._read = read
+        self._shape = shape
+        self._values = (declared, fill)
+        self._kept: OrderedDict[tuple[int, Box, int], npt.NDArray[np.uint8]] = OrderedDict()
+        self._lock = Lock()
+
+    def imaged(self, z: int, box: Box, pixels: AnyImage) -> BoolImage:
+        """Return where a part of a section was imaged.
+
+        Parameters
+        ----------
+        z
+            Section number.
+        box
+            The part.
+        pixels
+            (H, W), what was read of it.
+
+        Returns
+        -------
+        BoolImage
+            (H, W), False where there is no data.
+        """
+        declared, fill = self._values
+        imaged = _not_void(pixels, declared)
+        found = list(_regions(pixels, imaged, self._sides(box), fill))
+        if not found:
+            return imaged
+        certain = all(region.padding or not any(region.leaves) for region in found)
+        if certain and not _is_constant(pixels):
+            for region in found:
+                if region.padding:
+                    imaged[region.box.slices] &= ~region.mask
+            return imaged
+        key = (z, box, zlib.crc32(np.ascontiguousarray(pixels)))
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+        if kept is None:
+            kept = np.packbits(self._followed(z, box, pixels))
+            with self._lock:
+                self._kept[key] = kept
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+        count = imaged.size
+        return np.unpackbits(kept, count=count).astype(bool).reshape(imaged.shape)
+
+    def _sides(self, box: Box) -> Sides:
+        height, width = self._shape
+        return (box.y0 == 0, box.x0 == 0, box.y1 == height, box.x1 == width)
+
+    def _followed(self, z: int, box: Box, pixels: AnyImage) -> BoolImage:
+        """Return where a part was imaged, reading more where a constant region leaves it."""
+        declared, fill = self._values
+        whole = Box.whole(self._shape)
+        seen = box
+        while True:
+            imaged = _not_void(pixels, declared)
+            if _is_constant(pixels) and self._is_missing(z, pixels.flat[0]):
+                return np.ones(box.shape, dtype=bool)
+            again: list[bool] = [False] * 4
+            for region in _regions(pixels, imaged, self._sides(seen), fill):
+                ours = region.box.intersection(box.shifted(-seen.y0, -seen.x0))
+                if not region.mask[ours.within(region.box)].any():
+                    continue
+                open_ended = any(region.leaves) and not region.padding
+                endless = max(seen.shape) >= _FAR and region.extent >= _LONG
+                if region.padding or (open_ended and endless):
+                    imaged[region.box.slices] &= ~region.mask
+                elif open_ended and max(seen.shape) < _FAR:
+                    again = [a or b for a, b in zip(again, region.leaves, strict=True)]
+            if not any(again) or seen == whole:
+                return imaged[box.within(seen)]
+            seen = _towards(seen, again, self._shape)
+            pixels = self._read(z, seen)
+
+    def _is_missing(self, z: int, value: Any) -> bool:
+        """Tell a section that is one value everywhere, by looking at spots all over it."""
+        height, width = self._shape
+        rows, columns = (
+            np.linspace(0, max(side - _SPOT, 0), _SPOTS).astype(int) for side in (height, width)
+        )
+        for y in rows.tolist():
+            for x in columns.tolist():
+                spot = Box(y, x, min(y + _SPOT, height), min(x + _SPOT, width))
+                if (self._read(z, spot) != value).any():
+                    return False
+        return True
+
+
+def _towards(box: Box, sides: list[bool], shape: tuple[int, int]) -> Box:
+    """Return a box grown by its own size towards some of its sides."""
+    step = min(max(*box.shape, _LEAST_STEP), _FAR)
+    top, left, bottom, right = (step * side for side in sides)
+    return Box(
+        max(box.y0 - top, 0),
+        max(box.x0 - left, 0),
+        min(box.y1 + bottom, shape[0]),
+        min(box.x1 + right, shape[1]),
+    )
+
+
+def _not_void(pixels: AnyImage, declared: float | None) -> BoolImage:
+    """Return which pixels are finite numbers, and not the declared value."""
+    good = np.ones(pixels.shape, dtype=bool)
+    if pixels.dtype.kind == "f":
+        good = np.isfinite(pixels)
+    if declared is not None and np.isfinite(declared):
+        good &= pixels != declared
+    return good
+
+
+def _is_constant(pixels: AnyImage) -> bool:
+    return bool(pixels.size) and bool((pixels == pixels.flat[0]).all())
+
+
+def _regions(
+    pixels: AnyImage, good: BoolImage, sides: Sides, fill: float | None
+) -> Iterator[_Region]:
+    """Yield the constant regions that reach an edge of an image."""
+    import cv2
+
+    solid = _solid(pixels, sides)
+    solid &= good
+    if not solid.any():
+        return
+    edges = [(0, slice(None)), (slice(None), 0), (-1, slice(None)), (slice(None), -1)]
+    values = np.concatenate([pixels[edge][solid[edge]] for edge in edges])
+    found, counts = np.unique(values, return_counts=True)
+    for value in found[np.argsort(-counts, kind="stable")][:_MOST_VALUES]:
+        alike = (pixels == value) & good
+        same = (solid & alike).astype(np.uint8)
+        # blocks leave the steps of a slanted border out
+        same = cv2.dilate(same, np.ones((5, 5), np.uint8)) & alike.astype(np.uint8)
+        _, names, stats, _ = cv2.connectedComponentsWithStats(same, connectivity=4)
+        outer = np.unique(np.concatenate([names[edge] for edge in edges]))
+        for name in outer[outer > 0].tolist():
+            x, y, width, height, _ = stats[name].tolist()
+            box = Box(y, x, y + height, x + width)
+            yield _described(box, names[box.slices] == name, pixels.shape, sides, value == fill)
+
+
+def _described(
+    box: Box, mask: BoolImage, shape: tuple[int, ...], sides: Sides, filled: bool
+) -> _Region:
+    """Return a region, and whether it is padding."""
+    reaches = (box.y0 == 0, box.x0 == 0, box.y1 == shape[0], box.x1 == shape[1])
+    lines = (mask[0], mask[:, 0], mask[-1], mask[:, -1])
+    contact, leaves = 0, []
+    for line, reached, border in zip(lines, reaches, sides, strict=True):
+        leaves.append(bool(reached and not border))
+        if reached and border:
+            contact += int(np.count_nonzero(line))
+    padding = contact >= max(_LEAST_CONTACT, _CONTACT * max(box.shape)) or (filled and contact > 0)
+    return _Region(box, mask, padding, (leaves[0], leaves[1], leaves[2], leaves[3]))
+
+
+def _solid(pixels: AnyImage, sides: Sides) -> BoolImage:
+    """Return the pixels that lie in blocks of 3 x 3 equal ones, or in a long run on the border.
+
+    Outside of an image all is as on its edge, so that blocks there may be two pixels wide.
+    """
+    import cv2
+
+    image = np.ascontiguousarray(pixels)
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+    elif image.dtype.name not in ("uint8", "uint16", "int16"):
+        image = image.astype(np.float64)
+    kernel = np.ones((3, 3), np.uint8)
+    around = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    same = (cv2.erode(around, kernel) == cv2.dilate(around, kernel))[1:-1, 1:-1]
+    solid = np.zeros(pixels.shape, dtype=bool)
+    if same.any():
+        solid = cv2.dilate(same.astype(np.uint8), kernel) > 0
+    top, left, bottom, right = sides
+    if top:
+        solid[0] |= _runs(image[0])
+    if left:
+        solid[:, 0] |= _runs(image[:, 0])
+    if bottom:
+        solid[-1] |= _runs(image[-1])
+    if right:
+        solid[:, -1] |= _runs(image[:, -1])
+    return solid
+
+
+def _runs(line: AnyImage) -> npt.NDArray[np.bool_]:
+    """Return where a row or column has many equal pixels one after the other."""
+    starts = np.flatnonzero(np.concatenate([[True], line[1:] != line[:-1]]))
+    lengths = np.diff(np.append(starts, line.size))
+    return np.repeat(lengths >= _RUN, lengths)
