@@ -136,6 +136,7 @@ def detect_section(
                 finding = replace(finding, mask=small)
             mask |= refine(sections.stack, z, finding, sections.factor)
         mask &= ~taken
+        _leave_no_data(mask, sections.stack, z)
         if repaired is not None:
             mask = _fresh(mask, repaired)
         if mask.any():
@@ -148,6 +149,13 @@ def _repaired(stack: Stack, z: int) -> BoolImage | None:
     """Return the pixels of a section that a repair has put there, None where there are none."""
     marks = marks_of(stack)
     return None if marks is None else marks(z, Box.whole(stack.shape[1:]))
+
+
+def _leave_no_data(mask: BoolImage, stack: Stack, z: int) -> None:
+    """Take what was not imaged out of a mask of a section."""
+    box = Box.of_mask(mask)
+    if box is not None:
+        mask[box.slices] &= stack.imaged(z, box, stack.read(z, box))
 
 
 def _fresh(mask: BoolImage, repaired: BoolImage) -> BoolImage:

@@ -89,9 +89,12 @@ class Sections:
 
     def features(self, z: int) -> SectionMaps:
         """Return the maps of a section."""
-        return self._features.get(
-            z, lambda: make_features(z, read_working(self.stack, z, self.factor), self.zoom)
-        )
+
+        def make() -> SectionMaps:
+            found = read_working(self.stack, z, self.factor)
+            return make_features(z, found.grey, self.zoom, found.imaged)
+
+        return self._features.get(z, make)
 
     @property
     def texture(self) -> float:
@@ -106,8 +109,8 @@ class Sections:
             values = []
             for z in chosen.tolist():
                 with suppress(StoreError):
-                    grey = read_working(self.stack, z, self.factor)
-                    values.append(texture_of(grey, self.zoom))
+                    found = read_working(self.stack, z, self.factor)
+                    values.append(texture_of(found.grey, self.zoom, found.imaged))
             visible = [v for v in values if v > 0.1 * max(values, default=0.0)]
             return float(np.median(visible)) if visible else 0.0
 
