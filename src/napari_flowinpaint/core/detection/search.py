@@ -34,6 +34,8 @@ _PIECE = 0.5
 _ALIKE = 0.5
 #: Least share of a piece of damage that lies where there are data.
 _IMAGED = 0.5
+#: Score of damage that is beyond doubt although the neighbours of one side were not imaged there.
+_SURE = 2.0
 #: A misaligned section of this score shows other tissue: no line in it is to be believed.
 _ELSEWHERE = 1.8
 #: Factor on the thresholds of other damage in a section with a fold.
@@ -100,23 +102,32 @@ def search(
 def _imaged(finding: Finding, view: View) -> Iterator[Finding]:
     """Yield what of a finding lies where a section and its neighbours were imaged.
 
-    Components that lie elsewhere for the most part are no damage, nor is what they leave.
+    Components that lie elsewhere for the most part are no damage, nor is what they leave. Where
+    only the neighbours of one side were imaged more is needed, whatever the sensitivity.
     """
-    ignored = view.ignored
-    if ignored is None:
+    ignored, doubtful = view.ignored, view.doubtful
+    if doubtful is None:
         yield finding
     elif finding.mask.all():
         own = view.section.imaged
         yield finding if own is None else replace(finding, mask=own)
     else:
-        components = ConnectedComponents(finding.mask)
-        inside = np.bincount(
-            components.numbers[~ignored.ravel()[components.indices]],
-            minlength=components.areas.size,
-        )
-        kept = components.mask(inside > _IMAGED * components.areas)
+        certain = finding.score >= _SURE
+        elsewhere = ignored if certain else doubtful
+        kept = finding.mask
+        if elsewhere is not None:
+            kept = _mostly(ConnectedComponents(finding.mask), ~elsewhere)
+        if ignored is not None:
+            kept = kept & ~ignored
         if kept.sum() > _IMAGED * finding.mask.sum():
-            yield replace(finding, mask=kept & ~ignored)
+            yield replace(finding, mask=kept)
+
+
+def _mostly(components: ConnectedComponents, where: BoolImage) -> BoolImage:
+    """Return the components that lie, for the most part, where a mask is True."""
+    numbers = components.numbers[where.ravel()[components.indices]]
+    inside = np.bincount(numbers, minlength=components.areas.size)
+    return components.mask(inside > _IMAGED * components.areas)
 
 
 def _give_to_blur(findings: list[Finding], cloud: BoolImage) -> bool:

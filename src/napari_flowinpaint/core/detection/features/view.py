@@ -41,7 +41,7 @@ _ENOUGH_VOTES = 0.05
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
 #: Pixels around no data in which nothing is looked for.
-_AROUND_NO_DATA = 4
+_AROUND_NO_DATA = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,16 +241,28 @@ class View:
     def ignored(self) -> BoolImage | None:
         """(H, W) where nothing can be damage: not imaged, here or in all neighbours; or None.
 
-        As far around as smoothed maps reach, since borders of no data move.
+        And as far around as smoothed maps reach.
         """
+        return self._unseen(self.neighbours)
+
+    @property
+    def doubtful(self) -> BoolImage | None:
+        """(H, W) where no neighbour was imaged before, or none after, or as :attr:`ignored`."""
+        found = [self._unseen(side) for side in (self.previous, self.following) if side]
+        found = [unseen for unseen in found if unseen is not None]
+        return np.logical_or.reduce(found) if found else self.ignored
+
+    def _unseen(self, neighbours: tuple[NeighbourView, ...]) -> BoolImage | None:
+        """Return where the section, or all of some neighbours, were not imaged, and around."""
         own = self.section.imaged
-        theirs = [n.shown() for n in self.neighbours]
-        if own is None and (not theirs or any(shown is None for shown in theirs)):
+        theirs = [n.shown() for n in neighbours]
+        hidden = bool(theirs) and all(shown is not None for shown in theirs)
+        if own is None and not hidden:
             return None
-        ignored = np.zeros(self.shape, dtype=bool) if own is None else ~own
-        if theirs and all(shown is not None for shown in theirs):
-            ignored |= ~np.logical_or.reduce(theirs)
-        return grow(ignored, _AROUND_NO_DATA * self.section.zoom)
+        unseen = np.zeros(self.shape, dtype=bool) if own is None else ~own
+        if hidden:
+            unseen |= ~np.logical_or.reduce(theirs)
+        return grow(unseen, _AROUND_NO_DATA * self.section.zoom)
 
     @property
     def blank(self) -> bool:
