@@ -13,6 +13,7 @@ from ._options import (
     Channel,
     Dataset,
     Device,
+    NoData,
     Sections,
     Stack,
     Time,
@@ -116,6 +117,7 @@ def repair(
     ] = None,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
+    no_data: NoData = None,
 ) -> int:
     """Replace damaged pixels."""
     from ..core.errors import InputError
@@ -153,6 +155,7 @@ def repair(
         mask_dataset=mask_dataset,
         allow_external=allow_external,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        no_data=no_data,
         batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),
     )
     return repair_stack(command)

@@ -113,6 +113,33 @@ def imaged_pixels(
     return imaged
 
 
+def mirror_tissue(pixels: AnyImage, imaged: BoolImage) -> AnyImage:
+    """Return a section with its tissue mirrored at the border into where nothing was imaged.
+
+    So that no edge is left, and statistics over all of it are those of tissue.
+
+    Parameters
+    ----------
+    pixels
+        (Y, X), any dtype.
+    imaged
+        (Y, X) bool.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    if imaged.all() or not imaged.any():
+        return pixels if imaged.all() else np.zeros_like(pixels)
+    nearest = distance_transform_edt(~imaged, return_distances=False, return_indices=True)
+    places = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
+    mirrored = [
+        np.clip(2 * near - place, 0, side - 1)
+        for near, place, side in zip(nearest, places, pixels.shape, strict=True)
+    ]
+    there = imaged[tuple(mirrored)]
+    y, x = (np.where(there, far, near) for far, near in zip(mirrored, nearest, strict=True))
+    return np.asarray(pixels[y, x])
+
+
 class NoData:
     """Where the sections of one stack were imaged; safe to be used by several threads.
 

@@ -20,7 +20,7 @@ from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, BoolImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
 from .levels import Level, ReaderResult, check_dtype
-from .no_data import NoData, imaged_pixels
+from .no_data import NoData, imaged_pixels, mirror_tissue
 
 
 class Stack:
@@ -235,6 +235,20 @@ class Stack:
     def imaged_level(self, pixels: AnyImage) -> BoolImage:
         """Return where a whole section was imaged, read from any level of the pyramid."""
         return imaged_pixels(pixels, self.no_data, self._fill)
+
+    def read_tissue(self, z: int) -> tuple[AnyImage, BoolImage]:
+        """Read a section with tissue mirrored into where nothing was imaged.
+
+        Returns
+        -------
+        pixels
+            (Y, X), dtype of the stack.
+        imaged
+            (Y, X) bool, False where there is no data.
+        """
+        pixels = self.read(z)
+        imaged = self.imaged_level(pixels)
+        return mirror_tissue(pixels, imaged), imaged
 
     def read(self, z: int, box: Box | None = None) -> AnyImage:
         """Read one section, or the ``box`` of it.

@@ -229,7 +229,7 @@ def _put_together(
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(patches, {weights for _, weights in repaired}, job.options),
+        provenance=_provenance(job, patches, {weights for _, weights in repaired}),
         refused=refused,
     )
 
@@ -254,10 +254,11 @@ def _quality(patches: list[Patch]) -> Quality | None:
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(
-    patches: list[Patch], weights: set[str | None], options: RepairOptions
-) -> Provenance:
+def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) -> Provenance:
     """Return the record that goes with the pixels."""
+    options = asdict(job.options)
+    if job.stack.no_data is not None:
+        options["no_data"] = job.stack.no_data
     names = sorted({key for patch in patches for key in patch.scores})
     scores = {
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
@@ -274,6 +275,6 @@ def _provenance(
         mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        options=asdict(options),
+        options=options,
         scores=scores,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...filters import halve, shrink_to
+from ...io.no_data import mirror_tissue
 from ...types import AnyImage, BoolImage, FloatImage
 
 if TYPE_CHECKING:
@@ -111,21 +112,10 @@ def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> Worki
 def _mirrored(grey: FloatImage, imaged: BoolImage) -> WorkingSection:
     """Return a section with what lies at the border of its tissue mirrored into its no data."""
     import cv2
-    from scipy.ndimage import distance_transform_edt
 
     # pixels on the border are mixed with no data, by the pyramid or by the alignment
     imaged = cv2.erode(imaged.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    if not imaged.any():
-        return WorkingSection(np.zeros_like(grey), imaged)
-    nearest = distance_transform_edt(~imaged, return_distances=False, return_indices=True)
-    places = np.indices(grey.shape)
-    mirrored = [
-        np.clip(2 * n - p, 0, side - 1)
-        for n, p, side in zip(nearest, places, grey.shape, strict=True)
-    ]
-    there = imaged[tuple(mirrored)]
-    y, x = (np.where(there, m, n) for m, n in zip(mirrored, nearest, strict=True))
-    return WorkingSection(grey[y, x], imaged)
+    return WorkingSection(mirror_tissue(grey, imaged), imaged)
 
 
 def _numbers(grey: FloatImage) -> FloatImage:
