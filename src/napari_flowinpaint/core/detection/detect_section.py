@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..filters import shrink_to
+from ..io.no_data import untouchable
 from ..kinds import KINDS
 from ..types import BoolImage, Box, Progress, no_progress
 from ..writing.marks import marks_of
@@ -27,6 +28,8 @@ from .search import search
 if TYPE_CHECKING:
     from ..io.stack import Stack
 
+#: Pixels around damage by which a hole of NaN is told from padding.
+_MARGIN = 16
 #: Sections that an estimate looks at.
 _ESTIMATE_FROM = 12
 
@@ -155,7 +158,9 @@ def _leave_no_data(mask: BoolImage, stack: Stack, z: int) -> None:
     """Take what was not imaged out of a mask of a section."""
     box = Box.of_mask(mask)
     if box is not None:
-        mask[box.slices] &= stack.imaged(z, box, stack.read(z, box))
+        seen = box.expand(_MARGIN, mask.shape)
+        imaged = stack.imaged(z, seen, stack.read(z, seen))
+        mask[seen.slices] &= ~untouchable(imaged, mask[seen.slices])
 
 
 def _fresh(mask: BoolImage, repaired: BoolImage) -> BoolImage:

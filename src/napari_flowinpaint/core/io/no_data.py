@@ -53,6 +53,9 @@ _KEPT = 256
 #: Spots by which a section that is constant as a whole is known, per side, and their side.
 _SPOTS, _SPOT = 3, 32
 
+#: No data of which so much is masked, and that is so much of the mask, is what the mask outlines.
+_OUTLINED, _MOSTLY = 0.95, 0.5
+
 #: Which sides of an image are the border of the section: top, left, bottom, right.
 Sides = tuple[bool, bool, bool, bool]
 ALL_SIDES: Sides = (True, True, True, True)
@@ -138,6 +141,45 @@ def mirror_tissue(pixels: AnyImage, imaged: BoolImage) -> AnyImage:
     there = imaged[tuple(mirrored)]
     y, x = (np.where(there, far, near) for far, near in zip(mirrored, nearest, strict=True))
     return np.asarray(pixels[y, x])
+
+
+def untouchable(imaged: BoolImage, mask: BoolImage) -> BoolImage:
+    """Return which masked pixels are no data, and not damage that looks like it.
+
+    What a mask outlines is damage, though it be constant up to the border: a lost corner, say. So
+    is NaN in the midst of tissue.
+
+    Parameters
+    ----------
+    imaged
+        (H, W) bool, of a box with the mask and some pixels around it.
+    mask
+        (H, W) bool, True = damaged.
+    """
+    import cv2
+
+    if imaged[mask].all():
+        return np.zeros_like(mask)
+    void = ~imaged
+    _, names = cv2.connectedComponents(void.view(np.uint8), connectivity=8)
+    sizes = np.bincount(names.ravel())
+    covered = np.bincount(names[mask], minlength=sizes.size)
+    outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * np.count_nonzero(mask))
+    return np.asarray(mask & void & ~outlined[names] & ~enclosed(imaged))
+
+
+def enclosed(imaged: BoolImage) -> BoolImage:
+    """Return the gaps in what was imaged that do not reach an edge of the image.
+
+    NaN in the midst of tissue is such a gap: what was lost there can be repaired.
+    """
+    import cv2
+
+    if imaged.all():
+        return np.zeros_like(imaged)
+    _, names = cv2.connectedComponents((~imaged).view(np.uint8), connectivity=8)
+    outer = np.unique(np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]]))
+    return np.asarray(~imaged & ~np.isin(names, outer))
 
 
 class NoData:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io.no_data import untouchable
 from ..types import BoolImage, Box, IntImage
 from .windows import windows_of
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 #: Pixels around the damage that are looked at: most damage does not reach as far.
 _MARGIN = 16
-#: No data of which so much is masked, and that is so much of the mask, is what the mask outlines:
-#: a lost corner, say, that somebody painted. Then it is damage.
-_OUTLINED, _MOSTLY = 0.95, 0.5
 
 
 def imaged_damages(stack: Stack, z: int, mask: BoolImage) -> tuple[list[tuple[Box, IntImage]], int]:
@@ -65,22 +63,9 @@ def describe_unimaged(z: int, pixels: int) -> str:
 
 def _void(stack: Stack, z: int, damage: Box, hole: BoolImage) -> BoolImage:
     """Return which pixels of a hole are no data, and not damage; (H, W) bool over ``damage``."""
-    import cv2
-
     shape = (stack.shape[1], stack.shape[2])
     seen = damage.expand(_MARGIN, shape)
-    void = ~stack.imaged(z, seen, stack.read(z, seen))
-    inside = damage.within(seen)
-    if not (void[inside] & hole).any():
-        return np.zeros_like(hole)
-    masked = np.zeros_like(void)
-    masked[inside] = hole
-    _, names = cv2.connectedComponents(void.view(np.uint8), connectivity=8)
-    sizes = np.bincount(names.ravel())
-    covered = np.bincount(names[masked], minlength=sizes.size)
-    outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * masked.sum())
-    edges = np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]])
-    # NaN in the midst of tissue is a hole
-    outlined |= ~np.isin(np.arange(sizes.size), edges)
-    outlined[0] = True
-    return hole & ~outlined[names][inside]
+    masked = np.zeros(seen.shape, dtype=bool)
+    masked[damage.within(seen)] = hole
+    imaged = stack.imaged(z, seen, stack.read(z, seen))
+    return untouchable(imaged, masked)[damage.within(seen)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...filters import halve, shrink_to
-from ...io.no_data import mirror_tissue
+from ...io.no_data import enclosed, mirror_tissue
 from ...types import AnyImage, BoolImage, FloatImage
 
 if TYPE_CHECKING:
@@ -61,14 +61,17 @@ class WorkingSection:
     Parameters
     ----------
     grey
-        (ceil(Y / factor), ceil(X / factor)) float32; where nothing was imaged, what lies beside it
-        is mirrored there, so that no edge is left.
+        (ceil(Y / factor), ceil(X / factor)) float32.
     imaged
         The same shape, bool; None where all of it was.
     """
 
     grey: FloatImage
     imaged: BoolImage | None = None
+
+    def mirrored(self) -> FloatImage:
+        """Return the grey values with tissue mirrored into no data, so that no edge is left."""
+        return self.grey if self.imaged is None else mirror_tissue(self.grey, self.imaged)
 
 
 def read_working(stack: Stack, z: int, factor: int) -> WorkingSection:
@@ -92,9 +95,13 @@ def read_working(stack: Stack, z: int, factor: int) -> WorkingSection:
 
 def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> WorkingSection:
     """Return a section that was read from a level, at the working level."""
+    import cv2
+
     shape = stack.shape
     target = (-(-shape[1] // factor), -(-shape[2] // factor))
     imaged = stack.imaged_level(pixels)
+    if stack.dtype.kind == "f":
+        imaged |= enclosed(imaged) & ~np.isfinite(pixels)  # a hole
     steps = [round(np.log2(factor / s)) for s in level.scale[1:]]
     if steps[0] == steps[1]:
         for _ in range(steps[0]):
@@ -106,16 +113,9 @@ def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> Worki
     grey = grey if grey.shape == target else shrink_to(grey, target)
     if imaged.all():
         return WorkingSection(grey)
-    return _mirrored(grey, shrink_to(imaged.astype(np.float32), target) > _WHOLLY)
-
-
-def _mirrored(grey: FloatImage, imaged: BoolImage) -> WorkingSection:
-    """Return a section with what lies at the border of its tissue mirrored into its no data."""
-    import cv2
-
+    whole = shrink_to(imaged.astype(np.float32), target) > _WHOLLY
     # pixels on the border are mixed with no data, by the pyramid or by the alignment
-    imaged = cv2.erode(imaged.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return WorkingSection(mirror_tissue(grey, imaged), imaged)
+    return WorkingSection(grey, cv2.erode(whole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _numbers(grey: FloatImage) -> FloatImage:
