@@ -37,8 +37,8 @@ _T = TypeVar("_T")
 _SAMPLES = 7
 #: With neighbours on one side only, or far away, thresholds are higher by this.
 _ONE_SIDED = 1.4
-#: Depth of what is lost at the border of a section, as a share of its side, and what share of it the
-#: sections beside it show.
+#: How deep what is lost at the border of a section is, as a share of its side, and what share of it
+#: the sections beside it show.
 _LOST, _SHOWN = 0.25, 0.95
 
 
