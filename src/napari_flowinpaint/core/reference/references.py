@@ -198,12 +198,10 @@ def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
     return [guide.share * flow for guide, flow in zip(guides, flows, strict=True)]
 
 
-def sample_all(
-    guides: list[Guide], flows: Sequence[Flow], nearest: bool = False
-) -> list[FloatImage]:
+def sample_all(guides: list[Guide], flows: Sequence[Flow]) -> list[FloatImage]:
     """Sample every guide through its flow; what only one of two shows, it shows for both."""
     pairs = list(zip(guides, flows, strict=True))
-    samples = [guide.sample(flow, nearest) for guide, flow in pairs]
+    samples = [guide.sample(flow) for guide, flow in pairs]
     return complete(samples, [guide.damaged(flow) for guide, flow in pairs])
 
 
