@@ -15,6 +15,7 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -296,5 +297,6 @@ def with_texture(
     options: RepairOptions,
 ) -> FloatImage:
     """Return a prediction with the texture that was asked for; every window has its own noise."""
-    seed = (options.seed, window.z, window.box.y0, window.box.x0)
+    # another noise in every window; where the window lies says how much padding there is
+    seed = (options.seed, window.z, zlib.crc32(np.packbits(window.mask)))
     return add_texture(filled, like, window.mask, known, texture=options.texture, seed=seed)
