@@ -86,6 +86,7 @@ def load(
     dataset: str | None = None,
     channel: int | None = None,
     time: int | None = None,
+    no_data: float | None = None,
     progress: Progress,
 ) -> LoadedStack:
     """Open a stack and look at a few tiles of it."""
@@ -93,7 +94,7 @@ def load(
     from ...core.open import open_stack
 
     progress(0.0, f"opening {path}")
-    stack = open_stack(path, dataset=dataset, channel=channel, time=time)
+    stack = open_stack(path, dataset=dataset, channel=channel, time=time, no_data=no_data)
     progress(0.5, "looking at the grey values")
     return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
