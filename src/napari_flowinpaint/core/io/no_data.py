@@ -58,6 +58,13 @@ _OUTLINED, _MOSTLY = 0.95, 0.5
 
 #: Which sides of an image are the border of the section: top, left, bottom, right.
 Sides = tuple[bool, bool, bool, bool]
+#: The pixels along them.
+_EDGES: tuple[Any, ...] = (
+    (0, slice(None)),
+    (slice(None), 0),
+    (-1, slice(None)),
+    (slice(None), -1),
+)
 ALL_SIDES: Sides = (True, True, True, True)
 
 
@@ -156,12 +163,10 @@ def untouchable(imaged: BoolImage, mask: BoolImage) -> BoolImage:
     mask
         (H, W) bool, True = damaged.
     """
-    import cv2
-
     if imaged[mask].all():
         return np.zeros_like(mask)
     void = ~imaged
-    _, names = cv2.connectedComponents(void.view(np.uint8), connectivity=8)
+    names = _touching(void)
     sizes = np.bincount(names.ravel())
     covered = np.bincount(names[mask], minlength=sizes.size)
     outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * np.count_nonzero(mask))
@@ -173,13 +178,19 @@ def enclosed(imaged: BoolImage) -> BoolImage:
 
     NaN in the midst of tissue is such a gap: what was lost there can be repaired.
     """
-    import cv2
-
     if imaged.all():
         return np.zeros_like(imaged)
-    _, names = cv2.connectedComponents((~imaged).view(np.uint8), connectivity=8)
-    outer = np.unique(np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]]))
+    names = _touching(~imaged)
+    outer = np.unique(np.concatenate([names[edge] for edge in _EDGES]))
     return np.asarray(~imaged & ~np.isin(names, outer))
+
+
+def _touching(void: BoolImage) -> npt.NDArray[np.int32]:
+    """Return the number of the part of no data, parts that touch at a corner being one."""
+    from scipy.ndimage import label
+
+    names, _ = label(void, np.ones((3, 3), bool))
+    return np.asarray(names, dtype=np.int32)
 
 
 class NoData:
@@ -236,7 +247,7 @@ class NoData:
                 if region.padding:
                     imaged[region.box.slices] &= ~region.mask
             return imaged
-        key = (z, box, zlib.crc32(np.ascontiguousarray(pixels)))
+        key = (z, box, zlib.crc32(pixels.tobytes()))
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -323,26 +334,35 @@ def _regions(
     pixels: AnyImage, good: BoolImage, sides: Sides, fill: float | None
 ) -> Iterator[_Region]:
     """Yield the constant regions that reach an edge of an image."""
-    import cv2
+    from scipy.ndimage import binary_dilation, find_objects, label
 
-    solid = _solid(pixels, sides)
-    solid &= good
-    if not solid.any():
-        return
-    edges = [(0, slice(None)), (slice(None), 0), (-1, slice(None)), (slice(None), -1)]
-    values = np.concatenate([pixels[edge][solid[edge]] for edge in edges])
+    if not any(_solid(*strip)[edge].any() for strip, edge in _strips(pixels, sides)):
+        return  # as in tissue: nothing but a few rows and columns was looked at
+    solid = _solid(pixels, sides) & good
+    values = np.concatenate([pixels[edge][solid[edge]] for edge in _EDGES])
     found, counts = np.unique(values, return_counts=True)
     for value in found[np.argsort(-counts, kind="stable")][:_MOST_VALUES]:
         alike = (pixels == value) & good
-        same = (solid & alike).astype(np.uint8)
         # blocks leave the steps of a slanted border out
-        same = cv2.dilate(same, np.ones((5, 5), np.uint8)) & alike.astype(np.uint8)
-        _, names, stats, _ = cv2.connectedComponentsWithStats(same, connectivity=4)
-        outer = np.unique(np.concatenate([names[edge] for edge in edges]))
+        grown = binary_dilation(solid & alike, np.ones((3, 3), bool), iterations=2) & alike
+        names, _ = label(grown)
+        boxes = find_objects(names)
+        outer = np.unique(np.concatenate([names[edge] for edge in _EDGES]))
         for name in outer[outer > 0].tolist():
-            x, y, width, height, _ = stats[name].tolist()
-            box = Box(y, x, y + height, x + width)
+            rows, columns = boxes[name - 1]
+            box = Box(rows.start, columns.start, rows.stop, columns.stop)
             yield _described(box, names[box.slices] == name, pixels.shape, sides, value == fill)
+
+
+def _strips(
+    pixels: AnyImage, sides: Sides
+) -> Iterator[tuple[tuple[AnyImage, Sides], tuple[Any, Any]]]:
+    """Yield the rows and columns along every edge that tell whether its pixels are solid."""
+    top, left, bottom, right = sides
+    yield (pixels[:3], (top, left, False, right)), _EDGES[0]
+    yield (pixels[:, :3], (top, left, bottom, False)), _EDGES[1]
+    yield (pixels[-3:], (False, left, bottom, right)), _EDGES[2]
+    yield (pixels[:, -3:], (top, False, bottom, right)), _EDGES[3]
 
 
 def _described(
@@ -365,28 +385,26 @@ def _solid(pixels: AnyImage, sides: Sides) -> BoolImage:
 
     Outside of an image all is as on its edge, so that blocks there may be two pixels wide.
     """
-    import cv2
-
-    image = np.ascontiguousarray(pixels)
-    if image.dtype.kind == "f":
-        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-    elif image.dtype.name not in ("uint8", "uint16", "int16"):
-        image = image.astype(np.float64)
-    kernel = np.ones((3, 3), np.uint8)
-    around = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    same = (cv2.erode(around, kernel) == cv2.dilate(around, kernel))[1:-1, 1:-1]
+    around = np.pad(pixels, 1, mode="edge")
+    # three equal pixels in a row, in three rows below each other that are equal as well
+    alike = around[:, 1:] == around[:, :-1]
+    alike = alike[:, 1:] & alike[:, :-1]
+    below = around[1:, 1:-1] == around[:-1, 1:-1]
+    same = alike[:-2] & alike[1:-1] & alike[2:] & below[1:] & below[:-1]
     solid = np.zeros(pixels.shape, dtype=bool)
     if same.any():
-        solid = cv2.dilate(same.astype(np.uint8), kernel) > 0
+        block = np.pad(same, 1)
+        rows = block[:-2] | block[1:-1] | block[2:]
+        solid = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
     top, left, bottom, right = sides
     if top:
-        solid[0] |= _runs(image[0])
+        solid[0] |= _runs(pixels[0])
     if left:
-        solid[:, 0] |= _runs(image[:, 0])
+        solid[:, 0] |= _runs(pixels[:, 0])
     if bottom:
-        solid[-1] |= _runs(image[-1])
+        solid[-1] |= _runs(pixels[-1])
     if right:
-        solid[:, -1] |= _runs(image[:, -1])
+        solid[:, -1] |= _runs(pixels[:, -1])
     return solid
 
 

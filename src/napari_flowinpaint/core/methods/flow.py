@@ -298,5 +298,5 @@ def with_texture(
 ) -> FloatImage:
     """Return a prediction with the texture that was asked for; every window has its own noise."""
     # another noise in every window; where the window lies says how much padding there is
-    seed = (options.seed, window.z, zlib.crc32(np.packbits(window.mask)))
+    seed = (options.seed, window.z, zlib.crc32(np.packbits(window.mask).tobytes()))
     return add_texture(filled, like, window.mask, known, texture=options.texture, seed=seed)

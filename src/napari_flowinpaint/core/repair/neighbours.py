@@ -25,6 +25,9 @@ Masks = Callable[[int, Box], BoolImage]
 #: Section numbers of previous and following; None where that side has no usable one.
 Neighbours = tuple[int | None, int | None]
 
+#: A section, and where it shows the damage.
+_Candidate = tuple[int | None, BoolImage]
+
 #: Pixels around the damage that are looked at to tell whether a section is blank.
 _MARGIN = 16
 
@@ -71,13 +74,14 @@ def find_neighbours(
     masks
         Damage of the other sections.
     """
+    nothing: _Candidate = (None, np.zeros(mask.shape, dtype=bool))
     before, after = (
-        list(_candidates(stack, z, box, mask, step, max_gap, masks)) for step in (-1, 1)
+        list(_candidates(stack, z, box, mask, step, max_gap, masks)) or [nothing]
+        for step in (-1, 1)
     )
-    nothing = np.zeros(mask.shape, dtype=bool)
-    pairs = [(p, f) for p in before or [(None, nothing)] for f in after or [(None, nothing)]]
+    pairs = [(p, f) for p in before for f in after]
 
-    def cost(pair: tuple[tuple[int | None, BoolImage], tuple[int | None, BoolImage]]) -> float:
+    def cost(pair: tuple[_Candidate, _Candidate]) -> float:
         shown = sum(covered[mask].astype(np.uint8) for _, covered in pair)
         further = sum(abs(n - z) - 1 for n, _ in pair if n is not None)
         neither, one = (float(np.mean(shown == count)) for count in (0, 1))
@@ -89,7 +93,7 @@ def find_neighbours(
 
 def _candidates(
     stack: Stack, z: int, box: Box, mask: BoolImage, step: int, max_gap: int, masks: Masks
-) -> Iterator[tuple[int, BoolImage]]:
+) -> Iterator[_Candidate]:
     """Yield usable sections on one side and what they show, up to the first that shows all."""
     for distance in range(1, max_gap + 1):
         candidate = z + step * distance

@@ -248,15 +248,15 @@ class View:
     @property
     def doubtful(self) -> BoolImage | None:
         """(H, W) where no neighbour was imaged before, or none after, or as :attr:`ignored`."""
-        found = [self._unseen(side) for side in (self.previous, self.following) if side]
-        found = [unseen for unseen in found if unseen is not None]
-        return np.logical_or.reduce(found) if found else self.ignored
+        sides = [self._unseen(side) for side in (self.previous, self.following) if side]
+        found = [unseen for unseen in sides if unseen is not None]
+        return np.asarray(np.logical_or.reduce(found)) if found else self.ignored
 
     def _unseen(self, neighbours: tuple[NeighbourView, ...]) -> BoolImage | None:
         """Return where the section, or all of some neighbours, were not imaged, and around."""
         own = self.section.imaged
-        theirs = [n.shown() for n in neighbours]
-        hidden = bool(theirs) and all(shown is not None for shown in theirs)
+        theirs = [shown for n in neighbours if (shown := n.shown()) is not None]
+        hidden = bool(theirs) and len(theirs) == len(neighbours)
         if own is None and not hidden:
             return None
         unseen = np.zeros(self.shape, dtype=bool) if own is None else ~own
