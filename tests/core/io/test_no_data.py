@@ -13,7 +13,7 @@ from padding import outside
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.io.no_data import imaged_pixels, mirror_tissue, untouchable
+from napari_flowinpaint.core.io.no_data import imaged_pixels, mirror_tissue, padding_of
 from napari_flowinpaint.core.io.polarity import contrast_polarity
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
@@ -158,10 +158,10 @@ def test_what_a_mask_outlines_is_damage():
     corner[:60, :70] = True
     pixels[corner] = 0
     imaged = imaged_pixels(pixels)
-    assert not untouchable(imaged, corner).any()
+    assert not padding_of(imaged, corner).any()
     spilt = np.zeros(SHAPE, bool)
     spilt[30:120, 40:120] = True
-    assert np.array_equal(untouchable(imaged, spilt), spilt & corner)
+    assert np.array_equal(padding_of(imaged, spilt), corner)
 
 
 def test_mirrored_tissue_leaves_no_edge():

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..filters import shrink_to
-from ..io.no_data import untouchable
+from ..io.no_data import padding_of
 from ..kinds import KINDS
 from ..types import BoolImage, Box, Progress, no_progress
 from ..writing.marks import marks_of
@@ -160,7 +160,7 @@ def _leave_no_data(mask: BoolImage, stack: Stack, z: int) -> None:
     if box is not None:
         seen = box.expand(_MARGIN, mask.shape)
         imaged = stack.imaged(z, seen, stack.read(z, seen))
-        mask[seen.slices] &= ~untouchable(imaged, mask[seen.slices])
+        mask[seen.slices] &= ~padding_of(imaged, mask[seen.slices])
 
 
 def _fresh(mask: BoolImage, repaired: BoolImage) -> BoolImage:

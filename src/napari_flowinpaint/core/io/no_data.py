@@ -150,8 +150,8 @@ def mirror_tissue(pixels: AnyImage, imaged: BoolImage) -> AnyImage:
     return np.asarray(pixels[y, x])
 
 
-def untouchable(imaged: BoolImage, mask: BoolImage) -> BoolImage:
-    """Return which masked pixels are no data, and not damage that looks like it.
+def padding_of(imaged: BoolImage, mask: BoolImage) -> BoolImage:
+    """Return which pixels are no data, and not damage that looks like it.
 
     What a mask outlines is damage, though it be constant up to the border: a lost corner, say. So
     is NaN in the midst of tissue.
@@ -163,14 +163,14 @@ def untouchable(imaged: BoolImage, mask: BoolImage) -> BoolImage:
     mask
         (H, W) bool, True = damaged.
     """
-    if imaged[mask].all():
-        return np.zeros_like(mask)
     void = ~imaged
+    if not void.any():
+        return void
     names = _touching(void)
     sizes = np.bincount(names.ravel())
     covered = np.bincount(names[mask], minlength=sizes.size)
     outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * np.count_nonzero(mask))
-    return np.asarray(mask & void & ~outlined[names] & ~enclosed(imaged))
+    return np.asarray(void & ~outlined[names] & ~enclosed(imaged))
 
 
 def enclosed(imaged: BoolImage) -> BoolImage:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..io.no_data import untouchable
+from ..io.no_data import padding_of
 from ..types import BoolImage, Box, IntImage
 from .windows import windows_of
 
@@ -68,4 +68,4 @@ def _void(stack: Stack, z: int, damage: Box, hole: BoolImage) -> BoolImage:
     masked = np.zeros(seen.shape, dtype=bool)
     masked[damage.within(seen)] = hole
     imaged = stack.imaged(z, seen, stack.read(z, seen))
-    return untouchable(imaged, masked)[damage.within(seen)]
+    return hole & padding_of(imaged, masked)[damage.within(seen)]
