@@ -96,6 +96,16 @@ def test_saturated_tissue_is_no_padding(value):
     assert all(stack.imaged(0, box, stack.read(0, box)).all() for box in windows(SHAPE))
 
 
+def test_smooth_tissue_that_is_constant_in_places_is_no_padding():
+    smooth = np.rint(texture(SHAPE, sigma=14) / 6).astype(np.uint8)
+    assert imaged_pixels(smooth).all()
+    stack = Stack.from_array(smooth[None])
+    assert all(stack.imaged(0, box, stack.read(0, box)).all() for box in windows(SHAPE))
+    smooth[:, :30] = 0
+    assert np.array_equal(imaged_pixels(smooth)[:, 35:], np.ones((SHAPE[0], SHAPE[1] - 35), bool))
+    assert not imaged_pixels(smooth)[:, :30].any()
+
+
 def test_a_section_that_is_constant_is_missing_and_not_padded():
     blank = np.full(SHAPE, 9, np.uint8)
     assert imaged_pixels(blank).all()

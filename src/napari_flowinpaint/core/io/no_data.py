@@ -46,6 +46,10 @@ _FAR = 2048
 _LONG = 1024
 #: A larger step is not taken at once, nor a smaller one.
 _LEAST_STEP = 256
+#: Regions that meet the edges of an image on fewer pixels than this are not looked at.
+_FEWEST = 12
+#: Least step from a constant region to what is beside it, as a share of the range of grey values.
+_ABRUPT = 0.1
 #: More constant values than this are not padding but a label image.
 _MOST_VALUES = 16
 #: Answers that are remembered: those for which more had to be read.
@@ -341,17 +345,45 @@ def _regions(
     solid = _solid(pixels, sides) & good
     values = np.concatenate([pixels[edge][solid[edge]] for edge in _EDGES])
     found, counts = np.unique(values, return_counts=True)
-    for value in found[np.argsort(-counts, kind="stable")][:_MOST_VALUES]:
+    spread = _spread(pixels, good & ~solid)
+    order = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+    for value in found[order[counts[order] >= _FEWEST]]:
         alike = (pixels == value) & good
         # blocks leave the steps of a slanted border out
         grown = binary_dilation(solid & alike, np.ones((3, 3), bool), iterations=2) & alike
         names, _ = label(grown)
         boxes = find_objects(names)
-        outer = np.unique(np.concatenate([names[edge] for edge in _EDGES]))
-        for name in outer[outer > 0].tolist():
+        edges = np.concatenate([names[edge] for edge in _EDGES])
+        for name in np.flatnonzero(np.bincount(edges, minlength=2)[1:] >= _FEWEST) + 1:
             rows, columns = boxes[name - 1]
             box = Box(rows.start, columns.start, rows.stop, columns.stop)
-            yield _described(box, names[box.slices] == name, pixels.shape, sides, value == fill)
+            mask = names[box.slices] == name
+            if value == fill or _is_abrupt(pixels, good, box, mask, _ABRUPT * spread):
+                yield _described(box, mask, pixels.shape, sides, bool(value == fill))
+
+
+def _spread(pixels: AnyImage, tissue: BoolImage) -> float:
+    """Return how far grey values of tissue are apart, most of them; 0 where there is none."""
+    values = pixels[::4, ::4][tissue[::4, ::4]]
+    if not values.size:
+        return 0.0
+    low, high = np.percentile(values.astype(np.float64), (10, 90))
+    return float(high - low)
+
+
+def _is_abrupt(pixels: AnyImage, good: BoolImage, box: Box, mask: BoolImage, least: float) -> bool:
+    """Tell padding from tissue that happens to be constant: that fades into what is beside it."""
+    from scipy.ndimage import binary_dilation
+
+    seen = box.expand(1, (pixels.shape[0], pixels.shape[1]))
+    inside = np.zeros(seen.shape, dtype=bool)
+    inside[box.within(seen)] = mask
+    beside = binary_dilation(inside) & ~inside & good[seen.slices]
+    if not beside.any():
+        return True
+    value = float(pixels[seen.slices][inside][0])
+    steps = np.abs(pixels[seen.slices][beside].astype(np.float64) - value)
+    return float(np.median(steps)) > least
 
 
 def _strips(
