@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import ChoiceNeeded, InputError
 
 if TYPE_CHECKING:
     from ..core.masks.stack_mask import StackMask
@@ -50,7 +50,10 @@ def open_damage(
     single = _read_single(Path(path).expanduser(), dataset, allow_external)
     if single is not None:
         return _single_section(single, path, shape, sections)
-    volume = open_mask(path, dataset=dataset, allow_external=allow_external)
+    try:
+        volume = open_mask(path, dataset=dataset, allow_external=allow_external)
+    except ChoiceNeeded as error:
+        raise _choice(path, error) from error
     if volume.shape[0] == 1 < shape[0]:
         return _single_section(volume.read(0), path, shape, sections)
     if volume.shape != shape:
@@ -59,6 +62,17 @@ def open_damage(
             "give a mask of the stack's shape, or one section with --sections."
         )
     return StackMask(volume, shape)
+
+
+def _choice(path: Path | str, error: ChoiceNeeded) -> InputError:
+    """Return a refusal to guess with the options of masks, which are not those of stacks."""
+    if error.option != "dataset":
+        return InputError(
+            f"the mask {path} has {len(error.choices)} {error.option}s; save one of them as the "
+            "mask."
+        )
+    message = str(error).replace("--dataset ", "--mask-dataset ")
+    return ChoiceNeeded(message, error.option, error.choices)
 
 
 def _single_section(
@@ -87,8 +101,9 @@ def _single_section(
 
 def _read_single(path: Path, dataset: str | None, allow_external: bool) -> AnyImage | None:
     """Return a single image, or None where the path holds anything else."""
+    from ..core.io.formats import IMAGE_SUFFIXES
     from ..core.io.hdf5_reader import open_dataset, split_hdf5
-    from ..core.io.image_reader import IMAGE_SUFFIXES, read_image
+    from ..core.io.image_reader import read_image
     from ..core.io.zarr_reader import is_zarr_node, open_node
 
     hdf5 = split_hdf5(str(path))

@@ -11,7 +11,7 @@ Stack = Annotated[
     str,
     typer.Argument(
         metavar="STACK",
-        help="OME-Zarr, zarr array, multi-page TIFF, folder of images, or file.h5:/dataset",
+        help="OME-Zarr, zarr array, TIFF, MRC, folder of images, N5, or file.h5:/dataset",
         show_default=False,
     ),
 ]

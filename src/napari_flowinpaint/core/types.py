@@ -16,7 +16,7 @@ Conventions, valid throughout the package:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -71,9 +71,9 @@ class RepairOptions:
         to 8; their average is taken. More is a little better and takes as many times as long.
         None lets the method decide: one, and several where much of the window is missing.
     gate
-        What happens where the neighbours cannot be registered to the section, or a repair is
-        expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
-        say so in the flags of the patch) or ``"off"``.
+        What happens where no neighbour fits the section, or a repair is expected to be worse than
+        the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and say so in the flags of
+        the patch) or ``"off"``, which does not look and lets every neighbour guide.
     quality
         Whether to try the repair on intact places, to predict how good it is: takes about four
         times as long. Otherwise the prediction is what the rehearsal lets expect.
@@ -251,6 +251,11 @@ class Patch:
         return self.components > 0
 
 
+def flags_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return why patches should be looked at, each reason once."""
+    return tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags))
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where synthetic pixels come from; written beside them and kept with the data.
@@ -275,6 +280,8 @@ class Provenance:
         The options of the request.
     scores
         Numbers measured on the way, averaged over the windows.
+    flags
+        Why the repair should be looked at, each reason once; see :attr:`Patch.flags`.
     """
 
     method: str
@@ -286,6 +293,7 @@ class Provenance:
     version: str
     options: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -333,7 +341,7 @@ class SectionRepair:
     @property
     def flags(self) -> tuple[str, ...]:
         """Why the repair should be looked at, each reason once."""
-        return tuple(dict.fromkeys(flag for patch in self.patches for flag in patch.flags))
+        return flags_of(self.patches)
 
     @property
     def component_ids(self) -> tuple[int, ...]:
@@ -392,5 +400,6 @@ class SectionRepair:
             if kept.any():
                 patches.append(replace(patch, components=kept.astype(np.int32)))
         pixels = sum(int(p.mask.sum()) for p in patches)
-        provenance = replace(self.provenance, mask_pixels=pixels)
+        flags = flags_of(patches)
+        provenance = replace(self.provenance, mask_pixels=pixels, flags=flags)
         return replace(self, patches=tuple(patches), provenance=provenance)

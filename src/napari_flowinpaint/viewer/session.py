@@ -10,7 +10,7 @@ All methods are called from the GUI thread. One session per viewer, found by :fu
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -243,8 +243,14 @@ class Session(layers.ViewerState):
 
     # ---- repair
 
-    def request_repair(self) -> SectionJob:
+    def request_repair(self, gate: str = "refuse") -> SectionJob:
         """Resolve what the user wants into one frozen job; earlier ones become stale.
+
+        Parameters
+        ----------
+        gate
+            What happens where no neighbour fits, see
+            :class:`~napari_flowinpaint.core.types.RepairOptions`.
 
         Raises
         ------
@@ -255,7 +261,8 @@ class Session(layers.ViewerState):
         mask.commit()
         self._last_request += 1
         settings = self.settings
-        request = RepairRequest(z, settings.method, settings.device, settings.options)
+        options = replace(settings.options, gate=gate)
+        request = RepairRequest(z, settings.method, settings.device, options)
         return SectionJob(self._last_request, request, stack, mask.frozen())
 
     def why_stale(self, job: SectionJob) -> str:

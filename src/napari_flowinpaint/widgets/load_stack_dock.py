@@ -22,7 +22,10 @@ from .dock import Dock
 from .parts.messages import guarded
 from .parts.scrolling import ScrollColumn
 
-_FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
+_FILES = (
+    "Stacks (*.tif *.tiff *.mrc *.rec *.st *.map *.mrcs *.ali *.preali *.h5 *.hdf5 *.hdf *.ims "
+    "*.mat *.zip *.ozx);;All files (*)"
+)
 _CHOICES = ("dataset", "channel", "time")
 #: Least height of what is seen, pixels: the path, the buttons and what the stack is.
 _LEAST = 130
@@ -50,9 +53,13 @@ class LoadStack(Dock):
         self._connect()
 
     def _lay_out(self) -> None:
-        self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")
-        self.file_button.setToolTip("A multi-page TIFF or an HDF5 file")
-        self.folder_button.setToolTip("An OME-Zarr or zarr folder, or a folder of single images")
+        self.path.setPlaceholderText(
+            "OME-Zarr, zarr, N5, TIFF, MRC, image folder, file.h5:/dataset"
+        )
+        self.file_button.setToolTip("A multi-page TIFF, an MRC or HDF5 file, a zipped zarr")
+        self.folder_button.setToolTip(
+            "An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images"
+        )
         self.facts.setWordWrap(True)
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

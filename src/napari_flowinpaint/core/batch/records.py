@@ -129,6 +129,7 @@ class StagedProvenance(_Staged):
     version: _Text
     options: dict[str, Any]
     scores: _Scores
+    flags: tuple[_Text, ...] = ()  # earlier versions stored none
 
 
 class StagedRepair(_Staged):

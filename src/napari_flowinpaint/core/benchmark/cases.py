@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, RepairRefused
 from ..methods import Method
-from ..metrics import data_range
+from ..metrics import black, data_range, is_eight_bit
 from ..refusal import describe_refused
 from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
@@ -202,7 +202,7 @@ def whole(repair: SectionRepair, name: str, around: AnyImage) -> AnyImage:
 
 def _run_peer(case: BenchmarkCase, name: str) -> AnyImage:
     """Return a peer's section in the stack's dtype."""
-    low = float(case.truth.min()) if case.truth.dtype != np.uint8 else 0.0
+    low = black(case.truth) if is_eight_bit(case.truth.dtype) else float(case.truth.min())
     scale = 255 / data_range(case.truth)
     section, previous, following = (
         ((image.astype(np.float32) - low) * scale).astype(np.float32)

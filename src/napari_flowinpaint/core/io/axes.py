@@ -132,7 +132,7 @@ def resolve_axes(
         if name in ("z", "y", "x"):
             continue
         option, index = chosen.get(name, (None, None))
-        fixed.append((position, _fix(name, option, index, int(shape[position]), what)))
+        fixed.append((position, choose_index(name, option, index, int(shape[position]), what)))
     for name, (option, index) in chosen.items():
         if name not in names and index not in (None, 0):
             raise InputError(f"{what} has no {option} axis; leave out {option} {index}.")
@@ -165,8 +165,27 @@ def guess_names(shape: Sequence[int], what: str) -> list[str]:
     return list(_GUESSED_LEADING[ndim] + "zyx")
 
 
-def _fix(name: str, option: str | None, index: int | None, size: int, what: str) -> int:
-    """Return the index to take on an axis that is not spatial."""
+def choose_index(name: str, option: str | None, index: int | None, size: int, what: str) -> int:
+    """Return the index to take on an axis that is not spatial.
+
+    Parameters
+    ----------
+    name
+        Of the axis.
+    option
+        ``"channel"`` or ``"time"``; None where nothing can be chosen.
+    index
+        What was chosen, or None.
+    size
+        Length of the axis.
+    what
+        Name of the data, for the messages.
+
+    Raises
+    ------
+    InputError
+        If it must be chosen, or the choice is out of range.
+    """
     if index is None:
         if size == 1:
             return 0
@@ -175,7 +194,8 @@ def _fix(name: str, option: str | None, index: int | None, size: int, what: str)
                 f"{what} has {size} entries on its axis {name!r}; save one of them as a stack."
             )
         raise ChoiceNeeded(
-            f"{what} has {size} {option}s: choose one with {option} 0 to {size - 1}.",
+            f"{what} has {size} {option}s, 0 to {size - 1}: choose one, for example with "
+            f"--{option} 0",
             option,
             [str(i) for i in range(size)],
         )

@@ -138,7 +138,7 @@ class Stack:
 
     @property
     def kind(self) -> str:
-        """One of ``ome-zarr``, ``zarr``, ``tiff``, ``images``, ``hdf5``, ``array``."""
+        """What it is: ``ome-zarr``, ``tiff``, ``array``, …; see :class:`.ReaderResult`."""
         return self._opened.kind
 
     @property
@@ -178,7 +178,7 @@ class Stack:
 
     @property
     def ngff_version(self) -> str | None:
-        """``"0.4"`` or ``"0.5"``; None where it is not OME-Zarr."""
+        """``"0.4"``, ``"0.5"`` or ``"0.6"``; None where it is not OME-Zarr."""
         return self._opened.ngff_version
 
     @property

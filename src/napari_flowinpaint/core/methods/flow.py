@@ -21,7 +21,6 @@ from functools import partial
 
 import numpy as np
 
-from ..errors import RepairRefused
 from ..filters import blur
 from ..parallel import Report, Start, beside, together, workers_for
 from ..reference.fusion import close_seam
@@ -37,7 +36,6 @@ from ..reference.references import (
     initial_reference,
     interpolate,
     nearer,
-    neighbours_of,
     registered_average,
     unaligned_guides,
 )
@@ -47,10 +45,6 @@ from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window,
 
 #: Fewer intact pixels than this cannot be registered to.
 FEWEST_INTACT = 256
-#: Below this correlation of the registered neighbours with the section (2 px low-pass) they show
-#: something else. Real series, aligned as badly as they come, stay above 0.32, also with one
-#: neighbour only; unrelated neighbours reach 0.2 in the median.
-_LEAST_CORRELATION = 0.25
 #: Differences of registered neighbours, relative to their variance, at which a network's image of a
 #: section halfway between them is as good as their interpolation. Found on training sections: slabs
 #: of 1 to 9 sections of FIB-SEM at 10 and 40 nm, one or two missing serial sections.
@@ -252,8 +246,6 @@ def _finish(
     result = close_seam(learned.correct(fused, section, known), section, known)
     result = with_texture(result, section, known, window, options)
     confidence, registered = confident(), averaged()
-    if options.gate == "refuse":
-        check_registration(window, relied().scores.get("registration_correlation", 1.0))
     return WindowRepair(
         initial_reference=greys.to_stack(initial()),
         refined_reference=greys.to_stack(fused if registered is None else registered),
@@ -261,32 +253,6 @@ def _finish(
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied().scores_at(confidence, window.mask),
     )
-
-
-def check_registration(window: Window, correlation: float) -> None:
-    """Refuse neighbours that show something else than the section.
-
-    Parameters
-    ----------
-    window
-        The window.
-    correlation
-        Of the registered neighbours with the section where it is known but was not looked at,
-        after a 2 px low-pass.
-
-    Raises
-    ------
-    RepairRefused
-        If that is too low.
-    """
-    if correlation < _LEAST_CORRELATION:
-        neighbours = " and ".join(str(n.z) for n in neighbours_of(window))
-        raise RepairRefused(
-            f"section {window.z} cannot be registered to its neighbour(s) {neighbours}: "
-            f"afterwards they correlate with its intact pixels by {correlation:.2f} only (at "
-            f"least {_LEAST_CORRELATION} is needed); check the alignment of the stack, or mark "
-            "the neighbours as damaged"
-        )
 
 
 def with_texture(

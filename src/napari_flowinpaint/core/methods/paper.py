@@ -7,8 +7,8 @@
    (eq. 7-12). Then texture.
 
 Beyond the paper: neighbours are aligned coarsely first; a rehearsal on the section's own intact
-pixels says how far the result can be trusted, and refuses neighbours that show something else.
-It corrects nothing: what is repaired is the network's.
+pixels says how far the result can be trusted. It corrects nothing: what is repaired is the
+network's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..reference.references import (
 )
 from ..reference.rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FEWEST_INTACT, check_registration, fall_back, with_texture
+from .flow import FEWEST_INTACT, fall_back, with_texture
 from .learned import LearnedMethod
 from .method import Method
 
@@ -116,8 +116,6 @@ def _repair(
 
     known = window.intact
     relied = _rehearse(fill, window, section, initial, options, report)
-    if options.gate == "refuse":
-        check_registration(window, relied.scores.get("registration_correlation", 1.0))
     filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
     result = filled.image
     report(0.95, "adding texture")

@@ -272,11 +272,6 @@ def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
     return first.error(FusionWeights.learn(first)) < second.error(FusionWeights.learn(second))
 
 
-def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
-    """Return the correlation of the structure (2 px low-pass) of two images; 0 if constant."""
-    return _correlation(blur(image, 2.0)[where], blur(truth, 2.0)[where])
-
-
 def _correlation(a: FloatImage, b: FloatImage) -> float:
     if float(a.std()) == 0 or float(b.std()) == 0:
         return 0.0

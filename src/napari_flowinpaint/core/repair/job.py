@@ -92,6 +92,8 @@ class GuidedWindow:
         What repairs it.
     notes
         What should be known of it, in words.
+    left
+        Damage in it that no neighbour shows: it is left.
     """
 
     damage: Box
@@ -99,6 +101,7 @@ class GuidedWindow:
     neighbours: Neighbours
     method: Method
     notes: tuple[str, ...] = ()
+    left: tuple[Refusal, ...] = ()
 
     @property
     def hole(self) -> BoolImage:
@@ -201,9 +204,9 @@ def each_window(
         report = partial(report_part, progress, number, len(damages))
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
-            window, left = _guide(job, damage, components)
+            window = _guide(job, damage, components)
             found.append(use(replace(window, notes=notes), report))
-            refused += left
+            refused += window.left
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
     if not found:
@@ -216,13 +219,26 @@ def report_part(progress: Progress, number: int, count: int, fraction: float, me
     progress((number + fraction) / count, message)
 
 
-def _guide(job: RepairJob, damage: Box, components: IntImage) -> tuple[GuidedWindow, list[Refusal]]:
-    """Find neighbours and method for the damage of one window, or refuse with the reason.
+def _guide(job: RepairJob, damage: Box, components: IntImage) -> GuidedWindow:
+    """Find neighbours and method for the damage of one window, or refuse with the reason."""
+    neighbours = find_neighbours(
+        job.stack, job.z, damage, components > 0, job.options.max_gap, job.masks
+    )
+    return guide_by(job, damage, components, neighbours)
 
-    What none of the neighbours shows is left, and returned as well.
+
+def guide_by(
+    job: RepairJob, damage: Box, components: IntImage, neighbours: Neighbours
+) -> GuidedWindow:
+    """Choose the method for the damage of one window with its neighbours.
+
+    What none of the neighbours shows is left.
+
+    Raises
+    ------
+    RepairRefused
+        If they are too few.
     """
-    hole = components > 0
-    neighbours = find_neighbours(job.stack, job.z, damage, hole, job.options.max_gap, job.masks)
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
         name, method = job.method, choose_method(job.method, usable)
@@ -235,16 +251,16 @@ def _guide(job: RepairJob, damage: Box, components: IntImage) -> tuple[GuidedWin
             f"method '{name}'; permit a larger gap (max_gap) or choose another method"
         )
     window = GuidedWindow(damage, components, neighbours, method)
-    unseen = hole & ~_shown(job, window)
+    unseen = window.hole & ~_shown(job, window)
     if not usable or not unseen.any():
-        return window, []
+        return window
     window = replace(window, components=np.where(unseen, 0, components).astype(np.int32))
     names = " nor ".join(str(n) for n in neighbours if n is not None)
     reason = (
         f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
         "gap (max_gap), or leave it out of the mask"
     )
-    return window, [Refusal(damage, int(unseen.sum()), reason)]
+    return replace(window, left=(Refusal(damage, int(unseen.sum()), reason),))
 
 
 def _shown(job: RepairJob, window: GuidedWindow) -> BoolImage:

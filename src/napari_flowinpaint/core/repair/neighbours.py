@@ -105,6 +105,33 @@ def _candidates(
             return
 
 
+def find_neighbour(
+    stack: Stack,
+    z: int,
+    box: Box,
+    mask: BoolImage,
+    step: int,
+    max_gap: int,
+    masks: Masks,
+    beyond: int = 0,
+) -> int | None:
+    """Return the number of the nearest usable section on one side of a box, or None.
+
+    Parameters
+    ----------
+    stack, z, box, mask, max_gap, masks
+        As for :func:`find_neighbours`.
+    step
+        -1 searches before the section, +1 after it.
+    beyond
+        Sections up to this distance are passed over.
+    """
+    for distance in range(beyond + 1, max_gap + 1):
+        if what_shows(stack, z + step * distance, box, mask, masks) is not None:
+            return z + step * distance
+    return None
+
+
 def shows(stack: Stack, z: int, box: Box, mask: BoolImage, masks: Masks) -> bool:
     """Return whether a section exists and shows something everywhere under a mask.
 

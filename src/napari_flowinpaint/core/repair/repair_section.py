@@ -29,11 +29,13 @@ from ..types import (
     RepairOptions,
     SectionRepair,
     WindowRepair,
+    flags_of,
     no_progress,
     pixel_digest,
 )
-from .gate import judge, measure_fit
-from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
+from .fitted_window import fit_window
+from .gate import fit_scores
+from .job import GuidedWindow, RepairJob, each_window, make_job, to_dtype
 from .neighbours import Masks, Neighbours, axial_position
 from .quality import PLACES, Quality, combine, predict_window
 
@@ -185,22 +187,20 @@ def _repair_window(
 ) -> tuple[Patch, str | None]:
     """Repair one window; return the patch and the weights' checksum."""
     started = time.perf_counter()
+    fitted = fit_window(job, found)
+    found, window, raw = fitted.found, fitted.window, fitted.raw
     method = found.method
-    window, raw, placed = read_window(job, found)
-    gate = job.options.gate
-    fit = measure_fit(window, job.options.seed) if gate != "off" else None
-    flags = judge(job.z, fit.fault if fit else "", gate)
     places = PLACES if job.options.quality else 0
     share = 1 / (1 + places)
     repair = method.repair(window, job.options, job.device, partial(_part, progress, 0.0, share))
-    scores = dict(repair.scores) | (fit.scores() if fit else {})
+    scores = dict(repair.scores) | fit_scores(fitted.fits)
     report = partial(_part, progress, share, 1 - share)
     quality = predict_window(job, found, window, scores, places, report)
     if quality is not None:
         scores |= quality.scores()
     patch = Patch(
         box=window.box,
-        components=placed,
+        components=fitted.components,
         initial_reference=to_dtype(repair.initial_reference, raw.dtype),
         refined_reference=to_dtype(repair.refined_reference, raw.dtype),
         result=_paste(raw, repair, window.mask),
@@ -211,7 +211,7 @@ def _repair_window(
         seconds=time.perf_counter() - started,
         scores=scores,
         source_digest=pixel_digest(raw),
-        flags=found.notes + flags,
+        flags=found.notes + fitted.flags,
     )
     return patch, method.weights_sha256
 
@@ -222,7 +222,7 @@ def _put_together(
     """Return the repair of a section, or refuse what is expected to be a bad one."""
     patches = [patch for patch, _ in repaired]
     quality = _quality(patches)
-    flags = judge(job.z, quality.fault if quality else "", job.options.gate)
+    flags = _judge(job, quality.fault if quality else "")
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
     return SectionRepair(
         z=job.z,
@@ -232,6 +232,16 @@ def _put_together(
         provenance=_provenance(job, patches, {weights for _, weights in repaired}),
         refused=refused,
     )
+
+
+def _judge(job: RepairJob, fault: str) -> tuple[str, ...]:
+    """Refuse a section with a fault, or return what to flag it with, as the gate is."""
+    if not fault or job.options.gate == "off":
+        return ()
+    message = f"section {job.z} {fault}"
+    if job.options.gate == "refuse":
+        raise RepairRefused(message)
+    return (message,)
 
 
 def _part(progress: Progress, start: float, share: float, fraction: float, message: str) -> None:
@@ -277,4 +287,5 @@ def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) 
         version=__version__,
         options=options,
         scores=scores,
+        flags=flags_of(patches),
     )

@@ -22,6 +22,7 @@ from ..methods import Method
 from ..metrics import data_range, score
 from ..reference.references import neighbours_of
 from ..types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
+from .gate import measure_fit
 from .job import RepairJob, guide_window, to_dtype
 from .neighbours import Neighbours, find_neighbours, is_grey, shows
 
@@ -179,7 +180,7 @@ def run_trial(
 ) -> TrialScores | None:
     """Repair an intact place in place of so many damaged pixels.
 
-    None where that is refused or nothing there is intact.
+    None where that is refused, nothing there is intact, or its neighbours do not fit.
     """
     box = job.with_halo(trial.box, method)
     raw = job.stack.read(trial.z, box)
@@ -191,6 +192,8 @@ def run_trial(
     if not hole.any():
         return None
     window = replace(_window(job, trial, box, raw, hole, known & ~hole), imaged=imaged)
+    if job.options.gate == "refuse" and any(fit.fault for fit in measure_fit(window)):
+        return None
     try:
         repair = method.repair(window, job.options, job.device, progress)
     except RepairRefused:

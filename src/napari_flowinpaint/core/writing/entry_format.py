@@ -237,7 +237,9 @@ def _parse_regions(
 
 def _parse_provenance(record: Any) -> Provenance:
     """Convert a provenance; what later versions may have added is passed over."""
+    record = {"flags": []} | record  # earlier versions wrote none
     known = {field.name: record[field.name] for field in fields(Provenance)}
+    known["flags"] = tuple(known["flags"])
     known["neighbours"] = tuple(known["neighbours"])
     known["alpha"] = tuple(known["alpha"])
     known["mask_pixels"] = _integer(known["mask_pixels"])
