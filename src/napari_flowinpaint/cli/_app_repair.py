@@ -13,6 +13,7 @@ from ._options import (
     Channel,
     Dataset,
     Device,
+    NoData,
     Sections,
     Stack,
     Time,
@@ -125,6 +126,7 @@ def repair(
     ] = False,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
+    no_data: NoData = None,
 ) -> int:
     """Replace damaged pixels."""
     from ..core.errors import InputError
@@ -164,6 +166,7 @@ def repair(
         invert_mask=invert_mask,
         allow_external=allow_external,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        no_data=no_data,
         batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),
     )
     return repair_stack(command)

@@ -39,3 +39,9 @@ VoxelSize = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="Z,Y,X", help="Voxel size in nm; overrules the file, e.g. 40,4,4"),
 ]
+NoData = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        metavar="VALUE", help="Grey value where nothing was imaged; padding is found without it"
+    ),
+]

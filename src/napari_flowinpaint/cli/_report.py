@@ -107,6 +107,7 @@ class RepairReport:
             "shape": stack.shape,
             "dtype": str(stack.dtype),
             "voxel_size_nm": stack.voxel_size,
+            "no_data": stack.no_data,
             "mask": command.mask,
             "output": None if command.output is None else str(command.output),
             "method": command.method,

@@ -56,7 +56,7 @@ class RepairCommand:
         Whether ``output`` may exist.
     report
         JSON file to write, or None.
-    channel, time, dataset, voxel_size
+    channel, time, dataset, voxel_size, no_data
         As for :func:`~napari_flowinpaint.core.open.open_stack`.
     mask_dataset
         Name of the mask within its container.
@@ -86,6 +86,7 @@ class RepairCommand:
     invert_mask: bool = False
     allow_external: bool = False
     voxel_size: tuple[float, ...] | None = None
+    no_data: float | None = None
     batch: BatchOptions = field(default_factory=BatchOptions)
 
     @property

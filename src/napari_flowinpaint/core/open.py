@@ -40,6 +40,7 @@ def open_stack(
     time: int | None = None,
     dataset: str | None = None,
     voxel_size: Sequence[float] | None = None,
+    no_data: float | None = None,
     recover: bool = True,
     allow_external: bool = False,
 ) -> Stack:
@@ -59,6 +60,8 @@ def open_stack(
         ``path``; or the number of the image in a TIFF that holds several.
     voxel_size
         z, y, x in nm; overrules the file.
+    no_data
+        Grey value that means that nothing was imaged, besides the padding that is found anyway.
     recover
         Whether a write that was interrupted is shown as :func:`.recovery.recover` will finish it;
         if not, pixels are what is on disk, old or new. Nothing is written in either case.
@@ -80,8 +83,8 @@ def open_stack(
     ------
     InputError
         If there is no such path or it holds no stack: a single image, colour, a dtype other
-        than uint8, int8, uint16, int16 and float32; or if a channel, time or dataset must be
-        chosen.
+        than uint8, int8, uint16, int16 and float32; if a channel, time or dataset must be chosen;
+        or if no pixel can have the value ``no_data``.
     """
     given = {
         "channel": channel,
@@ -90,7 +93,8 @@ def open_stack(
         "voxel_size": voxel_size,
         "allow_external": allow_external,
     }
-    return _open(path, DTYPES, recover, given)
+    stack = _open(path, DTYPES, recover, given)
+    return stack if no_data is None else stack.with_no_data(no_data)
 
 
 def open_mask(

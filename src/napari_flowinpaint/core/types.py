@@ -122,7 +122,7 @@ class Neighbour:
     image
         (H, W) float32 grey values.
     valid
-        (H, W) bool, False where the neighbour itself is damaged or empty.
+        (H, W) bool, False where the neighbour itself is damaged or was not imaged.
     """
 
     z: int
@@ -146,7 +146,7 @@ class Window:
         (H, W) bool, True = damaged, to be replaced by this repair.
     intact
         (H, W) bool, True where the section's own pixels may be trusted. Not simply ``~mask``:
-        other damage may lie in the halo.
+        other damage, and pixels where nothing was imaged, may lie in the halo.
     previous, following
         Neighbours before and after, or None where there is no usable one.
     alpha
@@ -155,6 +155,9 @@ class Window:
         Smallest and largest value the result may take.
     voxel_size
         z, y, x in nm, or None where unknown.
+    imaged
+        (H, W) bool, False where nothing was imaged (no data): neither intact nor damaged. None
+        where all of it was.
     """
 
     z: int
@@ -167,6 +170,7 @@ class Window:
     alpha: float
     value_range: tuple[float, float]
     voxel_size: VoxelSize | None = None
+    imaged: BoolImage | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,7 @@ from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels, Layer, Shapes
 
     from ..core.io.stack import Stack
     from ..core.masks.sparse_mask import SparseMask
@@ -40,6 +40,8 @@ _MASK_COLOUR: dict[int | None, Any] = {
     **{kind.label: np.array(kind.colour) / 255 for kind in KINDS.values()},
     1: "#ff4d4d",
 }
+#: The outline of what was imaged, and its width as a share of the section's side.
+NO_DATA_COLOUR, LINE_WIDTH = "#ffd34d", 0.003
 _SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
 
 
@@ -398,6 +400,23 @@ def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequ
     # below the stages of a repair, whose grey it would tint
     add_hidden(viewer, viewer.layers.index(image) + 1, layer)
     layer.visible = True
+
+
+def no_data_layer(viewer: ViewerModel, image: Image) -> Shapes:
+    """Add an empty layer, faint and not to be edited, for the outline of what was imaged."""
+    from napari.layers import Shapes as ShapesLayer
+
+    layer = ShapesLayer(
+        ndim=3,
+        name="no data",
+        opacity=0.4,
+        metadata={ROLE: "no data"},
+        **camera.placed_like(image),
+    )
+    layer.editable = False
+    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
+    layer.visible = True
+    return layer
 
 
 def refresh_stack(image: Image, stack: Stack) -> None:

@@ -24,6 +24,7 @@ from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
 from .state.masks import MaskState
+from .state.no_data import NoDataState
 from .state.reviews import ReviewState
 from .state.search_settings import SearchSettings
 from .tasks.one_section import LoadedStack, SectionJob, StackHistory
@@ -104,8 +105,9 @@ class Session(layers.ViewerState):
         Signal: another layer was selected, which may be no stack.
     settings, masks, review, accepted
         What the user chose; the masks; the repair under review; what was accepted.
-    flags, batch, search
-        The flagged sections; the repair of many of them; what to search for.
+    flags, batch, search, no_data
+        The flagged sections; the repair of many of them; what to search for; the outline of what
+        was imaged.
     image
         The image layer that is worked on.
     """
@@ -123,6 +125,7 @@ class Session(layers.ViewerState):
         self.flags = FlagState(viewer, self.masks)
         self.batch = BatchState(viewer)
         self.search = SearchSettings()
+        self.no_data = NoDataState(viewer)
         self.image: Image | None = None
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._last_request = 0
@@ -169,6 +172,18 @@ class Session(layers.ViewerState):
         self._stacks[image] = stack
         if image is self.image:
             self.target_changed.emit()
+
+    def declare_no_data(self, value: float | None) -> None:
+        """Take a grey value for no data in the stack that is meant, from now on.
+
+        Raises
+        ------
+        InputError
+            If there is no stack, or its pixels cannot have that value.
+        """
+        image, stack = self.require_image(), self.require_stack()
+        if value != stack.no_data:
+            self.set_stack(image, stack.with_no_data(value))
 
     def _on_active(self, event: Any = None) -> None:
         layer = self.viewer.layers.selection.active

@@ -46,6 +46,7 @@ class LoadStack(Dock):
         self.file_button = QPushButton("File…")
         self.folder_button = QPushButton("Folder…")
         self.choices = {name: QComboBox() for name in _CHOICES}
+        self.no_data = QLineEdit()
         self.load_button = QPushButton("Load")
         self.facts = QLabel()
         self._lay_out()
@@ -66,6 +67,11 @@ class LoadStack(Dock):
         for name, combo in self.choices.items():
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.form.addRow(name, combo)
+        self.no_data.setPlaceholderText("padding and NaN are found")
+        self.no_data.setToolTip(
+            "A grey value where nothing was imaged; Enter declares it for the stack that is shown"
+        )
+        self.form.addRow("no data", self.no_data)
         self._ask_nothing()
         row = QHBoxLayout()
         for button in (self.file_button, self.folder_button, self.load_button):
@@ -87,6 +93,7 @@ class LoadStack(Dock):
         self.folder_button.clicked.connect(self._choose_folder)
         self.load_button.clicked.connect(self.load)
         self.path.returnPressed.connect(self.load)
+        self.no_data.returnPressed.connect(self.declare)
         self.path.textChanged.connect(self._ask_nothing)
         self.jobs.changed.connect(self._show_jobs)
         self.jobs.progressed.connect(self._show_progress)
@@ -121,9 +128,25 @@ class LoadStack(Dock):
             dataset=wanted.get("dataset"),
             channel=int(wanted["channel"]) if "channel" in wanted else None,
             time=int(wanted["time"]) if "time" in wanted else None,
+            no_data=self._declared(),
             done=self._show,
             failed=self._on_failed,
         )
+
+    def _declared(self) -> float | None:
+        """Return the grey value that means no data; None where the field is empty."""
+        text = self.no_data.text().strip()
+        try:
+            return float(text) if text else None
+        except ValueError:
+            raise InputError(f"no data is '{text}'; write a grey value, or nothing") from None
+
+    @guarded
+    def declare(self) -> None:
+        """Take the grey value for no data in the stack that is shown."""
+        value = self._declared()
+        self.session.declare_no_data(value)
+        self.messages.say("no value is declared" if value is None else f"{value:g} is no data")
 
     def _show(self, loaded: one_section.LoadedStack) -> None:
         self.session.add_stack(loaded)

@@ -117,13 +117,19 @@ def cases(
     repeats: int = 1,
     seed: int = 0,
 ) -> Iterator[BenchmarkCase]:
-    """Yield the damaged sections of one cell of the table; the same on every call."""
+    """Yield the damaged sections of one cell of the table; the same on every call.
+
+    Only what was imaged in all three sections is damaged.
+    """
     for z in damaged:
-        truth, previous, following = (stack.read(n) for n in (z, z - spacing, z + spacing))
+        found = [stack.read_tissue(n) for n in (z, z - spacing, z + spacing)]
+        truth, previous, following = (pixels for pixels, _ in found)
+        imaged = np.logical_and.reduce([shown for _, shown in found])
         for repeat in range(repeats):
             rng = np.random.default_rng((seed, z, repeat, round(1000 * fraction)))
-            mask = SHAPES[shape](truth.shape, fraction, rng)
-            yield BenchmarkCase(z, repeat, truth, previous, following, mask)
+            mask = SHAPES[shape](truth.shape, fraction, rng) & imaged
+            if mask.any():
+                yield BenchmarkCase(z, repeat, truth, previous, following, mask)
 
 
 def attempt(

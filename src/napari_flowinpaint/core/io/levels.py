@@ -204,6 +204,8 @@ class ReaderResult:
         ``"0.4"``, ``"0.5"``, ``"0.6"`` (or a draft of it), or None where it is not OME-Zarr.
     metadata
         What is carried along into copies and layers.
+    no_data
+        Grey value that somebody declared to mean that nothing was imaged, or None.
     """
 
     kind: str
@@ -216,6 +218,7 @@ class ReaderResult:
     zarr_format: int | None = None
     ngff_version: str | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    no_data: float | None = None
 
 
 class Planes(ABC):

@@ -15,6 +15,7 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -128,7 +129,7 @@ def _register(
 
     Hypotheses for the damage and for the holes of the rehearsal are made in one go.
     """
-    rehearse = start(partial(Rehearsal.of, window.mask, window.intact, options.seed))
+    rehearse = start(partial(Rehearsal.of, window, options.seed))
     guides = unaligned_guides(window, greys)
     report(0.02, "aligning the neighbours")
     aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
@@ -262,5 +263,6 @@ def with_texture(
     options: RepairOptions,
 ) -> FloatImage:
     """Return a prediction with the texture that was asked for; every window has its own noise."""
-    seed = (options.seed, window.z, window.box.y0, window.box.x0)
+    # another noise in every window; where the window lies says how much padding there is
+    seed = (options.seed, window.z, zlib.crc32(np.packbits(window.mask).tobytes()))
     return add_texture(filled, like, window.mask, known, texture=options.texture, seed=seed)

@@ -26,9 +26,11 @@ from ..reference.references import (
     Guide,
     Hypothesis,
     Source,
+    comparable,
     flow_source,
     interpolate,
     register,
+    seen_by_any,
 )
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from .flow import FEWEST_INTACT, repair_by
@@ -110,9 +112,9 @@ def _source_of(
         target = np.where(known, section, found.image)
         onto, *flows = together(
             [
-                partial(register, section, known, middle, rounds=1),
+                partial(register, section, seen_by_any(guides, between, known), middle, rounds=1),
                 *(
-                    partial(estimate_flow, target, guide.aligned, flow)
+                    partial(estimate_flow, comparable(target, guide, flow), guide.aligned, flow)
                     for guide, flow in zip(guides, found.flows, strict=True)
                 ),
             ]
@@ -125,7 +127,8 @@ def _source_of(
                 for g, f in zip(guides, flows, strict=True)
             ),
         ]
-        return [*hypotheses, *together(samples, workers_for(known.size))]
+        made = together(samples, workers_for(known.size))
+        return [*hypotheses, *Hypothesis.completed(made[:2]), *Hypothesis.completed(made[2:])]
 
     return source
 

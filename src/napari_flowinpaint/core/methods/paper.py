@@ -23,7 +23,6 @@ import numpy as np
 from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
-from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
     GreyMapping,
@@ -97,16 +96,8 @@ def paper_method(path: Path) -> Method:
 
 
 def _between(guides: list[Guide]) -> FloatImage:
-    """Return the initial reference.
-
-    Where one of them shows nothing, the other one is all there is.
-    """
-    flows: list[Flow] = flows_between(guides, SMOOTH_PATCH)
-    samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
-    gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
-    mixed = interpolate(guides, flows)
-    mixed = np.where(gone[1] & ~gone[0], samples[0], mixed)
-    return np.where(gone[0] & ~gone[1], samples[1], mixed)
+    """Return the initial reference."""
+    return interpolate(guides, flows_between(guides, SMOOTH_PATCH))
 
 
 def _repair(

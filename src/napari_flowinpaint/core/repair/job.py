@@ -7,7 +7,7 @@ neighbours that can guide each and the method for them, and keeps the windows th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,8 +38,9 @@ from .neighbours import (
     is_grey,
     no_masks,
     read_neighbour,
+    what_shows,
 )
-from .windows import windows_of
+from .unimaged import describe_unimaged, imaged_damages
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -89,12 +90,18 @@ class GuidedWindow:
         What guides it.
     method
         What repairs it.
+    notes
+        What should be known of it, in words.
+    left
+        Damage in it that no neighbour shows: it is left.
     """
 
     damage: Box
     components: IntImage
     neighbours: Neighbours
     method: Method
+    notes: tuple[str, ...] = ()
+    left: tuple[Refusal, ...] = ()
 
     @property
     def hole(self) -> BoolImage:
@@ -187,14 +194,19 @@ def each_window(
     RepairRefused
         If every window was refused.
     """
+    damages, unimaged = imaged_damages(job.stack, job.z, job.mask)
+    notes = (describe_unimaged(job.z, unimaged),) if unimaged else ()
+    if not damages:
+        raise RepairRefused(*notes)
     found: list[T] = []
     refused: list[Refusal] = []
-    damages = list(windows_of(job.mask))
     for number, (damage, components) in enumerate(damages):
         report = partial(report_part, progress, number, len(damages))
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
-            found.append(use(_guide(job, damage, components), report))
+            window = _guide(job, damage, components)
+            found.append(use(replace(window, notes=notes), report))
+            refused += window.left
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
     if not found:
@@ -220,6 +232,8 @@ def guide_by(
 ) -> GuidedWindow:
     """Choose the method for the damage of one window with its neighbours.
 
+    What none of the neighbours shows is left.
+
     Raises
     ------
     RepairRefused
@@ -230,30 +244,64 @@ def guide_by(
         name, method = job.method, choose_method(job.method, usable)
     else:
         name, method = job.method.name, job.method
-    if method is not None and method.neighbours <= usable:
-        return GuidedWindow(damage, components, neighbours, method)
-    found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
-    raise RepairRefused(
-        f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
-        f"'{name}'; permit a larger gap (max_gap) or choose another method"
+    if method is None or method.neighbours > usable:
+        found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
+        raise RepairRefused(
+            f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for "
+            f"method '{name}'; permit a larger gap (max_gap) or choose another method"
+        )
+    window = GuidedWindow(damage, components, neighbours, method)
+    unseen = window.hole & ~_shown(job, window)
+    if not usable or not unseen.any():
+        return window
+    window = replace(window, components=np.where(unseen, 0, components).astype(np.int32))
+    names = " nor ".join(str(n) for n in neighbours if n is not None)
+    reason = (
+        f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
+        "gap (max_gap), or leave it out of the mask"
     )
+    return replace(window, left=(Refusal(damage, int(unseen.sum()), reason),))
+
+
+def _shown(job: RepairJob, window: GuidedWindow) -> BoolImage:
+    """Return where one of the neighbours of a window shows the damage, (H, W) bool."""
+    shown = np.zeros(window.components.shape, dtype=bool)
+    for z in window.neighbours:
+        if z is not None:
+            found = what_shows(job.stack, z, window.damage, window.hole, job.masks)
+            if found is not None:
+                shown |= found
+    return shown
 
 
 def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:
-    """Read a window with its halo; return it, the raw pixels and the placed components."""
+    """Read a window with its halo; return it, the raw pixels and the placed components.
+
+    A halo ends where nothing was imaged: a padded section has the same windows as it has without
+    its padding.
+    """
     box = job.with_halo(found.damage, found.method)
+    raw = job.stack.read(job.z, box)
     placed = np.zeros(box.shape, dtype=np.int32)
     placed[found.damage.within(box)] = found.components
-    raw = job.stack.read(job.z, box)
+    imaged = job.stack.imaged(job.z, box, raw) | (placed > 0)
+    inner = Box.of_mask(imaged)
+    if inner is not None and inner.shape != box.shape:
+        raw, placed, imaged = (
+            np.ascontiguousarray(image[inner.slices]) for image in (raw, placed, imaged)
+        )
+        box = inner.shifted(box.y0, box.x0)
+    intact = imaged & ~(job.mask[box.slices] | job.marks(job.z, box))
     section = raw.astype(np.float32)
-    intact = ~(job.mask[box.slices] | job.marks(job.z, box))
     if not is_grey(section[intact]).all():
         raise InputError(
-            f"section {job.z} contains NaN or infinite values (or above 1e12) outside the mask; "
-            "mask them or replace them first"
+            f"section {job.z} contains values above 1e12 outside the mask; mask them or replace "
+            "them first"
         )
+    if not imaged.all():
+        section[~imaged] = section[intact].mean() if intact.any() else 0
     window = guide_window(job, job.z, box, section, placed > 0, intact, found.neighbours, job.masks)
-    return window, raw, placed
+    return replace(window, imaged=imaged), raw, placed
 
 
 def guide_window(

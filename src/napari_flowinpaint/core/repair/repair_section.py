@@ -94,10 +94,11 @@ def repair_section(
     Raises
     ------
     InputError
-        Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
+        Wrong section number, mask shape, empty mask, unknown method, no grey values in the section.
     RepairRefused
         Every window was: no usable neighbour within ``options.max_gap`` sections, neighbours that
-        do not fit the section (see ``options.gate``), or the method refused. Or the repair of all
+        do not fit the section (see ``options.gate``), or the method refused, or nothing was imaged
+        under the mask. Or the repair of all
         windows together is expected to be worse than the mean of their neighbours.
     StoreError
         The stack could not be read.
@@ -149,9 +150,9 @@ def plan_windows(
 ) -> tuple[tuple[WindowPlan, ...], tuple[Refusal, ...]]:
     """Return the windows :func:`repair_section` would repair, and those it would leave.
 
-    Nothing is computed; of the stack only the pixels around the damage in possible neighbours are
-    read, to see whether they show anything. So what is told to be left is left, and what shows
-    when it is computed may be left as well.
+    Nothing is computed; of the stack only the pixels around the damage are read, there and in
+    possible neighbours, to see whether they show anything. So what is told to be left is left, and
+    what shows when it is computed may be left as well.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def _repair_window(
         seconds=time.perf_counter() - started,
         scores=scores,
         source_digest=pixel_digest(raw),
-        flags=fitted.flags,
+        flags=found.notes + fitted.flags,
     )
     return patch, method.weights_sha256
 
@@ -228,7 +229,7 @@ def _put_together(
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(patches, {weights for _, weights in repaired}, job.options),
+        provenance=_provenance(job, patches, {weights for _, weights in repaired}),
         refused=refused,
     )
 
@@ -263,10 +264,11 @@ def _quality(patches: list[Patch]) -> Quality | None:
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(
-    patches: list[Patch], weights: set[str | None], options: RepairOptions
-) -> Provenance:
+def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) -> Provenance:
     """Return the record that goes with the pixels."""
+    options = asdict(job.options)
+    if job.stack.no_data is not None:
+        options["no_data"] = job.stack.no_data
     names = sorted({key for patch in patches for key in patch.scores})
     scores = {
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
@@ -283,7 +285,7 @@ def _provenance(
         mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        options=asdict(options),
+        options=options,
         scores=scores,
         flags=flags_of(patches),
     )

@@ -13,7 +13,7 @@ The truth is known there, and what guides the repair is as far away as for the r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,6 +96,9 @@ def _moved(job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours)
             found.append((round(10 * lost), len(found), box, moved))
     for _, _, box, moved in sorted(found, key=lambda entry: entry[:2]):
         guides = [n for n in neighbours if n is not None]
+        imaged = job.stack.imaged(job.z, box, job.stack.read(job.z, box))
+        if np.count_nonzero(moved & ~imaged) > _MOST_LOST * np.count_nonzero(moved):
+            continue
         if all(shows(job.stack, n, box, moved, job.damage) for n in guides):
             yield Trial(job.z, box, moved, neighbours)
 
@@ -181,13 +184,14 @@ def run_trial(
     """
     box = job.with_halo(trial.box, method)
     raw = job.stack.read(trial.z, box)
-    known = is_grey(raw) & ~job.damage(trial.z, box)
+    imaged = job.stack.imaged(trial.z, box, raw)
+    known = imaged & is_grey(raw) & ~job.damage(trial.z, box)
     hole = np.zeros(box.shape, dtype=bool)
     hole[trial.box.within(box)] = trial.hole
     hole &= known
     if not hole.any():
         return None
-    window = _window(job, trial, box, raw, hole, known & ~hole)
+    window = replace(_window(job, trial, box, raw, hole, known & ~hole), imaged=imaged)
     if job.options.gate == "refuse" and any(fit.fault for fit in measure_fit(window)):
         return None
     try:
@@ -219,6 +223,12 @@ def _window(
 
 
 def neighbours_mean(window: Window) -> FloatImage:
-    """Return the mean of the neighbours of a window, (H, W) float32."""
-    images = [neighbour.image for neighbour in neighbours_of(window)]
-    return np.asarray(np.mean(images, axis=0), dtype=np.float32)
+    """Return the mean of what the neighbours of a window show, (H, W) float32."""
+    neighbours = neighbours_of(window)
+    images = [neighbour.image for neighbour in neighbours]
+    mean = np.asarray(np.mean(images, axis=0), dtype=np.float32)
+    for shown, other in zip(neighbours, reversed(neighbours), strict=True):
+        alone = shown.valid & ~other.valid
+        if alone.any():
+            mean = np.where(alone, shown.image, mean)
+    return mean

@@ -89,6 +89,7 @@ def load(
     dataset: str | None = None,
     channel: int | None = None,
     time: int | None = None,
+    no_data: float | None = None,
     progress: Progress,
 ) -> LoadedStack:
     """Open a stack and look at a few tiles of it."""
@@ -96,7 +97,7 @@ def load(
     from ...core.open import open_stack
 
     progress(0.0, f"opening {path}")
-    stack = open_stack(path, dataset=dataset, channel=channel, time=time)
+    stack = open_stack(path, dataset=dataset, channel=channel, time=time, no_data=no_data)
     progress(0.5, "looking at the grey values")
     return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
@@ -104,15 +105,16 @@ def load(
 def contrast_limits(stack: Stack) -> tuple[float, float]:
     """Return sensible display limits from nine tiles in the first, middle and last section.
 
-    Blank tiles (padding of aligned stacks) are left out, where there is anything else.
+    Blank tiles and padding are left out, where there is anything else.
     """
     depth, height, width = stack.shape
     low, high = [], []
     for z in sorted({0, depth // 2, depth - 1}):
         for part in (1, 2, 3):
             y, x = (max(n * part // 4 - _TILE // 2, 0) for n in (height, width))
-            tile = stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
-            values = tile[np.isfinite(tile)]
+            box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
+            tile = stack.read(z, box)
+            values = tile[stack.imaged(z, box, tile)]
             if values.size and values.min() < values.max():
                 low.append(float(np.percentile(values, 0.2)))
                 high.append(float(np.percentile(values, 99.8)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
 from ...viewer import layers
 from ...viewer.tasks import one_section
+from ...viewer.tasks.no_data import Outline, outline
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from ...core.io.stack import Stack
     from ...viewer.session import Session
+
+#: How long the slider rests before more is found out about a section, milliseconds.
+_REST = 150
 
 
 class TargetLine(QLabel):
@@ -36,6 +40,12 @@ class TargetLine(QLabel):
         session.target_changed.connect(self._on_target)
         session.section_changed.connect(self._show)
         session.passed_over.connect(self._show)
+        # outlines are found when the slider rests
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST)
+        self._rest.timeout.connect(self._outline)
+        session.section_changed.connect(self._wait)
         self._on_target()
 
     def _on_target(self) -> None:
@@ -61,7 +71,26 @@ class TargetLine(QLabel):
                 done=done,
                 failed=self.messages.fail,
             )
+        self._wait()
         self._show()
+
+    def _wait(self) -> None:
+        self._rest.start()
+
+    def _outline(self) -> None:
+        """Show where the section was imaged, unless another dock does."""
+        image, stack, z = self.session.image, self.session.stack, self.session.section
+        if image is None or stack is None or z is None or not self.session.no_data.ask(stack, z):
+            return
+
+        def done(found: Outline) -> None:
+            if self.session.image is image and self.session.section == z:
+                self.session.no_data.show(image, z, found)
+
+        self.jobs.start("outline", outline, stack, z, done=done, failed=self._no_outline)
+
+    def _no_outline(self, error: Exception) -> None:
+        """Say nothing: whoever needs the section will say that it cannot be read."""
 
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
@@ -93,3 +122,5 @@ class TargetLine(QLabel):
         self.session.target_changed.disconnect(self._on_target)
         self.session.section_changed.disconnect(self._show)
         self.session.passed_over.disconnect(self._show)
+        self.session.section_changed.disconnect(self._wait)
+        self._rest.stop()
