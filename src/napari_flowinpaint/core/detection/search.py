@@ -27,6 +27,8 @@ _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 _BORDERS = 0.2
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
+#: Of these, lines: what lies at their border is displaced tissue, and no damage.
+_NARROW = ("fold", "crack")
 #: Kinds that come in pieces; how large the smaller ones are together, at most, as a share of the
 #: largest; and how far their grey values are apart, in standard deviations of the section.
 _IN_PIECES = ("missing", "hole")
@@ -125,7 +127,7 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
 
 
 def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -> BoolImage:
-    """Add blobs at the border of holes and lines to these; return the others.
+    """Add blobs at the border of holes to these; return what lies beside neither holes nor lines.
 
     So with small blobs that are as dark, or as bright, as a hole not far away.
     """
@@ -135,7 +137,8 @@ def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -
             if finding.kind in _IN_PIECES:
                 fringe |= _pieces(finding.mask, blobs & ~fringe, grey)
             blobs = blobs & ~fringe
-            findings[n] = replace(finding, mask=finding.mask | fringe)
+            if finding.kind not in _NARROW:
+                findings[n] = replace(finding, mask=finding.mask | fringe)
     return blobs
 
 
