@@ -10,7 +10,6 @@ that are beyond all of them and touch are a line if they go far enough together,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from ...types import BoolImage, Box, FloatImage
 from ..features.maps import LINE_REACH, SectionMaps, straight_pieces
 from ..features.morphology import ConnectedComponents, grow, reached
 from ..features.view import View
+from .centre_lines import followed
 from .detector import Finding
 from .outliers import beyond_neighbours
 
@@ -28,22 +28,25 @@ from .outliers import beyond_neighbours
 _STEP = 0.2
 _STRETCH = 61
 _APART = 0.6
+#: By how many standard deviations pieces may be within what neighbours show: that many of them go
+#: on after each other tells enough.
+_WITHIN = 0.22
 #: Change of the threshold of pieces per unit of strictness, in standard deviations.
 _STRICTER = 0.3
 #: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
 _GAP = 2
 #: Least length of further lines beside one that is certain, in units of the least length.
-_FURTHER = 0.5
+_FURTHER = 0.8
 #: Which discs are wider than lines are, and by how much darker than these a line has to be, in units
 #: of contrast.
 _WIDE_DISC = 2
 _NARROWER = 0.5
 #: Least length of a line whatever the section, in pixels of the maps: longer than a piece.
-_SHORTEST = 40
+_SHORTEST = 48
 #: How much longer than its extent a line may be, for its bends and branches.
 _WINDING = 1.2
-#: How many times as wide as where it is narrow a line may be.
-_WIDER = 1.5
+#: Least length of a branch, pixels.
+_BRANCH = 64
 #: Margin, in pixels, in which the border of a line is looked for.
 _MARGIN = 4
 
@@ -65,7 +68,7 @@ class LineDetector:
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    length: float = 0.16
+    length: float = 0.22
     elongation: float = 5.0
     slack: float = 0.3
     tolerance: float = 0.015
@@ -105,7 +108,7 @@ class LineDetector:
 
     def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score of the longest line and the mask of all."""
-        seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1)
+        seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1) - _WITHIN
         seen &= _narrow(view, sign)
         least = max(self.length * min(seen.shape), _SHORTEST)
         if seen.sum() < least:
@@ -200,46 +203,7 @@ def _ribbon(view: View, sign: int, lines: BoolImage) -> BoolImage:
     near = grow(large, _MARGIN) & (grey > (inside + outside) / 2)
     # membranes that lead away are thin, and so are the gaps that noise leaves
     solid = grow(grow(near, -2), 2) | (large & near)
-    return _without_blobs(grow(grow(reached(solid | core, core), 3), -3))
-
-
-def _without_blobs(ribbon: BoolImage) -> BoolImage:
-    """Leave dark tissue that a line runs through to the tissue, and let the line go on straight."""
-    import cv2
-
-    half = _narrow_width(ribbon)
-    wide = round(_WIDER * half) + 1
-    blobs = grow(grow(ribbon, -wide), wide) & ribbon
-    if not blobs.any():
-        return ribbon
-    left = ribbon & ~grow(blobs, 1)
-    canvas = left.astype(np.uint8)
-    pieces = ConnectedComponents(left)
-    for blob in _parts(ConnectedComponents(blobs)):
-        near = grow(blob, 4)
-        ends = [
-            np.mean(np.nonzero(part & near), axis=1)
-            for part in _parts(pieces)
-            if (part & near).any()
-        ]
-        for one, other in combinations(ends, 2):
-            points = [(round(float(x)), round(float(y))) for y, x in (one, other)]
-            cv2.line(canvas, *points, 1, max(round(2 * half), 1))
-    return canvas > 0
-
-
-def _narrow_width(ribbon: BoolImage) -> float:
-    """Return half of the width of a ribbon where it is rather narrow, pixels."""
-    import cv2
-
-    away = cv2.distanceTransform(np.pad(ribbon, 1).astype(np.uint8), cv2.DIST_L2, 3)
-    ridge = away[(away >= cv2.dilate(away, np.ones((5, 5), np.uint8))) & (away > 1)]
-    return float(np.percentile(ridge, 25)) if ridge.size else 1.0
-
-
-def _parts(components: ConnectedComponents) -> list[BoolImage]:
-    numbers = np.arange(components.areas.size)
-    return [components.mask(numbers == n) for n in np.flatnonzero(components.areas) if n]
+    return followed(grow(grow(reached(solid | core, core), 3), -3), _BRANCH)
 
 
 def _to_the_ends(view: View, sign: int, lines: BoolImage) -> BoolImage:

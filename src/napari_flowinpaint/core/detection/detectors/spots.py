@@ -208,7 +208,8 @@ def _one_outline(grey: FloatImage, own: BoolImage, every: BoolImage, reach: int)
     if half[around].mean() > _CONFUSED:
         return own
     # membranes that lead away are thin
-    solid = grow(grow(half, -2), 2) & grow(own, reach)
+    thin = max(round(0.3 * float(np.sqrt(own.sum() / np.pi))), 2)
+    solid = grow(grow(half, -thin), thin) & grow(own, reach)
     return reached(solid | own, own)
 
 
