@@ -282,9 +282,9 @@ def test_wrong_section(tissue):
 def test_estimate_raises_the_threshold_of_what_every_section_shows(tissue):
     volume = tissue.copy()
     for z in range(len(volume)):
-        volume[z] = simulate(volume[z], Debris(8, (5, 9), excess=0.1), seed=z).image
+        volume[z] = simulate(volume[z], Line(10, wander=6), seed=z).image
     options = estimate_parameters(Stack.from_array(volume))
-    assert options.scales["dark"] > 1
+    assert options.scales["fold"] > 1
     assert options.scales["blur"] < 1
     sections = Sections(Stack.from_array(volume))
     plain = sum("dark" in search_in(sections, z) for z in range(1, 6))

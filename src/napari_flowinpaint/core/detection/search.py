@@ -115,11 +115,14 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
         return own
     grey = view.section.smooth
     usual = float(np.median(grey))
-    for finding in [f for f in findings if f.kind == "hole"]:
+    flat = ("hole", "dark", "bright") if kind == "blur" else ("hole",)
+    for finding in [f for f in findings if f.kind in flat]:
         ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
-        middle = ring.any() and own[ring].mean() > _SURROUNDED
+        # of a blur it is filled from sharp neighbours, as far as that is smeared
+        surrounded = _SURROUNDED / 2 if kind == "blur" else _SURROUNDED
+        middle = ring.any() and own[ring].mean() > surrounded
         side = "dark" if float(np.median(grey[finding.mask])) < usual else "bright"
-        piece = kind == side and own.sum() > 2 * finding.mask.sum()
+        piece = finding.kind == "hole" and kind == side and own.sum() > 2 * finding.mask.sum()
         if middle or piece:
             findings.remove(finding)
             own = own | (grow(finding.mask, _AROUND) if middle else finding.mask)

@@ -70,7 +70,7 @@ class MissingDetector:
             rectangle = _is_rectangle(whole)
             # a rectangle may be as bright as the tissue around it: that is no cloud
             sharp = rectangle or (whole.mean() > self.share and is_sharp(view, core, whole))
-            if sharp and not _blurred(view, core, whole):
+            if sharp and not is_blurred(view, core, whole):
                 findings.append(Finding("missing", score, whole, sharp=True))
         return findings
 
@@ -126,7 +126,7 @@ def _flat_regions(
     return [
         (score, whole)
         for score, core, whole in _flat(view, texture, tolerance, smallest)
-        if is_sharp(view, core, whole) and not _blurred(view, core, whole)
+        if is_sharp(view, core, whole) and not is_blurred(view, core, whole)
     ]
 
 
@@ -243,7 +243,7 @@ def _beyond_tissue(view: View, grey: float) -> bool:
     return not low < grey < high
 
 
-def _blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
+def is_blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
     """Tell the flat middle of a blurred region, around which fine detail is gone as well."""
     if not view.neighbours:
         return False

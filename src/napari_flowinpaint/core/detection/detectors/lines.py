@@ -45,6 +45,10 @@ _NARROWER = 0.5
 _SHORTEST = 48
 #: How much longer than its extent a line may be, for its bends and branches.
 _WINDING = 1.2
+#: Pieces of a line that is too faint in between: their least length, in units of the least length
+#: of a line, and how far they are from it, in pixels of the maps.
+_PIECE = 0.25
+_BREAK = 12
 #: Least length of a branch, pixels.
 _BRANCH = 64
 #: Margin, in pixels, in which the border of a line is looked for.
@@ -109,26 +113,42 @@ class LineDetector:
     def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score of the longest line and the mask of all."""
         seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1) - _WITHIN
-        seen &= _narrow(view, sign)
+        wide, seen = seen, seen & _narrow(view, sign)
         least = max(self.length * min(seen.shape), _SHORTEST)
         if seen.sum() < least:
             return None
         joined = ConnectedComponents(grow(seen, _GAP), seen)
         lines = np.zeros_like(seen)
-        longest = 0.0
-        for number in np.flatnonzero(joined.areas >= _FURTHER * least):
+        shorter, longest = [], 0.0
+        for number in np.flatnonzero(joined.areas >= _PIECE * least):
             place = np.zeros_like(seen)
             place.ravel()[joined.pixels(int(number))] = True
-            length, span = _extent(seen & place)
-            if length < _FURTHER * least or span**2 < self.elongation * (seen & place).sum():
+            place &= seen
+            length, span = _extent(place)
+            if span**2 < self.elongation * place.sum() or _apart(view, sign, place) < _APART:
                 continue
-            if _apart(view, sign, seen & place) < _APART:
+            if length < _FURTHER * least:
+                shorter.append(place)
                 continue
-            lines |= seen & place
+            lines |= place
             longest = max(longest, length)
         if longest < view.strictness * least:
             return None
-        return longest / least, _ribbon(view, sign, lines)
+        near = grow(lines, _BREAK)
+        for piece in shorter:
+            if (piece & near).any():
+                lines |= piece
+        return longest / least, _ribbon(view, sign, self._widened(lines, wide))
+
+    def _widened(self, lines: BoolImage, seen: BoolImage) -> BoolImage:
+        """Add what is as wide as a disc here and there, unless it is tissue beside a line."""
+        whole = ConnectedComponents(seen, lines)
+        for number in np.flatnonzero(whole.areas):
+            place = np.zeros_like(seen)
+            place.ravel()[whole.pixels(int(number))] = True
+            if _extent(place)[1] ** 2 >= self.elongation * place.sum():
+                lines = lines | place
+        return lines
 
 
 def _lines_of(features: SectionMaps, sign: int) -> FloatImage:

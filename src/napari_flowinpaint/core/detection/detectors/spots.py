@@ -20,7 +20,7 @@ from ...types import BoolImage, Box, FloatImage
 from ..features.morphology import ConnectedComponents, grow, reached
 from ..features.view import View
 from .detector import Finding
-from .flat import is_sharp, is_unsharp
+from .flat import is_blurred, is_sharp
 from .outliers import beyond_neighbours, soft_regions
 
 IntArray = npt.NDArray[np.integer]
@@ -38,7 +38,7 @@ _BORDER = 0.4
 _MANY = 2.33
 _MANY_FLAT = 2.0
 #: Share of the threshold that weaker spots have to reach beside one that is beyond doubt.
-_BESIDE = 0.65
+_BESIDE = 0.45
 #: Percentage of tissue that is as dark, or as bright, as what is called dark or bright.
 _TISSUE = 8.0
 #: How far the outline of a spot may be from what is certain, as a share of its diameter about, and
@@ -175,7 +175,7 @@ def _kind(view: View, scores: tuple[FloatImage, ...], pixels: IntArray) -> str:
     if kind == "hole":
         spot = np.zeros(view.shape, dtype=bool)
         spot.ravel()[pixels] = True
-        if not is_sharp(view, spot, grow(spot, 1)) or is_unsharp(view, spot):
+        if not is_sharp(view, spot, grow(spot, 1)) or is_blurred(view, spot, spot):
             return ""  # the middle of a cloud, or blurred
     return kind
 
