@@ -29,7 +29,7 @@ from napari_flowinpaint.core.simulation.varied import SORTS, vary
 
 
 def read(spec):
-    path, chosen, every, crop = (spec.split("@") + ["", "", ""])[:4]
+    path, chosen, every, crop = [*spec.split("@"), "", "", ""][:4]
     stack = open_stack(path)
     volume = np.stack([stack.read(z) for z in range(0, stack.shape[0], int(every or 1))])
     if crop:

@@ -287,8 +287,8 @@ def test_estimate_raises_the_threshold_of_what_every_section_shows(tissue):
     assert options.scales["fold"] > 1
     assert options.scales["blur"] < 1
     sections = Sections(Stack.from_array(volume))
-    plain = sum("dark" in search_in(sections, z) for z in range(1, 6))
-    fitted = sum("dark" in search_in(sections, z, scales=options.scales) for z in range(1, 6))
+    plain = sum("fold" in search_in(sections, z) for z in range(1, 6))
+    fitted = sum("fold" in search_in(sections, z, scales=options.scales) for z in range(1, 6))
     assert fitted < plain
 
 

@@ -37,8 +37,8 @@ _STRICTER = 0.3
 _GAP = 2
 #: Least length of further lines beside one that is certain, in units of the least length.
 _FURTHER = 0.8
-#: Which discs are wider than lines are, and by how much darker than these a line has to be, in units
-#: of contrast.
+#: Which discs are wider than lines are, and by how much darker than these a line has to be, in
+#: units of contrast.
 _WIDE_DISC = 2
 _NARROWER = 0.5
 #: Least length of a line whatever the section, in pixels of the maps: longer than a piece.

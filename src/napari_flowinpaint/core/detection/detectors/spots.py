@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ...filters import enlarge_to
 from ...types import BoolImage, Box, FloatImage
+from ..features.maps import FLAT_WINDOW
 from ..features.morphology import ConnectedComponents, grow, reached
 from ..features.view import View
 from .detector import Finding
@@ -39,6 +40,12 @@ _MANY = 2.33
 _MANY_FLAT = 2.0
 #: Share of the threshold that weaker spots have to reach beside one that is beyond doubt.
 _BESIDE = 0.45
+#: Share of the threshold that one of several spots may have at most without telling anything.
+_SEVERAL = 0.6
+#: The ring around a spot in which tissue is looked at, pixels; and the share of the neighbours' range
+#: of grey values in small discs below which it is blurred.
+_AROUND = (7, 20)
+_GRAIN = 0.65
 #: Percentage of tissue that is as dark, or as bright, as what is called dark or bright.
 _TISSUE = 8.0
 #: How far the outline of a spot may be from what is certain, as a share of its diameter about, and
@@ -104,18 +111,16 @@ class SpotDetector:
         """Return kind, score and mask of spots; kinds do not overlap."""
         scores = self.scores(view)
         total = np.maximum.reduce(scores)
-        if not (total > strictness).any():
+        if not (total > _SEVERAL * strictness).any():
             return []
         # beside a spot that is beyond doubt weaker ones are believed
         spots = ConnectedComponents(total > _BORDER * strictness, total > _BESIDE * strictness)
-        spots = ConnectedComponents(
-            spots.mask(spots.areas > self.smallest * view.section.zoom)
-        )
+        spots = ConnectedComponents(spots.mask(spots.areas > self.smallest * view.section.zoom))
         kinds = np.array([_kind(view, scores, spots.pixels(n)) for n in range(spots.areas.size)])
         out = []
         for kind in self.kinds:
             mask = spots.mask((kinds == kind) & (spots.areas > 0))
-            best = float(total[mask].max(initial=0))
+            best = _together(total, mask, strictness)
             if best > strictness:
                 out.append((kind, best, _outlined(view, mask)))
         return out
@@ -161,6 +166,15 @@ class SpotDetector:
         return outliers[0], outliers[1], (flat / np.float32(flatness)).astype(np.float32)
 
 
+def _together(total: FloatImage, mask: BoolImage, strictness: float) -> float:
+    """Return the score of several spots: what each has beyond what single ones may have."""
+    spots = ConnectedComponents(mask)
+    best = [float(total.ravel()[spots.pixels(int(n))].max()) for n in np.flatnonzero(spots.areas)]
+    least = _SEVERAL * strictness
+    summed = least + sum(max(score - least, 0.0) for score in best)
+    return max(*best, summed) if best and max(best) > least else 0.0
+
+
 def _kind(view: View, scores: tuple[FloatImage, ...], pixels: IntArray) -> str:
     """Name a spot: dark or bright as tissue hardly is, else by what speaks most for it."""
     if not pixels.size:
@@ -175,9 +189,21 @@ def _kind(view: View, scores: tuple[FloatImage, ...], pixels: IntArray) -> str:
     if kind == "hole":
         spot = np.zeros(view.shape, dtype=bool)
         spot.ravel()[pixels] = True
-        if not is_sharp(view, spot, grow(spot, 1)) or is_blurred(view, spot, spot):
+        if not is_sharp(view, spot, grow(spot, FLAT_WINDOW // 2)) or is_blurred(view, spot, spot) or _grainless(view, spot):
             return ""  # the middle of a cloud, or blurred
     return kind
+
+
+def _grainless(view: View, spot: BoolImage) -> bool:
+    """Tell whether tissue around a spot lacks the grain of the neighbours: it is blurred there."""
+    ring = grow(spot, _AROUND[1]) & ~grow(spot, _AROUND[0])
+    if not ring.any():
+        return False
+    own = float(np.median(view.section.discs[0].span[ring]))
+    theirs = [
+        n.gain * float(np.median(n.moved(n.features.discs[0].span)[ring])) for n in view.neighbours
+    ]
+    return own < _GRAIN * min(theirs)
 
 
 def _outlined(view: View, mask: BoolImage) -> BoolImage:
