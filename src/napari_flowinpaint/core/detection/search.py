@@ -119,7 +119,7 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
     for finding in [f for f in findings if f.kind in flat]:
         ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
         # of a blur it is filled from sharp neighbours, as far as that is smeared
-        surrounded = _SURROUNDED / 2 if kind == "blur" else _SURROUNDED
+        surrounded = _SURROUNDED / 4 if kind == "blur" else _SURROUNDED
         middle = ring.any() and own[ring].mean() > surrounded
         side = "dark" if float(np.median(grey[finding.mask])) < usual else "bright"
         piece = finding.kind == "hole" and kind == side and own.sum() > 2 * finding.mask.sum()

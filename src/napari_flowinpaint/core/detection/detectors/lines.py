@@ -30,7 +30,7 @@ _STRETCH = 61
 _APART = 0.6
 #: By how many standard deviations pieces may be within what neighbours show: that many of them go
 #: on after each other tells enough.
-_WITHIN = 0.22
+_WITHIN = 0.05
 #: Change of the threshold of pieces per unit of strictness, in standard deviations.
 _STRICTER = 0.3
 #: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
@@ -74,7 +74,7 @@ class LineDetector:
 
     length: float = 0.22
     elongation: float = 5.0
-    slack: float = 0.3
+    slack: float = 1.0
     tolerance: float = 0.015
 
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")

@@ -42,8 +42,8 @@ _MANY_FLAT = 2.0
 _BESIDE = 0.45
 #: Share of the threshold that one of several spots may have at most without telling anything.
 _SEVERAL = 0.6
-#: The ring around a spot in which tissue is looked at, pixels; and the share of the neighbours' range
-#: of grey values in small discs below which it is blurred.
+#: The ring around a spot in which tissue is looked at, before enlarging, and the share of the
+#: neighbours' range of grey values in small discs below which it is blurred.
 _AROUND = (7, 20)
 _GRAIN = 0.65
 #: Percentage of tissue that is as dark, or as bright, as what is called dark or bright.
@@ -122,7 +122,9 @@ class SpotDetector:
             mask = spots.mask((kinds == kind) & (spots.areas > 0))
             best = _together(total, mask, strictness)
             if best > strictness:
-                out.append((kind, best, _outlined(view, mask)))
+                # what is as grey as tissue has no outline by its grey value
+                outline = grow(mask, 2) if kind == "hole" else _outlined(view, mask)
+                out.append((kind, best, outline))
         return out
 
     def scores(self, view: View) -> tuple[FloatImage, FloatImage, FloatImage]:
@@ -189,14 +191,19 @@ def _kind(view: View, scores: tuple[FloatImage, ...], pixels: IntArray) -> str:
     if kind == "hole":
         spot = np.zeros(view.shape, dtype=bool)
         spot.ravel()[pixels] = True
-        if not is_sharp(view, spot, grow(spot, FLAT_WINDOW // 2)) or is_blurred(view, spot, spot) or _grainless(view, spot):
+        if (
+            not is_sharp(view, spot, grow(spot, FLAT_WINDOW // 2))
+            or is_blurred(view, spot, spot)
+            or _grainless(view, spot)
+        ):
             return ""  # the middle of a cloud, or blurred
     return kind
 
 
 def _grainless(view: View, spot: BoolImage) -> bool:
     """Tell whether tissue around a spot lacks the grain of the neighbours: it is blurred there."""
-    ring = grow(spot, _AROUND[1]) & ~grow(spot, _AROUND[0])
+    near, far = (view.section.zoom * n for n in _AROUND)
+    ring = grow(spot, far) & ~grow(spot, near)
     if not ring.any():
         return False
     own = float(np.median(view.section.discs[0].span[ring]))
