@@ -28,7 +28,7 @@ def test_a_disc_as_dark_as_membranes_is_found(tissue):
     cv2.circle(mask, (200, 170), 15, 1, -1)
     volume[2][mask > 0] = np.percentile(tissue, 0.1)
     (mine,) = found_in(volume).values()
-    assert (mine & (mask > 0)).sum() / (mine | (mask > 0)).sum() > 0.7
+    assert (mine & (mask > 0)).sum() / (mine | (mask > 0)).sum() > 0.6
 
 
 def test_a_curved_fold_that_ends_inside(tissue):
