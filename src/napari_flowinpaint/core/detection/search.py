@@ -27,6 +27,8 @@ _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
 _BORDERS = 0.2
 #: Kinds to which debris at their border belongs.
 _WITH_FRINGES = ("missing", "hole", "fold", "crack")
+#: Of these, lines: what lies at their border is displaced tissue, and no damage.
+_NARROW = ("fold", "crack")
 #: Kinds that come in pieces; how large the smaller ones are together, at most, as a share of the
 #: largest; and how far their grey values are apart, in standard deviations of the section.
 _IN_PIECES = ("missing", "hole")
@@ -149,11 +151,14 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
         return own
     grey = view.section.smooth
     usual = float(np.median(grey))
-    for finding in [f for f in findings if f.kind == "hole"]:
+    flat = ("hole", "dark", "bright") if kind == "blur" else ("hole",)
+    for finding in [f for f in findings if f.kind in flat]:
         ring = grow(finding.mask, 3 * _AROUND) & ~grow(finding.mask, _AROUND)
-        middle = ring.any() and own[ring].mean() > _SURROUNDED
+        # of a blur it is filled from sharp neighbours, as far as that is smeared
+        surrounded = _SURROUNDED / 4 if kind == "blur" else _SURROUNDED
+        middle = ring.any() and own[ring].mean() > surrounded
         side = "dark" if float(np.median(grey[finding.mask])) < usual else "bright"
-        piece = kind == side and own.sum() > 2 * finding.mask.sum()
+        piece = finding.kind == "hole" and kind == side and own.sum() > 2 * finding.mask.sum()
         if middle or piece:
             findings.remove(finding)
             own = own | (grow(finding.mask, _AROUND) if middle else finding.mask)
@@ -161,7 +166,7 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
 
 
 def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -> BoolImage:
-    """Add blobs at the border of holes and lines to these; return the others.
+    """Add blobs at the border of holes to these; return what lies beside neither holes nor lines.
 
     So with small blobs that are as dark, or as bright, as a hole not far away.
     """
@@ -171,7 +176,8 @@ def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -
             if finding.kind in _IN_PIECES:
                 fringe |= _pieces(finding.mask, blobs & ~fringe, grey)
             blobs = blobs & ~fringe
-            findings[n] = replace(finding, mask=finding.mask | fringe)
+            if finding.kind not in _NARROW:
+                findings[n] = replace(finding, mask=finding.mask | fringe)
     return blobs
 
 

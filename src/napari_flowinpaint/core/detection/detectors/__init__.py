@@ -12,7 +12,7 @@ from .detector import Detector, Finding
 from .flat import HoleDetector, MissingDetector
 from .lines import LineDetector
 from .misaligned import MisalignedDetector
-from .outliers import OutlierDetector
+from .spots import SpotDetector
 from .staining import StainingDetector
 
 
@@ -24,7 +24,7 @@ def default_detectors() -> tuple[Detector, ...]:
         LineDetector(),
         MisalignedDetector(),
         HoleDetector(),
-        OutlierDetector(),
+        SpotDetector(),
         BlurredRegionDetector(),
         StainingDetector(),
     )

@@ -69,8 +69,8 @@ class MissingDetector:
         for score, core, whole in _flat(view, self.texture, self.tolerance, self.rectangle):
             rectangle = _is_rectangle(whole)
             # a rectangle may be as bright as the tissue around it: that is no cloud
-            sharp = rectangle or (whole.mean() > self.share and _sharp(view, core, whole))
-            if sharp and not _blurred(view, core, whole):
+            sharp = rectangle or (whole.mean() > self.share and is_sharp(view, core, whole))
+            if sharp and not is_blurred(view, core, whole):
                 findings.append(Finding("missing", score, whole, sharp=True))
         return findings
 
@@ -126,7 +126,7 @@ def _flat_regions(
     return [
         (score, whole)
         for score, core, whole in _flat(view, texture, tolerance, smallest)
-        if _sharp(view, core, whole) and not _blurred(view, core, whole)
+        if is_sharp(view, core, whole) and not is_blurred(view, core, whole)
     ]
 
 
@@ -135,7 +135,7 @@ def fading_regions(view: View, smallest: float) -> BoolImage:
     out = np.zeros(view.shape, dtype=bool)
     hole = HoleDetector()
     for _, core, whole in _flat(view, hole.texture, hole.tolerance, smallest):
-        if not _sharp(view, core, whole) and not _unsharp(view, whole):
+        if not is_sharp(view, core, whole) and not is_unsharp(view, whole):
             out |= whole
     return out
 
@@ -195,7 +195,7 @@ def _regions(flat: BoolImage, smallest: float) -> list[BoolImage]:
     return [names == name for name in order if sizes[name] >= least]
 
 
-def _sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
+def is_sharp(view: View, core: BoolImage, whole: BoolImage) -> bool:
     """Tell a hole from the middle of a cloud or of charging, where tissue fades in slowly.
 
     In a ring close to the border, grey values are as far from those inside, and vary as much, as
@@ -243,7 +243,7 @@ def _beyond_tissue(view: View, grey: float) -> bool:
     return not low < grey < high
 
 
-def _blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
+def is_blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
     """Tell the flat middle of a blurred region, around which fine detail is gone as well."""
     if not view.neighbours:
         return False
@@ -252,10 +252,10 @@ def _blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
         view, float(np.median(own))
     ):
         return True
-    return _unsharp(view, whole)
+    return is_unsharp(view, whole)
 
 
-def _unsharp(view: View, whole: BoolImage) -> bool:
+def is_unsharp(view: View, whole: BoolImage) -> bool:
     """Tell whether fine detail is gone around a region."""
     ring = grow(whole, _AROUND[1]) & ~grow(whole, _AROUND[0])
     # what the border of a hole adds to fine detail is far from enough to hide that

@@ -1,75 +1,80 @@
-"""Folds and cracks: a dark or bright line across the section.
+"""Folds and cracks: dark or bright lines, straight or curved, across the section or ending in it.
 
-As in "Learning to restore ssTEM images from deformation and corruption" (ECCV workshops 2020), 4.1,
-the section is binarised and lines are found by the Hough transformation. What is binarised is not
-the grey value itself but how far it is beyond the neighbours', so that membranes give no votes.
+"Learning to restore ssTEM images from deformation and corruption" (ECCV workshops 2020), 4.1,
+binarises the section and finds straight lines by the Hough transformation. Folds bend and end, and
+membranes vote as well. Here short straight pieces are compared with those of the neighbours, as
+spots are (:mod:`.spots`): a membrane is as dark as a fold, but hardly straight for so long. Pieces
+that are beyond all of them and touch are a line if they go far enough together, however they bend.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ...filters import enlarge_to
-from ...types import BoolImage, FloatImage
-from ..features.maps import SectionMaps
+from ...types import BoolImage, Box, FloatImage
+from ..features.maps import LINE_REACH, SectionMaps, straight_pieces
 from ..features.morphology import ConnectedComponents, grow, reached
 from ..features.view import View
+from .centre_lines import followed
 from .detector import Finding
-from .outliers import excess_over_neighbours
+from .outliers import beyond_neighbours
 
-IntArray = npt.NDArray[np.integer]
-FloatArray = npt.NDArray[np.floating]
-
-#: Length of the stretches of a line of which course and width are measured, pixels.
-_BIN = 4.0
-#: Least ratio of length to mean width of a piece of a line.
-_ELONGATION = 2.2
 #: By how much a line is darker than what lies beside it in a window of so many pixels, in units of
-#: contrast; the share of the line that has to be, and that of a line of a higher score.
+#: contrast, and the share of it that has to be.
 _STEP = 0.2
 _STRETCH = 61
-_APART = 0.8
-_CERTAIN = 1.5
-_APART_CERTAIN = 0.6
-#: Least score of a line that only its straightness tells from membranes.
-_STRAIGHT = 1.2
-#: How close to the border of the section a line may run, as a share of its side.
-_BORDER = 0.04
+_APART = 0.6
+#: By how many standard deviations pieces may be within what neighbours show: that many of them go
+#: on after each other tells enough.
+_WITHIN = 0.05
+#: Change of the threshold of pieces per unit of strictness, in standard deviations.
+_STRICTER = 0.3
+#: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
+_GAP = 2
+#: Least length of further lines beside one that is certain, in units of the least length.
+_FURTHER = 0.8
+#: Which discs are wider than lines are, and by how much darker than these a line has to be, in
+#: units of contrast.
+_WIDE_DISC = 2
+_NARROWER = 0.5
+#: Least length of a line whatever the section, in pixels of the maps: longer than a piece.
+_SHORTEST = 48
+#: How much longer than its extent a line may be, for its bends and branches.
+_WINDING = 1.2
+#: Pieces of a line that is too faint in between: their least length, in units of the least length
+#: of a line, and how far they are from it, in pixels of the maps.
+_PIECE = 0.25
+_BREAK = 12
+#: Least length of a branch, pixels.
+_BRANCH = 64
+#: Margin, in pixels, in which the border of a line is looked for.
+_MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LineDetector:
-    """Lines that are outliers against both neighbours.
+    """Lines that no neighbour shows.
 
     Parameters
     ----------
-    excess
-        By how much a pixel of a line is beyond the neighbours, in units of contrast.
     length
         Least length, as a share of the section's side.
-    coverage
-        Share of the line's length on which it has to be seen.
-    slope
-        Largest mean slope of its course against a straight line.
-    wander
-        How far it may stray from a straight line, as a share of the section's side.
-    width
-        Largest mean width, as a share of the section's side.
+    elongation
+        Least ratio of length to mean width, by its extent and area.
+    slack
+        By how many standard deviations a piece of a line may be within what neighbours show
+        somewhere.
     tolerance
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    excess: float = 0.25
-    length: float = 0.25
-    coverage: float = 0.45
-    slope: float = 0.5
-    wander: float = 0.08
-    width: float = 0.08
+    length: float = 0.22
+    elongation: float = 5.0
+    slack: float = 1.0
     tolerance: float = 0.015
 
     kinds: ClassVar[tuple[str, ...]] = ("fold", "crack")
@@ -80,17 +85,14 @@ class LineDetector:
             return []
         findings = []
         for kind, sign in (("fold", -1), ("crack", 1)):
-            line = self._seen_line(view, sign)
-            if line is None or line[0] < view.strictness:
-                line = max(line, self._straight_line(view, sign), key=_score)
+            line = self._lines(view, sign)
             if line is not None:
-                score, mask = line
-                findings.append(Finding(kind, score, mask, sharp=True))
+                findings.append(Finding(kind, line[0], line[1], sharp=True))
         # beside a line lies displaced tissue, which may look like another one
         return sorted(findings, key=lambda f: -f.score)[:1]
 
-    def _excess(self, view: View, sign: int, what: str) -> FloatImage:
-        """Return how far one map is beyond those of all neighbours nearby.
+    def pieces(self, view: View, sign: int) -> FloatImage:
+        """Return by how many standard deviations straight pieces are beyond all neighbours.
 
         Parameters
         ----------
@@ -98,233 +100,146 @@ class LineDetector:
             The section; must have neighbours.
         sign
             +1 looks for brighter, -1 for darker.
-        what
-            ``smooth`` or ``wide`` grey values, or straight ``lines``: membranes are as dark as a
-            fold may be, but hardly any is straight for so long.
 
         Returns
         -------
         FloatImage
-            Float32, in units of contrast: (H, W) of ``smooth``, else of every second pixel,
-            (ceil(H / 2), ceil(W / 2)).
+            Of every second pixel, (ceil(H / 2), ceil(W / 2)); positive where they are.
         """
-        image = partial(_map, what, sign)
-        radius = view.radius(self.tolerance)
-        if what == "smooth":
-            return excess_over_neighbours(view, sign, radius, image)
-        return excess_over_neighbours(view, sign, radius // 2, image, 2)
+        radius = max(view.radius(self.tolerance) // 2, 1)
+        theirs = [sign * n.grey(_lines_of(n.features, sign), 2) for n in view.neighbours]
+        return beyond_neighbours(sign * _lines_of(view.section, sign), theirs, radius, self.slack)
 
-    def _seen_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
-        """Return a line of which much is beyond all that the neighbours show nearby."""
-        # thin lines are blurred away with the membranes: a second look, at finer grain
-        for what in ("wide", "smooth"):
-            found = self._line(view, sign, what)
-            if found is not None:
-                return found
-        return None
-
-    def _straight_line(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
-        """Return a line that is no darker than membranes are, but straighter."""
-        found = self._line(view, sign, "lines")
-        return found if _score(found) >= _STRAIGHT * view.strictness else None
-
-    def _line(self, view: View, sign: int, what: str) -> tuple[float, BoolImage] | None:
-        """Return the score and the mask of the best line, or None."""
-        excess = self._excess(view, sign, what)
-        if excess.shape != view.shape:
-            excess = enlarge_to(excess, view.shape)
-        seen = ConnectedComponents(excess > 0.1, excess > self.excess * view.strictness)
-        many = seen.indices.size
-        if many < self.length * view.side or many > 0.5 * excess.size:
+    def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
+        """Return the score of the longest line and the mask of all."""
+        seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1) - _WITHIN
+        wide, seen = seen, seen & _narrow(view, sign)
+        least = max(self.length * min(seen.shape), _SHORTEST)
+        if seen.sum() < least:
             return None
-        best: tuple[float, BoolImage] | None = None
-        for normal, offset in _hough(seen.mask()):
-            found = self._follow(view, seen, normal, offset)
-            if found is None or _score(best) >= found[0]:
+        joined = ConnectedComponents(grow(seen, _GAP), seen)
+        lines = np.zeros_like(seen)
+        shorter, longest = [], 0.0
+        for number in np.flatnonzero(joined.areas >= _PIECE * least):
+            place = np.zeros_like(seen)
+            place.ravel()[joined.pixels(int(number))] = True
+            place &= seen
+            length, span = _extent(place)
+            if span**2 < self.elongation * place.sum() or _apart(view, sign, place) < _APART:
                 continue
-            if _apart(view, sign, found[1]) > (_APART if found[0] < _CERTAIN else _APART_CERTAIN):
-                best = found
-        return best
-
-    def _follow(
-        self,
-        view: View,
-        seen: ConnectedComponents,
-        normal: FloatImage,
-        offset: float,
-    ) -> tuple[float, BoolImage] | None:
-        """Take what is seen within the band around a straight line, if it is a line."""
-        y, x = np.divmod(seen.indices, view.shape[1])
-        near = np.flatnonzero(np.abs(_away(y, x, normal, offset)) <= self.wander * view.side)
-        y, x = y[near], x[near]
-        long = _in_long_pieces(y, x, _along(y, x, normal), 0.06 * view.side)
-        y, x = y[long], x[long]
-        if not y.size:
+            if length < _FURTHER * least:
+                shorter.append(place)
+                continue
+            lines |= place
+            longest = max(longest, length)
+        if longest < view.strictness * least:
             return None
-        step = 8.0
-        covers = _stretches(normal, step, y, x).size
-        # a blob that is cut by the band is no line: most of what it touches lies outside
-        whole = seen.areas[np.unique(seen.numbers[near[long]])].sum()
-        if y.size / max(covers * step, 1) > self.width * view.side or y.size < 0.6 * whole:
-            return None
-        pieces = _mask(view.shape, y, x)
-        rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
-        away = _away(rows, columns, normal, offset)
-        straight = np.abs(away) <= 1
-        if _along_border(straight, round(_BORDER * view.side)):
-            return None
-        chord = _stretches(normal, step, *np.nonzero(straight)).size
-        length, covered = chord * step, covers / max(chord, 1)
-        # a short line, across a corner, has to be seen nearly all along
-        least = self.coverage if length > 0.5 * view.side else 1.6 * self.coverage
-        if length < self.length * view.side or covered < least:
-            return None
-        along = _along(rows, columns, normal)
-        band = np.abs(away) <= self.wander * view.side
-        slope, ribbon = _ribbon(view, pieces, band, away, along)
-        if slope > self.slope or grow(ribbon, 2)[y, x].sum() < 0.8 * y.size:
-            return None
-        return covered / self.coverage, ribbon
+        near = grow(lines, _BREAK)
+        for piece in shorter:
+            if (piece & near).any():
+                lines |= piece
+        return longest / least, _ribbon(view, sign, self._widened(lines, wide))
+
+    def _widened(self, lines: BoolImage, seen: BoolImage) -> BoolImage:
+        """Add what is as wide as a disc here and there, unless it is tissue beside a line."""
+        whole = ConnectedComponents(seen, lines)
+        for number in np.flatnonzero(whole.areas):
+            place = np.zeros_like(seen)
+            place.ravel()[whole.pixels(int(number))] = True
+            if _extent(place)[1] ** 2 >= self.elongation * place.sum():
+                lines = lines | place
+        return lines
 
 
-def _away(y: IntArray, x: IntArray, normal: FloatImage, offset: float) -> FloatArray:
-    """Return the distance of places from a straight line, pixels, positive along its normal."""
-    return y * normal[0] + x * normal[1] - offset
+def _lines_of(features: SectionMaps, sign: int) -> FloatImage:
+    return features.bright_lines if sign > 0 else features.dark_lines
 
 
-def _along(y: IntArray, x: IntArray, normal: FloatImage) -> FloatArray:
-    """Return how far along a straight line places are, pixels."""
-    return y * normal[1] - x * normal[0]
+def _narrow(view: View, sign: int) -> BoolImage:
+    """Tell where no disc wider than a line is about as dark (or bright): elsewhere is a blob."""
+    discs = view.section.discs[min(_WIDE_DISC, len(view.section.discs) - 1)]
+    wide = sign * (discs.bright if sign > 0 else discs.dark)
+    line = sign * _lines_of(view.section, sign)
+    return np.asarray(line - enlarge_to(wide, line.shape) > _NARROWER * view.contrast)
 
 
-def _stretches(normal: FloatImage, step: float, y: IntArray, x: IntArray) -> IntArray:
-    """Return the numbers of the stretches along a straight line that places are in."""
-    return np.unique((_along(y, x, normal) // step).astype(int))
+def _extent(mask: BoolImage) -> tuple[float, float]:
+    """Return the length of a ribbon, and how far it reaches.
+
+    On the mean its pixels are a quarter of its width away from its border. A ragged blob has a
+    long border; it reaches no further for that.
+    """
+    import cv2
+
+    found = Box.of_mask(mask)
+    if found is None:
+        return 0.0, 0.0
+    width = 2 * _half_width(mask[found.slices])
+    rows, columns = np.nonzero(mask)
+    points = np.stack([columns, rows], axis=1).astype(np.float32)
+    span = float(max(cv2.minAreaRect(points)[1]))
+    return min(float(mask.sum()) / width, _WINDING * span), span
 
 
-def _mask(shape: tuple[int, int], y: IntArray, x: IntArray) -> BoolImage:
-    mask = np.zeros(shape, dtype=bool)
-    mask[y, x] = True
-    return mask
+def _half_width(mask: BoolImage) -> float:
+    """Return half of the usual width of a ribbon, pixels."""
+    import cv2
+
+    away = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    return max(2 * float(np.median(away[away > 0])) - 0.5, 0.5)
 
 
-def _apart(view: View, sign: int, mask: BoolImage) -> float:
+def _apart(view: View, sign: int, line: BoolImage) -> float:
     """Return the share of a line that is darker (or brighter) than what lies on either side.
 
-    A strip of a hole is not, nor is a row of dark spots.
+    A strip of a hole is not, nor is a row of dark spots. ``line`` is of every second pixel.
     """
     import cv2
 
-    grey = sign * view.section.smooth
-    around = (grow(mask, 10) & ~grow(mask, 4)).astype(np.float32)
+    grey = sign * view.section.small
+    around = (grow(line, 5) & ~grow(line, 2)).astype(np.float32)
+    window = (_STRETCH // 2, _STRETCH // 2)
     total, count = (
-        cv2.boxFilter(image, -1, (_STRETCH, _STRETCH), normalize=False)
-        for image in (grey * around, around)
+        cv2.boxFilter(image, -1, window, normalize=False) for image in (grey * around, around)
     )
-    beside = total[mask] / np.maximum(count[mask], 1)
-    return float(np.mean(grey[mask] > beside + _STEP * view.contrast)) if mask.any() else 0.0
+    beside = total[line] / np.maximum(count[line], 1)
+    return float(np.mean(grey[line] > beside + _STEP * view.contrast))
 
 
-def _score(line: tuple[float, BoolImage] | None) -> float:
-    return 0.0 if line is None else line[0]
+def _ribbon(view: View, sign: int, lines: BoolImage) -> BoolImage:
+    """Return the mask of lines: to their ends, and as wide as they are.
+
+    A piece that fits tells of its centre; the line goes on for half of its length. The border is
+    where the grey value is half-way between the line and its surroundings.
+    """
+    whole = _to_the_ends(view, sign, lines)
+    large = enlarge_to(whole.astype(np.float32), view.shape) > 0.5
+    core = enlarge_to(lines.astype(np.float32), view.shape) > 0.5
+    grey = sign * view.section.smooth
+    around = grow(large, 12) & ~grow(large, _MARGIN + 2)
+    if not around.any() or not core.any():
+        return large
+    inside, outside = float(np.median(grey[core])), float(np.median(grey[around]))
+    near = grow(large, _MARGIN) & (grey > (inside + outside) / 2)
+    # membranes that lead away are thin, and so are the gaps that noise leaves
+    solid = grow(grow(near, -2), 2) | (large & near)
+    return followed(grow(grow(reached(solid | core, core), 3), -3), _BRANCH)
 
 
-def _map(what: str, sign: int, features: SectionMaps) -> FloatImage:
-    if what == "lines":
-        return features.bright_lines if sign > 0 else features.dark_lines
-    return features.wide if what == "wide" else features.smooth
-
-
-def _hough(seen: BoolImage) -> list[tuple[FloatImage, float]]:
-    """Return the strongest straight lines as normal (y, x) and distance from the origin."""
+def _to_the_ends(view: View, sign: int, lines: BoolImage) -> BoolImage:
+    """Return all pixels of the pieces that lie on lines; maps of every second pixel."""
     import cv2
 
-    shrink = 2
-    small = seen[::shrink, ::shrink]
-    least = max(int(0.15 * min(small.shape)), 8)
-    found = cv2.HoughLines(small.astype(np.uint8) * 255, 2.0, np.pi / 90, least)
+    found = Box.of_mask(lines)
     if found is None:
-        return []
-    # OpenCV sorts by votes; neighbouring cells are the same line
-    lines: list[tuple[FloatImage, float]] = []
-    taken: list[tuple[float, float]] = []
-    for rho, theta in found[:200].reshape(-1, 2).tolist():
-        if any(_same(rho, theta, *other, limit=0.08 * min(small.shape)) for other in taken):
-            continue
-        taken.append((rho, theta))
-        lines.append((np.array([np.sin(theta), np.cos(theta)], np.float32), rho * shrink))
-        if len(lines) == 3:
-            break
-    return lines
-
-
-def _same(rho: float, theta: float, rho2: float, theta2: float, limit: float) -> bool:
-    turn = abs(theta - theta2)
-    if turn > np.pi / 2:
-        turn, rho2 = np.pi - turn, -rho2
-    return turn < np.pi / 12 and abs(rho - rho2) < limit
-
-
-def _along_border(straight: BoolImage, margin: int) -> bool:
-    """Tell whether most of a line lies so close to the section's border that it has one side."""
-    inner = straight[margin:-margin, margin:-margin]
-    return bool(2 * np.count_nonzero(inner) < np.count_nonzero(straight))
-
-
-def _in_long_pieces(y: IntArray, x: IntArray, along: FloatArray, shortest: float) -> BoolImage:
-    """Tell which pixels are in connected pieces that go some way along the line, and are no blobs.
-
-    ``along`` is how far along the line the pixels are.
-    """
-    import cv2
-
-    if not y.size:
-        return np.zeros(0, dtype=bool)
-    y, x = y - y.min() + 1, x - x.min() + 1
-    grown = grow(_mask((int(y.max()) + 2, int(x.max()) + 2), y, x), 1)
-    count, names = cv2.connectedComponents(grown.view(np.uint8), connectivity=4)
-    # few pixels are seen: sorted by piece, these go fast
-    owners = names[y, x]
-    order = np.argsort(owners, kind="stable")
-    numbers, starts, sizes = np.unique(owners[order], return_index=True, return_counts=True)
-    places = along[order]
-    reach = np.maximum.reduceat(places, starts) - np.minimum.reduceat(places, starts)
-    # length times length over area: 1.3 for a disc
-    kept = np.zeros(count, dtype=bool)
-    kept[numbers] = (reach >= shortest) & (reach * reach >= _ELONGATION * sizes)
-    return np.asarray(kept[owners])
-
-
-def _ribbon(
-    view: View, pieces: BoolImage, band: BoolImage, away: FloatImage, along: FloatImage
-) -> tuple[float, BoolImage]:
-    """Return the mean slope of a line and its mask: a ribbon of smooth course and width.
-
-    Its width is where the grey value is half-way between the line and its surroundings. Where
-    it cannot be told from the tissue, course and width go on from either side.
-    """
-    from scipy.ndimage import gaussian_filter1d, median_filter
-
-    grey = view.section.smooth
-    around = grow(pieces, 12) & ~grow(pieces, 6)
-    inside, outside = float(np.median(grey[pieces])), float(np.median(grey[around]))
-    sign = 1.0 if inside > outside else -1.0
-    half = sign * (grey - (inside + outside) / 2) > 0
-    line = reached(half & grow(pieces, 6) & band, pieces & half)
-    first = float(along[band].min())
-    bins = ((along - first) // _BIN).astype(int)
-    count = int(bins[band].max()) + 1
-    pixels = np.bincount(bins[line], minlength=count)[:count].astype(float)
-    centre = np.bincount(bins[line], weights=away[line], minlength=count)[:count]
-    known = np.flatnonzero(pixels >= _BIN)
-    if known.size < 3:
-        return float("inf"), pieces
-    places = np.arange(count)
-    course = np.interp(places, known, centre[known] / pixels[known])
-    width = np.interp(places, known, pixels[known] / _BIN)
-    course = gaussian_filter1d(median_filter(course, 5, mode="nearest"), 1.5, mode="nearest")
-    width = gaussian_filter1d(median_filter(width, 9, mode="nearest"), 2.0, mode="nearest")
-    position = (along - first) / _BIN - 0.5
-    offset = np.abs(away - np.interp(position, places, course))
-    slope = float(np.abs(np.diff(course)).mean()) / _BIN
-    return slope, np.asarray(band & (offset <= np.interp(position, places, width) / 2))
+        return lines
+    place = found.expand(LINE_REACH, (lines.shape[0], lines.shape[1])).slices
+    grey = np.ascontiguousarray(sign * view.section.small[place])
+    best = (sign * _lines_of(view.section, sign))[place]
+    step = np.float32(0.01 * view.contrast + 1e-6)
+    out = lines.copy()
+    for piece in straight_pieces():
+        # the least along a piece; rounding makes the map a little different
+        fits = (cv2.erode(grey, piece) >= best - 2 * step) & lines[place]
+        out[place] |= cv2.dilate(fits.astype(np.uint8), piece) > 0
+    return grow(grow(out, 1), -1)

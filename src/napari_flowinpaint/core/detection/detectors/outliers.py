@@ -1,143 +1,57 @@
-"""Debris, precipitate, dust, charging: darker or brighter than all neighbours are anywhere near."""
+"""What is darker or brighter than all neighbours are anywhere near."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...filters import blur
 from ...types import BoolImage, FloatImage
-from ..features.maps import SectionMaps
-from ..features.morphology import ConnectedComponents, grow, highest, lowest, reached
+from ..features.morphology import ConnectedComponents, grow, highest, reached
 from ..features.view import View
-from .detector import Finding
 
-#: Change of the threshold of ``beyond``, which may be negative, per unit of strictness.
-_BEYOND_STEP = 0.2
-#: Tissue changes more from a section to the next but one.
-_ACROSS_A_GAP = 1.3
+#: Percentage of a map that is beyond what is usual in a section.
+_TAIL = 0.1
+#: The quartile of a section tells where its own tail should be: damage may cover less than that.
+_QUARTILE = 25.0
+#: So many standard deviations are between these two in a normal distribution.
+_DEVIATIONS = 2.42
 
 
-def excess_over_neighbours(
-    view: View,
-    sign: int,
-    radius: int,
-    image: Callable[[SectionMaps], FloatImage],
-    step: int = 1,
+def beyond_neighbours(
+    own: FloatImage, theirs: Sequence[FloatImage], radius: int, slack: float
 ) -> FloatImage:
-    """Return how far a section is beyond all its neighbours, in units of contrast.
+    """Return by how many standard deviations a map exceeds those of all neighbours.
+
+    It has to exceed them nearby, since tissue moves, and nearly all that they show anywhere, since
+    tissue appears; and, should the section be of another brightness or contrast, its own tail as
+    far as its quartile tells.
 
     Parameters
     ----------
-    view
-        The section; must have neighbours.
-    sign
-        +1 looks for brighter, -1 for darker.
+    own
+        The section's map.
+    theirs
+        The same of its neighbours, matched; at least one.
     radius
-        A pixel is compared with all of the neighbours within this distance, in pixels of the map,
-        since tissue moves.
-    image
-        Which smooth grey values are compared.
-    step
-        Pixels of the working level per pixel of the map.
+        How far around a pixel they are looked at, pixels of the map.
+    slack
+        By how many standard deviations a pixel may be within what they show somewhere.
 
-    Notes
-    -----
-    All of it is float32: no difference of unsigned integers wraps around.
+    Returns
+    -------
+    FloatImage
+        Positive where it exceeds them; the standard deviation is that of the tail alone, since
+        tissue may be of many dark, and of few bright, grey values.
     """
-    both, extreme = (np.maximum, highest) if sign > 0 else (np.minimum, lowest)
-    limit = view.over_neighbours(both, lambda n: n.grey(extreme(image(n.features), radius), step))
-    return np.asarray(sign * (image(view.section) - limit) / view.contrast, dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class OutlierDetector:
-    """Blobs that are outliers against both neighbours.
-
-    Parameters
-    ----------
-    excess
-        By how much the middle of a blob is beyond the neighbours nearby, in units of contrast.
-    beyond
-        By how much it is beyond nearly everything that the neighbours show anywhere, in units of
-        contrast: dark tissue that appears is no precipitate.
-    mass
-        Least area times mean excess of a blob, in pixels of the working level.
-    total
-        Least sum of it over several blobs.
-    tolerance
-        How far around a pixel the neighbours are looked at, as a share of the section's side.
-    """
-
-    excess: float = 0.5
-    beyond: float = 0.1
-    mass: float = 80.0
-    total: float = 160.0
-    tolerance: float = 0.02
-
-    kinds: ClassVar[tuple[str, ...]] = ("dark", "bright")
-
-    def detect(self, view: View) -> list[Finding]:
-        """See :class:`~.detector.Detector`."""
-        if view.blank or not view.neighbours:
-            return []
-        if not view.two_sided and view.gap > 1:
-            return []  # what appears beyond a gap at the end of a stack may be anything
-        findings = []
-        for kind, sign, score, blobs in self._confirmed(view):
-            soft = soft_regions(view, blobs, sign)
-            findings.append(Finding(kind, score, blobs & ~soft, sharp=True))
-            if soft.any():
-                findings.append(Finding(kind, score, soft))
-        return findings
-
-    def _confirmed(self, view: View) -> list[tuple[str, int, float, BoolImage]]:
-        """Return kind, sign, score and mask of blobs that are there on a second look as well.
-
-        Much debris raises the contrast to which the neighbours are matched, and what is strong
-        on one side moves the brightness: so they are matched anew to what it leaves.
-        """
-        signs = {"dark": -1, "bright": 1}
-        first = {kind: self._blobs(view, sign) for kind, sign in signs.items()}
-        masks = [found[1] for found in first.values() if found is not None]
-        if not masks:
-            return []
-        again = view.rematched(grow(np.logical_or.reduce(masks), 3))
-        seconds = ((k, s, self._blobs(again, s)) for k, s in signs.items() if first[k] is not None)
-        return [(kind, sign, *found) for kind, sign, found in seconds if found is not None]
-
-    def _blobs(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
-        """Return score and mask of all blobs, if one is large or several together are."""
-        radius = view.radius(self.tolerance)
-        excess = excess_over_neighbours(view, sign, radius, lambda f: f.smooth)
-        strictness = view.strictness
-        if view.gap > 1:
-            strictness *= _ACROSS_A_GAP
-        least = self.beyond + _BEYOND_STEP * (strictness - 1)
-        beyond = self._beyond(view, sign)
-        certain = (excess > self.excess * strictness**0.5) & (beyond > least)
-        if not certain.any():
-            return None
-        components = ConnectedComponents(excess > self.excess / 3)
-        masses = components.sums(excess)
-        sure = masses[components.holding(certain)]
-        zoom = view.section.zoom  # small sections have as few pixels of tissue as of damage
-        large = sure[sure > zoom * self.total / 15]
-        score = max(float(sure.max()) / self.mass, float(large.sum()) / self.total) / zoom
-        if score < strictness:
-            return None
-        # beside damage that is beyond doubt smaller and weaker blobs are believed
-        likely = (excess > 0.8 * self.excess) & (beyond > -self.beyond)
-        return score, components.mask(components.holding(likely) & (masses > self.mass / 10))
-
-    def _beyond(self, view: View, sign: int) -> FloatImage:
-        """Return how far the section is beyond all grey values of its neighbours."""
-        ranks = [n.gain * n.features.limits[sign > 0] + n.offset for n in view.neighbours]
-        limit = np.float32(np.median(ranks))
-        return sign * (view.section.smooth - limit) / view.contrast
+    near = np.maximum.reduce([highest(m, radius) for m in theirs])
+    tails = np.array([np.percentile(m, (100 - _QUARTILE, 100 - _TAIL)) for m in theirs])
+    quartile, tail = np.median(tails, axis=0)
+    own_tail = float(np.percentile(own, 100 - _QUARTILE)) + tail - quartile
+    spread = max(float(tail - quartile) / _DEVIATIONS, 1e-6)
+    far = np.float32(max(tail, own_tail) - slack * spread)
+    return np.asarray((own - np.maximum(near, far)) / np.float32(spread), dtype=np.float32)
 
 
 def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ...filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ...types import BoolImage, FloatImage
+from .discs import DiscMaps, disc_maps
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
@@ -66,6 +67,8 @@ class SectionMaps:
         2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction.
     bright_lines
         The same of bright lines.
+    discs
+        How dark, bright and flat discs of several sizes are.
     mean
         Grid map of the local mean.
     contrast
@@ -91,6 +94,7 @@ class SectionMaps:
     limits: tuple[float, float]
     dark_lines: FloatImage
     bright_lines: FloatImage
+    discs: tuple[DiscMaps, ...]
     mean: FloatImage
     contrast: FloatImage
     sharpness: FloatImage
@@ -154,6 +158,7 @@ def make_features(
         limits=(float(darkest), float(brightest)),
         dark_lines=dark_lines,
         bright_lines=bright_lines,
+        discs=disc_maps(smooth),
         mean=mean,
         contrast=contrast,
         sharpness=sharpness,
@@ -205,7 +210,7 @@ def _along_lines(image: FloatImage, low: float, high: float) -> tuple[FloatImage
     steps = np.clip(np.rint((image - np.float32(low)) / np.float32(grey_per_step)), 0, 255)
     steps = steps.astype(np.uint8)
     dark, bright = np.full(steps.shape, 255, np.uint8), np.zeros(steps.shape, np.uint8)
-    for piece in _straight_pieces():
+    for piece in straight_pieces():
         np.minimum(dark, cv2.dilate(steps, piece), out=dark)
         np.maximum(bright, cv2.erode(steps, piece), out=bright)
     dark_lines, bright_lines = (
@@ -215,7 +220,7 @@ def _along_lines(image: FloatImage, low: float, high: float) -> tuple[FloatImage
     return dark_lines, bright_lines
 
 
-def _straight_pieces() -> list[npt.NDArray[np.uint8]]:
+def straight_pieces() -> list[npt.NDArray[np.uint8]]:
     """Return every second pixel of straight pieces in :data:`_LINE_DIRECTIONS` directions."""
     reach = LINE_REACH // 2
     pieces = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ...types import BoolImage, Box, FloatImage
 
@@ -105,6 +106,10 @@ class ConnectedComponents:
         kept = np.zeros(self.areas.size, dtype=bool)
         kept[self.numbers[pixels.ravel()[self.indices]]] = True
         return kept
+
+    def pixels(self, number: int) -> npt.NDArray[np.integer]:
+        """Return the pixels of one component, in the flat mask."""
+        return self.indices[self.numbers == number]
 
     def mask(self, which: BoolImage | None = None) -> BoolImage:
         """Return the pixels of some components; of all that count by default."""
