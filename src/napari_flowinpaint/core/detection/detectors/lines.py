@@ -17,9 +17,11 @@ import numpy as np
 from ...filters import enlarge_to
 from ...types import BoolImage, Box, FloatImage
 from ..features.maps import LINE_REACH, SectionMaps, straight_pieces
-from ..features.morphology import ConnectedComponents, grow, reached
+from ..features.morphology import ConnectedComponents, grow, highest, reached
+from ..features.ridges import ByteImage
 from ..features.view import View
 from .centre_lines import followed
+from .chains import LinePiece, chained
 from .detector import Finding
 from .outliers import beyond_neighbours
 
@@ -33,6 +35,15 @@ _APART = 0.6
 _WITHIN = 0.05
 #: Change of the threshold of pieces per unit of strictness, in standard deviations.
 _STRICTER = 0.3
+#: Percentage of the neighbours' ridges that go on less far than any that count; and by how much
+#: a ridge goes on further; and that per unit of strictness.
+_USUAL = 99.9
+_RIDGE = 0.03
+_STRICTER_RIDGE = 0.1
+#: Least share of a line that has to be beyond all neighbours by its grey value as well; else it
+#: has to be this much longer.
+_MOSTLY = 0.2
+_RIDGES_ALONE = 1.3
 #: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
 _GAP = 2
 #: Least length of further lines beside one that is certain, in units of the least length.
@@ -110,35 +121,68 @@ class LineDetector:
         theirs = [sign * n.grey(_lines_of(n.features, sign), 2) for n in view.neighbours]
         return beyond_neighbours(sign * _lines_of(view.section, sign), theirs, radius, self.slack)
 
+    def ridges(self, view: View, sign: int) -> FloatImage:
+        """Return by how much ridges go on further than those of all neighbours.
+
+        Returns
+        -------
+        FloatImage
+            Of every second pixel; 1 is a ridge that stands out all along, where none does.
+        """
+        radius = max(view.radius(self.tolerance) // 2, 1)
+        best = None
+        for number, own in enumerate(_ridges_of(view.section, sign)):
+            theirs = [_ridges_of(n.features, sign)[number] for n in view.neighbours]
+            near = np.maximum.reduce(
+                [highest(n.moved(m, 2), radius) for n, m in zip(view.neighbours, theirs, strict=True)]
+            )
+            far = np.median([np.percentile(m, _USUAL) for m in theirs])
+            beyond = own - np.maximum(near, np.float32(far))
+            best = beyond if best is None else np.maximum(best, beyond)
+        assert best is not None
+        return np.asarray(best / 255, dtype=np.float32)
+
     def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score of the longest line and the mask of all."""
         seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1) - _WITHIN
-        wide, seen = seen, seen & _narrow(view, sign)
+        ridges = self.ridges(view, sign) > _RIDGE + _STRICTER_RIDGE * (view.strictness - 1)
+        outliers = seen & _narrow(view, sign)
+        wide, seen = seen | ridges, outliers | ridges
         least = max(self.length * min(seen.shape), _SHORTEST)
         if seen.sum() < least:
             return None
-        joined = ConnectedComponents(grow(seen, _GAP), seen)
-        lines = np.zeros_like(seen)
-        shorter, longest = [], 0.0
-        for number in np.flatnonzero(joined.areas >= _PIECE * least):
-            place = np.zeros_like(seen)
-            place.ravel()[joined.pixels(int(number))] = True
-            place &= seen
-            length, span = _extent(place)
-            if span**2 < self.elongation * place.sum() or _apart(view, sign, place) < _APART:
-                continue
-            if length < _FURTHER * least:
-                shorter.append(place)
-                continue
-            lines |= place
-            longest = max(longest, length)
+        found = self._pieces(view, sign, seen, outliers, least)
+        chains = chained(found)
+        longest = max((chain.length for chain in chains), default=0.0)
         if longest < view.strictness * least:
             return None
+        lines = np.logical_or.reduce([c.mask for c in chains if c.length >= _FURTHER * least])
         near = grow(lines, _BREAK)
-        for piece in shorter:
-            if (piece & near).any():
-                lines |= piece
+        for piece in found:
+            if (piece.mask & near).any():
+                lines = lines | piece.mask
         return longest / least, _ribbon(view, sign, self._widened(lines, wide))
+
+    def _pieces(
+        self, view: View, sign: int, seen: BoolImage, outliers: BoolImage, least: float
+    ) -> list[LinePiece]:
+        """Return the connected pieces of what is seen that are narrow, and stand out."""
+        joined = ConnectedComponents(grow(seen, _GAP), seen)
+        found = []
+        for number in np.flatnonzero(joined.areas >= _PIECE * least):
+            whole = np.zeros_like(seen)
+            whole.ravel()[joined.pixels(int(number))] = True
+            place = whole & seen
+            length, span = _extent(whole)
+            length = min(length, _WINDING * span) - 2 * _GAP
+            if length < _PIECE * least or span**2 < self.elongation * place.sum():
+                continue
+            if _apart(view, sign, place) < _APART:
+                continue
+            if (place & outliers).sum() < _MOSTLY * place.sum():
+                length /= _RIDGES_ALONE
+            found.append(LinePiece(place, length))
+        return found
 
     def _widened(self, lines: BoolImage, seen: BoolImage) -> BoolImage:
         """Add what is as wide as a disc here and there, unless it is tissue beside a line."""
@@ -153,6 +197,10 @@ class LineDetector:
 
 def _lines_of(features: SectionMaps, sign: int) -> FloatImage:
     return features.bright_lines if sign > 0 else features.dark_lines
+
+
+def _ridges_of(features: SectionMaps, sign: int) -> tuple[ByteImage, ...]:
+    return features.bright_ridges if sign > 0 else features.dark_ridges
 
 
 def _narrow(view: View, sign: int) -> BoolImage:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ...filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ...types import BoolImage, FloatImage
 from .discs import DiscMaps, disc_maps
+from .ridges import ByteImage, ridge_maps
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
@@ -67,6 +68,8 @@ class SectionMaps:
         2 * :data:`LINE_REACH` pixels about a pixel, in whatever direction.
     bright_lines
         The same of bright lines.
+    dark_ridges, bright_ridges
+        (ceil(H / 2), ceil(W / 2)) each, how far narrow straight ridges go on, by their width.
     discs
         How dark, bright and flat discs of several sizes are.
     mean
@@ -94,6 +97,8 @@ class SectionMaps:
     limits: tuple[float, float]
     dark_lines: FloatImage
     bright_lines: FloatImage
+    dark_ridges: tuple[ByteImage, ...]
+    bright_ridges: tuple[ByteImage, ...]
     discs: tuple[DiscMaps, ...]
     mean: FloatImage
     contrast: FloatImage
@@ -144,7 +149,9 @@ def make_features(
     variance = _local_variance(smooth, small)
     low, high = np.percentile(_shown(smooth, imaged, 4), (10, 90))
     darkest, brightest = np.percentile(_shown(smooth, imaged, 2).astype(float), (0.1, 99.9))
-    dark_lines, bright_lines = _along_lines(small, float(darkest), float(brightest))
+    limits, spread = (float(darkest), float(brightest)), float(high - low) / 2.563
+    dark_lines, bright_lines = _along_lines(small, *limits)
+    dark_ridges, bright_ridges = ridge_maps(small, limits, spread)
     return SectionMaps(
         z=z,
         zoom=zoom,
@@ -154,10 +161,12 @@ def make_features(
         wide=wide,
         local_std=enlarge_to(np.sqrt(variance), grey.shape),
         texture=_texture(variance, imaged),
-        spread=float(high - low) / 2.563,
-        limits=(float(darkest), float(brightest)),
+        spread=spread,
+        limits=limits,
         dark_lines=dark_lines,
         bright_lines=bright_lines,
+        dark_ridges=dark_ridges,
+        bright_ridges=bright_ridges,
         discs=disc_maps(smooth),
         mean=mean,
         contrast=contrast,
