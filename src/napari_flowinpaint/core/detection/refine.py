@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: How far, in pixels of the working level, a border may be moved.
 _MARGIN = 3
+#: The same of lines, which tissue as dark as they are runs into.
+_LINES_MARGIN = 1
+LINES = ("fold", "crack")
 #: Pixels of the full resolution over which grain is averaged before that, at most.
 _BLUR = 4
 #: Edge of the pieces that are refined one by one; large sections are never held in float.
@@ -27,7 +30,7 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
     """Return the mask of a finding at full resolution, (Y, X) bool.
 
     A sharp border is put where the grey value is half-way between the damage and what surrounds
-    it, at most :data:`_MARGIN` working pixels from where it was, and one pixel further out; others
+    it, a few working pixels from where it was at most, and one pixel further out; others
     are only enlarged.
     """
     shape = stack.shape[1:]
@@ -42,7 +45,8 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
         mask = _enlarged(coarse, place, box, factor)
         if finding.sharp:
             # the microscope mixes damage and tissue over a pixel: a repair must not trust that one
-            mask = grow(_to_border(_tissue(stack, z, box, mask), mask, factor), 1)
+            margin = _LINES_MARGIN if finding.kind in LINES else _MARGIN
+            mask = grow(_to_border(_tissue(stack, z, box, mask), mask, factor, margin), 1)
         target = _inner(box, factor, shape)
         out[target.slices] |= mask[target.within(box)]
     return out
@@ -110,7 +114,7 @@ def _enlarged(coarse: BoolImage, place: Box, box: Box, factor: int) -> BoolImage
     return np.asarray(large[y : y + box.shape[0], x : x + box.shape[1]] > 64)
 
 
-def _to_border(pixels: AnyImage, mask: BoolImage, factor: int) -> BoolImage:
+def _to_border(pixels: AnyImage, mask: BoolImage, factor: int, margin: int) -> BoolImage:
     """Move the border of a mask to where the grey value changes, piece by connected piece."""
     import cv2
 
@@ -126,11 +130,15 @@ def _to_border(pixels: AnyImage, mask: BoolImage, factor: int) -> BoolImage:
     for number, (x, y, width, height, _) in enumerate(stats[1:].tolist(), start=1):
         box = Box(y, x, y + height, x + width).expand(_halo(factor), mask.shape)
         own = names[box.slices] == number
-        target[box.slices] |= _one_border(image[box.slices], own, mask[box.slices], factor)
+        target[box.slices] |= _one_border(
+            image[box.slices], own, mask[box.slices], factor, margin
+        )
     return out
 
 
-def _one_border(image: FloatImage, own: BoolImage, mask: BoolImage, factor: int) -> BoolImage:
+def _one_border(
+    image: FloatImage, own: BoolImage, mask: BoolImage, factor: int, margin: int
+) -> BoolImage:
     core = grow(own, -2 * factor)
     if core.sum() < 0.2 * own.sum():
         core = grow(own, -1)
@@ -154,6 +162,6 @@ def _one_border(image: FloatImage, own: BoolImage, mask: BoolImage, factor: int)
     beyond = sign * (image - (inside + outside) / 2) > 0
     # tissue as dark (or bright) as this lies around: cling to the coarse border there
     confused = float(np.mean(beyond[some][around])) > 0.25
-    reach = grow(own, (1 if confused else _MARGIN) * factor)
+    reach = grow(own, (1 if confused else margin) * factor)
     found = reached(beyond & reach, core & beyond)
     return grow(grow(found | core, 2), -2) & reach

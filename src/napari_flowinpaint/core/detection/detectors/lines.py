@@ -9,7 +9,7 @@ that are beyond all of them and touch are a line if they go far enough together,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +44,13 @@ _STRICTER_RIDGE = 0.1
 #: has to be this much longer.
 _MOSTLY = 0.2
 _RIDGES_ALONE = 1.3
+#: What a line counts that is hardly beyond its neighbours; and the standard deviations beyond
+#: them, and the ridges that go on further, of one that counts in full.
+_BARELY = 0.35
+_CLEARLY_BEYOND = 0.6
+_CLEARLY_FURTHER = 0.08
+#: What a piece beside a line has to count to belong to it.
+_CERTAIN = 0.8
 #: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
 _GAP = 2
 #: Least length of further lines beside one that is certain, in units of the least length.
@@ -144,22 +151,23 @@ class LineDetector:
 
     def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score of the longest line and the mask of all."""
-        seen = self.pieces(view, sign) > _STRICTER * (view.strictness - 1) - _WITHIN
-        ridges = self.ridges(view, sign) > _RIDGE + _STRICTER_RIDGE * (view.strictness - 1)
+        beyond, further = self.pieces(view, sign), self.ridges(view, sign)
+        seen = beyond > _STRICTER * (view.strictness - 1) - _WITHIN
+        ridges = further > _RIDGE + _STRICTER_RIDGE * (view.strictness - 1)
         outliers = seen & _narrow(view, sign)
         wide, seen = seen | ridges, outliers | ridges
         least = max(self.length * min(seen.shape), _SHORTEST)
         if seen.sum() < least:
             return None
         found = self._pieces(view, sign, seen, outliers, least)
-        chains = chained(found)
+        chains = [replace(c, length=c.length * _weight(c.mask, beyond, further)) for c in chained(found)]
         longest = max((chain.length for chain in chains), default=0.0)
         if longest < view.strictness * least:
             return None
         lines = np.logical_or.reduce([c.mask for c in chains if c.length >= _FURTHER * least])
         near = grow(lines, _BREAK)
         for piece in found:
-            if (piece.mask & near).any():
+            if (piece.mask & near).any() and _weight(piece.mask, beyond, further) > _CERTAIN:
                 lines = lines | piece.mask
         return longest / least, _ribbon(view, sign, self._widened(lines, wide))
 
@@ -201,6 +209,13 @@ def _lines_of(features: SectionMaps, sign: int) -> FloatImage:
 
 def _ridges_of(features: SectionMaps, sign: int) -> tuple[ByteImage, ...]:
     return features.bright_ridges if sign > 0 else features.dark_ridges
+
+
+def _weight(line: BoolImage, beyond: FloatImage, further: FloatImage) -> float:
+    """Return what a line of so little, or so much, evidence per pixel counts of its length."""
+    shown = float(np.maximum(beyond[line], 0).mean()) / _CLEARLY_BEYOND
+    shown += float(np.maximum(further[line], 0).mean()) / _CLEARLY_FURTHER
+    return min(_BARELY + (1 - _BARELY) * shown, 1.0)
 
 
 def _narrow(view: View, sign: int) -> BoolImage:
