@@ -43,7 +43,7 @@ def keep_maps(sections, known, z):
     """Let sections that were not changed keep the maps that were made before."""
     for other, maps in known.items():
         if other != z:
-            sections._features.get(other, lambda maps=maps: maps)
+            sections.keep(other, maps)
 
 
 def measure(volume, chosen, arguments, rows, name):

@@ -23,6 +23,10 @@ _LEFT = 0.2
 #: they have to cover there.
 _SURROUNDED = 0.4
 _WITH_MIDDLES = ("dark", "bright", "staining", "blur")
+#: How far, in pixels, the rim of a blur reaches beyond what is found of it, and how large flat
+#: patches in it are together, at most, as a share of the blur.
+_RIM = 40
+_PATCH = 0.1
 #: Share of the surroundings of a cloud that are blurred if it is blurred itself.
 _BORDERS = 0.2
 #: Kinds to which debris at their border belongs.
@@ -162,7 +166,20 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
         if middle or piece:
             findings.remove(finding)
             own = own | (grow(finding.mask, _AROUND) if middle else finding.mask)
-    return own
+    return _take_rims(findings, own) if kind == "blur" else own
+
+
+def _take_rims(findings: list[Finding], blur: BoolImage) -> BoolImage:
+    """Add flat patches at the rim of a blur, where its own sharpness is mixed with that around."""
+    near = grow(blur, _RIM)
+    for n, finding in enumerate(findings):
+        if finding.kind == "hole":
+            patches = reached(finding.mask, finding.mask & near)
+            if patches.sum() < _PATCH * blur.sum():
+                findings[n] = replace(finding, mask=finding.mask & ~patches)
+                blur = blur | patches
+    findings[:] = [f for f in findings if f.mask.any()]
+    return blur
 
 
 def _give_fringes(findings: list[Finding], blobs: BoolImage, grey: FloatImage) -> BoolImage:

@@ -15,6 +15,8 @@ from ..features.view import View
 _TAIL = 0.1
 #: The quartile of a section tells where its own tail should be: damage may cover less than that.
 _QUARTILE = 25.0
+#: Percentage of a neighbour that differs less from the others than what is rare.
+_RARE = 99.97
 #: Of more pixels than these every second one in both directions tells the percentiles.
 _MANY = 100_000
 #: So many standard deviations are between these two in a normal distribution.
@@ -47,7 +49,14 @@ def beyond_neighbours(
         Positive where it exceeds them; the standard deviation is that of the tail alone, since
         tissue may be of many dark, and of few bright, grey values.
     """
-    near = np.maximum.reduce([highest(m, radius) for m in theirs])
+    return beyond_all(own, theirs, [highest(m, radius) for m in theirs], slack)
+
+
+def beyond_all(
+    own: FloatImage, theirs: Sequence[FloatImage], nearby: Sequence[FloatImage], slack: float
+) -> FloatImage:
+    """Do as :func:`beyond_neighbours`, given the highest values of every neighbour nearby."""
+    near = np.maximum.reduce(nearby)
     thin = 2 if own.size > _MANY else 1
     some = (slice(None, None, thin),) * 2
     tails = np.array([np.percentile(m[some], (100 - _QUARTILE, 100 - _TAIL)) for m in theirs])
@@ -56,6 +65,44 @@ def beyond_neighbours(
     spread = max(float(tail - quartile) / _DEVIATIONS, 1e-6)
     far = np.float32(max(tail, own_tail) - slack * spread)
     return np.asarray((own - np.maximum(near, far)) / np.float32(spread), dtype=np.float32)
+
+
+def newer_than_neighbours(
+    own: FloatImage,
+    theirs: Sequence[FloatImage],
+    nearby: Sequence[FloatImage],
+    nearest: Sequence[int],
+    least: float,
+) -> FloatImage:
+    """Return how far a map exceeds its neighbours nearby, against what is new in these themselves.
+
+    Where tissue changes little from section to section, what it shows elsewhere is no excuse.
+
+    Parameters
+    ----------
+    own, theirs
+        As for :func:`beyond_neighbours`.
+    nearby
+        The highest values of every neighbour nearby.
+    nearest
+        Which of them are beside the section: these tell what is usual, each against the others.
+    least
+        Least difference that is usual.
+
+    Returns
+    -------
+    FloatImage
+        In units of what less than one pixel in 3000 of the nearest neighbours differs by.
+    """
+    thin = 2 if own.size > _MANY else 1
+    some = (slice(None, None, thin),) * 2
+    usual = []
+    for number in nearest:
+        others = [m[some] for n, m in enumerate(nearby) if n != number]
+        new = theirs[number][some] - np.maximum.reduce(others)
+        usual.append(max(float(np.percentile(new, _RARE)), least))
+    new = own - np.maximum.reduce(nearby)
+    return np.asarray(new / np.float32(np.mean(usual)), dtype=np.float32)
 
 
 def soft_regions(view: View, blobs: BoolImage, sign: int) -> BoolImage:

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from ...filters import enlarge_to
 from ...types import BoolImage, Box, FloatImage
 from ..features.maps import FLAT_WINDOW
-from ..features.morphology import ConnectedComponents, grow, reached
+from ..features.morphology import ConnectedComponents, grow, highest, reached
 from ..features.view import View
 from .detector import Finding
 from .flat import is_blurred, is_sharp
-from .outliers import beyond_neighbours, soft_regions
+from .outliers import beyond_all, newer_than_neighbours, soft_regions
 
 IntArray = npt.NDArray[np.integer]
 
@@ -32,6 +32,10 @@ _NOTHING = 0.02
 _TEXTURED = -0.5
 #: Tissue changes more from a section to the next but one.
 _ACROSS_A_GAP = 1.3
+#: Difference between neighbours, in units of contrast, that is taken for usual in any case; and
+#: what flatness may add to it.
+_LEAST_NEW = 0.4
+_FLAT_AT_MOST = 0.5
 #: Share of the threshold at which a spot ends.
 _BORDER = 0.4
 #: Of the smallest discs there are so many that some look odd: factors on both thresholds; how flat
@@ -66,6 +70,9 @@ class SpotDetector:
         damage.
     outlier
         Least deviation of a dark or bright spot.
+    new
+        Deviation from the neighbours nearby, in units of what is rare between these, plus flatness,
+        that is damage.
     flat
         Least flatness of a spot that is as grey as tissue: a hole.
     slack
@@ -79,6 +86,7 @@ class SpotDetector:
     evidence: float = 1.8
     outlier: float = 0.25
     flat: float = 0.9
+    new: float = 2.5
     slack: float = 0.3
     smallest: float = 20.0
     tolerance: float = 0.02
@@ -143,13 +151,16 @@ class SpotDetector:
 
     def _size(self, view: View, number: int) -> tuple[FloatImage, FloatImage, FloatImage]:
         """Return the scores for discs of one size."""
-        own = view.section.discs[number]
+        own, sides = view.section.discs[number], (view.previous, view.following)
         theirs = [
             (n, n.features.discs[number]) for n in view.neighbours if number < len(n.features.discs)
         ]
         radius = max(round(view.radius(self.tolerance) / own.step), 1)
         darks = [-n.grey(discs.dark, own.step) for n, discs in theirs]
         brights = [n.grey(discs.bright, own.step) for n, discs in theirs]
+        nearest = [
+            i for i, (n, _) in enumerate(theirs) if any(n is side[0] for side in sides if side)
+        ]
         flattest = sorted(n.gain * float(d.span.min()) for n, d in theirs)
         # of one neighbour that is damaged itself nothing is believed
         least = np.float32(flattest[(len(flattest) - 1) // 2])
@@ -159,12 +170,17 @@ class SpotDetector:
         if number == 0:
             evidence, flatness, texture = _MANY * evidence, _MANY_FLAT * flatness, 2 * texture
         outliers = []
-        for beyond in (
-            beyond_neighbours(-own.dark, darks, radius, self.slack),
-            beyond_neighbours(own.bright, brights, radius, self.slack),
-        ):
+        for grey, others in ((-own.dark, darks), (own.bright, brights)):
+            nearby = [highest(m, radius) for m in others]
+            beyond = beyond_all(grey, others, nearby, self.slack)
             score = (beyond + texture) / np.float32(evidence)
-            outliers.append(np.where(beyond > self.outlier, score, 0).astype(np.float32))
+            score = np.where(beyond > self.outlier, score, 0)
+            if view.two_sided and len(theirs) > 2:
+                least = _LEAST_NEW * view.contrast
+                new = newer_than_neighbours(grey, others, nearby, nearest, least)
+                kept = np.minimum(texture, _FLAT_AT_MOST)
+                score = np.maximum(score, (new + kept) / np.float32(self.new))
+            outliers.append(score.astype(np.float32))
         return outliers[0], outliers[1], (flat / np.float32(flatness)).astype(np.float32)
 
 

@@ -100,6 +100,14 @@ class Sections:
 
         return self._features.get(z, make)
 
+    def keep(self, z: int, maps: SectionMaps) -> None:
+        """Use maps that were made before, of a section with the same pixels.
+
+        They are forgotten like any others; to look at one section of a stack after another keep
+        its neighbours' each time.
+        """
+        self._features.get(z, lambda: maps)
+
     def _with_lost_parts(self, z: int, found: WorkingSection) -> WorkingSection:
         """Return a section of which lost parts count as imaged: as damage, then.
 
