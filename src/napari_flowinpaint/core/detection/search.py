@@ -44,7 +44,8 @@ _IMAGED = 0.5
 _SURE = 2.0
 #: A misaligned section of this score shows other tissue: no line in it is to be believed.
 _ELSEWHERE = 1.8
-#: Factor on the thresholds of other damage in a section with a fold.
+#: Factor on the thresholds of other damage in a section with a fold, at most: beside one that is
+#: hardly certain it is less.
 _BESIDE_FOLD = 4.0
 
 
@@ -223,9 +224,10 @@ def _enough(
     least = view.strictness * scales.get(finding.kind, 1.0) * 0.999
     if finding.kind == "misaligned":  # the less there is of a section, the less it tells
         least *= 1 + sum(float(f.mask.mean()) for f in before if f.kind == "missing")
-    if any(f.kind == "fold" for f in before):
+    folds = [f for f in before if f.kind == "fold"]
+    if folds:
         # a fold draws in the tissue on its sides: it lies elsewhere, and is not to be blamed
         if finding.kind == "misaligned":
-            return any(_elsewhere(finding, f) for f in before if f.kind == "fold")
-        least *= _BESIDE_FOLD
+            return any(_elsewhere(finding, f) for f in folds)
+        least *= min(max(f.score for f in folds) ** 2, _BESIDE_FOLD)
     return finding.score >= least

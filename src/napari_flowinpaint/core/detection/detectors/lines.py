@@ -90,7 +90,7 @@ class LineDetector:
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    length: float = 0.22
+    length: float = 0.25
     elongation: float = 5.0
     slack: float = 1.0
     tolerance: float = 0.015
@@ -164,7 +164,8 @@ class LineDetector:
         longest = max((chain.length for chain in chains), default=0.0)
         if longest < view.strictness * least:
             return None
-        lines = np.logical_or.reduce([c.mask for c in chains if c.length >= _FURTHER * least])
+        shortest = min(_FURTHER, view.strictness) * least
+        lines = np.logical_or.reduce([c.mask for c in chains if c.length >= shortest])
         near = grow(lines, _BREAK)
         for piece in found:
             if (piece.mask & near).any() and _weight(piece.mask, beyond, further) > _CERTAIN:

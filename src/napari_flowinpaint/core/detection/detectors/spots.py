@@ -21,7 +21,7 @@ from ..features.maps import FLAT_WINDOW
 from ..features.morphology import ConnectedComponents, grow, highest, reached
 from ..features.view import View
 from .detector import Finding
-from .flat import is_blurred, is_sharp
+from .flat import is_sharp, is_unsharp
 from .outliers import beyond_all, newer_than_neighbours, soft_regions
 
 IntArray = npt.NDArray[np.integer]
@@ -209,7 +209,7 @@ def _kind(view: View, scores: tuple[FloatImage, ...], pixels: IntArray) -> str:
         spot.ravel()[pixels] = True
         if (
             not is_sharp(view, spot, grow(spot, FLAT_WINDOW // 2))
-            or is_blurred(view, spot, spot)
+            or is_unsharp(view, spot)
             or _grainless(view, spot)
         ):
             return ""  # the middle of a cloud, or blurred
