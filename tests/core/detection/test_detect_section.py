@@ -144,9 +144,7 @@ def test_charging_that_hardly_saturates_is_no_cloud(tissue, seed):
     assert list(found_in(volume)) == ["bright"]
 
 
-@pytest.mark.parametrize(
-    ("seed", "sigma"), [(0, 4), (1, 4), (2, 6), (4, 6)]
-)
+@pytest.mark.parametrize(("seed", "sigma"), [(0, 4), (1, 4), (2, 6), (4, 6)])
 def test_flat_patches_of_a_blurred_region_are_no_holes(tissue, seed, sigma):
     volume, _ = damaged(tissue, Blur(0.3, sigma=sigma), seed=seed)
     assert list(found_in(volume)) == ["blur"]

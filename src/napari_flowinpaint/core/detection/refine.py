@@ -130,9 +130,7 @@ def _to_border(pixels: AnyImage, mask: BoolImage, factor: int, margin: int) -> B
     for number, (x, y, width, height, _) in enumerate(stats[1:].tolist(), start=1):
         box = Box(y, x, y + height, x + width).expand(_halo(factor), mask.shape)
         own = names[box.slices] == number
-        target[box.slices] |= _one_border(
-            image[box.slices], own, mask[box.slices], factor, margin
-        )
+        target[box.slices] |= _one_border(image[box.slices], own, mask[box.slices], factor, margin)
     return out
 
 

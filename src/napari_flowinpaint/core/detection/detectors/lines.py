@@ -90,7 +90,7 @@ class LineDetector:
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    length: float = 0.25
+    length: float = 0.26
     elongation: float = 5.0
     slack: float = 1.0
     tolerance: float = 0.015
@@ -141,7 +141,10 @@ class LineDetector:
         for number, own in enumerate(_ridges_of(view.section, sign)):
             theirs = [_ridges_of(n.features, sign)[number] for n in view.neighbours]
             near = np.maximum.reduce(
-                [highest(n.moved(m, 2), radius) for n, m in zip(view.neighbours, theirs, strict=True)]
+                [
+                    highest(n.moved(m, 2), radius)
+                    for n, m in zip(view.neighbours, theirs, strict=True)
+                ]
             )
             far = np.median([np.percentile(m, _USUAL) for m in theirs])
             beyond = own - np.maximum(near, np.float32(far))
@@ -160,7 +163,9 @@ class LineDetector:
         if seen.sum() < least:
             return None
         found = self._pieces(view, sign, seen, outliers, least)
-        chains = [replace(c, length=c.length * _weight(c.mask, beyond, further)) for c in chained(found)]
+        chains = [
+            replace(c, length=c.length * _weight(c.mask, beyond, further)) for c in chained(found)
+        ]
         longest = max((chain.length for chain in chains), default=0.0)
         if longest < view.strictness * least:
             return None

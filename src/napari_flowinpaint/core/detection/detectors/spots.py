@@ -32,9 +32,9 @@ _NOTHING = 0.02
 _TEXTURED = -0.5
 #: Tissue changes more from a section to the next but one.
 _ACROSS_A_GAP = 1.3
-#: Difference between neighbours, in units of contrast, that is taken for usual in any case; and
-#: what flatness may add to it.
-_LEAST_NEW = 0.4
+#: Difference between neighbours, in units of contrast, that is taken for usual in any case, by the
+#: size of discs, of which there are few large ones; and what flatness may add to it.
+_LEAST_NEW = (0.4, 0.4, 0.5, 0.8)
 _FLAT_AT_MOST = 0.5
 #: Share of the threshold at which a spot ends.
 _BORDER = 0.4
@@ -86,7 +86,7 @@ class SpotDetector:
     evidence: float = 1.8
     outlier: float = 0.25
     flat: float = 0.9
-    new: float = 2.5
+    new: float = 2.7
     slack: float = 0.3
     smallest: float = 20.0
     tolerance: float = 0.02
@@ -176,7 +176,7 @@ class SpotDetector:
             score = (beyond + texture) / np.float32(evidence)
             score = np.where(beyond > self.outlier, score, 0)
             if view.two_sided and len(theirs) > 2:
-                least = _LEAST_NEW * view.contrast
+                least = _LEAST_NEW[number] * view.contrast
                 new = newer_than_neighbours(grey, others, nearby, nearest, least)
                 kept = np.minimum(texture, _FLAT_AT_MOST)
                 score = np.maximum(score, (new + kept) / np.float32(self.new))

@@ -1,10 +1,10 @@
 """How far narrow straight ridges go on, whatever their grey value.
 
-A fold may be no darker than mitochondria, and a knife mark no brighter than cytoplasm; yet they stand
-out from what lies on *both* sides for much longer, and straighter, than anything in tissue. The map
-is the mean, along a straight piece, of by how much a pixel is beyond the nearer in grey value of two
-pixels on either side; what is more than a usual step counts no more, so that it is much like the
-share of the piece that stands out.
+A fold may be no darker than mitochondria, and a knife mark no brighter than cytoplasm; yet they
+stand out from what lies on *both* sides for much longer, and straighter, than anything in tissue.
+The map is the mean, along a straight piece, of by how much a pixel is beyond those on its two sides,
+the nearer of them in grey value. What is more than a usual step counts no more, so that it is much
+like the share of the piece that stands out.
 """
 
 from __future__ import annotations
