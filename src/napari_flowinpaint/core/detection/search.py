@@ -167,12 +167,12 @@ def _take_middles(findings: list[Finding], kind: str, own: BoolImage, view: View
         if middle or piece:
             findings.remove(finding)
             own = own | (grow(finding.mask, _AROUND) if middle else finding.mask)
-    return _take_rims(findings, own) if kind == "blur" else own
+    return _take_rims(findings, own, _RIM * view.section.zoom) if kind == "blur" else own
 
 
-def _take_rims(findings: list[Finding], blur: BoolImage) -> BoolImage:
+def _take_rims(findings: list[Finding], blur: BoolImage, reach: int) -> BoolImage:
     """Add flat patches at the rim of a blur, where its own sharpness is mixed with that around."""
-    near = grow(blur, _RIM)
+    near = grow(blur, reach)
     for n, finding in enumerate(findings):
         if finding.kind == "hole":
             patches = reached(finding.mask, finding.mask & near)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ...types import BoolImage, FloatImage
 from ..features.morphology import ConnectedComponents, grow
@@ -87,7 +88,7 @@ def _pixel(point: FloatImage) -> tuple[int, int]:
 
 
 def _close(
-    mask: BoolImage,
+    mask: npt.NDArray[np.uint8],
     ends: Sequence[tuple[FloatImage, FloatImage]],
     others: Sequence[tuple[FloatImage, FloatImage]],
 ) -> None:

@@ -139,13 +139,11 @@ class LineDetector:
         radius = max(view.radius(self.tolerance) // 2, 1)
         best = None
         for number, own in enumerate(_ridges_of(view.section, sign)):
-            theirs = [_ridges_of(n.features, sign)[number] for n in view.neighbours]
-            near = np.maximum.reduce(
-                [
-                    highest(n.moved(m, 2), radius)
-                    for n, m in zip(view.neighbours, theirs, strict=True)
-                ]
-            )
+            theirs = [
+                n.moved(_ridges_of(n.features, sign)[number].astype(np.float32), 2)
+                for n in view.neighbours
+            ]
+            near = np.maximum.reduce([highest(m, radius) for m in theirs])
             far = np.median([np.percentile(m, _USUAL) for m in theirs])
             beyond = own - np.maximum(near, np.float32(far))
             best = beyond if best is None else np.maximum(best, beyond)

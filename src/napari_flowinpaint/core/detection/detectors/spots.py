@@ -176,8 +176,8 @@ class SpotDetector:
             score = (beyond + texture) / np.float32(evidence)
             score = np.where(beyond > self.outlier, score, 0)
             if view.two_sided and len(theirs) > 2:
-                least = _LEAST_NEW[number] * view.contrast
-                new = newer_than_neighbours(grey, others, nearby, nearest, least)
+                floor = _LEAST_NEW[number] * view.contrast
+                new = newer_than_neighbours(grey, others, nearby, nearest, floor)
                 kept = np.minimum(texture, _FLAT_AT_MOST)
                 score = np.maximum(score, (new + kept) / np.float32(self.new))
             outliers.append(score.astype(np.float32))

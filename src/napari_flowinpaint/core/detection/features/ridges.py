@@ -2,7 +2,7 @@
 
 A fold may be no darker than mitochondria, and a knife mark no brighter than cytoplasm; yet they
 stand out from what lies on *both* sides for much longer, and straighter, than anything in tissue.
-The map is the mean, along a straight piece, of by how much a pixel is beyond those on its two sides,
+The map is the mean, along a straight piece, of how far a pixel is beyond those on its two sides,
 the nearer of them in grey value. What is more than a usual step counts no more, so that it is much
 like the share of the piece that stands out.
 """
@@ -55,10 +55,8 @@ def ridge_maps(
 
 
 def _dark_ridges(grey: ByteImage, step: int) -> tuple[ByteImage, ...]:
-    import cv2
-
     most = max(max(sides) for sides in SIDES)
-    padded = cv2.copyMakeBorder(grey, *(most,) * 4, cv2.BORDER_REPLICATE)
+    padded = np.pad(grey, most, mode="edge")
     best = [np.zeros(grey.shape, np.float32) for _ in SIDES]
     for number in range(_DIRECTIONS):
         angle = np.pi * number / _DIRECTIONS
@@ -67,8 +65,8 @@ def _dark_ridges(grey: ByteImage, step: int) -> tuple[ByteImage, ...]:
             steps = np.zeros_like(grey)
             for side in sides:
                 y, x = round(side * np.cos(angle)), round(-side * np.sin(angle))
-                nearer = cv2.min(_shifted(padded, most, y, x), _shifted(padded, most, -y, -x))
-                steps = cv2.max(steps, cv2.subtract(nearer, grey))
+                nearer = np.minimum(_shifted(padded, most, y, x), _shifted(padded, most, -y, -x))
+                steps = np.maximum(steps, nearer - np.minimum(nearer, grey))
             np.maximum(found, _sums(np.minimum(steps, step), number) * share, out=found)
     return tuple((found * np.float32(255 / step)).astype(np.uint8) for found in best)
 
@@ -87,15 +85,13 @@ def _shares(shape: tuple[int, int], number: int) -> FloatImage:
 
 def _sums(image: ByteImage, number: int) -> npt.NDArray[np.uint16]:
     """Return the sums along straight pieces about every pixel, each of sums of half its length."""
-    import cv2
-
     angle = np.pi * number / _DIRECTIONS
     lengths = _SPACING * 2.0 ** np.arange(_DOUBLINGS)
     moves = [(round(n * np.sin(angle)), round(n * np.cos(angle))) for n in lengths.tolist()]
     reach = [sum(abs(move[axis]) for move in moves) for axis in (0, 1)]
     before = [n // 2 for n in reach]
-    border = (before[0], reach[0] - before[0], before[1], reach[1] - before[1])
-    sums = cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=0).astype(np.uint16)
+    border = [(a, b - a) for a, b in zip(before, reach, strict=True)]
+    sums = np.pad(image, border).astype(np.uint16)
     for y, x in moves:
         height, width = sums.shape[0] - y, sums.shape[1] - abs(x)
         one = sums[:height, max(-x, 0) : max(-x, 0) + width]
