@@ -118,7 +118,7 @@ def write(volume: np.ndarray, folder: Path, depth: int, flat: bool, copied: bool
             if copied:
                 shutil.copytree(source, path / "c" / str(z))
             else:
-                (path / "c" / str(z)).symlink_to(source)
+                shutil.copytree(source, path / "c" / str(z), copy_function=os.link)
     return open_stack(deep)
 
 

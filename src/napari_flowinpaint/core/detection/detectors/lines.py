@@ -46,9 +46,9 @@ _MOSTLY = 0.2
 _RIDGES_ALONE = 1.3
 #: What a line counts that is hardly beyond its neighbours; and the standard deviations beyond
 #: them, and the ridges that go on further, of one that counts in full.
-_BARELY = 0.35
+_BARELY = 0.4
 _CLEARLY_BEYOND = 0.6
-_CLEARLY_FURTHER = 0.08
+_CLEARLY_FURTHER = 0.06
 #: What a piece beside a line has to count to belong to it.
 _CERTAIN = 0.8
 #: Gaps that pieces of one line may have between them, in pixels of the maps of lines.
@@ -90,7 +90,7 @@ class LineDetector:
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    length: float = 0.26
+    length: float = 0.25
     elongation: float = 5.0
     slack: float = 1.0
     tolerance: float = 0.015

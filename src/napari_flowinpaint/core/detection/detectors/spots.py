@@ -42,6 +42,8 @@ _BORDER = 0.4
 #: they are counts twice.
 _MANY = 2.33
 _MANY_FLAT = 2.0
+#: Yet what is rare of them is told from very many: factor on what is new.
+_SMALLEST_NEW = 0.8
 #: Share of the threshold that weaker spots have to reach beside one that is beyond doubt.
 _BESIDE = 0.45
 #: Share of the threshold that one of several spots may have at most without telling anything.
@@ -166,9 +168,11 @@ class SpotDetector:
         least = np.float32(flattest[(len(flattest) - 1) // 2])
         nothing = np.float32(_NOTHING * view.contrast)
         flat = np.log((least + nothing) / (own.span + nothing))
-        evidence, flatness, texture = self.evidence, self.flat, np.maximum(flat, _TEXTURED)
+        evidence, flatness, newer = self.evidence, self.flat, self.new
+        texture = np.maximum(flat, _TEXTURED)
         if number == 0:
             evidence, flatness, texture = _MANY * evidence, _MANY_FLAT * flatness, 2 * texture
+            newer *= _SMALLEST_NEW
         outliers = []
         for grey, others in ((-own.dark, darks), (own.bright, brights)):
             nearby = [highest(m, radius) for m in others]
@@ -179,7 +183,7 @@ class SpotDetector:
                 floor = _LEAST_NEW[number] * view.contrast
                 new = newer_than_neighbours(grey, others, nearby, nearest, floor)
                 kept = np.minimum(texture, _FLAT_AT_MOST)
-                score = np.maximum(score, (new + kept) / np.float32(self.new))
+                score = np.maximum(score, (new + kept) / np.float32(newer))
             outliers.append(score.astype(np.float32))
         return outliers[0], outliers[1], (flat / np.float32(flatness)).astype(np.float32)
 
