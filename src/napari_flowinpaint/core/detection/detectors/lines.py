@@ -44,10 +44,12 @@ _STRICTER_RIDGE = 0.1
 #: has to be this much longer.
 _MOSTLY = 0.2
 _RIDGES_ALONE = 1.3
+#: What a line has to reach of its least length at any sensitivity: membranes are shorter.
+_SENSITIVE = 0.85
 #: What a line counts that is hardly beyond its neighbours; and the standard deviations beyond
 #: them, and the ridges that go on further, of one that counts in full.
 _BARELY = 0.4
-_CLEARLY_BEYOND = 0.6
+_CLEARLY_BEYOND = 0.5
 _CLEARLY_FURTHER = 0.06
 #: What a piece beside a line has to count to belong to it.
 _CERTAIN = 0.8
@@ -154,7 +156,7 @@ class LineDetector:
         """Return the score of the longest line and the mask of all."""
         beyond, further = self.pieces(view, sign), self.ridges(view, sign)
         seen = beyond > _STRICTER * (view.strictness - 1) - _WITHIN
-        ridges = further > _RIDGE + _STRICTER_RIDGE * (view.strictness - 1)
+        ridges = further > _RIDGE + _STRICTER_RIDGE * max(view.strictness - 1, 0)
         outliers = seen & _narrow(view, sign)
         wide, seen = seen | ridges, outliers | ridges
         least = max(self.length * min(seen.shape), _SHORTEST)
@@ -165,7 +167,7 @@ class LineDetector:
             replace(c, length=c.length * _weight(c.mask, beyond, further)) for c in chained(found)
         ]
         longest = max((chain.length for chain in chains), default=0.0)
-        if longest < view.strictness * least:
+        if longest < max(view.strictness, _SENSITIVE) * least:
             return None
         shortest = min(_FURTHER, view.strictness) * least
         lines = np.logical_or.reduce([c.mask for c in chains if c.length >= shortest])

@@ -19,7 +19,7 @@ from ...filters import enlarge_to
 from ...types import BoolImage, Box, FloatImage
 from ..features.maps import FLAT_WINDOW
 from ..features.morphology import ConnectedComponents, grow, highest, reached
-from ..features.view import View
+from ..features.view import PER_SIDE, View
 from .detector import Finding
 from .flat import is_sharp, is_unsharp
 from .outliers import beyond_all, newer_than_neighbours, soft_regions
@@ -36,6 +36,8 @@ _ACROSS_A_GAP = 1.3
 #: size of discs, of which there are few large ones; and what flatness may add to it.
 _LEAST_NEW = (0.4, 0.4, 0.5, 0.8)
 _FLAT_AT_MOST = 0.5
+#: Factor on these where there are fewer neighbours than usual.
+_FEW = 1.4
 #: Share of the threshold at which a spot ends.
 _BORDER = 0.4
 #: Of the smallest discs there are so many that some look odd: factors on both thresholds; how flat
@@ -170,6 +172,8 @@ class SpotDetector:
         flat = np.log((least + nothing) / (own.span + nothing))
         evidence, flatness, newer = self.evidence, self.flat, self.new
         texture = np.maximum(flat, _TEXTURED)
+        if view.two_sided and len(theirs) < 2 * PER_SIDE:
+            evidence, newer = _FEW * evidence, _FEW * newer
         if number == 0:
             evidence, flatness, texture = _MANY * evidence, _MANY_FLAT * flatness, 2 * texture
             newer *= _SMALLEST_NEW
@@ -183,7 +187,9 @@ class SpotDetector:
                 floor = _LEAST_NEW[number] * view.contrast
                 new = newer_than_neighbours(grey, others, nearby, nearest, floor)
                 kept = np.minimum(texture, _FLAT_AT_MOST)
-                score = np.maximum(score, (new + kept) / np.float32(newer))
+                shown = np.maximum(new + kept, 0) / np.float32(newer)
+                # less than enough is common: it tells little at a high sensitivity
+                score = np.maximum(score, np.where(shown < 1, shown * shown, shown))
             outliers.append(score.astype(np.float32))
         return outliers[0], outliers[1], (flat / np.float32(flatness)).astype(np.float32)
 
