@@ -17,8 +17,8 @@ _TAIL = 0.1
 _QUARTILE = 25.0
 #: Percentage of a neighbour that differs less from the others than what is rare.
 _RARE = 99.97
-#: Of more pixels than these every second one in both directions tells the percentiles.
-_MANY = 100_000
+#: About so many pixels tell the percentiles of a map.
+_ENOUGH = 65_536
 #: So many standard deviations are between these two in a normal distribution.
 _DEVIATIONS = 2.42
 
@@ -57,14 +57,19 @@ def beyond_all(
 ) -> FloatImage:
     """Do as :func:`beyond_neighbours`, given the highest values of every neighbour nearby."""
     near = np.maximum.reduce(nearby)
-    thin = 2 if own.size > _MANY else 1
-    some = (slice(None, None, thin),) * 2
+    some = _some(own)
     tails = np.array([np.percentile(m[some], (100 - _QUARTILE, 100 - _TAIL)) for m in theirs])
     quartile, tail = np.median(tails, axis=0)
     own_tail = float(np.percentile(own[some], 100 - _QUARTILE)) + tail - quartile
     spread = max(float(tail - quartile) / _DEVIATIONS, 1e-6)
     far = np.float32(max(tail, own_tail) - slack * spread)
     return np.asarray((own - np.maximum(near, far)) / np.float32(spread), dtype=np.float32)
+
+
+def _some(image: FloatImage) -> tuple[slice, slice]:
+    """Return every so many pixels in both directions, enough to tell percentiles."""
+    thin = max(round((image.size / _ENOUGH) ** 0.5), 1)
+    return slice(None, None, thin), slice(None, None, thin)
 
 
 def newer_than_neighbours(
@@ -94,8 +99,7 @@ def newer_than_neighbours(
     FloatImage
         In units of what less than one pixel in 3000 of the nearest neighbours differs by.
     """
-    thin = 2 if own.size > _MANY else 1
-    some = (slice(None, None, thin),) * 2
+    some = _some(own)
     usual = []
     for number in nearest:
         others = [m[some] for n, m in enumerate(nearby) if n != number]
