@@ -90,8 +90,8 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
 @pytest.mark.parametrize(
     ("neighbours", "message"),
     [
-        (((2, 4), (1, 4)), "7 pixels; neighbours 1 and 2 and 4."),
-        (((2, None), (None, None)), "neighbours 2; no usable neighbour for 1 of 2 parts."),
+        (((2, 4), (1, 4)), "7 pixels; neighbours 1, 2 and 4."),
+        (((2, None), (None, None)), "neighbour 2; no usable neighbour for 1 of 2 parts."),
         (((None, None), (None, None)), "7 pixels; no usable neighbour."),
         (None, "7 pixels."),
     ],
@@ -109,7 +109,7 @@ def test_an_edit_is_not_put_over_what_was_painted_meanwhile(make_dock, wait, sta
     layer.paint((3, 10, 10), 1)
     wait(lambda: not dock.jobs.is_running("edit"))
     assert layer.data.read(3).any()
-    assert "changed meanwhile" in dock.messages.text()
+    assert "changed in the meantime" in dock.messages.text()
 
 
 def test_masks_come_from_layers_and_files(make_dock, wait, stack_path, tmp_path):
@@ -153,7 +153,7 @@ def test_a_repair_fills_the_review(make_dock, wait, stack_path):
     panel.stages.button(1).click()
     assert [name for name in STAGES if viewer.layers[name].visible] == ["initial reference"]
     viewer.layers["confidence"].visible = True
-    assert panel.stages.checkedButton().text() == "Confid.", "the layer list counts as well"
+    assert panel.stages.checkedButton().text() == "Confidence", "the layer list counts as well"
     panel.discard_button.click()
     assert [x.name for x in viewer.layers if x.visible] == ["texture", "damage mask"]
     assert panel.table.components.rowCount() == 0
@@ -299,7 +299,7 @@ def test_what_cannot_be_written_to_is_saved_elsewhere(make_dock, wait, tmp_path,
     assert "Save as OME-Zarr" in dock.messages.text()
     assert "not saved" in dock.accepted_panel.list.currentText()
     dock.accepted_panel.revert()
-    assert dock.accepted_panel.list.currentText() == "none in this stack"
+    assert dock.accepted_panel.list.currentText() == "none in this stack yet"
     assert np.array_equal(layer.data.read(3), damaged)
     repair(dock, wait)
     dock.review_panel.accept()

@@ -35,13 +35,13 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("missing", 1, (230, 25, 75, 255), "missing section or region"),
-        Kind("hole", 2, (255, 165, 0, 255), "hole, or a clipped region"),
+        Kind("hole", 2, (255, 165, 0, 255), "hole, or a saturated region"),
         Kind("fold", 7, (70, 130, 255, 255), "fold: a dark line"),
         Kind("crack", 8, (0, 220, 220, 255), "crack: a bright line"),
         Kind("dark", 3, (145, 30, 180, 255), "dark debris, precipitate"),
         Kind("bright", 4, (255, 225, 25, 255), "bright debris, charging"),
         Kind("staining", 5, (170, 110, 40, 255), "staining cloud, loss of contrast"),
         Kind("blur", 6, (128, 128, 255, 255), "blurred, out of focus"),
-        Kind("misaligned", 9, (60, 180, 75, 255), "shifted, turned, or not of this place"),
+        Kind("misaligned", 9, (60, 180, 75, 255), "shifted, rotated, or from elsewhere"),
     )
 }

@@ -194,7 +194,7 @@ class Session(layers.ViewerState):
     def require_image(self) -> Image:
         """Return the image layer that is worked on, or say what to do."""
         if self.image is None:
-            raise InputError("there is no stack; load one, or select an image layer with z, y, x")
+            raise InputError("there is no stack; load one, or select an image layer with the axes z, y, x")
         return self.image
 
     def require_section(self) -> int:
@@ -215,7 +215,7 @@ class Session(layers.ViewerState):
         """Return the stack, or say what to do."""
         self.require_image()
         if self.stack is None:
-            raise InputError("the stack is still being opened; wait a moment and try again")
+            raise InputError("the stack is still opening; wait a moment and try again")
         return self.stack
 
     def require_flags(self) -> StackFlags:
@@ -223,7 +223,7 @@ class Session(layers.ViewerState):
         self.require_stack()
         flags = self.flags.of(self.image)
         if flags is None:
-            raise InputError("the flagged sections are still being opened; try again in a moment")
+            raise InputError("the list of flagged sections is still opening; try again in a moment")
         return flags
 
     # ---- repair
@@ -317,10 +317,10 @@ class Session(layers.ViewerState):
         image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
         sections = flags.list.sections(decisions)
         if not sections:
-            raise InputError("no section is marked as damaged; decide about some in the list first")
+            raise InputError("no section is marked as damaged; mark some in the list first")
         decided = self.flags.decided(image)
         if decided is None:
-            raise InputError("there is no mask; find damage, or paint it")
+            raise InputError("there is no mask; find the damage, or paint it")
         settings = self.settings
         return BatchRequest(
             stack, *decided, sections, settings.method, settings.device, settings.options

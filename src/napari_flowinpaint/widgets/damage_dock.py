@@ -12,6 +12,7 @@ from .dock import Dock
 from .panels.progress_panel import ProgressRow
 from .panels.target_panel import TargetLine
 from .parts.scrolling import ScrollColumn
+from .parts.wording import counted
 
 if TYPE_CHECKING:
     from ..viewer.tasks.flag_store import StoredFlags
@@ -72,7 +73,7 @@ class DamageDock(Dock):
             rows = len(stored.rows)
             if self.session.image is image:
                 where = stored.store.folder
-                self.messages.say(f"{rows} flagged rows, saved in {where}" if rows else "")
+                self.messages.say(f"{counted(rows, 'flagged row')}, kept in {where}" if rows else "")
 
         self.jobs.start(
             "flags", find_damage.open_flags, stack, done=done, failed=self.messages.fail

@@ -312,4 +312,6 @@ def check_dtype(dtype: Any, what: str, allowed: Sequence[str] = DTYPES) -> None:
         advice = "uint8"
     else:
         advice = "uint16 (or float32)"
-    raise InputError(f"{what} is {dtype.name}, which is not supported; convert it to {advice}.")
+    raise InputError(
+        f"{what} has pixels of type {dtype.name}, which is not supported; convert it to {advice}."
+    )

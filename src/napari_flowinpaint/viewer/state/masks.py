@@ -83,8 +83,8 @@ class MaskState(layers.ViewerState):
         depth, height, width = (int(n) for n in layers.full_resolution(image).shape)
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
-                f"the mask has the shape {tuple(base.shape)} but the stack "
-                f"{(depth, height, width)}; choose a mask of the same stack"
+                f"the mask has the shape {tuple(base.shape)}, the stack {(depth, height, width)}; "
+                "choose a mask made for this stack"
             )
         mask = SparseMask((depth, height, width), base)
         layer = layers.mask_layer(image, mask, name)

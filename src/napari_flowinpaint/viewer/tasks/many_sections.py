@@ -82,17 +82,17 @@ def plan(request: BatchRequest, *, progress: Progress) -> PlannedBatch:
     InputError
         If there is nothing to repair.
     """
-    progress(0.0, "looking at the masks")
+    progress(0.0, "reading the masks")
     mask = decided_mask(request.mask, request.intact)
     damaged = []
     for number, z in enumerate(request.sections):
-        progress(0.3 * number / len(request.sections), f"looking at the mask of section {z}")
+        progress(0.3 * number / len(request.sections), f"reading the mask of section {z}")
         box = mask.damaged_box(z)
         if box is not None and mask.read(z, box).any():
             damaged.append(z)
     if not damaged:
         raise InputError(
-            "nothing is masked in the chosen sections; find damage or paint it, and mark the "
+            "nothing is masked in the chosen sections; find the damage or paint it, and mark the "
             "sections as damaged"
         )
 
@@ -144,7 +144,7 @@ def read_staged(
     folder = StagingFolder(staging)
     if not folder.exists or folder.foreign:
         return ()
-    progress(0.0, "reading what is staged")
+    progress(0.0, "reading the staged repairs")
     found = Staging(staging)
     sections = found.worst_first()
     known = {entry.id for entry in one_section.read_history(stack).entries}
@@ -270,7 +270,7 @@ def write(
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
     if not todo:
-        raise InputError("no repair is accepted; look at them and press Accept first")
+        raise InputError("no repair is accepted yet; review them and press Accept first")
     error: FlowInpaintError | None = None
     try:
         commit(stack, found, progress=progress)
@@ -305,7 +305,7 @@ def revert(
     chosen = found.sections if sections is None else found.get(sorted(sections))
     todo = {s.z: s.repair_id for s in chosen if s.decision == WRITTEN}
     if not todo:
-        raise InputError("there is nothing to revert: none of these repairs was written")
+        raise InputError("there is nothing to revert: none of these repairs has been written")
     done: list[int] = []
     error: FlowInpaintError | None = None
     for number, (z, repair_id) in enumerate(todo.items()):
@@ -374,5 +374,5 @@ def save_copy(
     found = Staging(staging)
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
-        raise InputError("no repair is accepted; look at them and press Accept first")
+        raise InputError("no repair is accepted yet; review them and press Accept first")
     return one_section.save(stack, path, found.repairs(accepted), progress=progress)

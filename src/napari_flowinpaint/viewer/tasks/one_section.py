@@ -94,7 +94,7 @@ def load(
 
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time)
-    progress(0.5, "looking at the grey values")
+    progress(0.5, "measuring grey values")
     return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
 
@@ -167,8 +167,8 @@ def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress
     mask = open_mask(path)
     if mask.shape != shape:
         raise InputError(
-            f"the mask in {path} has the shape {mask.shape} but the stack {shape}; "
-            "choose a mask of the same stack"
+            f"the mask in {path} has the shape {mask.shape}, the stack {shape}; "
+            "choose a mask made for this stack"
         )
     return mask.array
 

@@ -22,6 +22,7 @@ from ...viewer import layers
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
+from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
     from ...core.masks.sparse_mask import SectionTiles
@@ -62,15 +63,15 @@ class MaskPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         self.new_button.setToolTip("An empty mask to paint on with napari's brush")
-        self.load_button.setToolTip("From a file or another layer, not zero where damaged")
+        self.load_button.setToolTip("From a file or another layer; every non-zero pixel is damage")
         for button in (self.grow_button, self.shrink_button):
-            button.setToolTip("The mask of the section that is shown")
-        self.undo_button.setToolTip("Take back painting or an edit, in any section (Ctrl+Z)")
-        self.redo_button.setToolTip("Do it again (Ctrl+Shift+Z)")
+            button.setToolTip("Grow or shrink the mask of the current section")
+        self.undo_button.setToolTip("Undo the last change of the mask, in whatever section (Ctrl+Z)")
+        self.redo_button.setToolTip("Redo the change that was undone (Ctrl+Shift+Z)")
         self.pixels.setRange(1, 200)
         self.pixels.setValue(3)
         self.pixels.setSuffix(" px")
-        self.pixels.setToolTip("By how many pixels to grow or shrink")
+        self.pixels.setToolTip("Distance to grow or shrink, in pixels")
         self.status.setWordWrap(True)
         self._count_timer.setSingleShot(True)
         self._count_timer.setInterval(_PAUSE)
@@ -110,7 +111,7 @@ class MaskPanel(QGroupBox):
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
         self.session.masks.new(self.session.require_image())
-        self.messages.say("paint the damage with the brush; [ and ] change its size")
+        self.messages.say("paint over the damage; [ and ] change the brush size")
 
     @guarded
     def _choose_file(self) -> None:
@@ -133,7 +134,7 @@ class MaskPanel(QGroupBox):
 
         def done(array: object) -> None:
             self.session.masks.new(image, array)
-            self.messages.say(f"the mask comes from {path}; it can be painted on")
+            self.messages.say(f"loaded the mask from {path}; you can paint on it")
 
         self.jobs.start(
             "mask", one_section.open_mask_file, path, shape, done=done, failed=self.messages.fail
@@ -149,7 +150,7 @@ class MaskPanel(QGroupBox):
             action = self.load_menu.addAction(f"From layer {name}")
             action.triggered.connect(partial(self.use_layer, name))
         if not names:
-            self.load_menu.addAction("No layer of the stack's shape").setEnabled(False)
+            self.load_menu.addAction("No layer has the shape of the stack").setEnabled(False)
 
     def usable_layers(self) -> list[str]:
         """Return the names of the layers that could be a mask of the stack."""
@@ -170,7 +171,7 @@ class MaskPanel(QGroupBox):
             base = layers.full_resolution(layer)
             self.session.masks.new(self.session.require_image(), base)
             layer.visible = False
-            self.messages.say(f"the mask comes from layer {name}; it can be painted on")
+            self.messages.say(f"took the mask from layer {name}; you can paint on it")
         except Exception as error:
             self.messages.fail(error)
 
@@ -205,7 +206,7 @@ class MaskPanel(QGroupBox):
                 return
             if mask.version(z) != version:
                 raise InputError(
-                    f"the mask changed meanwhile; press {operation.capitalize()} again"
+                    f"the mask changed in the meantime; press {operation.capitalize()} again"
                 )
             self.session.masks.edit(image, z, tiles)
 
@@ -262,18 +263,18 @@ class MaskPanel(QGroupBox):
 
     def _show_status(self, status: one_section.MaskStatus) -> None:
         if not status.pixels:
-            self.status.setText(f"Section {status.z}: nothing is damaged.")
+            self.status.setText(f"Section {status.z}: nothing is masked.")
             return
-        plural = "" if status.components == 1 else "s"
         text = (
-            f"Section {status.z}: {status.components:,} damaged component{plural}, "
-            f"{status.pixels:,} pixels"
+            f"Section {status.z}: {counted(status.components, 'damaged component')}, "
+            f"{counted(status.pixels, 'pixel')}"
         )
         if status.neighbours is not None:
             usable = sorted({z for pair in status.neighbours for z in pair if z is not None})
             lost = status.neighbours.count((None, None))
             if usable:
-                text += f"; neighbours {' and '.join(map(str, usable))}"
+                noun = "neighbour" if len(usable) == 1 else "neighbours"
+                text += f"; {noun} {listed(usable)}"
             if lost:
                 text += "; no usable neighbour"
                 text += f" for {lost} of {len(status.neighbours)} parts" if usable else ""

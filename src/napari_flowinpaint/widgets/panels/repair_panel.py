@@ -42,7 +42,7 @@ class RepairPanel(QGroupBox):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.repair_button.setToolTip("Repair the masked pixels of this section (Shift+R)")
+        self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R)")
         box = QVBoxLayout(self)
         box.addLayout(self.form)
         box.addWidget(self.repair_button)
@@ -73,7 +73,7 @@ class RepairPanel(QGroupBox):
         left = review.repair.refused
         self.messages.say(
             f"section {review.z} is repaired{' in part' if left else ''} ({review.summary()}); "
-            "compare the stages, untick what is not good, then press Accept"
+            "compare the stages, untick any component that looks wrong, then press Accept"
         )
         if left:
             self.messages.warn(describe_refused(left))

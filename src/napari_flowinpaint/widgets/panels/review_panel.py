@@ -21,6 +21,7 @@ from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_to_write
 from ..parts.stage_buttons import StageButtons
+from ..parts.wording import counted
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -64,8 +65,8 @@ class ReviewPanel(QGroupBox):
         row = QHBoxLayout()
         self.all_button.setToolTip("Tick every component")
         self.none_button.setToolTip("Untick every component")
-        self.accept_button.setToolTip("Write the ticked components; Revert takes them back")
-        self.discard_button.setToolTip("Forget this repair; nothing is written")
+        self.accept_button.setToolTip("Write the ticked components into the stack; Revert undoes this")
+        self.discard_button.setToolTip("Drop this repair without writing anything")
         for button in (self.all_button, self.none_button, self.accept_button, self.discard_button):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             row.addWidget(button)
@@ -117,8 +118,8 @@ class ReviewPanel(QGroupBox):
         if not stack.writable:
             self.session.accept_unsaved()
             self.messages.notify(
-                f"section {repair.z}: accepted, but not saved yet, since {stack.name} cannot be "
-                "written to in place; press Save as OME-Zarr…"
+                f"section {repair.z}: accepted, but not saved yet, because {stack.name} cannot be "
+                "repaired in place; press Save as OME-Zarr…"
             )
         elif self.session.accepted.agreed(image):
             self._write(image, stack, repair)
@@ -145,10 +146,10 @@ class ReviewPanel(QGroupBox):
 
         def done(history: one_section.StackHistory) -> None:
             self.session.finish_accept(image, stack, repair, history)
-            rest = f"; {total - count} rejected, still in the mask" if count < total else ""
+            rest = f"; {total - count:,} rejected and left in the mask" if count < total else ""
             self.messages.notify(
-                f"section {repair.z}: wrote {count} component{'s' * (count != 1)}, "
-                f"{repair.provenance.mask_pixels:,} pixels, marked as synthetic{rest}"
+                f"section {repair.z}: wrote {counted(count, 'component')} "
+                f"({counted(repair.provenance.mask_pixels, 'pixel')}), marked as synthetic{rest}"
             )
 
         failed = self.messages.fail
@@ -167,8 +168,7 @@ class ReviewPanel(QGroupBox):
         else:
             count = len(review.components)
             self.headline.setText(
-                f"Section {review.z}: {len(review.accepted)} of {count} "
-                f"component{'s' * (count != 1)} ticked. "
+                f"Section {review.z}: {len(review.accepted):,} of {counted(count, 'component')} ticked. "
                 "Hold H for the original, press N for the next stage."
             )
             self.table.components.show(review.components, review.accepted)

@@ -33,11 +33,11 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     """
     question = QMessageBox(parent)
     question.setIcon(QMessageBox.Icon.Question)
-    question.setWindowTitle("Write to the stack?")
+    question.setWindowTitle("Write into the stack?")
     question.setText(f"Write the repaired pixels into {stack.path}?")
     question.setInformativeText(
         "The original pixels are kept in a journal beside the data, the new ones are marked "
-        "as synthetic, and Revert brings the originals back. This is asked once per stack."
+        "as synthetic, and Revert brings the originals back. You are asked once per stack."
     )
     write = question.addButton("Write", QMessageBox.ButtonRole.AcceptRole)
     question.addButton(QMessageBox.StandardButton.Cancel)

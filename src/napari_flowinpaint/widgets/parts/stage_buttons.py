@@ -17,7 +17,7 @@ _BUTTONS = {
     "initial reference": "Initial",
     "refined reference": "Refined",
     "result": "Result",
-    "confidence": "Confid.",
+    "confidence": "Confidence",
 }
 
 
