@@ -77,7 +77,7 @@ def repair(
         str, typer.Option(help="If neighbours do not fit: refuse, flag (repair and say so) or off")
     ] = "refuse",
     quality: Annotated[
-        bool, typer.Option(help="Predict scores by repairing intact places too; slow")
+        bool, typer.Option(help="Predict scores by test repairs of intact tissue; slow")
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would be done; write nothing")

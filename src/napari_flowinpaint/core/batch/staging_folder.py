@@ -20,7 +20,7 @@ section's file depends on nothing but what the repair was made from: a batch tha
 resumed leaves the same bytes as one that was not.
 
 No link in it is followed. Only what we wrote is ever removed, and only where we made the folder:
-a copy, or the folder of an earlier version, can be gone on with, but nothing goes from it.
+a copy, or the folder of an earlier version, can be resumed, but nothing is removed from it.
 """
 
 from __future__ import annotations
