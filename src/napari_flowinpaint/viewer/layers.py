@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"
+#: Key of the section that is shown when a sample is opened.
+_SECTION = "napari-flowinpaint section"
 #: What is painted by hand is of no kind but 1, and red.
 _MASK_COLOUR: dict[int | None, Any] = {
     0: "transparent",
@@ -212,18 +214,26 @@ def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
 
-    layer = LabelsLayer(
+    return LabelsLayer(
         mask,
         multiscale=False,
         name=name,
         opacity=0.5,
         visible=False,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
-        metadata={ROLE: "mask"},
+        metadata=mask_metadata(),
         **camera.placed_like(image),
     )
-    layer.brush_size = max(10, min(full_resolution(image).shape[1:]) // 40)
-    return layer
+
+
+def mask_metadata(section: int | None = None) -> dict[str, Any]:
+    """Return the metadata of a mask, and the section to go to where it is opened as a sample."""
+    return {ROLE: "mask", _SECTION: section}
+
+
+def section_to_show(layer: Layer) -> int | None:
+    """Return the section that a mask opened as a sample asks to be shown; None for any other."""
+    return layer.metadata.get(_SECTION) if role_of(layer) == "mask" else None
 
 
 def name_kinds(layer: Labels) -> None:
@@ -255,7 +265,8 @@ def show_stages(
     position = camera.placed_like(image, (review.z, box.y0, box.x0))
     for layer in layers.values():
         layer.visible = False  # not drawn at the old place with the new pixels
-    for stage in STAGES:
+    # the result first: it is waited for
+    for stage in sorted(STAGES, key=lambda stage: stage != "result"):
         is_confidence = stage == "confidence"
         dtype = np.float32 if is_confidence else review.repair.dtype
         data = StageArray(box.shape, dtype, partial(review.image, stage))
@@ -271,7 +282,9 @@ def show_stages(
                 "gamma": 1.0 if is_confidence else image.gamma,
             }
             layer = layers[stage] = _hidden(stage, data, **appearance, **position)
-            add_hidden(viewer, _above(viewer, image), layer)
+            later = [layers.get(other) for other in STAGES[STAGES.index(stage) + 1 :]]
+            above = [viewer.layers.index(other) for other in later if other in viewer.layers]
+            add_hidden(viewer, min(above, default=_above(viewer, image)), layer)
         layer.visible = stage == "result"
         yield layer
 
@@ -309,13 +322,15 @@ def _above(viewer: ViewerModel, image: Image) -> int:
     return int(max([viewer.layers.index(image), *below]) + 1)
 
 
-def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]) -> None:
+def show_synthetic(
+    viewer: ViewerModel, image: Image | None, stack: Stack, levels: Sequence[Any]
+) -> None:
     """Show or update the layer that marks synthetic pixels, or remove it.
 
     Parameters
     ----------
     viewer, image
-        Where, and over which layer.
+        Where, and over which layer; None to remove it.
     stack
         The stack of ``image``.
     levels
@@ -325,7 +340,7 @@ def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequ
     old = next(
         (layer for layer in viewer.layers if role_of(layer) == f"synthetic {stack.path}"), None
     )
-    if not levels:
+    if image is None or not levels:
         if old is not None:
             remove(viewer, old)
         return
@@ -349,6 +364,12 @@ def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequ
     # below the stages of a repair, whose grey it would tint
     add_hidden(viewer, viewer.layers.index(image) + 1, layer)
     layer.visible = True
+
+
+def remove_synthetic(viewer: ViewerModel, stack: Stack, shown: Sequence[Stack]) -> None:
+    """Remove the marks of a stack, unless the same stack is shown by another layer."""
+    if all(str(other.path) != str(stack.path) for other in shown):
+        show_synthetic(viewer, None, stack, ())
 
 
 def refresh_stack(image: Image, stack: Stack) -> None:

@@ -93,7 +93,9 @@ class FindDamage(DamageDock):
 
     def _thresholds_box(self) -> QWidget:
         self.sensitivity.setRange(0, 20)
-        self.sensitivity.setToolTip("Left: only what is certain. Right: anything that might be damage")
+        self.sensitivity.setToolTip(
+            "Left: only what is certain. Right: anything that might be damage"
+        )
         self.estimate_button.setToolTip(
             "Set the thresholds from a few sections: what most sections show is taken as normal"
         )
@@ -211,6 +213,7 @@ class FindDamage(DamageDock):
             self.session.settings.max_gap,
             done=partial(self._show_result, image),
             failed=self.messages.fail,
+            waits=True,
         )
 
     def _show_result(self, image: Any, result: SearchResult) -> None:

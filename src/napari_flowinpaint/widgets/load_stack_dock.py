@@ -137,7 +137,8 @@ class LoadStack(Dock):
         combo.addItems(error.choices)
         self._set_visible(error.option, True)
         self.messages.say(
-            f"the file contains {len(error.choices)} {_PLURAL[error.option]}; choose one and press Load"
+            f"the file contains {len(error.choices)} {_PLURAL[error.option]}; choose one and press "
+            "Load"
         )
 
     def _ask_nothing(self, *_: object) -> None:

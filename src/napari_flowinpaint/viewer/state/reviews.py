@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
@@ -36,6 +37,8 @@ class ReviewState(layers.ViewerState):
         The repair under review.
     image
         The layer of the stack that it repairs.
+    staged
+        Whether it is of a batch, which keeps it.
     layers
         The stage layers by name.
     """
@@ -47,9 +50,29 @@ class ReviewState(layers.ViewerState):
         super().__init__(viewer)
         self.current: Review | None = None
         self.image: Image | None = None
+        self.staged = False
         self.layers: dict[str, Image] = {}
+        self._waiting: WeakKeyDictionary[Image, dict[int, Review]] = WeakKeyDictionary()
 
-    def open(self, image: Image, review: Review) -> Iterator[Image]:
+    def keep(self, image: Image, review: Review) -> None:
+        """Let a repair wait until it is accepted or discarded; one per section, the newest."""
+        self._waiting.setdefault(image, {})[review.z] = review
+        self.changed.emit()
+
+    def waiting(self, image: Image | None) -> tuple[Review, ...]:
+        """Return the repairs of a stack that wait, by section."""
+        if image is None:
+            return ()
+        found = self._waiting.get(image, {})
+        return tuple(found[z] for z in sorted(found))
+
+    @property
+    def count(self) -> int:
+        """How many repairs wait, of all stacks that are shown."""
+        shown = [image for image in self._waiting if image in self.viewer.layers]
+        return sum(len(self._waiting[image]) for image in shown)
+
+    def open(self, image: Image, review: Review, *, staged: bool = False) -> Iterator[Image]:
         """Show the four stages over the stack, in place of those of the last repair.
 
         Layers that lie over another stack are replaced.
@@ -61,8 +84,8 @@ class ReviewState(layers.ViewerState):
             event loop run in between.
         """
         if image is not self.image:
-            self._remove()
-        self.current, self.image = review, image
+            self.clear()
+        self.current, self.image, self.staged = review, image, staged
         for layer in layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
@@ -74,12 +97,15 @@ class ReviewState(layers.ViewerState):
     def close(self) -> None:
         """Forget the repair; nothing is written. Its layers are hidden, for the next review."""
         if self.current is not None:
+            found = self._waiting.get(self.image, {}) if self.image is not None else {}
+            if found.get(self.current.z) is self.current:
+                del found[self.current.z]
             self.current = None
             self.show(None)
             self.changed.emit()
 
-    def _remove(self) -> None:
-        """Remove the layers."""
+    def clear(self) -> None:
+        """Remove the layers; the repair waits on, where it did."""
         shown = list(self.layers.values())
         self.current = self.image = None
         self.layers.clear()
@@ -91,8 +117,9 @@ class ReviewState(layers.ViewerState):
         for stage, shown in list(self.layers.items()):
             if shown is layer:
                 del self.layers[stage]
+        self._waiting.pop(layer, None)
         if layer is self.image:
-            self._remove()
+            self.current = self.image = None
             self.changed.emit()
 
     def set_accepted(self, numbers: set[int], accepted: bool) -> None:

@@ -25,11 +25,13 @@ from ...core.batch import (
 )
 from ...core.batch.records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN
 from ...core.batch.staging_folder import StagingFolder
+from ...core.detection.flag_table import Flagged
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
-from ...core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
+from ...core.types import BoolImage, Progress, RepairOptions, no_progress
 from . import one_section
 from .find_damage import decided_mask
+from .follow import without
 from .review import Review, find_components
 
 if TYPE_CHECKING:
@@ -279,7 +281,7 @@ def write(
     done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
     if error is not None and not done:
         raise error
-    tiles = {} if mask is None else {z: _cleared(mask, found.repair(z)) for z in done}
+    tiles = {} if mask is None else {z: without(mask, found.repair(z)) for z in done}
     return _changed(stack, staging, done, tiles, mask, error)
 
 
@@ -340,13 +342,6 @@ def _changed(
     return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 
-def _cleared(mask: SparseMask, repair: SectionRepair) -> SectionTiles:
-    """Return the tiles of a section without what was repaired."""
-    pixels = mask[(repair.z, *repair.box.slices)]
-    pixels[repair.mask] = 0
-    return mask.paste(repair.z, repair.box, pixels)
-
-
 def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> SectionTiles:
     """Return the tiles of a section with what was repaired from."""
     known = found.mask(z)
@@ -362,7 +357,13 @@ def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> Secti
 
 
 def save_copy(
-    stack: Stack, staging: Path, path: Path, *, progress: Progress
+    stack: Stack,
+    staging: Path,
+    path: Path,
+    rows: tuple[Flagged, ...] = (),
+    mask: SparseMask | None = None,
+    *,
+    progress: Progress,
 ) -> one_section.LoadedStack:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
@@ -375,4 +376,5 @@ def save_copy(
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
         raise InputError("no repair is accepted yet; review them and press Accept first")
-    return one_section.save(stack, path, found.repairs(accepted), progress=progress)
+    repairs = found.repairs(accepted)
+    return one_section.save(stack, path, repairs, rows, mask, progress=progress)

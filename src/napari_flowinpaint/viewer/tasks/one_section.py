@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.detection.flag_table import Flagged
 from ...core.errors import InputError
 from ...core.types import (
     BoolImage,
@@ -193,9 +194,9 @@ def repair(job: SectionJob, *, progress: Progress) -> Review:
         options=request.options,
         progress=engine,
     )
-    original = job.stack.read(result.z, result.box)
+    review = Review(result, job.stack.read(result.z, result.box), find_components(result))
     progress(1.0, f"section {request.z}: repaired")
-    return Review(result, original, find_components(result))
+    return review
 
 
 def mask_status(
@@ -233,10 +234,15 @@ def mask_status(
 def edit_mask(
     mask: SparseMask, z: int, operation: str, pixels: int, *, progress: Progress
 ) -> SectionTiles:
-    """Return the tiles of a section after ``"grow"``, ``"shrink"``, ``"clear"``, ``"invert"``."""
+    """Return the tiles of a section after an edit.
+
+    ``"grow"``, ``"shrink"``, ``"clear"``, ``"invert"``, or ``"missing"``: all of it is.
+    """
     progress(0.0, f"section {z}: {operation}")
     if operation == "invert":
         return mask.edit(z, np.logical_not, -1)
+    if operation == "missing":
+        return mask.edit(z, np.ones_like, -1)
     if operation == "clear":
         return mask.edit(z, np.zeros_like, 0)
     sign = {"grow": 1, "shrink": -1}[operation]
@@ -305,16 +311,29 @@ def read_history(stack: Stack, *, progress: Progress = no_progress) -> StackHist
 
 
 def save(
-    stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
+    stack: Stack,
+    path: Path,
+    repairs: Iterable[SectionRepair],
+    rows: tuple[Flagged, ...] = (),
+    mask: SparseMask | None = None,
+    *,
+    progress: Progress,
 ) -> LoadedStack:
-    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
+    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result.
+
+    The list of flagged sections and the mask, which is frozen, are kept beside it.
+    """
     from ...core.export import save_ome_zarr
+    from .follow import follow
 
     if path.suffix != ".zarr":
         path = path.with_name(path.name + ".zarr")
+    repairs = list(repairs)
     save_ome_zarr(stack, path, repairs=repairs, progress=progress)
     # from here on it is too late to cancel
-    return load(str(path), progress=no_progress)
+    loaded = load(str(path), progress=no_progress)
+    follow(loaded.stack, rows, mask, repairs, progress=no_progress)
+    return loaded
 
 
 def list_devices(*, progress: Progress) -> tuple[str, ...]:

@@ -57,7 +57,9 @@ class AcceptedPanel(QGroupBox):
         )
         self.list.setToolTip("The newest first")
         self.revert_button.setToolTip("Bring back the original pixels of the selected repair")
-        self.save_button.setToolTip("Save the whole stack, with the accepted repairs, as a new file")
+        self.save_button.setToolTip(
+            "Save the whole stack, with the accepted repairs, as a new file"
+        )
         row = QHBoxLayout()
         for button in (self.revert_button, self.save_button):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -115,6 +117,7 @@ class AcceptedPanel(QGroupBox):
             stack,
             path,
             [item.repair for item in unsaved],
+            *self.session.kept(image),
             done=done,
             failed=self.messages.fail,
             lasting=True,

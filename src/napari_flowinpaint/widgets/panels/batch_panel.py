@@ -43,7 +43,9 @@ def _explain(row: BatchRow) -> str:
 
 _COLUMNS = (
     Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=52),
-    Column("guides", "Neighbouring sections that guide the repair", _guides, explain=_explain, width=78),
+    Column(
+        "guides", "Neighbouring sections that guide the repair", _guides, explain=_explain, width=78
+    ),
     Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain, width=80),
     Column(
         "time",
@@ -109,7 +111,9 @@ class BatchPanel(QWidget):
     def _lay_out(self) -> None:
         self.which.addItems(list(_WHICH))
         self.which.setToolTip("Which of the flagged sections to repair")
-        self.plan_button.setToolTip("Work out neighbours, methods and times; nothing is repaired yet")
+        self.plan_button.setToolTip(
+            "Work out neighbours, methods and times; nothing is repaired yet"
+        )
         self.run_button.setToolTip(
             "Repair in the background, for review; the stack is not changed. Run resumes a "
             "cancelled batch"
@@ -184,6 +188,7 @@ class BatchPanel(QWidget):
             lambda outcome: self._relay.received.emit(image, outcome),
             done=self._on_done,
             failed=self._on_failed,
+            waits=True,
         )
 
     def _on_outcome(self, image: Any, outcome: SectionOutcome) -> None:
@@ -230,8 +235,10 @@ class BatchPanel(QWidget):
         if not running and self.pause_button.isChecked():
             self.pause_button.setChecked(False)
         if batch.plan is None:
-            self.summary.setText("Press Plan to see which sections will be repaired, from which neighbours, by which "
-                "method, and how long it will take.")
+            self.summary.setText(
+                "Press Plan to see which sections will be repaired, from which neighbours, by "
+                "which method, and how long it will take."
+            )
             return
         done = sum(1 for row in batch.rows if row.outcome is not None)
         text = batch.plan.summary() if not done else f"{done} of {len(batch.rows)} sections done"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QLabel,
     QMenu,
+    QMessageBox,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -22,9 +24,12 @@ from ...viewer import layers
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
+from ..parts.questions import ask_to_replace
 from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ...core.masks.sparse_mask import SectionTiles
     from ...viewer.session import Session
 
@@ -56,6 +61,7 @@ class MaskPanel(QGroupBox):
         self.undo_button = QPushButton("Undo")
         self.redo_button = QPushButton("Redo")
         self.status = QLabel()
+        self.question: QMessageBox | None = None
         self._count_timer = QTimer(self)
         self._lay_out()
         self._connect()
@@ -66,7 +72,9 @@ class MaskPanel(QGroupBox):
         self.load_button.setToolTip("From a file or another layer; every non-zero pixel is damage")
         for button in (self.grow_button, self.shrink_button):
             button.setToolTip("Grow or shrink the mask of the current section")
-        self.undo_button.setToolTip("Undo the last change of the mask, in whatever section (Ctrl+Z)")
+        self.undo_button.setToolTip(
+            "Undo the last change of the mask, in whatever section (Ctrl+Z)"
+        )
         self.redo_button.setToolTip("Redo the change that was undone (Ctrl+Shift+Z)")
         self.pixels.setRange(1, 200)
         self.pixels.setValue(3)
@@ -101,6 +109,7 @@ class MaskPanel(QGroupBox):
         self.redo_button.clicked.connect(self.redo)
         self._count_timer.timeout.connect(self._count)
         self.session.masks.changed.connect(self.refresh)
+        self.session.flags.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
         self.session.section_changed.connect(self.refresh)
         self.session.settings.events.max_gap.connect(self.refresh)
@@ -110,8 +119,30 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
-        self.session.masks.new(self.session.require_image())
-        self.messages.say("paint over the damage; [ and ] change the brush size")
+        self._replace(self.session.require_image(), None, "")
+
+    def _replace(
+        self, image: Image, base: Any, told: str, then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make a mask, after asking where one with damage would be replaced."""
+
+        def answered(yes: bool) -> None:
+            self.question = None
+            if not yes or image not in self.session.viewer.layers:
+                self.messages.say("the mask was kept")
+                return
+            try:
+                self.session.masks.new(image, base)
+                then()
+                self.messages.say(told or "paint over the damage; [ and ] change the brush size")
+            except Exception as error:
+                self.messages.fail(error)
+
+        mask = self.session.masks.mask(image)
+        if mask is None or (mask.base is None and not mask.painted_sections):
+            answered(True)
+        else:
+            self.question = ask_to_replace(self, image.name, answered)
 
     @guarded
     def _choose_file(self) -> None:
@@ -133,8 +164,7 @@ class MaskPanel(QGroupBox):
         shape = tuple(layers.full_resolution(image).shape)
 
         def done(array: object) -> None:
-            self.session.masks.new(image, array)
-            self.messages.say(f"loaded the mask from {path}; you can paint on it")
+            self._replace(image, array, f"loaded the mask from {path}; you can paint on it")
 
         self.jobs.start(
             "mask", one_section.open_mask_file, path, shape, done=done, failed=self.messages.fail
@@ -169,9 +199,8 @@ class MaskPanel(QGroupBox):
         try:
             layer = self.session.viewer.layers[name]
             base = layers.full_resolution(layer)
-            self.session.masks.new(self.session.require_image(), base)
-            layer.visible = False
-            self.messages.say(f"took the mask from layer {name}; you can paint on it")
+            told = f"took the mask from layer {name}; you can paint on it"
+            self._replace(self.session.require_image(), base, told, partial(_hide, layer))
         except Exception as error:
             self.messages.fail(error)
 
@@ -202,7 +231,7 @@ class MaskPanel(QGroupBox):
         version = mask.version(z)
 
         def done(tiles: SectionTiles) -> None:
-            if self.session.masks.layer(image) is not layer:
+            if self.session.masks.layer(image) is not layer or layer.data is not mask:
                 return
             if mask.version(z) != version:
                 raise InputError(
@@ -222,6 +251,15 @@ class MaskPanel(QGroupBox):
         )
 
     @guarded
+    def mark_missing(self) -> None:
+        """Mask the whole section that is shown."""
+        image = self.session.require_image()
+        self.session.require_section()
+        if self.session.masks.layer(image) is None:
+            self.session.masks.new(image, paint=False)
+        self.edit("missing")
+
+    @guarded
     def undo(self) -> None:
         """Take back the last change of the mask."""
         self.session.masks.step(self.session.require_mask(), back=True)
@@ -236,12 +274,14 @@ class MaskPanel(QGroupBox):
     def refresh(self) -> None:
         """Enable what can be done, and count the damage as soon as nothing changes any more."""
         mask = self.session.mask
-        self.new_button.setEnabled(self.session.image is not None)
-        self.load_button.setEnabled(self.session.image is not None)
+        settled = self.session.flags.is_settled(self.session.image)
+        self.new_button.setEnabled(settled)
+        self.load_button.setEnabled(settled)
         for button in (self.grow_button, self.shrink_button, self.clear_button, self.invert_button):
             button.setEnabled(mask is not None)
-        self.undo_button.setEnabled(mask is not None and mask.can_undo)
-        self.redo_button.setEnabled(mask is not None and mask.can_redo)
+        masks, image = self.session.masks, self.session.image
+        self.undo_button.setEnabled(masks.can_step(image, back=True))
+        self.redo_button.setEnabled(masks.can_step(image, back=False))
         if mask is None:
             self.status.setText("No mask yet.")
         self._count_timer.start()
@@ -286,7 +326,14 @@ class MaskPanel(QGroupBox):
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._count_timer.stop()
+        if self.question is not None:
+            self.question.close()
         self.session.masks.changed.disconnect(self.refresh)
+        self.session.flags.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
         self.session.section_changed.disconnect(self.refresh)
         self.session.settings.events.max_gap.disconnect(self.refresh)
+
+
+def _hide(layer: Any) -> None:
+    layer.visible = False

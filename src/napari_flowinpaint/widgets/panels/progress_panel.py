@@ -39,8 +39,8 @@ class ProgressRow(QWidget):
     @guarded
     def cancel(self) -> None:
         """Stop what runs."""
-        self.jobs.cancel(*self._shown)
         self.messages.say("cancelling…")
+        self.jobs.cancel(*self._shown)
 
     def _show_jobs(self) -> None:
         running = self.jobs.is_running(*self._shown)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
@@ -69,7 +70,22 @@ class RepairPanel(QGroupBox):
 
     def show_repair(self, job: SectionJob, review: Review) -> None:
         """Show a finished repair, and say what was left of the section."""
-        self._steps.start(self.session.open_review(job, review))
+        steps = self.session.open_review(job, review)
+        if self.session.where_shown(job) is None:
+            self.messages.notify(
+                f"section {review.z} is repaired; you find it under Review, in the list of "
+                "waiting repairs"
+            )
+        self._steps.start(self._shown(steps, review))
+
+    def _shown(self, steps: Iterator[Any], review: Review) -> Iterator[None]:
+        """Show the layers, the result first, and then say what was left of the section."""
+        for number, _ in enumerate(steps):
+            if number == 0:
+                self._say(review)
+            yield
+
+    def _say(self, review: Review) -> None:
         left = review.repair.refused
         self.messages.say(
             f"section {review.z} is repaired{' in part' if left else ''} ({review.summary()}); "

@@ -120,7 +120,7 @@ class StagedPanel(QWidget):
         self.threshold.setValue(20)
         self.threshold.setSuffix(" dB")
         tips = {
-            self.accept_button: "Accept this repair; Write accepted puts it into the stack (Shift+A)",
+            self.accept_button: "Accept this repair, to be written by Write accepted (Shift+A)",
             self.reject_button: "Reject this repair; it is not written (Shift+X)",
             self.undecide_button: "Clear the decision",
             self.above_button: "Accept every undecided repair expected to be at least this good",
@@ -278,7 +278,9 @@ class StagedPanel(QWidget):
 
         def done(accepted: tuple[StagedSection, ...]) -> None:
             self.session.batch.update(image, accepted)
-            self.messages.say(f"accepted {counted(len(accepted), 'repair')} of {threshold:g} dB or more")
+            self.messages.say(
+                f"accepted {counted(len(accepted), 'repair')} of {threshold:g} dB or more"
+            )
 
         self.jobs.start(
             "above",
@@ -330,7 +332,8 @@ class StagedPanel(QWidget):
             if self.table.current is not None and self.table.current.z == section.z:
                 self._on_picked(section)
 
-        self.jobs.start("redo", many_sections.redo, request, done=done, failed=self._redo_failed)
+        failed = self._redo_failed
+        self.jobs.start("redo", many_sections.redo, request, done=done, failed=failed, waits=True)
 
     def _redo_failed(self, error: Exception) -> None:
         self.messages.fail(error)

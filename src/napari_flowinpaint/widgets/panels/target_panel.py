@@ -80,9 +80,7 @@ class TargetLine(QLabel):
             return
         depth = layers.full_resolution(image).shape[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
-        access = (
-            "opening…" if stack is None else "writable" if stack.writable else "read-only"
-        )
+        access = "opening…" if stack is None else "writable" if stack.writable else "read-only"
         self.setText(f"{image.name}: {where} ({access})")
 
     def disconnect_session(self) -> None:

@@ -84,7 +84,9 @@ class WritePanel(QWidget):
         """Write the accepted repairs, after asking once per stack."""
         image, stack = self.session.require_image(), self.session.require_stack()
         if not stack.writable:
-            raise InputError(f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead")
+            raise InputError(
+                f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead"
+            )
         if self.session.accepted.agreed(image):
             self._write()
             return
@@ -168,6 +170,7 @@ class WritePanel(QWidget):
             stack,
             self._staging(),
             path,
+            *self.session.kept(image),
             done=done,
             failed=self.messages.fail,
             lasting=True,
