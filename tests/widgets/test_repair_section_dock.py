@@ -83,7 +83,7 @@ def test_a_painted_mask_is_counted_edited_and_undone(make_dock, wait, stack_path
     assert dock.mask_panel.redo_button.isEnabled()
     dock.mask_panel.edit("clear")
     wait(lambda: not layer.data.read(3).any())
-    wait(lambda: "nothing is damaged" in dock.mask_panel.status.text())
+    wait(lambda: "nothing is masked" in dock.mask_panel.status.text())
     assert not dock.mask_panel.redo_button.isEnabled()
 
 
@@ -172,14 +172,14 @@ def test_picking_a_component_goes_there(make_dock, wait, stack_path):
     assert np.allclose(viewer.scene.camera.center[-2:], middle)
 
 
-def test_an_answer_is_dropped_when_the_user_has_moved_on(make_dock, wait, stack_path):
+def test_an_answer_waits_when_the_user_has_moved_on(make_dock, wait, stack_path):
     viewer, dock = make_dock(stack_path)
     paint(dock)
     dock.repair_panel.repair()
     viewer.dims.set_point(0, 250)
     wait(lambda: not dock.jobs.is_running("repair"))
     assert dock.session.review.current is None
-    assert "moved on" in dock.messages.text()
+    assert "waiting repairs" in dock.messages.text()
     assert [x.name for x in viewer.layers] == ["texture", "damage mask"]
 
 

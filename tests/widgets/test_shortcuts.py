@@ -108,7 +108,11 @@ def test_commands_are_in_the_palette_and_act(make_napari_viewer, stack_path, wai
     assert isinstance(viewer, Viewer)
 
 
-def test_the_sample_opens_on_a_damaged_section_with_its_mask(make_napari_viewer):
+def test_the_sample_opens_on_a_damaged_section_with_its_mask(make_napari_viewer, monkeypatch):
+    from napari_flowinpaint.core.simulation import sample
+
+    small = sample.damaged_sample(sample.SampleConfig(shape=(9, 128, 128)))
+    monkeypatch.setattr(sample, "damaged_sample", lambda: small)
     viewer = make_napari_viewer()
     viewer.open_sample("napari-flowinpaint", "damaged-serial-sections")
     session = session_of(viewer)
