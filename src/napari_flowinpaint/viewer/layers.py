@@ -322,6 +322,12 @@ def _above(viewer: ViewerModel, image: Image) -> int:
     return int(max([viewer.layers.index(image), *below]) + 1)
 
 
+def marks_of(viewer: ViewerModel, stack: Stack) -> Labels | None:
+    """Return the layer that marks the synthetic pixels of a stack, or None."""
+    role = f"synthetic {stack.path}"
+    return next((layer for layer in viewer.layers if role_of(layer) == role), None)
+
+
 def show_synthetic(
     viewer: ViewerModel, image: Image | None, stack: Stack, levels: Sequence[Any]
 ) -> None:
@@ -337,9 +343,7 @@ def show_synthetic(
         Arrays of the stack's ``labels/synthetic``, full resolution first; empty without.
     """
     levels = shown_levels(levels)
-    old = next(
-        (layer for layer in viewer.layers if role_of(layer) == f"synthetic {stack.path}"), None
-    )
+    old = marks_of(viewer, stack)
     if image is None or not levels:
         if old is not None:
             remove(viewer, old)
@@ -370,6 +374,8 @@ def remove_synthetic(viewer: ViewerModel, stack: Stack, shown: Sequence[Stack]) 
     """Remove the marks of a stack, unless the same stack is shown by another layer."""
     if all(str(other.path) != str(stack.path) for other in shown):
         show_synthetic(viewer, None, stack, ())
+    elif (marks := marks_of(viewer, stack)) is not None:
+        marks.visible = True
 
 
 def refresh_stack(image: Image, stack: Stack) -> None:

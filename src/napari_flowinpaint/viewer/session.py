@@ -208,6 +208,8 @@ class Session(layers.ViewerState):
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
+        if layers.is_stack(layer):
+            self._hide_labels(layer)
         self.masks.forget(layer)
         self.review.forget(layer)
         self.accepted.forget(layer)
@@ -216,6 +218,17 @@ class Session(layers.ViewerState):
         if layers.is_stack(layer):
             self.stack_removed.emit(layer)
             self.later(partial(self._remove_orphans, layer))
+
+    def _hide_labels(self, image: Image) -> None:
+        """Hide the labels that lie over a stack that was removed.
+
+        napari 0.9.2 may crash when it draws labels under which an image was removed just now.
+        """
+        stack = self._stacks.get(image)
+        marks = None if stack is None else layers.marks_of(self.viewer, stack)
+        for layer in (self.masks.layer(image), marks):
+            if layer is not None:
+                layer.visible = False
 
     def _remove_orphans(self, image: Image) -> None:
         """Remove what belongs to a stack that was removed.
