@@ -155,6 +155,8 @@ class Window:
         Smallest and largest value the result may take.
     voxel_size
         z, y, x in nm, or None where unknown.
+    section_shape
+        (Y, X) of the whole section, or None where the window is all of it.
     """
 
     z: int
@@ -167,6 +169,26 @@ class Window:
     alpha: float
     value_range: tuple[float, float]
     voxel_size: VoxelSize | None = None
+    section_shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Displaced:
+    """The section's own pixels that an unfolding has moved.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, True where the result has them.
+    zone
+        (H, W) bool, all that the unfolding changes: these, and what it filled.
+    flow
+        (2, H, W) float32: ``result(x) = section(x + flow(x))`` in the mask.
+    """
+
+    mask: BoolImage
+    zone: BoolImage
+    flow: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +207,8 @@ class WindowRepair:
         0 (guessed) to 1 (certain), inside the mask; 1 outside.
     scores
         Numbers the method measured on the way, for the report.
+    displaced
+        What was moved, where the method moves tissue; its zone is replaced, beyond the mask.
     """
 
     initial_reference: FloatImage
@@ -192,6 +216,7 @@ class WindowRepair:
     result: FloatImage
     confidence: FloatImage
     scores: dict[str, float] = field(default_factory=dict)
+    displaced: Displaced | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
