@@ -264,7 +264,7 @@ def _reach(band: BoolImage, start: npt.NDArray[np.float64], way: npt.NDArray[np.
     """Return how far a band goes on from a point, pixels."""
     reach = 0.0
     while True:
-        y, x = (int(round(float(v))) for v in start + (reach + 1) * way)
+        y, x = (round(float(v)) for v in start + (reach + 1) * way)
         if not (0 <= y < band.shape[0] and 0 <= x < band.shape[1]) or not band[y, x]:
             return reach
         reach += 1

@@ -175,7 +175,7 @@ class _Model:
         shape = frame.distance.shape
         weights, shares = np.zeros((2, *shape), np.int64), np.zeros((2, *shape), np.float32)
         decay_of, knots, first = np.zeros(shape, np.int64), [], 0
-        for number, line in enumerate(lines):
+        for number in range(len(lines)):
             of_line = frame.curve == number
             arc = frame.arc[of_line]
             low, high = (float(arc.min()), float(arc.max())) if arc.size else (0.0, 1.0)
