@@ -77,6 +77,9 @@ class RepairOptions:
     quality
         Whether to try the repair on intact places, to predict how good it is: takes about four
         times as long. Otherwise the prediction is what the rehearsal lets expect.
+    kind
+        Kind of damage under the mask, where it is known: "auto" repairs folds and cracks by
+        "unfold".
     """
 
     max_gap: int = 5
@@ -87,6 +90,7 @@ class RepairOptions:
     views: int | None = None
     gate: str = "refuse"
     quality: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,8 @@ class Patch:
         section has changed since.
     flags
         Why the repair should be looked at, in words; empty where nothing is suspect.
+    displaced
+        What was moved, where the method moves tissue; None elsewhere.
     """
 
     box: Box
@@ -265,6 +271,7 @@ class Patch:
     scores: dict[str, float] = field(default_factory=dict)
     source_digest: str | None = None
     flags: tuple[str, ...] = ()
+    displaced: Displaced | None = None
 
     @property
     def mask(self) -> BoolImage:

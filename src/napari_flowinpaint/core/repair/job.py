@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..kinds import UNFOLDED
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -227,7 +228,8 @@ def guide_by(
     """
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
-        name, method = job.method, choose_method(job.method, usable)
+        name = _by_kind(job.method, job.options)
+        method = choose_method(name, usable)
     else:
         name, method = job.method.name, job.method
     if method is not None and method.neighbours <= usable:
@@ -237,6 +239,11 @@ def guide_by(
         f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
         f"'{name}'; permit a larger gap (max_gap) or choose another method"
     )
+
+
+def _by_kind(name: str, options: RepairOptions) -> str:
+    """Return the method for the kind of damage, where it is told and no method is."""
+    return "unfold" if name == "auto" and options.kind in UNFOLDED else name
 
 
 def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:
@@ -279,6 +286,7 @@ def guide_window(
         alpha=axial_position(z, *neighbours, job.thickness),
         value_range=job.stack.value_range,
         voxel_size=job.stack.voxel_size,
+        section_shape=(job.stack.shape[1], job.stack.shape[2]),
     )
 
 
