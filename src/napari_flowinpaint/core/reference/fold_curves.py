@@ -157,7 +157,20 @@ def _prune(paths: list[_Path], inside: npt.NDArray[np.float32], half: float) -> 
         if free and len(paths) > 1 and _length(path.pixels) < 2.5 * half + 4:
             continue
         kept.append(path)
-    return kept or paths
+    return _freed(kept or paths)
+
+
+def _freed(paths: list[_Path]) -> list[_Path]:
+    """Let ends be free where nothing else meets them (any more)."""
+    met = [joint for path in paths for joint in path.joints]
+    return [
+        _Path(path.pixels, (_met(path.joints[0], met), _met(path.joints[1], met)))
+        for path in paths
+    ]
+
+
+def _met(joint: int, met: list[int]) -> int:
+    return joint if met.count(joint) > 1 else -1
 
 
 def _join(paths: list[_Path]) -> list[_Path]:
