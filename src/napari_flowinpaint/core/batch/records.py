@@ -25,6 +25,7 @@ from pydantic import (
 from ..io.levels import DTYPES
 from ..io.names import printable
 from ..io.npz import Npz
+from ..kinds import KINDS
 from ..refusal import Refusal
 from ..types import AnyImage, Box, Displaced, Patch, Provenance, RepairOptions, SectionRepair
 
@@ -49,6 +50,8 @@ def _check_options(options: RepairOptions) -> RepairOptions:
         or options.views not in (None, *range(1, 9))
     ):
         raise ValueError("these options do not exist")
+    if options.kind is not None and options.kind not in KINDS:
+        raise ValueError("this kind does not exist")
     if options.halo is not None and not 0 <= options.halo < _LARGEST_SIDE:
         raise ValueError("this halo does not exist")
     return options

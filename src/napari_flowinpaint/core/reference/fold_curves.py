@@ -164,8 +164,7 @@ def _freed(paths: list[_Path]) -> list[_Path]:
     """Let ends be free where nothing else meets them (any more)."""
     met = [joint for path in paths for joint in path.joints]
     return [
-        _Path(path.pixels, (_met(path.joints[0], met), _met(path.joints[1], met)))
-        for path in paths
+        _Path(path.pixels, (_met(path.joints[0], met), _met(path.joints[1], met))) for path in paths
     ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, RepairRefused
-from ..kinds import UNFOLDED
+from ..kinds import KINDS, UNFOLDED
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -151,6 +151,8 @@ def _check(job: RepairJob) -> None:
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
     check_gate(job.options)
+    if job.options.kind is not None and job.options.kind not in KINDS:
+        raise InputError(f"unknown kind '{job.options.kind}'; choose one of: {', '.join(KINDS)}")
     check_texture(job.options.texture)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
