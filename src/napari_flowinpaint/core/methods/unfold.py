@@ -112,7 +112,9 @@ class UnfoldMethod:
             _check(unfolded, window)
         moved, zone, hidden = _apply(unfolded, window)
         report(0.4, "filling what was swallowed")
-        own = replace(window, section=moved, mask=hidden, intact=~hidden)
+        seen = ~hidden & (zone | window.intact)
+        hidden &= zone
+        own = replace(window, section=moved, mask=hidden, intact=seen)
         part = lambda share, words: progress(0.4 + 0.6 * share, words)  # noqa: E731
         filled = self._fill(own, options, device, part)
         return replace(
@@ -208,7 +210,8 @@ def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, 
     flow = unfolded.flow
     far = np.hypot(*flow) > LEAST_DISPLACEMENT
     hidden = unfolded.hidden | (far & _outside(flow))
-    zone = far | hidden | window.mask
+    # other damage in the window is not this repair's to replace, unless tissue moves there
+    zone = far | window.mask | (hidden & window.intact)
     rows, columns = (np.arange(n, dtype=np.float32) for n in window.mask.shape)
     source = np.where(window.intact, window.section, window.section[window.intact].mean())
     moved = np.asarray(
@@ -220,8 +223,9 @@ def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, 
             borderMode=cv2.BORDER_REPLICATE,
         )
     )
-    moved = np.clip(np.where(zone, moved, source), *window.value_range).astype(np.float32)
-    return moved, zone, hidden
+    lowest, highest = window.value_range
+    result = np.clip(np.where(zone, moved, source), lowest, highest).astype(np.float32)
+    return result, np.asarray(zone), np.asarray(hidden)
 
 
 def _outside(flow: Flow) -> BoolImage:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..filters import blur
 from ..types import BoolImage
 from .fold_line import Curve, Points
 
@@ -63,11 +64,11 @@ def _band_of(band: BoolImage) -> FoldBand | None:
     import cv2
     from skimage.morphology import skeletonize
 
-    smooth = cv2.GaussianBlur(np.pad(band, 3, mode="edge").astype(np.float32), (0, 0), 1.5)
-    smooth = smooth[3:-3, 3:-3] > 0.5
-    inside = cv2.distanceTransform(np.pad(band, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)
-    inside = np.asarray(inside)[1:-1, 1:-1]
-    thin = skeletonize(smooth)
+    smooth = blur(np.pad(band, 3, mode="edge").astype(np.float32), 1.5)[3:-3, 3:-3]
+    thin = skeletonize(smooth > 0.5)
+    padded = np.pad(band, 1, mode="edge").astype(np.uint8)
+    inside = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5), dtype=np.float32)
+    inside = inside[1:-1, 1:-1]
     if thin.sum() < 8:
         return None
     # outside the section the band goes on
@@ -101,8 +102,8 @@ def _paths(thin: BoolImage) -> list[_Path]:
     junction = thin & (around > 3)
     _, joint_of = cv2.connectedComponents(junction.astype(np.uint8), connectivity=8)
     rest = thin & ~junction
-    left = set(map(tuple, np.argwhere(rest).tolist()))
-    joints = np.asarray(joint_of)
+    left: set[Pixel] = {(int(y), int(x)) for y, x in np.argwhere(rest)}
+    joints = np.asarray(joint_of, dtype=np.int32)
     centres = [
         np.argwhere(joints == number).mean(axis=0) for number in range(1, int(joints.max()) + 1)
     ]

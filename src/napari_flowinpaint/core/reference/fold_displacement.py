@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..filters import blur
 from ..types import BoolImage, FloatImage
 from .fold_curves import FoldBand
 from .fold_line import Curve, LineFrame
@@ -130,11 +131,9 @@ def _register(
     section: FloatImage, reference: FloatImage, flow: Flow, hidden: BoolImage
 ) -> tuple[Flow, FloatImage]:
     """Register a section, sampled through a flow, to the reference; return how well they agree."""
-    import cv2
-
     moved = np.where(hidden, reference, warp(section, flow))
     found = estimate_flow(reference, moved, patch=16)
-    low = [cv2.GaussianBlur(image, (0, 0), 2.0) for image in (warp(moved, found), reference)]
+    low = [blur(image, 2.0) for image in (warp(moved, found), reference)]
     seen = (~hidden).astype(np.float32)
     return found, np.clip(local_correlation(low[0], low[1], seen, 12.0), 0, 1) * seen
 
@@ -174,7 +173,8 @@ class _Model:
         """Place the knots."""
         shape = frame.distance.shape
         weights, shares = np.zeros((2, *shape), np.int64), np.zeros((2, *shape), np.float32)
-        decay_of, knots, first = np.zeros(shape, np.int64), [], 0
+        decay_of, first = np.zeros(shape, np.int64), 0
+        knots: list[tuple[int, int]] = []
         for number in range(len(lines)):
             of_line = frame.curve == number
             arc = frame.arc[of_line]
@@ -226,7 +226,8 @@ class _Model:
     def fields(self, values: _Numbers) -> tuple[Flow, Flow]:
         """Return the fold's flow and that of the section's offset, (2, H, W) each."""
         beside = (values[self.weights] * self.shares).sum(axis=0)
-        size = amplitude(beside, values[self.decay_of], self.frame.distance)
+        decay = values[self.decay_of].astype(np.float32)
+        size = amplitude(beside.astype(np.float32), decay, self.frame.distance)
         down, right = _places(size.shape)
         shift = values[-_SHIFTS:]
         offset = [

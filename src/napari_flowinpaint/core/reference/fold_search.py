@@ -110,13 +110,14 @@ def first_guess(
     scores /= max(float(weight[::_SHRINK, ::_SHRINK].sum()), 1.0)
     cost = _OFFSET_COST * _OFFSETS**2
     judged = scores - cost[:, None, None, None] - cost[None, :, None, None]
-    i, j, b, t = np.unravel_index(int(judged.argmax()), judged.shape)
+    best = np.unravel_index(int(judged.argmax()), judged.shape)
+    across_at, along_at, b, t = (int(place) for place in best)
     return FirstGuess(
         float(steps[b]),
         float(_DECAYS[t]),
-        float(_OFFSETS[i]),
-        float(_OFFSETS[j]),
-        float(scores[i, j, b, t]),
+        float(_OFFSETS[across_at]),
+        float(_OFFSETS[along_at]),
+        float(scores[across_at, along_at, b, t]),
     )
 
 
@@ -176,8 +177,11 @@ class _Reduced:
         rows, columns = (np.arange(n, dtype=np.float32) for n in self.section.shape)
         x = (columns[None] + flow[1]).astype(np.float32)
         y = (rows[:, None] + flow[0]).astype(np.float32)
-        moved = np.asarray(cv2.remap(self.section, x, y, cv2.INTER_LINEAR))
-        weight = np.asarray(cv2.remap(self.known, x, y, cv2.INTER_LINEAR)) * seen
+        moved, known = (
+            np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR), dtype=np.float32)
+            for image in (self.section, self.known)
+        )
+        weight = known * seen
         return local_correlation(moved, self.reference, weight, _LOCAL / _SHRINK) * weight
 
 
@@ -197,12 +201,12 @@ def local_correlation(
     """
     import cv2
 
-    def mean(image: FloatImage) -> FloatImage:
-        low = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(low) / total
+    def low(image: FloatImage) -> FloatImage:
+        out = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(out, dtype=np.float32)
 
-    total = np.float32(1)
-    total = mean(weight) + np.float32(1e-6)
+    total = low(weight) + np.float32(1e-6)
+    mean = lambda image: low(image) / total  # noqa: E731
     means = mean(weight * first), mean(weight * second)
     spread = [
         np.maximum(mean(weight * image * image) - m * m, _FLAT)

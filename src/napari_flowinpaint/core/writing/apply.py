@@ -249,16 +249,15 @@ def _synthetic(piece: Piece, index: int) -> BoolImage:
     if index == 0:
         return synthetic
     out = np.zeros(changed.mask.shape, dtype=bool)
-    box, fine = changed.region.box, first.region.box
+    fine, (height, width) = first.region.box, changed.region.box.shape
     rows, columns = (place.astype(np.int64) for place in np.nonzero(synthetic))
     # where in the reduced box a pixel of the full one lies: both boxes hold the same tissue
-    y = (rows + 0.5) * out.shape[0] / (fine.y1 - fine.y0)
-    x = (columns + 0.5) * out.shape[1] / (fine.x1 - fine.x0)
-    assert box.shape == out.shape
+    y = (rows + 0.5) * height / (fine.y1 - fine.y0)
+    x = (columns + 0.5) * width / (fine.x1 - fine.x0)
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
-            i = np.clip(y.astype(np.int64) + dy, 0, out.shape[0] - 1)
-            j = np.clip(x.astype(np.int64) + dx, 0, out.shape[1] - 1)
+            i = np.clip(y.astype(np.int64) + dy, 0, height - 1)
+            j = np.clip(x.astype(np.int64) + dx, 0, width - 1)
             out[i, j] = True
     return out
 
