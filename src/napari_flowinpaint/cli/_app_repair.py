@@ -70,6 +70,12 @@ def repair(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.safetensors", help="Trained weights for the method"),
     ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Kind of damage under the mask; fold and crack are unfolded where --method is auto"
+        ),
+    ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, max=8, help="Rotated and mirrored copies that are averaged; slower"),
@@ -153,6 +159,7 @@ def repair(
             views=views,
             gate=gate,
             quality=quality,
+            kind=kind,
         ),
         in_place=in_place,
         output=output,

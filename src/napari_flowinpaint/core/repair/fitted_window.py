@@ -62,7 +62,7 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
         As :func:`~.job.read_window`.
     """
     window = read_window(job, found)
-    if job.options.gate == "off":
+    if job.options.gate == "off" or getattr(found.method, "gates_itself", False):
         return FittedWindow(found, *window)
     fits = _measure(job, found, window[0])
     if not any(fit.fault for fit in fits):

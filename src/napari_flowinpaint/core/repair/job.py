@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..kinds import KINDS, UNFOLDED
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -157,6 +158,8 @@ def _check(job: RepairJob) -> None:
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
     check_gate(job.options)
+    if job.options.kind is not None and job.options.kind not in KINDS:
+        raise InputError(f"unknown kind '{job.options.kind}'; choose one of: {', '.join(KINDS)}")
     check_texture(job.options.texture)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
@@ -241,7 +244,8 @@ def guide_by(
     """
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
-        name, method = job.method, choose_method(job.method, usable)
+        name = _by_kind(job.method, job.options)
+        method = choose_method(name, usable)
     else:
         name, method = job.method.name, job.method
     if method is None or method.neighbours > usable:
@@ -272,6 +276,11 @@ def _shown(job: RepairJob, window: GuidedWindow) -> BoolImage:
             if found is not None:
                 shown |= found
     return shown
+
+
+def _by_kind(name: str, options: RepairOptions) -> str:
+    """Return the method for the kind of damage, where it is told and no method is."""
+    return "unfold" if name == "auto" and options.kind in UNFOLDED else name
 
 
 def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:
@@ -327,6 +336,7 @@ def guide_window(
         alpha=axial_position(z, *neighbours, job.thickness),
         value_range=job.stack.value_range,
         voxel_size=job.stack.voxel_size,
+        section_shape=(job.stack.shape[1], job.stack.shape[2]),
     )
 
 

@@ -23,6 +23,8 @@ from ..types import (
     AnyImage,
     BoolImage,
     Box,
+    Displaced,
+    IntImage,
     Patch,
     Progress,
     Provenance,
@@ -200,10 +202,10 @@ def _repair_window(
         scores |= quality.scores()
     patch = Patch(
         box=window.box,
-        components=fitted.components,
+        components=_spread(fitted.components, repair.displaced),
         initial_reference=to_dtype(repair.initial_reference, raw.dtype),
         refined_reference=to_dtype(repair.refined_reference, raw.dtype),
-        result=_paste(raw, repair, window.mask),
+        result=_paste(raw, repair, _zone(window.mask, repair.displaced)),
         confidence=repair.confidence.astype(np.float32, copy=False),
         neighbours=found.neighbours,
         alpha=window.alpha,
@@ -212,8 +214,28 @@ def _repair_window(
         scores=scores,
         source_digest=pixel_digest(raw),
         flags=found.notes + fitted.flags,
+        displaced=repair.displaced,
     )
     return patch, method.weights_sha256
+
+
+def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
+    """Return which pixels a repair replaces: those of the mask, and of the zone of an unfolding."""
+    return mask if displaced is None else mask | displaced.zone
+
+
+def _spread(components: IntImage, displaced: Displaced | None) -> IntImage:
+    """Give the pixels of an unfolding's zone the number of the nearest component."""
+    import cv2
+
+    if displaced is None:
+        return components
+    _, nearest = cv2.distanceTransformWithLabels(
+        (components == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    number_of = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    number_of[nearest[components > 0]] = components[components > 0]
+    return np.where(displaced.zone, number_of[nearest], components).astype(np.int32)
 
 
 def _put_together(

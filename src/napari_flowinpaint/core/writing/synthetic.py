@@ -1,7 +1,8 @@
 """The label image ``labels/synthetic``: which pixels of a stack were made by which repair.
 
 An NGFF label image beside the data with the axes, the shape, the voxel size and the pyramid of
-the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. A pixel of
+the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. Pixels that
+a repair has moved, not made, have its number plus 2147483648. A pixel of
 a reduced level is marked if any pixel it was made from is synthetic. Only chunks with marks are
 stored.
 
@@ -48,6 +49,11 @@ _LARGEST = "flowinpaint_largest_number"
 #: Numbers above are not ours: somebody has painted them.
 _LIMIT = 2**31
 
+#: What the values mean, for who reads the label image without this program.
+_MEANING = {
+    "synthetic": "number of the repair that made the pixel",
+    "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
+}
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -256,7 +262,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
     from ..io.folder_store import FolderStore
 
     zarr_format = levels[0].source.metadata.zarr_format
-    label = {"source": {"image": "../../"}}
+    label: dict[str, Any] = {"source": {"image": "../../"}, "flowinpaint": _MEANING}
     if levels[0].path:
         found: dict[str, Any] = dict(
             zarr.open_group(
@@ -272,7 +278,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
         multiscale |= {"name": folders.SYNTHETIC, "datasets": datasets}
     else:
         version = "0.5" if zarr_format == 3 else "0.4"
-        label = {"source": {"image": "../../../"}}
+        label["source"] = {"image": "../../../"}
         multiscale = _bare_multiscale(levels[0])
     system = intrinsic_system(multiscale) if is_06(version) else multiscale
     names = [str(axis["name"]) for axis in system["axes"]]
