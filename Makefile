@@ -6,8 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 XVFB := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
-# Tests of windows: nothing runs beside them
-ALONE := tests/widgets tests/test_demo.py
+# Tests of windows: nothing heavy runs beside them
+WINDOWS := tests/widgets tests/test_demo.py
 INSTALL_NEEDS := pyproject.toml constraints.txt scripts/install.sh
 export PYTHON TORCH_INDEX
 
@@ -24,8 +24,8 @@ demo: .venv/app.stamp
 	@$(BIN)/flowinpaint demo
 
 test: lint docs
-	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(ALONE:%=--ignore=%)
-	$(XVFB) $(BIN)/python -m pytest $(ALONE)
+	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(WINDOWS:%=--ignore=%)
+	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(WINDOWS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

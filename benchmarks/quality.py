@@ -166,20 +166,20 @@ def plant(source: Source, z: int, crop, how: str, rng: np.random.Generator) -> n
 
 def refused(volume, z, mask, method) -> str:
     """Return why a repair is refused, in a few words; "" if it is not."""
-    options = RepairOptions(quality=True)
+    options = RepairOptions(quality=True, max_gap=1)  # farther sections could take their place
     try:
         stack = damaged(volume, z, mask)
         repair = repair_section(stack, z, mask, method=method, options=options)
         if repair.refused:
             raise RepairRefused(describe_refused(repair.refused))
+        if repair.flags:  # one was left out
+            raise RepairRefused(repair.flags[0])
     except RepairRefused as error:
         words = {
-            "agree with its": "fit",
-            "agrees with its": "fit of one",
+            "something else": "fit",
             "focus": "sharpness",
             "px off": "shift",
             "worse": "worse than mean",
-            "correlate": "rehearsal",
         }
         return next((short for word, short in words.items() if word in str(error)), "other")
     return ""

@@ -23,14 +23,15 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def refused(capsys, folder: Path, *arguments: object, code: int = 2, kept: str = "") -> str:
-    """Run a command that must fail; return its one line.
+    """Run a command that must fail; return its one line, beside notes.
 
     Nothing may be written by it, but for a staging folder that is named ``kept``.
     """
     before = tree(folder)
     capsys.readouterr()
     assert run([str(a) for a in arguments]) == code
-    error = capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines(keepends=True)
+    error = "".join(line for line in told if not line.startswith("note: "))
     assert error.startswith("flowinpaint: ")
     assert error.count("\n") == 1, f"more than one line: {error}"
     assert "Traceback" not in error

@@ -236,7 +236,7 @@ def test_beginning_anew_keeps_what_is_not_ours(data, capsys):
     (staging / "thesis.tex").write_text("years of work")
     capsys.readouterr()
     assert repair(data, "--staging", staging, "--no-resume", "--in-place") == 0
-    assert "note: kept in" in capsys.readouterr().out
+    assert "note: kept in" in capsys.readouterr().err
     assert (staging / "thesis.tex").read_text() == "years of work"
     copy = shutil.copytree(staging, data / "copy")
     assert repair(data, "--staging", copy, "--no-resume") == 2

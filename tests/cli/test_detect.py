@@ -54,6 +54,25 @@ def test_detect_then_repair(path, volume, capsys):
     assert (repaired[mask] != volume[2][mask]).mean() > 0.8
 
 
+def test_a_declared_value_is_neither_damage_nor_repaired(path, volume, capsys):
+    folder, declared = path.parent, volume[:5].copy()
+    declared[:, 60:120, 80:140] = 3
+    declared[2], declared[4] = declared[1], declared[3]
+    mask = np.zeros(declared.shape, np.uint8)
+    mask[1, 100:150, 120:170] = 1
+    tifffile.imwrite(path, declared)
+    tifffile.imwrite(folder / "mask.tif", mask)
+    assert detect(path, "--sections", "1", "--no-data", "3") == 0
+    assert "0 of 1 sections are flagged." in capsys.readouterr().out
+    out, report = folder / "out.zarr", folder / "report.json"
+    command = ["repair", str(path), "--mask", str(folder / "mask.tif"), "--output", str(out)]
+    command += ["--method", "flow", "--gate", "off", "--no-data", "3", "--report", str(report)]
+    assert run(command) == 0
+    assert "400 masked pixels of section 1 lie where nothing was imaged" in capsys.readouterr().out
+    assert np.array_equal(open_stack(out).read(1)[60:120, 80:140], declared[1, 60:120, 80:140])
+    assert json.loads(report.read_text())["no_data"] == 3
+
+
 def test_report_as_json(path):
     report = path.parent / "flagged.json"
     assert detect(path, "--report", str(report), "--sections", "0-2") == 0

@@ -181,7 +181,10 @@ def test_interrupt_is_one_line(data, section, number):
         assert error == "flowinpaint: interrupted.\n"
         assert tree(data) == before
     else:
-        assert error == "flowinpaint: interrupted. Written before that: section 2.\n"
+        # section 2 is repaired; whether it was written by then is a matter of time
+        written = "flowinpaint: interrupted. Written before that: section 2.\n"
+        kept = f"Repaired and kept in {data}/stack.zarr.staging: section 2; run it again"
+        assert error == written or kept in error
 
 
 def test_progress_is_drawn_on_a_terminal(data):

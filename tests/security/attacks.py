@@ -100,10 +100,13 @@ class Scene:
         return self.path / "stack.zarr.staging"
 
     def run(self, *arguments: object) -> Told:
-        """Run a command; whatever it is, it says at most one line on stderr, without oddities."""
+        """Run a command; it says at most one line on stderr, beside notes, without oddities."""
         self.capture.readouterr()
         code = run([str(argument) for argument in arguments])
-        told = Told(code, *self.capture.readouterr())
+        out, lines = self.capture.readouterr()
+        notes = [line for line in lines.splitlines(keepends=True) if line.startswith("note: ")]
+        errors = [line for line in lines.splitlines(keepends=True) if line not in notes]
+        told = Told(code, out + "".join(notes), "".join(errors))
         assert "Traceback" not in told.err
         assert told.err.count("\n") == (code != 0)
         assert all(c.isprintable() or c == "\n" for c in told.out + told.err), "escape sequences"

@@ -36,9 +36,10 @@ def put_file(path):
 def test_a_file_in_the_place_of_a_folder_of_the_journal(scene, unchanged, no_computing, place):
     put_file(scene.stack / place)
     check = unchanged(scene.path)
-    message = scene.refused(*scene.to_repair("--in-place"))
-    assert f"{scene.stack / place} is a file" in message
-    assert "move it away" in message
+    for command in (scene.to_repair("--in-place"), ["history", scene.stack]):
+        message = scene.refused(*command)
+        assert f"{scene.stack / place} is a file" in message
+        assert "move it away" in message
     check()
 
 

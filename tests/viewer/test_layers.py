@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.viewer import camera, layers
+from napari_flowinpaint.viewer import camera, layers, mask_layers
 from napari_flowinpaint.viewer.tasks.one_section import (
     LayerSource,
     LoadedStack,
@@ -190,8 +190,12 @@ def test_which_layers_are_stacks_and_masks():
     assert not layers.is_stack(Image(grey[0]))
     assert not layers.is_stack(Labels(grey))
     assert not layers.is_stack(None)
-    assert layers.same_grid(Labels(grey), (3, 20, 20))
-    assert not layers.same_grid(Labels(grey), (3, 20, 21))
+    stack = Image(grey)
+    assert mask_layers.fits(Labels(grey), stack)
+    assert mask_layers.fits(Image(colour[0], rgb=True), stack), "of one section"
+    assert not mask_layers.fits(Labels(grey[:, :, :-1]), stack)
+    assert not mask_layers.fits(Labels(grey[1:]), stack)
+    assert not mask_layers.fits(stack, stack)
 
 
 def test_voxel_size_in_nm():

@@ -1,9 +1,13 @@
-"""napari's File > Open and drag and drop, for stacks that were repaired."""
+"""napari's File > Open and drag and drop."""
 
+import mrcfile
 import numpy as np
 import pytest
+import tifffile
+from npe2 import PluginManager
 
 from napari_flowinpaint import open_stack, repair_section, write_back
+from napari_flowinpaint.core.errors import ChoiceNeeded
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
@@ -35,3 +39,31 @@ def test_what_is_no_stack_is_left_to_other_readers(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     assert get_reader(str(tmp_path / "empty.zarr")) is None
     assert get_reader([str(tmp_path), str(tmp_path)]) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a.zarr.zip", "a.n5", "a.MRC", "a.rec", "a.st", "a.map", "a.h5", "a.ims", "a.tif"]
+)
+def test_the_reader_is_asked_for_what_is_opened_here(name):
+    manager = PluginManager()
+    manager.discover()
+    readers = manager.iter_compatible_readers(name)
+    assert any(reader.command == "napari-flowinpaint.get_reader" for reader in readers)
+
+
+def test_an_mrc_file_opens(make_napari_viewer, tmp_path):
+    pixels = synthetic_stack(SampleConfig(shape=(3, 64, 64))).astype("int16")
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(pixels)
+        file.voxel_size = (40, 40, 400)
+    (layer,) = make_napari_viewer().open(str(tmp_path / "a.mrc"), plugin="napari-flowinpaint")
+    assert tuple(layer.scale) == (40, 4, 4)
+    np.testing.assert_array_equal(np.asarray(layer.data), pixels)
+
+
+def test_of_several_stacks_the_reader_says_how_to_choose(tmp_path):
+    pixels = np.zeros((2, 3, 20, 30), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, metadata={"axes": "CZYX"})
+    reader = get_reader(str(tmp_path / "a.tif"))
+    with pytest.raises(ChoiceNeeded, match="--channel 0"):
+        reader(str(tmp_path / "a.tif"))

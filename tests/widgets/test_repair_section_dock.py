@@ -123,6 +123,7 @@ def test_masks_come_from_layers_and_files(make_dock, wait, stack_path, tmp_path)
     viewer.layers.selection.active = viewer.layers["texture"]
     assert dock.mask_panel.usable_layers() == ["found"]
     dock.mask_panel.use_layer("found")
+    wait(lambda: dock.session.mask is not None)
     assert dock.session.mask.read(3).sum() == 100
     assert not viewer.layers["found"].visible
     other[3, 90:100, 50:60] = 1
@@ -466,3 +467,27 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
     assert window.close()
     assert len(asked) == 2, "asked once, whatever docks are open"
     assert all(dock.jobs._stopped for dock in docks)
+
+
+def test_what_the_gate_refused_is_repaired_anyway_by_a_click(make_dock, wait, tmp_path, qtbot):
+    from qtpy.QtCore import Qt
+
+    from napari_flowinpaint.core.export import save_ome_zarr
+    from napari_flowinpaint.core.io.stack import Stack
+
+    sections = np.random.default_rng(0).integers(0, 255, (7, 128, 144)).astype(np.uint8)
+    path = save_ome_zarr(Stack.from_array(sections), tmp_path / "noise.zarr")
+    _, dock = make_dock(path, show=True)
+    paint(dock)
+    panel = dock.repair_panel
+    panel.method.setCurrentText("flow")
+    repair(dock, wait)
+    assert "show something else than section 3" in dock.messages.text()
+    assert panel.anyway_button.isVisible()
+    qtbot.mouseClick(panel.anyway_button, Qt.MouseButton.LeftButton)
+    wait(lambda: not dock.jobs.is_running("repair") and not panel.is_showing)
+    assert "section 3 is repaired" in dock.messages.text().lower()
+    assert not panel.anyway_button.isVisible()
+    made = dock.session.review.current.repair
+    assert made.provenance.options["gate"] == "flag"
+    assert "it was repaired all the same" in made.provenance.flags[0]

@@ -13,6 +13,7 @@ from ._options import (
     Channel,
     Dataset,
     Device,
+    NoData,
     Stack,
     Time,
     VoxelSize,
@@ -65,6 +66,7 @@ def benchmark(
     dataset: Dataset = None,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
+    no_data: NoData = None,
 ) -> int:
     """Compare methods."""
     from ._benchmark import benchmark_stack
@@ -90,6 +92,7 @@ def benchmark(
             "dataset": dataset,
             "allow_external": allow_external,
             "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+            "no_data": no_data,
         },
     )
 
@@ -171,6 +174,7 @@ def train(
     ] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
+    no_data: NoData = None,
     allow_external: AllowExternal = False,
 ) -> int:
     """Train."""
@@ -191,6 +195,7 @@ def train(
         rate=rate,
         device=device,
         seed=seed,
+        no_data=no_data,
         paper=paper_options(network, refined, fine_tune, ablation or [], vgg),
         allow_external=allow_external,
     )

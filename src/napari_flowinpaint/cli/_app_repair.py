@@ -13,6 +13,7 @@ from ._options import (
     Channel,
     Dataset,
     Device,
+    NoData,
     Sections,
     Stack,
     Time,
@@ -27,8 +28,8 @@ def repair(
     mask: Annotated[
         str,
         typer.Option(
-            help="Mask of the stack's shape, nonzero where damaged; "
-            "with a single section in --sections, a single image also works",
+            help="Mask of the stack's shape, nonzero where damaged; a folder of images; "
+            "ImageJ ROIs; with a single section in --sections, a single image",
             show_default=False,
         ),
     ],
@@ -68,6 +69,12 @@ def repair(
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.safetensors", help="Trained weights for the method"),
+    ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Kind of damage under the mask; fold and crack are unfolded where --method is auto"
+        ),
     ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
@@ -114,8 +121,18 @@ def repair(
         Optional[str],  # noqa: UP045
         typer.Option(help="Name of the mask within a zarr group or HDF5 file"),
     ] = None,
+    mask_class: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="VALUES", help="Values of the mask that are damage, e.g. 2 or 2,3 or #ff0000"
+        ),
+    ] = None,
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="The mask shows what is intact")
+    ] = False,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
+    no_data: NoData = None,
 ) -> int:
     """Replace damaged pixels."""
     from ..core.errors import InputError
@@ -142,6 +159,7 @@ def repair(
             views=views,
             gate=gate,
             quality=quality,
+            kind=kind,
         ),
         in_place=in_place,
         output=output,
@@ -151,8 +169,11 @@ def repair(
         time=time,
         dataset=dataset,
         mask_dataset=mask_dataset,
+        mask_class=mask_class,
+        invert_mask=invert_mask,
         allow_external=allow_external,
         voxel_size=parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+        no_data=no_data,
         batch=BatchOptions(workers, scheduler, staging, resume, plan, accept_above),
     )
     return repair_stack(command)

@@ -13,6 +13,7 @@ from ._options import (
     Channel,
     Dataset,
     Force,
+    NoData,
     Sections,
     Stack,
     Time,
@@ -55,6 +56,7 @@ def detect(
     dataset: Dataset = None,
     allow_external: AllowExternal = False,
     voxel_size: VoxelSize = None,
+    no_data: NoData = None,
 ) -> int:
     """Find damage."""
     from ._detect import DetectCommand, detect_damaged
@@ -76,6 +78,7 @@ def detect(
             "dataset": dataset,
             "allow_external": allow_external,
             "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
+            "no_data": no_data,
         },
     )
     return detect_damaged(command)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, RepairRefused
-from ._console import DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
+from ._console import DONE, NOT_ALL_DONE, print_error, print_line, print_note, progress_bar
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def benchmark_stack(
         if file is not None:
             check_apart(file, option, path, *([stack.group_path] if stack.group_path else []))
     for message in stack.messages:
-        print_line(f"note: {message}")
+        print_note(message)
     common: dict[str, Any] = {
         "spacing": spacing,
         "sections": None if sections is None else parse_sections(sections, stack.shape[0]),

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..core.errors import Cancelled, FlowInpaintError, InputError
 from ..core.io.names import quoted
+from ..core.notes import Notes
 from ..core.refusal import describe_refused
-from ._console import BAD_INPUT, DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
+from ._console import (
+    BAD_INPUT,
+    DONE,
+    NOT_ALL_DONE,
+    print_error,
+    print_line,
+    print_note,
+    progress_bar,
+)
 from ._parse import parse_sections
 from ._plan import plan_repair, show_plan
 from ._report import RepairReport, write_json
@@ -26,19 +35,20 @@ def repair_stack(command: RepairCommand) -> int:
 
     with progress_bar("plan") as progress:
         request = plan_repair(command, progress)
-    for message in request.plan.stack.messages:
-        print_line(f"note: {message}")
+    notes = Notes(print_note)
+    for message in request.notes:
+        notes(message)
     show_plan(request)
     if command.batch.plan_only:
-        return _conclude_plan(request)
+        return _conclude_plan(request, notes)
     if command.in_place:
         for message in finish_interrupted(request.plan.stack, wait=False):
-            print_line(f"note: {message}")
-    report = RepairReport(request)
+            notes(message)
+    report = RepairReport(request, notes)
     error: BaseException | None = None
     try:
         with progress_bar("repair") as progress:
-            run_repair(request, lambda outcome: print_line(report.add(outcome)), progress)
+            run_repair(request, lambda outcome: print_line(report.add(outcome)), progress, notes)
     except (FlowInpaintError, KeyboardInterrupt) as caught:
         error = caught
     lost = ""
@@ -55,11 +65,11 @@ def repair_stack(command: RepairCommand) -> int:
     return max(code, NOT_ALL_DONE) if lost else code
 
 
-def _conclude_plan(request: PlannedRepair) -> int:
+def _conclude_plan(request: PlannedRepair, notes: Notes) -> int:
     """Report a plan that is not carried out; return the exit code."""
     plan, path = request.plan, request.command.report
     if path is not None:
-        write_json(path, {"flowinpaint": __version__, **plan.to_dict()})
+        write_json(path, {"flowinpaint": __version__, **plan.to_dict(), "notes": notes.texts})
     total = len(plan.sections)
     if plan.unplanned:
         left = [(section.z, section.reason) for section in plan.unplanned]
@@ -140,8 +150,9 @@ def _open(path: str, opening: Mapping[str, Any]) -> Stack:
     from ..core.open import open_stack
 
     stack = open_stack(path, **opening)
+    notes = Notes(print_note)
     for message in stack.messages:
-        print_line(f"note: {message}")
+        notes(message)
     return stack
 
 
@@ -164,7 +175,7 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
         print_line("there is no repair to undo.")
         return DONE
     with progress_bar("revert") as progress:
-        undone = revert(stack, z=chosen, force=force, progress=progress)
+        undone = revert(stack, z=chosen, force=force, progress=progress, note=Notes(print_note))
     asked = [entry for entry in there if chosen is None or entry.z in chosen]
     for entry in asked:
         if entry.id in undone:

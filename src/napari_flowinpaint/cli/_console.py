@@ -32,6 +32,15 @@ def print_line(text: str) -> None:
             print_error(f"the output could not be printed ({error.strerror}); the work goes on.")
 
 
+def print_note(text: str) -> None:
+    """Say on one line of stderr what was taken for granted, or done otherwise than expected."""
+    line = printable(" ".join(text.split()))
+    if len(line) > _LONGEST:
+        line = line[:_LONGEST] + "…"
+    with suppress(OSError):  # nobody listens
+        print(f"note: {line}", file=sys.stderr, flush=True)
+
+
 def print_error(message: object) -> None:
     """Say on one line of stderr what was wrong."""
     line = printable(" ".join(str(message).split()))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled
-from ._console import DONE, NOT_ALL_DONE, print_error, print_line, progress_bar
+from ..core.notes import Notes
+from ._console import DONE, NOT_ALL_DONE, print_error, print_line, print_note, progress_bar
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ def detect_damaged(command: DetectCommand) -> int:
     chosen = None
     if command.sections is not None:
         chosen = parse_sections(command.sections, stack.shape[0])
-    check_output(stack, command.output, command.overwrite)
+    told = check_output(stack, command.output, command.overwrite)
     if command.report is not None:
         check_file(command.report, "--report")
         check_apart(command.report, "--report", command.stack, command.output)
-    for message in stack.messages:
-        print_line(f"note: {message}")
+    notes = Notes(print_note)
+    for message in (*stack.messages, *told):
+        notes(message)
     try:
         if command.estimate:
             with progress_bar("estimate") as progress:

@@ -11,7 +11,7 @@ Stack = Annotated[
     str,
     typer.Argument(
         metavar="STACK",
-        help="OME-Zarr, zarr array, multi-page TIFF, folder of images, or file.h5:/dataset",
+        help="OME-Zarr, zarr array, TIFF, MRC, folder of images, N5, or file.h5:/dataset",
         show_default=False,
     ),
 ]
@@ -38,4 +38,10 @@ AllowExternal = Annotated[
 VoxelSize = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="Z,Y,X", help="Voxel size in nm; overrules the file, e.g. 40,4,4"),
+]
+NoData = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        metavar="VALUE", help="Grey value where nothing was imaged; padding is found without it"
+    ),
 ]

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..core.errors import InputError
 from ..core.types import Progress, no_progress
 from ._console import print_line
-from ._damage import open_damage
 from ._parse import check_apart, check_file, parse_sections
 from ._request import PlannedRepair, RepairCommand
 from ._staging import check_staging
@@ -42,6 +39,8 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     """
     from ..core.batch import plan_batch
     from ..core.device import resolve_device
+    from ..core.mask_files import open_damage
+    from ..core.masks.mask_choice import MaskChoice
     from ..core.methods import check_method
     from ..core.open import open_stack
 
@@ -56,17 +55,19 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
         time=command.time,
         dataset=command.dataset,
         voxel_size=command.voxel_size,
+        no_data=command.no_data,
         allow_external=command.allow_external,
     )
-    _check_targets(command, stack)
+    told = _check_targets(command, stack)
     depth = stack.shape[0]
     sections = None if command.sections is None else parse_sections(command.sections, depth)
     mask = open_damage(
         command.mask,
-        stack.shape,
+        stack,
         sections,
         dataset=command.mask_dataset,
         allow_external=command.allow_external,
+        choice=MaskChoice.parse(command.mask_class, command.invert_mask),
     )
     plan = plan_batch(
         stack,
@@ -80,7 +81,8 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     staging = check_staging(command, stack)
     for section in plan.sections:
         _check_pixels(plan, section.z)
-    return PlannedRepair(command, plan, staging)
+    notes = (*stack.messages, *mask.notes, *told)
+    return PlannedRepair(command, plan, staging, notes)
 
 
 def show_plan(request: PlannedRepair) -> None:
@@ -111,8 +113,9 @@ def _check_weights(command: RepairCommand) -> None:
         )
 
 
-def _check_targets(command: RepairCommand, stack: Stack) -> None:
-    """Refuse to write where it is impossible, or over what is read."""
+def _check_targets(command: RepairCommand, stack: Stack) -> tuple[str, ...]:
+    """Refuse to write where it is impossible, or over what is read; return what was put right."""
+    told: tuple[str, ...] = ()
     from ..core.export import check_target
     from ..core.writing.writeback import check_in_place
 
@@ -123,21 +126,17 @@ def _check_targets(command: RepairCommand, stack: Stack) -> None:
             )
         check_in_place(stack)
     if command.output is not None:
-        check_target(stack, command.output, overwrite=command.overwrite)
+        told = check_target(stack, command.output, overwrite=command.overwrite)
         check_apart(command.output, "--output", command.mask)
     if command.report is not None:
         places = [command.stack, command.mask, stack.group_path, command.output]
         if not command.report.is_dir():  # which is another mistake
             check_apart(command.report, "--report", *(place for place in places if place))
         check_file(command.report, "--report")
+    return told
 
 
 def _check_pixels(plan: BatchPlan, z: int) -> None:
     """Read the surroundings of the damage once: broken data must show before writing starts."""
     around = plan.boxes[z].expand(_LOOK_AROUND, plan.stack.shape[1:])
-    pixels = plan.stack.read(z, around)
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels[~plan.damage.read(z, around)]).all():
-        raise InputError(
-            f"section {z} contains NaN or infinite values around the damage; "
-            "mask them or replace them first."
-        )
+    plan.stack.read(z, around)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..core.notes import Notes
 from ..core.refusal import describe_refused
 from ..core.types import Patch
 from ._request import PlannedRepair, RepairOutcome
@@ -23,10 +24,13 @@ class RepairReport:
     ----------
     request
         What is carried out.
+    notes
+        What was taken for granted, or done otherwise.
     """
 
-    def __init__(self, request: PlannedRepair) -> None:
+    def __init__(self, request: PlannedRepair, notes: Notes | None = None) -> None:
         self._request = request
+        self._notes = notes or Notes()
         self._started = datetime.now(UTC)
         self.sections: list[dict[str, Any]] = []
 
@@ -103,6 +107,7 @@ class RepairReport:
             "shape": stack.shape,
             "dtype": str(stack.dtype),
             "voxel_size_nm": stack.voxel_size,
+            "no_data": stack.no_data,
             "mask": command.mask,
             "output": None if command.output is None else str(command.output),
             "method": command.method,
@@ -112,6 +117,7 @@ class RepairReport:
             "workers": command.batch.workers,
             "scheduler": command.batch.scheduler,
             "error": None if error is None else str(error) or "interrupted",
+            "notes": self._notes.texts,
             "requested": [section.z for section in self._request.plan.sections],
             "repaired": self.count("repaired"),
             "incomplete": len(self.incomplete),

@@ -56,10 +56,12 @@ class RepairCommand:
         Whether ``output`` may exist.
     report
         JSON file to write, or None.
-    channel, time, dataset, voxel_size
+    channel, time, dataset, voxel_size, no_data
         As for :func:`~napari_flowinpaint.core.open.open_stack`.
     mask_dataset
         Name of the mask within its container.
+    mask_class, invert_mask
+        Which values of the mask are damage, as text; whether it is the others.
     allow_external
         Whether what stack and mask show of other files is read.
     batch
@@ -80,8 +82,11 @@ class RepairCommand:
     time: int | None = None
     dataset: str | None = None
     mask_dataset: str | None = None
+    mask_class: str | None = None
+    invert_mask: bool = False
     allow_external: bool = False
     voxel_size: tuple[float, ...] | None = None
+    no_data: float | None = None
     batch: BatchOptions = field(default_factory=BatchOptions)
 
     @property
@@ -102,11 +107,14 @@ class PlannedRepair:
         What is going to happen to which sections of which stack.
     staging
         The staging folder; need not exist.
+    notes
+        What was taken for granted on the way.
     """
 
     command: RepairCommand
     plan: BatchPlan
     staging: Path
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..core.notes import Note, no_note
 from ..core.types import Progress, no_progress
 from ._console import uninterrupted
 from ._request import PlannedRepair, RepairOutcome
@@ -25,6 +26,7 @@ def run_repair(
     request: PlannedRepair,
     report: Callable[[RepairOutcome], None],
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> None:
     """Carry out a request.
 
@@ -36,6 +38,8 @@ def run_repair(
         Called with the outcome of every section.
     progress
         Called with a fraction and a message.
+    note
+        Told what was taken for granted, or done otherwise.
 
     Raises
     ------
@@ -46,8 +50,8 @@ def run_repair(
 
     command = request.command
     if command.batch.resume is False:
-        start_anew(request.staging)
-    writer = _OutcomeWriter(request, report)
+        start_anew(request.staging, note)
+    writer = _OutcomeWriter(request, report, note)
     share = 1.0 if command.output is None else 1 - _SAVING
     complete = False
     try:
@@ -79,8 +83,12 @@ class _OutcomeWriter:
         Sections that are written, or going to be.
     """
 
-    def __init__(self, request: PlannedRepair, report: Callable[[RepairOutcome], None]) -> None:
+    def __init__(
+        self, request: PlannedRepair, report: Callable[[RepairOutcome], None], note: Note
+    ) -> None:
         from ..core.batch.writing import groups_of
+
+        self._note = note
 
         self._command, self._stack = request.command, request.plan.stack
         self._mask, self._path, self._report = request.plan.damage, request.staging, report
@@ -116,6 +124,7 @@ class _OutcomeWriter:
             repairs=self._staging.repairs(sorted(self.accepted), self._mask),
             overwrite=self._command.overwrite,
             progress=progress,
+            note=self._note,
         )
 
     def _decide(self, sections: list[int]) -> None:
@@ -127,7 +136,7 @@ class _OutcomeWriter:
         chosen = [z for z in repaired if decided[z] == "written"]
         numbers: dict[int, int] = {}
         if self._command.in_place and chosen:
-            numbers = commit(self._stack, self._staging, chosen, within=self._mask)
+            numbers = commit(self._stack, self._staging, chosen, within=self._mask, note=self._note)
         self.accepted += chosen
         for z in sections:
             known = self._known[z]

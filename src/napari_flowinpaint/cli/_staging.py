@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import FlowInpaintError, InputError
 from ..core.folders import STAGING, beside
 from ..core.io.names import printable
-from ._console import print_line
+from ..core.notes import Note, no_note
 from ._parse import check_apart
 from ._request import RepairCommand
 
@@ -70,7 +70,7 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
     return kept_beside(stack, STAGING) or Path(f"{stack.name}.{STAGING}")
 
 
-def start_anew(folder: Path) -> None:
+def start_anew(folder: Path, note: Note = no_note) -> None:
     """Remove what an earlier batch left in a staging folder; say what is kept.
 
     Raises
@@ -86,7 +86,7 @@ def start_anew(folder: Path) -> None:
     with stage.writing():
         left = stage.clear()
     if left:
-        print_line(f"note: kept in {folder}, since it is not ours: {printable(', '.join(left))}")
+        note(f"kept in {folder}, since it is not ours: {printable(', '.join(left))}")
 
 
 def tidy(folder: Path, done: bool, written: Collection[int]) -> None:

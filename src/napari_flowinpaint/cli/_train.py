@@ -29,6 +29,7 @@ def train_weights(
     rate: float | None,
     device: str,
     seed: int,
+    no_data: float | None = None,
     paper: dict[str, Any] | None = None,
     allow_external: bool = False,
 ) -> int:
@@ -43,9 +44,9 @@ def train_weights(
     from ..core.device import resolve_device
     from ..core.training.data import StackSpec
 
+    given: dict[str, Any] = {"allow_external": allow_external, "no_data": no_data}
     ours, kept = (
-        [replace(StackSpec.parse(text), allow_external=allow_external) for text in texts]
-        for texts in (stacks, held_out)
+        [replace(StackSpec.parse(text), **given) for text in texts] for texts in (stacks, held_out)
     )
     how: dict[str, Any] = {
         "size": size,

@@ -53,6 +53,10 @@ class Box:
             min(self.x1 + halo, shape[1]),
         )
 
+    def shifted(self, dy: int, dx: int) -> Box:
+        """Return the box moved by ``dy`` rows and ``dx`` columns."""
+        return Box(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
+
     def union(self, other: Box) -> Box:
         """Return the smallest box that holds both."""
         return Box(

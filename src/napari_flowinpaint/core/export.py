@@ -24,16 +24,18 @@ from typing import TYPE_CHECKING, Any
 from . import folders
 from .errors import InputError, StoreError, is_disk_full
 from .io import pyramid
+from .io.axes import Axes
 from .io.folder import Folder
 from .io.folder_store import FolderStore
+from .io.levels import Level
+from .io.ngff_attributes import NgffAttributes, image_attributes
 from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
-from .types import AnyImage, Progress, SectionRepair, VoxelSize, no_progress
+from .notes import Note, no_note
+from .types import AnyImage, Progress, SectionRepair, no_progress
 from .writing.replay import EarlierRepairs
 from .writing.writeback import write_back
 
 if TYPE_CHECKING:
-    import zarr
-
     from .io.stack import Stack
 
 #: Edge of a chunk in y and x; one section deep.
@@ -53,6 +55,7 @@ def save_ome_zarr(
     repairs: Iterable[SectionRepair] = (),
     overwrite: bool = False,
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> Path:
     """Write a stack, and repairs of it, as a new OME-Zarr.
 
@@ -70,6 +73,8 @@ def save_ome_zarr(
     progress
         Told after every section and repair. Raising
         :class:`~napari_flowinpaint.core.errors.Cancelled` from it leaves nothing behind.
+    note
+        Told what was taken for granted, or done otherwise than expected.
 
     Returns
     -------
@@ -90,24 +95,30 @@ def save_ome_zarr(
     when the place is next opened or saved to.
     """
     target = _real(path)
-    check_target(stack, target, overwrite=overwrite)
-    settle(target, tidy=True)
+    told = check_target(stack, target, overwrite=overwrite)
+    for message in (*told, *settle(target, tidy=True)):
+        note(message)
     with _explained(target), making(target) as work:
         earlier = EarlierRepairs(stack)
-        _copy(stack, earlier, work, _name(target), _share(progress, repairs, earlier))
-        _paste(work.path / STORES[SAVING], earlier, repairs, progress)
+        _copy(stack, earlier, work, _name(target), _share(progress, repairs, earlier), note)
+        _paste(work.path / STORES[SAVING], earlier, repairs, progress, note)
         progress(1.0, f"saving {target.name}")  # the last moment to cancel
         move_into_place(work, SAVING, target, overwrite)
     return target
 
 
-def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
+def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
     """Refuse a target that would destroy something, before anything is written.
 
     Parameters
     ----------
     stack, path, overwrite
         As for :func:`save_ome_zarr`.
+
+    Returns
+    -------
+    tuple of str
+        What was done about a store whose replacement was interrupted.
 
     Raises
     ------
@@ -129,12 +140,13 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> None:
                 f"{target} is the stack itself or a part of it; choose another name, or repair "
                 "in place."
             )
-    settle(target)
+    told = settle(target)
     if not target.exists():
-        return
+        return told
     if not overwrite:
         raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
     check_replaceable(target)
+    return told
 
 
 def _real(path: Path | str) -> Path:
@@ -178,20 +190,44 @@ def _share(
 
 
 def _copy(
-    stack: Stack, earlier: EarlierRepairs, work: Folder, name: str, progress: Progress
+    stack: Stack,
+    earlier: EarlierRepairs,
+    work: Folder,
+    name: str,
+    progress: Progress,
+    note: Note,
 ) -> None:
     """Copy all sections as they were before any repair, at every level of the pyramid."""
-    arrays = create_image(work, STORES[SAVING], name, stack.shape, stack.dtype, stack.voxel_size)
+    described = image_attributes(stack, name, count_levels(stack.shape))
+    for message in (*described.notes, *_left_out(stack)):
+        note(message)
+    levels = create_image(work, STORES[SAVING], described, stack.shape, stack.dtype)
     depth = stack.shape[0]
     progress(0.0, f"copying {depth} sections")
     for z in range(depth):
         section = earlier.original(z)
-        arrays[0][z] = section
-        for array in arrays[1:]:
-            section = _halve(section, array.shape[1:])
-            array[z] = section
+        levels[0].write(z, section)
+        for level in levels[1:]:
+            section = _halve(section, level.shape[1:])
+            level.write(z, section)
         progress((z + 1) / depth, f"copied section {z + 1} of {depth}")
     earlier.check_unchanged()
+
+
+def _left_out(stack: Stack) -> Iterator[str]:
+    """Say what of a stack is not in a copy of it."""
+    level = stack.levels[0]
+    lost = [level.source.shape[p] for p, _ in level.axes.fixed]
+    if any(n > 1 for n in lost):
+        yield "only the chosen channel and time are saved; the others stay in the stack"
+    if stack.voxel_size is None:
+        yield "the voxel size is unknown, so the copy has none; give it with --voxel-size Z,Y,X"
+    if stack.group_path is not None and level.path:
+        labels = stack.group_path / folders.LABELS
+        names = sorted(p.name for p in labels.iterdir() if p.is_dir()) if labels.is_dir() else []
+        others = [name for name in names if name != folders.SYNTHETIC]
+        if others:
+            yield f"label images are not copied: {', '.join(others[:8])}"
 
 
 def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
@@ -206,13 +242,8 @@ def _halve(section: AnyImage, shape: tuple[int, ...]) -> AnyImage:
 
 
 def create_image(
-    work: Folder,
-    store: str,
-    name: str,
-    shape: tuple[int, int, int],
-    dtype: Any,
-    voxel_size: VoxelSize | None,
-) -> list[zarr.Array]:
+    work: Folder, store: str, described: NgffAttributes, shape: tuple[int, int, int], dtype: Any
+) -> tuple[Level, ...]:
     """Create an OME-Zarr image without pixels.
 
     Parameters
@@ -220,69 +251,61 @@ def create_image(
     work, store
         Folder in which the group is made, and its name there. What is unfinished goes into the
         folder ``scratch`` beside it. Nothing is synced.
-    name
-        Of the image.
-    shape, dtype, voxel_size
-        Of the image: (Z, Y, X), and z, y, x in nm or None.
+    described
+        What the group says of it; from :mod:`.io.ngff_attributes`, for as many levels.
+    shape, dtype
+        Of the image: (Z, Y, X).
 
     Returns
     -------
-    list of zarr.Array
+    tuple of Level
         The pyramid, full resolution first: halved in y and x until :data:`SMALLEST`, in chunks of
-        one section and at most :data:`CHUNK` pixels in y and x.
+        one section and at most :data:`CHUNK` pixels in y and x. Time and channel, where there are
+        such axes, have one entry.
     """
     import zarr
 
+    others = len(described.axes) - 3
+    axes = Axes((others, others + 1, others + 2), tuple((axis, 0) for axis in range(others)))
+    scratch = work.folder(folders.SCRATCH, create=True)
+    place = FolderStore(work.folder(store, create=True), scratch=scratch, durable=False)
+    group = zarr.create_group(place, zarr_format=3)
+    group.attrs.put(dict(described.attributes))
+    arrays = [
+        group.create_array(
+            str(level),
+            shape=(1,) * others + size,
+            dtype=dtype,
+            chunks=(1,) * others + (1, min(size[1], CHUNK), min(size[2], CHUNK)),
+            dimension_names=described.axes,
+            # A chunk of -0.0 equals the fill value without being the same bits: keep all.
+            config={"write_empty_chunks": dtype.kind == "f"},
+        )
+        for level, size in enumerate(_shapes(shape))
+    ]
+    return tuple(Level(array, axes) for array in arrays)
+
+
+def count_levels(shape: tuple[int, int, int]) -> int:
+    """Return how many levels the pyramid of an image of this shape has."""
+    return len(_shapes(shape))
+
+
+def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Return the shapes of the levels of the pyramid."""
     shapes = [shape]
     while max(shapes[-1][1:]) > SMALLEST:
         z, y, x = shapes[-1]
         shapes.append((z, -(-y // 2), -(-x // 2)))
-    scratch = work.folder(folders.SCRATCH, create=True)
-    place = FolderStore(work.folder(store, create=True), scratch=scratch, durable=False)
-    group = zarr.create_group(place, zarr_format=3)
-    group.attrs.put({"ome": _metadata(name, len(shapes), voxel_size)})
-    return [
-        group.create_array(
-            str(level),
-            shape=size,
-            dtype=dtype,
-            chunks=(1, min(size[1], CHUNK), min(size[2], CHUNK)),
-            dimension_names=("z", "y", "x"),
-            # A chunk of -0.0 equals the fill value without being the same bits: keep all.
-            config={"write_empty_chunks": dtype.kind == "f"},
-        )
-        for level, size in enumerate(shapes)
-    ]
-
-
-def _metadata(name: str, levels: int, voxel_size: VoxelSize | None) -> dict[str, Any]:
-    """Return the OME-Zarr 0.5 metadata, checked by their model."""
-    from yaozarrs import v05
-
-    unit = {} if voxel_size is None else {"unit": "nanometer"}
-    z, y, x = voxel_size or (1.0, 1.0, 1.0)
-    datasets = []
-    for level in range(levels):
-        size = 2**level
-        transforms: list[dict[str, Any]] = [
-            {"type": "scale", "scale": [z, y * size, x * size]},
-            # The centre of a reduced pixel is the centre of its block.
-            {"type": "translation", "translation": [0.0, y * (size - 1) / 2, x * (size - 1) / 2]},
-        ]
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    multiscale = {
-        "name": name,
-        "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
-        "datasets": datasets,
-        "type": "mean",
-        "metadata": {"description": "mean of 2 x 2 pixels in y and x, rounded half to even"},
-    }
-    image = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]})
-    return image.model_dump(mode="json", exclude_none=True)
+    return shapes
 
 
 def _paste(
-    path: Path, earlier: EarlierRepairs, repairs: Iterable[SectionRepair], progress: Progress
+    path: Path,
+    earlier: EarlierRepairs,
+    repairs: Iterable[SectionRepair],
+    progress: Progress,
+    note: Note,
 ) -> None:
     """Write the repairs into the copy, one at a time, those that the stack has before the new."""
     from .open import open_stack
@@ -291,6 +314,6 @@ def _paste(
     earlier.copy_marks(copy)
     total = len(earlier) + len(repairs) if isinstance(repairs, Sized) else None
     for number, repair in enumerate(chain(earlier.repairs(copy), repairs), start=1):
-        write_back(copy, repair)
+        write_back(copy, repair, note=note)
         done = number / total if total else 1 - 0.5**number  # how many will come is not known
         progress(_COPYING + (1 - _COPYING) * done, f"wrote the repair of section {repair.z}")

@@ -45,3 +45,6 @@ KINDS: dict[str, Kind] = {
         Kind("misaligned", 9, (60, 180, 75, 255), "shifted, rotated, or from elsewhere"),
     )
 }
+
+#: Kinds whose tissue is displaced: ``auto`` repairs them by "unfold".
+UNFOLDED = ("fold", "crack")

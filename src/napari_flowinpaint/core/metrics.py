@@ -7,6 +7,7 @@ A metric over the whole section flatters: the intact pixels are perfect by const
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,13 +75,28 @@ def psnr(a: FloatImage, b: FloatImage, mask: BoolImage, data_range: float) -> fl
     return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
 
 
+def is_eight_bit(dtype: np.dtype[Any]) -> bool:
+    """Return whether grey values are integers of 8 bits, signed or not."""
+    return dtype.kind in "iu" and dtype.itemsize == 1
+
+
+def black(section: AnyImage) -> float:
+    """Return the grey value of black, from which :func:`data_range` leads to white.
+
+    The smallest of 8-bit integers; for other dtypes the 0.1st percentile of the section.
+    """
+    if is_eight_bit(section.dtype):
+        return float(np.iinfo(section.dtype).min)
+    return float(np.percentile(section[np.isfinite(section)], 0.1))
+
+
 def data_range(section: AnyImage) -> float:
     """Return the grey values between black and white.
 
-    255 for uint8, as is usual; for other dtypes, whose range says nothing about the image, the
-    span of the 0.1st to the 99.9th percentile of the section.
+    255 for 8-bit integers, as is usual; for other dtypes, whose range says nothing about the
+    image, the span of the 0.1st to the 99.9th percentile of the section.
     """
-    if section.dtype == np.uint8:
+    if is_eight_bit(section.dtype):
         return 255.0
     low, high = np.percentile(section[np.isfinite(section)], (0.1, 99.9))
     return max(float(high - low), 1e-12)

@@ -1,4 +1,4 @@
-"""Open what a path names: OME-Zarr, zarr, TIFF, a folder of images, HDF5.
+"""Open what a path names: a zarr store, TIFF, MRC, HDF5, N5, precomputed, a folder of images.
 
 Responsibilities: choose the reader; show what will be where a write was interrupted; refuse what is
 no stack, in words that help. Nothing is written.
@@ -17,16 +17,20 @@ from typing import Any
 from .errors import InputError
 from .io.addresses import check_address, is_address
 from .io.axes import check_voxel_size
+from .io.formats import not_read, recognise, split_archive
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
 from .io.levels import DTYPES, ReaderResult, check_dtype, check_shape
 from .io.links import check_links_of_store
+from .io.mrc_reader import open_mrc
+from .io.n5_reader import is_n5, open_n5
+from .io.precomputed_reader import is_precomputed, open_precomputed
 from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
 from .io.zarr_reader import is_zarr_node, open_zarr
 
-_LABEL_DTYPES = (*DTYPES, "bool", "int8", "int32", "int64", "uint32", "uint64", "float64")
+_LABEL_DTYPES = (*DTYPES, "bool", "int32", "int64", "uint32", "uint64", "float64")
 
 
 def open_stack(
@@ -36,6 +40,7 @@ def open_stack(
     time: int | None = None,
     dataset: str | None = None,
     voxel_size: Sequence[float] | None = None,
+    no_data: float | None = None,
     recover: bool = True,
     allow_external: bool = False,
 ) -> Stack:
@@ -44,15 +49,19 @@ def open_stack(
     Parameters
     ----------
     path
-        OME-Zarr group (0.4, 0.5), zarr array (v2, v3; also ``group.zarr/sub/array``), multi-page
-        TIFF, folder with one TIFF or PNG per section, ``file.h5:/dataset``, or the address of a
-        zarr store (http, https, s3, gs, az).
+        OME-Zarr group (0.4, 0.5, 0.6), zarr array (v2, v3; also ``group.zarr/sub/array``), either
+        of them in a ZIP archive, multi-page TIFF, MRC, ``file.h5:/dataset``, folder with one image
+        per section (TIFF, PNG, JPEG, BMP, MRC), of N5 or of a Neuroglancer precomputed volume, or
+        the address of a zarr store (http, https, s3, gs, az).
     channel, time
         Index on the c and the t axis; needed only where that axis is longer than 1.
     dataset
-        Name of the array within a zarr group or an HDF5 file, instead of in ``path``.
+        Name of the array within a zarr group, an N5 folder or an HDF5 file, instead of in
+        ``path``; or the number of the image in a TIFF that holds several.
     voxel_size
         z, y, x in nm; overrules the file.
+    no_data
+        Grey value that means that nothing was imaged, besides the padding that is found anyway.
     recover
         Whether a write that was interrupted is shown as :func:`.recovery.recover` will finish it;
         if not, pixels are what is on disk, old or new. Nothing is written in either case.
@@ -74,7 +83,8 @@ def open_stack(
     ------
     InputError
         If there is no such path or it holds no stack: a single image, colour, a dtype other
-        than uint8, uint16, int16 and float32; or if a channel, time or dataset must be chosen.
+        than uint8, int8, uint16, int16 and float32; if a channel, time or dataset must be chosen;
+        or if no pixel can have the value ``no_data``.
     """
     given = {
         "channel": channel,
@@ -83,7 +93,8 @@ def open_stack(
         "voxel_size": voxel_size,
         "allow_external": allow_external,
     }
-    return _open(path, DTYPES, recover, given)
+    stack = _open(path, DTYPES, recover, given)
+    return stack if no_data is None else stack.with_no_data(no_data)
 
 
 def open_mask(
@@ -134,7 +145,8 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
     messages = opened.messages + put
     if voxel_size is not None:
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
-        opened = replace(opened, voxel_size=voxel_size)
+        metadata = opened.metadata.with_voxel_size(voxel_size)
+        opened = replace(opened, voxel_size=voxel_size, metadata=metadata)
     opened = replace(opened, messages=messages)
     if recover and opened.group_path is not None:
         from .writing.shown import as_recovered
@@ -168,32 +180,66 @@ def _read(
         return open_zarr(path if dataset is None else f"{path}/{dataset}", **chosen), None
     where = Path(path).expanduser()
     hdf5 = split_hdf5(path)
-    if hdf5 is not None and not where.is_dir():
-        where = Path(hdf5[0]).expanduser()
-        _must_exist(where)
-        return open_hdf5(where, dataset or hdf5[1], **chosen, allow_external=allow_external), Path(
-            path
-        )
+    if hdf5 is not None and hdf5[1] is not None and not where.exists():
+        file = Path(hdf5[0]).expanduser()
+        _must_exist(file)
+        if recognise(file) != "hdf5":
+            raise InputError(f"{file} is not HDF5 and has no datasets; leave out :{hdf5[1]}.")
+        opened = open_hdf5(file, dataset or hdf5[1], **chosen, allow_external=allow_external)
+        return opened, Path(path)
+    if split_archive(where) is not None:
+        where = where.absolute() if dataset is None else where.absolute() / dataset.strip("/")
+        return open_zarr(where, **chosen), where
     if where.is_dir() and is_zarr_node(where):
         where = where.absolute() if dataset is None else where.absolute() / dataset.strip("/")
         _must_exist(where)
         return open_zarr(where, **chosen), where
     _must_exist(where)
-    if _is_hdf5(where):
-        return open_hdf5(where, dataset, **chosen, allow_external=allow_external), where
+    if where.is_dir():
+        return _read_folder(where, dataset, chosen, allow_external), where
+    return _read_file(where, dataset, chosen, allow_external), where
+
+
+def _read_file(
+    path: Path, dataset: str | None, chosen: dict[str, int | None], allow_external: bool
+) -> ReaderResult:
+    """Open a file by what it is, whatever its name."""
+    kind = recognise(path)
+    if kind == "hdf5":
+        return open_hdf5(path, dataset, **chosen, allow_external=allow_external)
+    if kind == "tiff":
+        return open_tiff(path, dataset, **chosen, allow_external=allow_external)
+    if kind != "mrc":
+        raise not_read(path)
+    _no_dataset(path, dataset)
+    _no_index(path, "channel", chosen["channel"])
+    return open_mrc(path, time=chosen["time"])
+
+
+def _read_folder(
+    path: Path, dataset: str | None, chosen: dict[str, int | None], allow_external: bool
+) -> ReaderResult:
+    """Open a folder that is no zarr store."""
+    if is_n5(path):
+        return open_n5(path, dataset, **chosen)
+    _no_dataset(path, dataset)
+    _no_index(path, "time", chosen["time"])
+    if is_precomputed(path):
+        return open_precomputed(path, channel=chosen["channel"])
+    _no_index(path, "channel", chosen["channel"])
+    return open_folder(path, allow_external=allow_external)
+
+
+def _no_dataset(path: Path, dataset: str | None) -> None:
+    """Refuse a dataset of what has none."""
     if dataset is not None:
         raise InputError(f"{path} has no datasets within; leave out dataset {dataset!r}.")
-    if where.is_dir():
-        return open_folder(where, allow_external=allow_external), where
-    return open_tiff(where, allow_external=allow_external, **chosen), where
 
 
-def _is_hdf5(path: Path) -> bool:
-    """Return whether a file of any name is HDF5, by its first bytes."""
-    if path.is_dir():
-        return False
-    with path.open("rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+def _no_index(path: Path, option: str, index: int | None) -> None:
+    """Refuse an index on an axis that is not there."""
+    if index not in (None, 0):
+        raise InputError(f"{path} has no {option} axis; leave out {option} {index}.")
 
 
 def _must_exist(path: Path) -> None:

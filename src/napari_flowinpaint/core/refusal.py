@@ -8,6 +8,8 @@ from typing import Any
 
 from .box import Box
 
+#: How a reason ends that is the gate's: with another gate the window is repaired, and flagged.
+ANYWAY = "or repair it anyway (--gate flag)"
 #: Places and reasons that are listed in one line; of the others, how many there are.
 _LISTED = 3
 

@@ -16,7 +16,7 @@ Conventions, valid throughout the package:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -71,12 +71,15 @@ class RepairOptions:
         to 8; their average is taken. More is a little better and takes as many times as long.
         None lets the method decide: one, and several where much of the window is missing.
     gate
-        What happens where the neighbours cannot be registered to the section, or a repair is
-        expected to be worse than the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and
-        say so in the flags of the patch) or ``"off"``.
+        What happens where no neighbour fits the section, or a repair is expected to be worse than
+        the mean of its neighbours: ``"refuse"``, ``"flag"`` (repair, and say so in the flags of
+        the patch) or ``"off"``, which does not look and lets every neighbour guide.
     quality
         Whether to try the repair on intact places, to predict how good it is: takes about four
         times as long. Otherwise the prediction is what the rehearsal lets expect.
+    kind
+        Kind of damage under the mask, where it is known: "auto" repairs folds and cracks by
+        "unfold".
     """
 
     max_gap: int = 5
@@ -87,6 +90,7 @@ class RepairOptions:
     views: int | None = None
     gate: str = "refuse"
     quality: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Neighbour:
     image
         (H, W) float32 grey values.
     valid
-        (H, W) bool, False where the neighbour itself is damaged or empty.
+        (H, W) bool, False where the neighbour itself is damaged or was not imaged.
     """
 
     z: int
@@ -146,7 +150,7 @@ class Window:
         (H, W) bool, True = damaged, to be replaced by this repair.
     intact
         (H, W) bool, True where the section's own pixels may be trusted. Not simply ``~mask``:
-        other damage may lie in the halo.
+        other damage, and pixels where nothing was imaged, may lie in the halo.
     previous, following
         Neighbours before and after, or None where there is no usable one.
     alpha
@@ -155,6 +159,11 @@ class Window:
         Smallest and largest value the result may take.
     voxel_size
         z, y, x in nm, or None where unknown.
+    imaged
+        (H, W) bool, False where nothing was imaged (no data): neither intact nor damaged. None
+        where all of it was.
+    section_shape
+        (Y, X) of the whole section, or None where the window is all of it.
     """
 
     z: int
@@ -167,6 +176,27 @@ class Window:
     alpha: float
     value_range: tuple[float, float]
     voxel_size: VoxelSize | None = None
+    imaged: BoolImage | None = None
+    section_shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Displaced:
+    """The section's own pixels that an unfolding has moved.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, True where the result has them.
+    zone
+        (H, W) bool, all that the unfolding changes: these, and what it filled.
+    flow
+        (2, H, W) float32: ``result(x) = section(x + flow(x))`` in the mask.
+    """
+
+    mask: BoolImage
+    zone: BoolImage
+    flow: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +215,8 @@ class WindowRepair:
         0 (guessed) to 1 (certain), inside the mask; 1 outside.
     scores
         Numbers the method measured on the way, for the report.
+    displaced
+        What was moved, where the method moves tissue; its zone is replaced, beyond the mask.
     """
 
     initial_reference: FloatImage
@@ -192,6 +224,7 @@ class WindowRepair:
     result: FloatImage
     confidence: FloatImage
     scores: dict[str, float] = field(default_factory=dict)
+    displaced: Displaced | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,6 +258,8 @@ class Patch:
         section has changed since.
     flags
         Why the repair should be looked at, in words; empty where nothing is suspect.
+    displaced
+        What was moved, where the method moves tissue; None elsewhere.
     """
 
     box: Box
@@ -240,11 +275,17 @@ class Patch:
     scores: dict[str, float] = field(default_factory=dict)
     source_digest: str | None = None
     flags: tuple[str, ...] = ()
+    displaced: Displaced | None = None
 
     @property
     def mask(self) -> BoolImage:
         """(H, W) bool, True where this patch replaces pixels."""
         return self.components > 0
+
+
+def flags_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return why patches should be looked at, each reason once."""
+    return tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +312,8 @@ class Provenance:
         The options of the request.
     scores
         Numbers measured on the way, averaged over the windows.
+    flags
+        Why the repair should be looked at, each reason once; see :attr:`Patch.flags`.
     """
 
     method: str
@@ -282,6 +325,7 @@ class Provenance:
     version: str
     options: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -329,7 +373,7 @@ class SectionRepair:
     @property
     def flags(self) -> tuple[str, ...]:
         """Why the repair should be looked at, each reason once."""
-        return tuple(dict.fromkeys(flag for patch in self.patches for flag in patch.flags))
+        return flags_of(self.patches)
 
     @property
     def component_ids(self) -> tuple[int, ...]:
@@ -388,5 +432,6 @@ class SectionRepair:
             if kept.any():
                 patches.append(replace(patch, components=kept.astype(np.int32)))
         pixels = sum(int(p.mask.sum()) for p in patches)
-        provenance = replace(self.provenance, mask_pixels=pixels)
+        flags = flags_of(patches)
+        provenance = replace(self.provenance, mask_pixels=pixels, flags=flags)
         return replace(self, patches=tuple(patches), provenance=provenance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,25 +23,25 @@ def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
     dims = viewer.dims
     if dims.ndim < 3 or dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
         return None
-    point = np.asarray(dims.point, dtype=float)[-3:] * _units_of(viewer, layer)
-    z = round(float(layer.world_to_data(point)[0]))
-    return z if 0 <= z < layer.data.shape[0] else None
+    point = np.asarray(dims.point, dtype=float)[-3:] * units_of(viewer, layer)
+    z = round(float(to_data(layer, point)[0]))
+    return z if 0 <= z < layer.data.shape[-3] else None
 
 
 def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
     """Move the viewer's slider to a section of a layer."""
     if section_of(viewer, layer) == z:
         return
-    point = np.asarray(layer.data_to_world((z, 0, 0))) / _units_of(viewer, layer)
+    point = to_world(layer, (z, 0, 0)) / units_of(viewer, layer)
     viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
 
 
 def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
     """Show a box of a section in the middle of the canvas, with its surroundings."""
     go_to_section(viewer, layer, z)
-    factors = _units_of(viewer, layer)
+    factors = units_of(viewer, layer)
     corners = [
-        np.asarray(layer.data_to_world((z, y, x))) / factors
+        to_world(layer, (z, y, x)) / factors
         for y, x in ((box.y0, box.x0), (box.y1 - 1, box.x1 - 1))
     ]
     low, high = np.minimum(*corners), np.maximum(*corners)
@@ -53,13 +54,13 @@ def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
         camera.zoom = float(np.min(np.asarray(canvas) / (3 * extent)))
 
 
-def _units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
-    """Return the length of the viewer's units in those of the layer, for z, y, x."""
+def units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:
+    """Return the length of the viewer's units in those of the layer, for z, y, x (or y, x)."""
     units = getattr(viewer.dims, "units", None)
     if not units or len(units) < 3:
         return np.ones(3)
     factors = []
-    for ours, theirs in zip(layer.units[-3:], units[-3:], strict=True):
+    for ours, theirs in zip(layer.units[-3:], units[-min(layer.ndim, 3) :], strict=True):
         try:
             factors.append(1.0 if ours == theirs else float((1.0 * theirs).to(ours).magnitude))
         except Exception:  # pixels beside lengths: napari draws both as plain numbers
@@ -77,14 +78,29 @@ def placed_like(layer: Layer, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[
     offset
         Pixel (z, y, x) of ``layer`` under the first pixel of the new layer.
     """
-    moved = np.asarray(layer.data_to_world(offset)) - np.asarray(layer.data_to_world((0, 0, 0)))
-    shift = np.linalg.solve(layer.affine.linear_matrix, moved)
-    return {
-        "scale": layer.scale,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine,
-        "translate": np.asarray(layer.translate) + shift,
-        "units": layer.units,
-        "axis_labels": layer.axis_labels,
+    moved = to_world(layer, offset) - to_world(layer, (0, 0, 0))
+    affine = layer.affine
+    if layer.ndim > 3:  # axes of length one before z, y and x
+        affine = affine.set_slice([layer.ndim - 3, layer.ndim - 2, layer.ndim - 1])
+    shift = np.linalg.solve(affine.linear_matrix, moved)
+    placed = {
+        "scale": np.asarray(layer.scale)[-3:],
+        "affine": affine,
+        "translate": np.asarray(layer.translate)[-3:] + shift,
+        "units": layer.units[-3:],
+        "axis_labels": layer.axis_labels[-3:],
     }
+    if layer.ndim == 3:
+        placed |= {"rotate": layer.rotate, "shear": layer.shear}
+    return placed
+
+
+def to_world(layer: Layer, point: Sequence[float]) -> np.ndarray:
+    """Return where a pixel (z, y, x) of a layer of three or more axes lies, z, y, x."""
+    return np.asarray(layer.data_to_world((*(0,) * (layer.ndim - 3), *point)))[-3:]
+
+
+def to_data(layer: Layer, point: Sequence[float]) -> np.ndarray:
+    """Return which pixel (z, y, x) of a layer lies at a point of the world, z, y, x."""
+    first = np.asarray(layer.data_to_world((0,) * layer.ndim))[: layer.ndim - 3]
+    return np.asarray(layer.world_to_data((*first, *point)))[-3:]

@@ -14,16 +14,19 @@ from weakref import ref
 
 import numpy as np
 
+from ..core.io.axes import Axes
+from ..core.io.levels import Level
 from ..core.kinds import KINDS
 from ..core.types import AnyImage, VoxelSize
 from . import camera
+from .appearance import colormap_of, metadata_of
 from .lazy import shown_levels
 from .tasks.one_section import LayerSource, LoadedStack
 from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels, Layer, Shapes
 
     from ..core.io.stack import Stack
     from ..core.masks.sparse_mask import SparseMask
@@ -39,6 +42,8 @@ _MASK_COLOUR: dict[int | None, Any] = {
     **{kind.label: np.array(kind.colour) / 255 for kind in KINDS.values()},
     1: "#ff4d4d",
 }
+#: The outline of what was imaged, and its width as a share of the section's side.
+NO_DATA_COLOUR, LINE_WIDTH = "#ffd34d", 0.003
 _SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
 
 
@@ -103,32 +108,66 @@ def role_of(layer: Layer) -> str:
 
 
 def is_stack(layer: Layer | None) -> bool:
-    """Return whether a layer shows a stack: a grey 3-D image that is not one of ours."""
+    """Return whether a layer shows a stack: a grey image z, y, x that is not one of ours.
+
+    Further axes before these, of length one, do not matter.
+    """
     from napari.layers import Image
 
-    return (
-        isinstance(layer, Image)
-        and not layer.rgb
-        and layer.ndim == 3
-        and layer.data.shape[0] > 0
-        and role_of(layer) in ("", "stack")
-    )
+    return isinstance(layer, Image) and role_of(layer) in ("", "stack") and not why_no_stack(layer)
 
 
-def same_grid(layer: Layer, shape: tuple[int, ...]) -> bool:
-    """Return whether a layer is a volume of pixels of the given shape that can be a mask."""
-    from napari.layers import Image, Labels
+def why_no_stack(layer: Layer | None) -> str:
+    """Return why an image layer of the user's is no stack; empty where it is, or is no image."""
+    from napari.layers import Image
 
-    return (
-        isinstance(layer, Image | Labels)
-        and not getattr(layer, "rgb", False)
-        and tuple(layer.data.shape) == tuple(shape)
-    )
+    if not isinstance(layer, Image) or role_of(layer) not in ("", "stack"):
+        return ""
+    shape = tuple(int(n) for n in full_resolution(layer).shape)
+    if layer.rgb:
+        return (
+            f"layer {layer.name} is colour (RGB); right-click it in the list of layers, choose "
+            "Split RGB, and select one of the grey layers"
+        )
+    if len(shape) < 3:
+        return f"layer {layer.name} is a single image; a stack has the axes z, y, x"
+    if any(n != 1 for n in shape[:-3]) and sum(n != 1 for n in shape) <= 3:
+        return (
+            f"layer {layer.name} has the shape {shape}; bring its axes of length one to the front, "
+            "in napari's console: layer.data = layer.data.squeeze()"
+        )
+    if any(n != 1 for n in shape[:-3]):
+        return (
+            f"layer {layer.name} has the shape {shape}; right-click it in the list of layers, "
+            "choose Split Stack, and select one channel, or one time"
+        )
+    return "" if shape[-3] else f"layer {layer.name} is empty"
 
 
 def full_resolution(layer: Image | Labels) -> Any:
     """Return the array of a layer, of a multiscale layer its first level."""
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def zyx_shape(layer: Image | Labels) -> tuple[int, ...]:
+    """Return the shape of a layer without axes of length one before z, y and x."""
+    shape = tuple(int(n) for n in full_resolution(layer).shape)
+    return shape[-3:] if all(n == 1 for n in shape[:-3]) else shape
+
+
+def zyx_array(layer: Image | Labels) -> Any:
+    """Return the array of a layer, full resolution, as z, y, x; nothing is read."""
+    array = full_resolution(layer)
+    if array.ndim <= 3:
+        return array
+    if type(array).__module__.partition(".")[0] in ("numpy", "dask"):
+        return array[(0,) * (array.ndim - 3)]
+    return Level(array, leading_axes(array.ndim)).array
+
+
+def leading_axes(ndim: int) -> Axes:
+    """Return the axes of an array whose last three are z, y and x, and the others one long."""
+    return Axes((ndim - 3, ndim - 2, ndim - 1), tuple((axis, 0) for axis in range(ndim - 3)))
 
 
 def source_of(layer: Image) -> LayerSource:
@@ -138,6 +177,7 @@ def source_of(layer: Image) -> LayerSource:
         data=full_resolution(layer),
         voxel_size=voxel_size_of(layer),
         name=layer.name,
+        metadata=metadata_of(layer, voxel_size_of(layer)),
     )
 
 
@@ -188,17 +228,28 @@ def stack_layer(loaded: LoadedStack) -> Image:
 
     stack = loaded.stack
     levels = shown_levels([level.array for level in stack.levels])
+    carried = stack.metadata
     size = stack.voxel_size
-    space = {} if size is None else {"scale": size, "units": ("nm", "nm", "nm")}
-    return ImageLayer(
+    space = {} if size is None else {"units": ("nm", "nm", "nm")}
+    size = size or carried.spacing or (1.0, 1.0, 1.0)
+    told = {
+        "name": carried.name,
+        "channel": carried.display.label,
+        "attributes": {**carried.attributes, **carried.ome_attributes, **carried.image_attributes},
+    }
+    layer = ImageLayer(
         levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
         name=stack.name,
-        contrast_limits=loaded.limits,
+        contrast_limits=carried.display.window or loaded.limits,
+        colormap=colormap_of(carried.display),
         axis_labels=("z", "y", "x"),
-        metadata={ROLE: "stack"},
+        metadata={ROLE: "stack", **{key: value for key, value in told.items() if value}},
+        scale=size,
+        translate=np.multiply(carried.voxel_translation(), size),
         **space,
     )
+    return layer
 
 
 def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
@@ -378,6 +429,23 @@ def remove_synthetic(viewer: ViewerModel, stack: Stack, shown: Sequence[Stack]) 
         marks.visible = True
 
 
+def no_data_layer(viewer: ViewerModel, image: Image) -> Shapes:
+    """Add an empty layer, faint and not to be edited, for the outline of what was imaged."""
+    from napari.layers import Shapes as ShapesLayer
+
+    layer = ShapesLayer(
+        ndim=3,
+        name="no data",
+        opacity=0.4,
+        metadata={ROLE: "no data"},
+        **camera.placed_like(image),
+    )
+    layer.editable = False
+    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
+    layer.visible = True
+    return layer
+
+
 def refresh_stack(image: Image, stack: Stack) -> None:
     """Show what was just written to a stack.
 
@@ -387,5 +455,8 @@ def refresh_stack(image: Image, stack: Stack) -> None:
     shown = full_resolution(image)
     if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
         levels = shown_levels([level.array for level in stack.levels])
-        image.data = levels if image.multiscale else levels[0]
+        if image.ndim > 3:  # as they are stored, with the axes of length one
+            levels = [level.source for level in stack.levels]
+        if levels[0].ndim == image.ndim:
+            image.data = levels if image.multiscale else levels[0]
     image.refresh()

@@ -1,7 +1,7 @@
-"""Reader for napari: OME-Zarr stacks, also repaired ones.
+"""Reader for napari: every stack that is opened here, in particular OME-Zarr that was repaired.
 
-napari's own reader takes the first array or group inside a zarr group, which in a repaired stack
-is the group with the marks.
+napari's own reader of zarr takes the first array or group inside a zarr group, which in a repaired
+stack is the group with the marks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return a reader for ``path`` if it is a zarr that holds a stack, else None."""
-    from ..core.errors import FlowInpaintError
+    """Return a reader for ``path`` if it holds a stack, else None.
+
+    Where it holds several, the reader says how to choose: no other one might.
+    """
+    from ..core.errors import ChoiceNeeded, FlowInpaintError
     from ..core.open import open_stack
 
     if not isinstance(path, str):
         return None
     try:
         open_stack(path, recover=False)
+    except ChoiceNeeded:
+        return read_stack
     except FlowInpaintError:
         return None
     return read_stack
@@ -32,13 +37,23 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
     Parameters
     ----------
     path
-        An OME-Zarr group or a zarr array.
+        Whatever :func:`~napari_flowinpaint.core.open.open_stack` opens.
+
+    Raises
+    ------
+    InputError
+        If there are several stacks, channels or times to choose from.
     """
     from ..core.types import no_progress
-    from .layers import stack_layer
+    from .layers import ROLE, stack_layer
     from .tasks.one_section import load
 
     layer = stack_layer(load(str(path), progress=no_progress))
     shown = layer.as_layer_data_tuple()[1]
-    names = ("name", "scale", "units", "axis_labels", "contrast_limits", "multiscale")
-    return [(layer.data, {name: shown[name] for name in names}, "image")]
+    names = (
+        *("name", "scale", "translate", "units", "axis_labels"),
+        *("contrast_limits", "colormap", "multiscale"),
+    )
+    told = {name: shown[name] for name in names}
+    told["metadata"] = {key: value for key, value in layer.metadata.items() if key != ROLE}
+    return [(layer.data, told, "image")]

@@ -10,7 +10,7 @@ All methods are called from the GUI thread. One session per viewer, found by :fu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
 from .state.masks import MaskState
+from .state.no_data import NoDataState
 from .state.reviews import ReviewState
 from .state.search_settings import SearchSettings
 from .tasks.one_section import LoadedStack, SectionJob, StackHistory
@@ -104,10 +105,13 @@ class Session(layers.ViewerState):
         Signal: the slider moved.
     stack_removed
         Signal (image): an image layer was removed; what belongs to it ends.
+    passed_over
+        Signal: another layer was selected, which may be no stack.
     settings, masks, review, accepted
         What the user chose; the masks; the repair under review; what was accepted.
-    flags, batch, search
-        The flagged sections; the repair of many of them; what to search for.
+    flags, batch, search, no_data
+        The flagged sections; the repair of many of them; what to search for; the outline of what
+        was imaged.
     image
         The image layer that is worked on.
     closing
@@ -119,6 +123,7 @@ class Session(layers.ViewerState):
     target_changed = Signal()
     section_changed = Signal()
     stack_removed = Signal(object)
+    passed_over = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
@@ -129,6 +134,7 @@ class Session(layers.ViewerState):
         self.flags = FlagState(viewer, self.masks)
         self.batch = BatchState(viewer)
         self.search = SearchSettings()
+        self.no_data = NoDataState(viewer)
         self.image: Image | None = None
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._last_request = 0
@@ -179,11 +185,24 @@ class Session(layers.ViewerState):
         if image is self.image:
             self.target_changed.emit()
 
+    def declare_no_data(self, value: float | None) -> None:
+        """Take a grey value for no data in the stack that is meant, from now on.
+
+        Raises
+        ------
+        InputError
+            If there is no stack, or its pixels cannot have that value.
+        """
+        image, stack = self.require_image(), self.require_stack()
+        if value != stack.no_data:
+            self.set_stack(image, stack.with_no_data(value))
+
     def _on_active(self, event: Any = None) -> None:
         layer = self.viewer.layers.selection.active
         image = layer if layers.is_stack(layer) else self.masks.image_of(layer)
         if image is not None:
             self._set_image(image)
+        self.passed_over.emit()
 
     def _on_section(self, event: Any = None) -> None:
         review = self.review
@@ -307,8 +326,14 @@ class Session(layers.ViewerState):
 
     # ---- repair
 
-    def request_repair(self) -> SectionJob:
+    def request_repair(self, gate: str = "refuse") -> SectionJob:
         """Resolve what the user wants into one frozen job; earlier ones become stale.
+
+        Parameters
+        ----------
+        gate
+            What happens where no neighbour fits, see
+            :class:`~napari_flowinpaint.core.types.RepairOptions`.
 
         Raises
         ------
@@ -319,7 +344,8 @@ class Session(layers.ViewerState):
         mask.commit()
         self._last_request += 1
         settings = self.settings
-        request = RepairRequest(z, settings.method, settings.device, settings.options)
+        options = replace(settings.options, gate=gate)
+        request = RepairRequest(z, settings.method, settings.device, options)
         return SectionJob(self._last_request, request, stack, mask.frozen())
 
     def where_shown(self, job: SectionJob) -> Image | None:

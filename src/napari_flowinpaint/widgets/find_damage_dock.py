@@ -166,7 +166,7 @@ class FindDamage(DamageDock):
         self.estimate_button.setEnabled(self.session.stack is not None and not busy)
         if image is None:
             return
-        depth = int(layers.full_resolution(image).shape[0])
+        depth = layers.zyx_shape(image)[0]
         fresh = self.last.maximum() == 0
         for spin in (self.first, self.last):
             spin.setMaximum(depth - 1)

@@ -23,7 +23,10 @@ from .parts.messages import guarded
 from .parts.scrolling import ScrollColumn
 from .parts.wording import in_window
 
-_FILES = "Stacks (*.tif *.tiff *.h5 *.hdf5 *.hdf);;All files (*)"
+_FILES = (
+    "Stacks (*.tif *.tiff *.mrc *.rec *.st *.map *.mrcs *.ali *.preali *.h5 *.hdf5 *.hdf *.ims "
+    "*.mat *.zip *.ozx);;All files (*)"
+)
 _CHOICES = ("dataset", "channel", "time")
 _PLURAL = {"dataset": "datasets", "channel": "channels", "time": "time points"}
 #: Least height of what is seen, pixels: the path, the buttons and what the stack is.
@@ -45,15 +48,20 @@ class LoadStack(Dock):
         self.file_button = QPushButton("File…")
         self.folder_button = QPushButton("Folder…")
         self.choices = {name: QComboBox() for name in _CHOICES}
+        self.no_data = QLineEdit()
         self.load_button = QPushButton("Load")
         self.facts = QLabel()
         self._lay_out()
         self._connect()
 
     def _lay_out(self) -> None:
-        self.path.setPlaceholderText("OME-Zarr, zarr, TIFF, image folder, file.h5:/dataset")
-        self.file_button.setToolTip("A multi-page TIFF or an HDF5 file")
-        self.folder_button.setToolTip("An OME-Zarr or zarr folder, or a folder of single images")
+        self.path.setPlaceholderText(
+            "OME-Zarr, zarr, N5, TIFF, MRC, image folder, file.h5:/dataset"
+        )
+        self.file_button.setToolTip("A multi-page TIFF, an MRC or HDF5 file, a zipped zarr")
+        self.folder_button.setToolTip(
+            "An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images"
+        )
         self.facts.setWordWrap(True)
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -61,6 +69,11 @@ class LoadStack(Dock):
         for name, combo in self.choices.items():
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.form.addRow(name, combo)
+        self.no_data.setPlaceholderText("padding and NaN are found")
+        self.no_data.setToolTip(
+            "A grey value where nothing was imaged; Enter declares it for the stack that is shown"
+        )
+        self.form.addRow("no data", self.no_data)
         self._ask_nothing()
         row = QHBoxLayout()
         for button in (self.file_button, self.folder_button, self.load_button):
@@ -82,6 +95,7 @@ class LoadStack(Dock):
         self.folder_button.clicked.connect(self._choose_folder)
         self.load_button.clicked.connect(self.load)
         self.path.returnPressed.connect(self.load)
+        self.no_data.returnPressed.connect(self.declare)
         self.path.textChanged.connect(self._ask_nothing)
         self.jobs.changed.connect(self._show_jobs)
         self.jobs.progressed.connect(self._show_progress)
@@ -116,9 +130,25 @@ class LoadStack(Dock):
             dataset=wanted.get("dataset"),
             channel=int(wanted["channel"]) if "channel" in wanted else None,
             time=int(wanted["time"]) if "time" in wanted else None,
+            no_data=self._declared(),
             done=self._show,
             failed=self._on_failed,
         )
+
+    def _declared(self) -> float | None:
+        """Return the grey value that means no data; None where the field is empty."""
+        text = self.no_data.text().strip()
+        try:
+            return float(text) if text else None
+        except ValueError:
+            raise InputError(f"no data is '{text}'; write a grey value, or nothing") from None
+
+    @guarded
+    def declare(self) -> None:
+        """Take the grey value for no data in the stack that is shown."""
+        value = self._declared()
+        self.session.declare_no_data(value)
+        self.messages.say("no value is declared" if value is None else f"{value:g} is no data")
 
     def _show(self, loaded: one_section.LoadedStack) -> None:
         self.session.add_stack(loaded)

@@ -322,7 +322,7 @@ def test_large_sections_are_reduced(tissue):
     factor = working_factor((2048, 1500))
     assert factor == 4
     large = np.kron(tissue, np.ones((1, 4, 4), np.uint8))
-    working = read_working(Stack.from_array(large), MIDDLE, 4)
+    working = read_working(Stack.from_array(large), MIDDLE, 4).grey
     assert working.shape == SHAPE[1:]
     assert np.allclose(working, tissue[MIDDLE], atol=0.51)
 

@@ -107,7 +107,7 @@ def test_chosen_channel_and_time(tmp_path: Path, axes: str, version: str) -> Non
     assert stack.voxel_size == (5.0, 2.0, 3.0)
     for left_out in choice:
         rest = {k: v for k, v in choice.items() if k != left_out}
-        with pytest.raises(ChoiceNeeded, match=f"choose one with {left_out} 0 to") as error:
+        with pytest.raises(ChoiceNeeded, match=f"for example with --{left_out} 0") as error:
             open_stack(path, **rest)
         assert error.value.option == left_out
     with pytest.raises(InputError, match="choose 0 to"):
@@ -447,7 +447,7 @@ def test_folder_in_natural_order(tmp_path: Path, suffix: str, dtype: str) -> Non
 
 
 def test_folders_that_are_no_stack(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="without TIFF or PNG images"):
+    with pytest.raises(InputError, match="without images"):
         open_stack(tmp_path)
     tifffile.imwrite(tmp_path / "a.tif", volume((20, 30)))
     tifffile.imwrite(tmp_path / "b.tif", volume((20, 31)))
@@ -461,7 +461,7 @@ def test_folders_that_are_no_stack(tmp_path: Path) -> None:
         open_stack(tmp_path)
     (tmp_path / "b.tif").unlink()
     Image.fromarray(volume((20, 30))).save(tmp_path / "b.png")
-    with pytest.raises(InputError, match="TIFF and PNG"):
+    with pytest.raises(InputError, match="PNG and TIFF"):
         open_stack(tmp_path)
     (tmp_path / "a.tif").unlink()
     Image.fromarray(volume((20, 30, 3))).save(tmp_path / "b.png")
@@ -554,7 +554,6 @@ def test_from_pyramid() -> None:
         (np.zeros((3, 5, 6, 2, 20, 30), "uint8"), "6 axes"),
         (np.zeros((3, 20, 30)), "float64, which is not supported; convert it to float32"),
         (np.zeros((3, 20, 30), "uint32"), "uint32, .* convert it to uint16"),
-        (np.zeros((3, 20, 30), "int8"), "int8, .* convert it to uint8"),
         (np.zeros((3, 20, 30), "complex64"), "complex64, which is not supported"),
         (np.zeros((0, 20, 30), "uint8"), "empty"),
         ([], "not an array"),
@@ -595,16 +594,19 @@ def break_metadata(**changes: Any) -> Any:
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "missing.zarr": (lambda path: None, r"missing\.zarr does not exist"),
-    "text.txt": (lambda path: path.write_text("hello"), "cannot be read as a TIFF stack"),
-    "empty.tif": (lambda path: path.touch(), "cannot be read as a TIFF stack"),
+    "text.txt": (lambda path: path.write_text("hello"), "is a text file, which is not read"),
+    "empty.tif": (lambda path: path.touch(), "is empty"),
     "single.tif": (lambda path: tifffile.imwrite(path, volume((20, 30))), "a single image"),
     "colour.tif": (write_colour_tiff, "colour"),
     "double.tif": (
         lambda path: tifffile.imwrite(path, np.zeros((5, 20, 30)), photometric="minisblack"),
         "float64, .* convert it to float32",
     ),
-    "text.h5": (lambda path: path.write_text("hello"), "not an HDF5 file"),
-    "nothing.h5": (lambda path: h5py.File(path, "w").close(), "0 datasets"),
+    "text.h5": (
+        lambda path: path.write_text("hello"),
+        "is not an HDF5 file, whatever its name",
+    ),
+    "nothing.h5": (lambda path: h5py.File(path, "w").close(), "no dataset with three axes"),
     "yx.zarr": (write_ngff_of("yx"), "no z"),
     "cyx.zarr": (write_ngff_of("cyx"), "no z"),
     "old.zarr": (write_ngff_of("zyx", version="0.3"), "OME-Zarr 0.3"),
@@ -661,7 +663,7 @@ def test_missing_array_says_how_far_the_path_leads(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.zarr exists"):
         open_stack(tmp_path / "a.zarr" / "raw")
     tifffile.imwrite(tmp_path / "a.tif", volume((3, 20, 30)))
-    with pytest.raises(InputError, match="no datasets within"):
+    with pytest.raises(InputError, match="leave the dataset out"):
         open_stack(tmp_path / "a.tif", dataset="raw")
 
 

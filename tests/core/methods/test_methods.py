@@ -8,6 +8,7 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
+from napari_flowinpaint.core.methods.flow import trust_in_network
 from napari_flowinpaint.core.reference.fusion import (
     Bands,
     FusionWeights,
@@ -16,7 +17,7 @@ from napari_flowinpaint.core.reference.fusion import (
     rehearsal_part,
     ridge,
 )
-from napari_flowinpaint.core.reference.optical_flow import warp_affine
+from napari_flowinpaint.core.reference.optical_flow import IDENTITY, warp_affine
 from napari_flowinpaint.core.reference.references import Guide, Hypothesis
 from napari_flowinpaint.core.reference.rehearsal import RehearsalResult
 from napari_flowinpaint.core.types import Box
@@ -187,3 +188,20 @@ def test_a_cropped_guide_samples_the_same_pixels():
     assert np.allclose(here.sample(there), guide.sample(flow)[part.slices], atol=0.1)
     assert (here.damaged(there) == guide.damaged(flow)[part.slices]).mean() > 0.999
     assert (here.aligned == guide.aligned[part.slices]).all()
+
+
+def test_a_network_is_trusted_where_neighbours_differ_and_none_is_near():
+    first, other = texture(seed=1), texture(seed=2)
+    flat = np.zeros((2, *first.shape), dtype=np.float32)
+
+    def trust(second, share):
+        valid = np.ones(first.shape, dtype=bool)
+        guides = [
+            Guide(image, valid, s, IDENTITY.copy(), image, valid)
+            for image, s in ((first, share), (second, 1 - share))
+        ]
+        return float(trust_in_network(guides, [flat, flat]))
+
+    assert trust(first + 0.1 * (other - 128), 0.5) < 0.01
+    assert trust(other, 0.5) > 0.9
+    assert trust(other, 0.1) < 0.1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from textures import texture
 
-from napari_flowinpaint.core.errors import InputError, RepairRefused
+from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import choose_method, get_method
 from napari_flowinpaint.core.methods.paper import paper_method
@@ -151,14 +151,6 @@ def test_damage_of_a_neighbour_is_not_copied(tmp_path, reference, validity):
     if reference != "none":  # which has nothing but the mean of the neighbours to begin with
         assert np.abs(out.result - truth)[gone].mean() < 30
     assert np.isfinite(out.result).all()
-
-
-def test_neighbours_of_something_else_are_refused(weights):
-    found, _ = window()
-    other, _ = window(seed=5)
-    strange = replace(found, previous=other.previous, following=other.following)
-    with pytest.raises(RepairRefused, match="cannot be registered"):
-        repair(weights, strange)
 
 
 def test_it_needs_two_neighbours_and_is_never_chosen_by_itself(installed):

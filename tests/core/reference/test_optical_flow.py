@@ -13,6 +13,7 @@ from napari_flowinpaint.core.reference.optical_flow import (
     compose,
     estimate_flow,
     extrapolate,
+    moved_by,
     warp,
     warp_affine,
 )
@@ -106,3 +107,13 @@ def test_affine_and_flow_sample_like_one_after_the_other():
     direct = warp(source, apply_affine(affine, flow))
     stepwise = warp(warp_affine(source, affine), flow)
     assert np.abs(inner(direct - stepwise, 32)).mean() < 1.5
+
+
+def test_a_chance_alignment_far_away_is_not_believed_but_a_true_one_is():
+    known = np.ones((320, 320), dtype=bool)
+    for seed in range(3):
+        unrelated = texture((320, 320), seed), texture((320, 320), seed + 50)
+        assert moved_by(align(*unrelated, known), known.shape) <= 100
+    wide, known = texture((640, 512), 1), np.ones((512, 512), dtype=bool)
+    affine = align(wide[:512], np.ascontiguousarray(wide[120:632]), known)
+    assert moved_by(affine, known.shape) == pytest.approx(120, abs=1)

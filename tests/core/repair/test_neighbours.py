@@ -8,7 +8,7 @@ import pytest
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.repair.neighbours import (
     axial_position,
-    find_neighbour,
+    find_neighbours,
     no_masks,
     read_neighbour,
 )
@@ -23,8 +23,11 @@ def stack_of(depth: int = 9) -> Stack:
     return Stack.from_array(pixels)
 
 
-def find(stack: Stack, z: int, step: int, max_gap: int = 5, masks=no_masks) -> int | None:
-    return find_neighbour(stack, z, BOX, MASK, step, max_gap, masks)
+def find(
+    stack: Stack, z: int, step: int, max_gap: int = 5, masks=no_masks, mask: np.ndarray = MASK
+) -> int | None:
+    before, after = find_neighbours(stack, z, BOX, mask, max_gap, masks)
+    return before if step < 0 else after
 
 
 def test_the_nearest_sections_are_taken():
@@ -56,7 +59,7 @@ def test_damage_elsewhere_does_not_matter():
 
     mask = MASK.copy()
     mask[0, 0] = False
-    assert find_neighbour(stack_of(), 4, BOX, mask, 1, 5, masks) == 5
+    assert find(stack_of(), 4, 1, masks=masks, mask=mask) == 5
 
 
 def test_a_section_that_does_not_cover_the_hole_is_passed_over():
@@ -64,7 +67,7 @@ def test_a_section_that_does_not_cover_the_hole_is_passed_over():
     pixels[5, :20] = 0
     mask = np.zeros(BOX.shape, dtype=bool)
     mask[:10] = True
-    assert find_neighbour(Stack.from_array(pixels), 4, BOX, mask, 1, 5, no_masks) == 6
+    assert find(Stack.from_array(pixels), 4, 1, mask=mask) == 6
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])

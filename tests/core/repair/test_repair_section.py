@@ -275,7 +275,7 @@ def test_unrelated_neighbours_are_refused(sample, mask):
     pixels = damaged(sample, mask)
     for z in (Z - 1, Z + 1):
         pixels[z] = rng.integers(0, 255, pixels[z].shape)
-    with pytest.raises(RepairRefused, match="cannot be registered"):
+    with pytest.raises(RepairRefused, match="sections 2 and 4 show something else"):
         repair_section(Stack.from_array(pixels), Z, mask, options=RepairOptions(max_gap=1))
 
 
@@ -287,12 +287,19 @@ def test_no_usable_neighbour_is_refused_with_the_reason(sample, mask):
         repair_section(Stack.from_array(pixels), Z, mask, options=options)
 
 
-def test_nan_outside_the_mask_is_refused_and_inside_is_repaired(sample, mask):
+def test_nan_inside_the_mask_is_repaired_and_outside_left_alone(sample, mask):
     pixels = damaged(sample.astype(np.float32), mask, np.nan)
-    repair = repair_section(Stack.from_array(pixels), Z, mask)
-    assert np.isfinite(repair.patches[0].result).all()
     pixels[Z, 130, 130] = np.nan
-    with pytest.raises(InputError, match="NaN"):
+    repair = repair_section(Stack.from_array(pixels), Z, mask)
+    (patch,) = repair.patches
+    assert np.isfinite(patch.result[patch.mask]).all()
+    assert np.isnan(patch.result).sum() == 1
+
+
+def test_absurd_values_outside_the_mask_are_refused(sample, mask):
+    pixels = damaged(sample.astype(np.float32), mask)
+    pixels[Z, 130, 130] = 1e30
+    with pytest.raises(InputError, match="1e12"):
         repair_section(Stack.from_array(pixels), Z, mask)
 
 

@@ -23,6 +23,7 @@ from ..refusal import Refusal
 from ..types import (
     BoolImage,
     Box,
+    Patch,
     Progress,
     RepairOptions,
     SectionRepair,
@@ -323,8 +324,7 @@ class StagedRepairs:
         repair = self._staging.repair(z)
         if self._within is not None:
             outside = sum(
-                int(np.count_nonzero(patch.mask & ~self._within.read(z, patch.box)))
-                for patch in repair.patches
+                _pixels_outside(patch, self._within.read(z, patch.box)) for patch in repair.patches
             )
             if outside:
                 raise StoreError(
@@ -333,6 +333,17 @@ class StagedRepairs:
                     "from, or begin anew with --no-resume or another --staging."
                 )
         return repair
+
+
+def _pixels_outside(patch: Patch, mask: BoolImage) -> int:
+    """Return how many pixels a patch replaces that a mask does not allow.
+
+    An unfolding replaces its zone as well, around a line that must be in the mask.
+    """
+    outside = patch.mask & ~mask
+    if patch.displaced is not None and (patch.mask & mask).any():
+        outside &= ~patch.displaced.zone
+    return int(np.count_nonzero(outside))
 
 
 def load_staged(staging: Path | str) -> Staging:

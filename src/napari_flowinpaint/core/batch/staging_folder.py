@@ -44,7 +44,6 @@ from ..io.ownership import is_owned, read_mark
 from ..types import BoolImage, Box, SectionRepair
 from .archive import check_digests, pack, read_record
 from .records import (
-    IMAGES,
     Decisions,
     EditList,
     LogLine,
@@ -54,6 +53,7 @@ from .records import (
     StagedRecord,
     box_to_json,
     images_of,
+    images_to_stage,
     parse,
     refusal_to_json,
     repair_of,
@@ -173,12 +173,8 @@ class StagingFolder(StagingPlace):
 
     def put_repair(self, key: str, repair: SectionRepair) -> None:
         """Store a repair."""
-        images = {
-            f"{name}-{number}": getattr(patch, name)
-            for number, patch in enumerate(repair.patches)
-            for name in IMAGES
-        }
-        self._put(folders.SECTIONS, repair.z, repair_to_json(key, repair), images)
+        record, images = repair_to_json(key, repair), images_to_stage(repair)
+        self._put(folders.SECTIONS, repair.z, record, images)
 
     def get_record(self, z: int) -> StagedRecord | None:
         """Return what became of a section; None where that is not known, or damaged."""

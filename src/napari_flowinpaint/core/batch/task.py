@@ -324,6 +324,8 @@ def _request(task: SectionTask) -> dict[str, object]:
         "thickness": task.thickness,
         "weights": _weights_of(task),
     }
+    if stack.no_data is not None:
+        request["no_data"] = stack.no_data
     if task.section.refused:  # they are stored with the repair
         request["refused"] = [refusal.to_dict() for refusal in task.section.refused]
     return request

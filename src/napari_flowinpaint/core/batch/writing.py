@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.levels import write_grid
+from ..notes import Note, no_note
 from ..types import Progress, Provenance, SectionRepair, no_progress
 from ..writing.recovery import finish_interrupted
 from ..writing.writeback import history, write_back
@@ -26,6 +27,7 @@ def commit(
     *,
     within: StackMask | None = None,
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> dict[int, int]:
     """Write accepted repairs into the stack, each once, so that they can be reverted.
 
@@ -45,6 +47,8 @@ def commit(
     progress
         Called with (fraction, message); may raise ``Cancelled``: sections that were written before
         stay written.
+    note
+        Told what was taken for granted, or done otherwise than expected.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def commit(
         As for :func:`~napari_flowinpaint.core.writing.writeback.write_back`; also if a staged
         repair is not as it was made, or replaces pixels that are not ``within``.
     """
-    finish_interrupted(stack)
+    for message in finish_interrupted(stack):
+        note(message)
     staged = staging if isinstance(staging, Staging) else Staging(staging)
     wanted = None if sections is None else set(sections)
     looked = staged.sections if wanted is None else staged.get(sorted(wanted))
@@ -73,7 +78,7 @@ def commit(
         repairs = list(staged.repairs(group, within))
         found = {repair.z: _number_of(stack, repair) for repair in repairs}
         missing = [repair for repair in repairs if found[repair.z] is None]
-        numbers = write_back(stack, missing, progress=report) if missing else ()
+        numbers = write_back(stack, missing, progress=report, note=note) if missing else ()
         new = {repair.z: i for repair, i in zip(missing, numbers, strict=True)}
         done = {z: i for z, i in (found | new).items() if i is not None}
         staged.note_written(done)

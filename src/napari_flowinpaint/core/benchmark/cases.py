@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, RepairRefused
 from ..methods import Method
-from ..metrics import data_range
+from ..metrics import black, data_range, is_eight_bit
 from ..refusal import describe_refused
 from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
@@ -117,13 +117,19 @@ def cases(
     repeats: int = 1,
     seed: int = 0,
 ) -> Iterator[BenchmarkCase]:
-    """Yield the damaged sections of one cell of the table; the same on every call."""
+    """Yield the damaged sections of one cell of the table; the same on every call.
+
+    Only what was imaged in all three sections is damaged.
+    """
     for z in damaged:
-        truth, previous, following = (stack.read(n) for n in (z, z - spacing, z + spacing))
+        found = [stack.read_tissue(n) for n in (z, z - spacing, z + spacing)]
+        truth, previous, following = (pixels for pixels, _ in found)
+        imaged = np.logical_and.reduce([shown for _, shown in found])
         for repeat in range(repeats):
             rng = np.random.default_rng((seed, z, repeat, round(1000 * fraction)))
-            mask = SHAPES[shape](truth.shape, fraction, rng)
-            yield BenchmarkCase(z, repeat, truth, previous, following, mask)
+            mask = SHAPES[shape](truth.shape, fraction, rng) & imaged
+            if mask.any():
+                yield BenchmarkCase(z, repeat, truth, previous, following, mask)
 
 
 def attempt(
@@ -196,7 +202,7 @@ def whole(repair: SectionRepair, name: str, around: AnyImage) -> AnyImage:
 
 def _run_peer(case: BenchmarkCase, name: str) -> AnyImage:
     """Return a peer's section in the stack's dtype."""
-    low = float(case.truth.min()) if case.truth.dtype != np.uint8 else 0.0
+    low = black(case.truth) if is_eight_bit(case.truth.dtype) else float(case.truth.min())
     scale = 255 / data_range(case.truth)
     section, previous, following = (
         ((image.astype(np.float32) - low) * scale).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..methods import Method
-from ..metrics import data_range
+from ..metrics import black, data_range
 from ..types import AnyImage, BoolImage, Box
 from .cases import BenchmarkCase, cases, damaged_sections, run_method, whole
 from .peers import PEERS
@@ -95,8 +95,7 @@ def draw_figure(
 def _grey(case: BenchmarkCase, section: AnyImage) -> npt.NDArray[np.uint8]:
     """Return a section in the grey values of a screen, black to white as the truth has them."""
     span = data_range(case.truth)
-    black = 0.0 if case.truth.dtype == np.uint8 else float(np.percentile(case.truth, 0.1))
-    stretched = (section.astype(np.float32) - black) * (255 / span)
+    stretched = (section.astype(np.float32) - black(case.truth)) * (255 / span)
     return np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
 
 

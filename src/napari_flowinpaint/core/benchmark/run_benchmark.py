@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.polarity import Polarity, contrast_polarity
 from ..methods import Method, available_methods, get_method
-from ..metrics import data_range
+from ..metrics import black, data_range
 from ..types import AnyImage, Progress, no_progress
 from .cases import SHAPES, Attempt, BenchmarkCase, attempt, cases, damaged_sections
 from .fid.frechet import Doubles, cut_tiles, frechet_distance, tile_corners
@@ -161,8 +161,7 @@ class _Tiles:
 
         self._net, self._device = net, resolve_device(device)
         self._corners = tile_corners(case.mask)
-        eight_bit = case.truth.dtype == np.uint8
-        self._black = 0.0 if eight_bit else float(np.percentile(case.truth, 0.1))
+        self._black = black(case.truth)
         self._span = data_range(case.truth)
         self.true = self.describe(case.truth)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..filters import shrink_to
+from ..io.no_data import padding_of
 from ..kinds import KINDS
 from ..types import BoolImage, Box, Progress, no_progress
 from ..writing.marks import marks_of
@@ -27,6 +28,8 @@ from .search import search
 if TYPE_CHECKING:
     from ..io.stack import Stack
 
+#: Pixels around damage by which a hole of NaN is told from padding.
+_MARGIN = 16
 #: Sections that an estimate looks at.
 _ESTIMATE_FROM = 12
 
@@ -136,6 +139,7 @@ def detect_section(
                 finding = replace(finding, mask=small)
             mask |= refine(sections.stack, z, finding, sections.factor)
         mask &= ~taken
+        _leave_no_data(mask, sections.stack, z)
         if repaired is not None:
             mask = _fresh(mask, repaired)
         if mask.any():
@@ -148,6 +152,15 @@ def _repaired(stack: Stack, z: int) -> BoolImage | None:
     """Return the pixels of a section that a repair has put there, None where there are none."""
     marks = marks_of(stack)
     return None if marks is None else marks(z, Box.whole(stack.shape[1:]))
+
+
+def _leave_no_data(mask: BoolImage, stack: Stack, z: int) -> None:
+    """Take what was not imaged out of a mask of a section."""
+    box = Box.of_mask(mask)
+    if box is not None:
+        seen = box.expand(_MARGIN, mask.shape)
+        imaged = stack.imaged(z, seen, stack.read(z, seen))
+        mask[seen.slices] &= ~padding_of(imaged, mask[seen.slices])
 
 
 def _fresh(mask: BoolImage, repaired: BoolImage) -> BoolImage:

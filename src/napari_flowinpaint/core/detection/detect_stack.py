@@ -184,6 +184,8 @@ def _request(
     from ..._version import __version__
 
     plain = {**asdict(options), "kinds": list(options.kinds), "scales": dict(options.scales)}
+    if stack.no_data is not None:
+        plain["no_data"] = stack.no_data
     return {
         "version": __version__,
         "stack": [str(stack.path), list(stack.shape), str(stack.dtype)],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..filters import blur
+from ..io.no_data import mirror_tissue, padding_of
 from ..types import AnyImage, BoolImage, Box, FloatImage
 from .detectors import Finding
 from .features.morphology import grow, reached
@@ -41,10 +42,17 @@ def refine(stack: Stack, z: int, finding: Finding, factor: int) -> BoolImage:
         mask = _enlarged(coarse, place, box, factor)
         if finding.sharp:
             # the microscope mixes damage and tissue over a pixel: a repair must not trust that one
-            mask = grow(_to_border(stack.read(z, box), mask, factor), 1)
+            mask = grow(_to_border(_tissue(stack, z, box, mask), mask, factor), 1)
         target = _inner(box, factor, shape)
         out[target.slices] |= mask[target.within(box)]
     return out
+
+
+def _tissue(stack: Stack, z: int, box: Box, mask: BoolImage) -> AnyImage:
+    """Return the pixels of a piece, with tissue mirrored into what was not imaged."""
+    pixels = stack.read(z, box)
+    padding = padding_of(stack.imaged(z, box, pixels), mask)
+    return mirror_tissue(pixels, ~padding)
 
 
 def _pieces(coarse: BoolImage, factor: int, shape: tuple[int, int]) -> list[Box]:

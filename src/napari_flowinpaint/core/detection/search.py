@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..kinds import KINDS
 from ..types import BoolImage, FloatImage
 from .detectors import Detector, Finding
-from .features.morphology import grow, reached
+from .features.morphology import ConnectedComponents, grow, reached
 from .features.view import View
 
 #: A kind of which others claim more than this share of the pixels is theirs.
@@ -32,6 +32,10 @@ _WITH_FRINGES = ("missing", "hole", "fold", "crack")
 _IN_PIECES = ("missing", "hole")
 _PIECE = 0.5
 _ALIKE = 0.5
+#: Least share of a piece of damage that lies where there are data.
+_IMAGED = 0.5
+#: Score of damage that is beyond doubt although the neighbours of one side were not imaged there.
+_SURE = 2.0
 #: A misaligned section of this score shows other tissue: no line in it is to be believed.
 _ELSEWHERE = 1.8
 #: Factor on the thresholds of other damage in a section with a fold.
@@ -64,6 +68,7 @@ def search(
     seen = view
     for detector in detectors:
         found = [f for f in detector.detect(seen) if _enough(f, findings, view, scales)]
+        found = [kept for f in found for kept in _imaged(f, view)]
         if not found:
             continue
         fresh = np.zeros_like(claimed)
@@ -92,6 +97,37 @@ def search(
         if fresh.any():
             seen = view.without(grow(claimed, _AROUND))
     return [f for f in findings if f.kind in kinds]
+
+
+def _imaged(finding: Finding, view: View) -> Iterator[Finding]:
+    """Yield what of a finding lies where a section and its neighbours were imaged.
+
+    Components that lie elsewhere for the most part are no damage, nor is what they leave. Where
+    only the neighbours of one side were imaged more is needed, whatever the sensitivity.
+    """
+    ignored, doubtful = view.ignored, view.doubtful
+    if doubtful is None:
+        yield finding
+    elif finding.mask.all():
+        own = view.section.imaged
+        yield finding if own is None else replace(finding, mask=own)
+    else:
+        certain = finding.score >= _SURE
+        elsewhere = ignored if certain else doubtful
+        kept = finding.mask
+        if elsewhere is not None:
+            kept = _mostly(ConnectedComponents(finding.mask), ~elsewhere)
+        if ignored is not None:
+            kept = kept & ~ignored
+        if kept.sum() > _IMAGED * finding.mask.sum():
+            yield replace(finding, mask=kept)
+
+
+def _mostly(components: ConnectedComponents, where: BoolImage) -> BoolImage:
+    """Return the components that lie, for the most part, where a mask is True."""
+    numbers = components.numbers[where.ravel()[components.indices]]
+    inside = np.bincount(numbers, minlength=components.areas.size)
+    return components.mask(inside > _IMAGED * components.areas)
 
 
 def _give_to_blur(findings: list[Finding], cloud: BoolImage) -> bool:

@@ -26,10 +26,11 @@ import numpy.typing as npt
 
 from .. import folders
 from ..errors import InputError, StoreError
-from ..export import check_target, create_image
+from ..export import check_target, count_levels, create_image
 from ..io.folder import Folder, open_root
 from ..io.folder_store import FolderStore
 from ..io.lock import StoreBusy, locked
+from ..io.ngff_attributes import mask_attributes
 from ..io.npz import parse_json
 from ..io.ownership import is_owned, remove_owned
 from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
@@ -88,15 +89,17 @@ def tiles_of(mask: npt.NDArray[np.bool_]) -> str:
     return np.packbits(some).tobytes().hex()
 
 
-def check_output(stack: Stack, output: Path, overwrite: bool) -> None:
+def check_output(stack: Stack, output: Path, overwrite: bool) -> tuple[str, ...]:
     """Refuse masks that must not be written there, as :func:`~..export.check_target` does.
 
-    What a run left that was killed when its masks had got their name is no reason.
+    What a run left that was killed when its masks had got their name is no reason. Returns what was
+    done about masks whose replacement was interrupted.
     """
     target = Path(os.path.realpath(output.expanduser()))
-    settle(target)
+    told = settle(target)
     if not (target.exists() and _is_left_over(target)):
-        check_target(stack, target, overwrite=overwrite)
+        told += check_target(stack, target, overwrite=overwrite)
+    return told
 
 
 def _is_left_over(target: Path) -> bool:
@@ -135,7 +138,7 @@ class DetectionStore:
         self.finished: dict[int, list[DamageSummary]] = {}
 
     @contextmanager
-    def working(self, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def working(self, check: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Create or continue the folder, and keep others out, while the block runs.
 
         Parameters
@@ -176,7 +179,9 @@ class DetectionStore:
                 work.remove_tree(old)
             name = self.target.name.removesuffix(".zarr")
             dtype = np.dtype(np.uint8)
-            create_image(work, _MASKS, name, self._stack.shape, dtype, self._stack.voxel_size)
+            shape = self._stack.shape
+            described = mask_attributes(self._stack, name, count_levels(shape))
+            create_image(work, _MASKS, described, shape, dtype)
             work.write(_REQUEST, self._request.encode())
         levels = dict(zarr.open_group(self._store(), mode="r+").arrays())
         self._arrays = [levels[name] for name in sorted(levels, key=int)]

@@ -46,6 +46,8 @@ NANOMETRES = {
 }
 
 _GUESSED_LEADING = {3: "", 4: "c", 5: "tc"}
+#: Characters of the name of an axis in a message.
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def resolve_axes(
         if name in ("z", "y", "x"):
             continue
         option, index = chosen.get(name, (None, None))
-        fixed.append((position, _fix(name, option, index, int(shape[position]), what)))
+        fixed.append((position, choose_index(name, option, index, int(shape[position]), what)))
     for name, (option, index) in chosen.items():
         if name not in names and index not in (None, 0):
             raise InputError(f"{what} has no {option} axis; leave out {option} {index}.")
@@ -140,6 +142,37 @@ def resolve_axes(
     if 0 in (shape[a] for a in zyx):
         raise InputError(f"{what} is empty: its shape is {tuple(shape)}; give a stack with pixels.")
     return Axes(zyx, tuple(fixed))
+
+
+def say_guess(names: Sequence[str] | None, found: Any, ndim: int, axes: Axes) -> tuple[str, ...]:
+    """Return what is to be said of axes that were guessed.
+
+    Parameters
+    ----------
+    names
+        The names that :func:`resolve_axes` got; None where it had to guess.
+    found
+        Names that the file has but that are no names of ours; None where it has none.
+    ndim
+        Number of axes.
+    axes
+        What was guessed.
+    """
+    if names is not None:
+        return ()
+    words = ["-"] * ndim
+    for position, name in zip(axes.zyx, "zyx", strict=True):
+        words[position] = name
+    others = [p for p, _ in sorted(axes.fixed) if words[p] == "-"]
+    for position, name in zip(reversed(others), "ct", strict=False):
+        words[position] = name
+    taken = ", ".join(words)
+    if found is not None:
+        given = ", ".join(str(n)[:_LONGEST_NAME] for n in found)
+        return (f"The axes are called {given}; they are read as {taken}.",)
+    if ndim > len("zyx"):
+        return (f"The axes have no names; they are read as {taken}.",)
+    return ()
 
 
 def guess_names(shape: Sequence[int], what: str) -> list[str]:
@@ -165,8 +198,27 @@ def guess_names(shape: Sequence[int], what: str) -> list[str]:
     return list(_GUESSED_LEADING[ndim] + "zyx")
 
 
-def _fix(name: str, option: str | None, index: int | None, size: int, what: str) -> int:
-    """Return the index to take on an axis that is not spatial."""
+def choose_index(name: str, option: str | None, index: int | None, size: int, what: str) -> int:
+    """Return the index to take on an axis that is not spatial.
+
+    Parameters
+    ----------
+    name
+        Of the axis.
+    option
+        ``"channel"`` or ``"time"``; None where nothing can be chosen.
+    index
+        What was chosen, or None.
+    size
+        Length of the axis.
+    what
+        Name of the data, for the messages.
+
+    Raises
+    ------
+    InputError
+        If it must be chosen, or the choice is out of range.
+    """
     if index is None:
         if size == 1:
             return 0
@@ -175,7 +227,8 @@ def _fix(name: str, option: str | None, index: int | None, size: int, what: str)
                 f"{what} has {size} entries on its axis {name!r}; save one of them as a stack."
             )
         raise ChoiceNeeded(
-            f"{what} has {size} {option}s: choose one with {option} 0 to {size - 1}.",
+            f"{what} has {size} {option}s, 0 to {size - 1}: choose one, for example with "
+            f"--{option} 0",
             option,
             [str(i) for i in range(size)],
         )

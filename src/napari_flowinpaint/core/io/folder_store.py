@@ -293,8 +293,10 @@ def watch(array: Any) -> None:
     Does nothing where the store is of another kind, or where another codec comes last: those
     notice by themselves.
     """
+    from .zip_store import ArchiveStore
+
     store = array.store_path.store
-    if not isinstance(store, FolderStore):
+    if not isinstance(store, (FolderStore, ArchiveStore)):
         return
     if array.metadata.zarr_format == 2:
         last = getattr(array.metadata.compressor, "codec_id", None)
@@ -303,7 +305,8 @@ def watch(array: Any) -> None:
         names = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
         last = next((name for name in reversed(names) if name != "crc32c"), None)
     last = (last or "").removeprefix("numcodecs.")
-    store.blosc = last == "blosc"
+    if isinstance(store, FolderStore):
+        store.blosc = last == "blosc"
     store.packed = (last, math.prod(write_grid(array)) * array.dtype.itemsize)
 
 

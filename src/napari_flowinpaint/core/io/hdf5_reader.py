@@ -6,21 +6,29 @@ datasets. Whoever made the file chose which; so none is followed unless that is 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
-from .axes import resolve_axes, voxel_size_from_attributes
-from .levels import Level, ReaderResult, allow, not_in_place
+from .axes import resolve_axes, say_guess, voxel_size_from_attributes
+from .hdf5_layouts import as_meant, in_layout, matlab_axes
+from .levels import DTYPES, Level, ReaderResult, allow, not_in_place
+from .metadata import array_metadata
+from .names import quoted
 
-_HDF5 = re.compile(r"^(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<dataset>.*))?$", re.IGNORECASE)
+_SUFFIXES = "h5|hdf5|hdf|he5|ims|mat|nxs|nx|emd"
+_HDF5 = re.compile(rf"^(?P<file>.+\.(?:{_SUFFIXES}))(?::(?P<dataset>.*))?$", re.IGNORECASE)
 #: More links one behind the other lead in circles.
 _MOST_LINKS = 16
 
 
 def split_hdf5(path: str) -> tuple[str, str | None] | None:
     """Return the file and the dataset of ``file.h5:/dataset``; None where it is no HDF5 path."""
+    file, colon, dataset = path.rpartition(":/")
+    if colon and Path(file).expanduser().is_file():  # of any name
+        return file, f"/{dataset}"
     match = _HDF5.match(path)
     return (match["file"], match["dataset"] or None) if match else None
 
@@ -51,32 +59,39 @@ def open_hdf5(
     InputError
         If the file or the dataset cannot be opened, or there are several to choose from.
     """
-    with_file = open_dataset(path, dataset, allow_external=allow_external)
+    file = None
     try:
-        return _opened(path, *with_file, channel, time)
+        file = _open_file(path)
+        opened = _opened(path, file, dataset, channel, time, allow_external)
+        file = None  # closed with the last of its datasets
+        return opened
     except FlowInpaintError:
         raise
     except Exception as error:  # whatever the damaged headers lead to
         raise _unreadable(path, error) from error
+    finally:
+        if file is not None:
+            file.close()
 
 
-def open_dataset(path: Path, dataset: str | None, *, allow_external: bool) -> tuple[Any, str]:
-    """Return an open ``h5py.Dataset`` and its name; see :func:`open_hdf5`."""
+def _open_file(path: Path) -> Any:
+    """Return the open ``h5py.File``."""
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except OSError as error:
         raise InputError(
             f"{path} is not an HDF5 file that can be read ({first_line(error)})."
         ) from error
+
+
+def open_dataset(path: Path, dataset: str | None, *, allow_external: bool) -> tuple[Any, str]:
+    """Return an open ``h5py.Dataset`` and its name; see :func:`open_hdf5`."""
+    file = _open_file(path)
     try:
         dataset = dataset or _only_stack(path, file)
-        item = _follow(file, dataset, f"{path}:{dataset}", allow_external)
-        if item is None:
-            found = ", ".join(_stacks(file)) or "no stack"
-            raise InputError(f"{path} has no dataset {dataset!r}; it holds {found}.")
-        return item, dataset
+        return _dataset(path, file, dataset, allow_external), dataset
     except FlowInpaintError:
         file.close()
         raise
@@ -85,23 +100,71 @@ def open_dataset(path: Path, dataset: str | None, *, allow_external: bool) -> tu
         raise _unreadable(path, error) from error
 
 
+def _dataset(path: Path, file: Any, dataset: str, allow_external: bool) -> Any:
+    """Return the dataset of a name."""
+    import h5py
+
+    item = _follow(file, dataset, f"{path}:{dataset}", allow_external)
+    if not isinstance(item, h5py.Dataset):
+        found = ", ".join(_stacks(file)) or "no stack"
+        raise InputError(f"{path} has no dataset {dataset!r}; it holds {found}.")
+    return item
+
+
 def _opened(
-    path: Path, item: Any, dataset: str, channel: int | None, time: int | None
+    path: Path,
+    file: Any,
+    dataset: str | None,
+    channel: int | None,
+    time: int | None,
+    allow_external: bool,
 ) -> ReaderResult:
-    """Return a dataset as the only resolution of a stack."""
+    """Return a dataset, or what a program keeps in several, as a stack."""
+
+    def find(name: str) -> Any:
+        return _follow(file, name, f"{path}:{name}", allow_external)
+
+    layout = in_layout(path, file, find, channel, time) if dataset is None else None
+    if layout is not None:
+        found = [resolve_axes(list("zyx"), s.shape, what=str(path)) for s in layout.sources]
+        return ReaderResult(
+            kind="hdf5",
+            name=path.stem,
+            levels=tuple(map(Level, layout.sources, found, layout.scales)),
+            voxel_size=layout.voxel_size,
+            why_not_writable=not_in_place("an HDF5 file"),
+        )
+    dataset = dataset or _only_stack(path, file)
+    item = _dataset(path, file, dataset, allow_external)
     what = f"{path}:{dataset}"
     if item.shape is None:
         raise InputError(f"{what} is empty; give a dataset with pixels.")
-    labels = [dim.label for dim in item.dims]
-    names = labels if all(labels) and {"z", "y", "x"} <= set(labels) else None
+    names, messages = matlab_axes(path, item.shape)
+    names = names or _axis_names(item)
     axes = resolve_axes(names, item.shape, what=what, channel=channel, time=time)
+    attributes = dict(item.attrs)
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="hdf5",
         name=f"{path.stem} {dataset.strip('/')}",
-        levels=(Level(item, axes),),
-        voxel_size=voxel_size_from_attributes(dict(item.attrs)),
+        levels=(Level(as_meant(dataset, item, find), axes),),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("an HDF5 file"),
+        messages=messages + say_guess(names, None, item.ndim, axes),
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
+
+
+def _axis_names(item: Any) -> list[str] | None:
+    """Return what a dataset calls its axes: dimension labels, or the axis tags of ilastik."""
+    labels = [dim.label for dim in item.dims]
+    try:
+        tags = json.loads(item.attrs.get("axistags", "null"))
+        labels = labels if tags is None else [str(tag["key"]) for tag in tags["axes"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    named = len(labels) == item.ndim and all(labels) and {"z", "y", "x"} <= set(labels)
+    return labels if named else None
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -111,17 +174,22 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _stacks(file: Any) -> list[str]:
-    """Return the names of the datasets that could be a stack; links are not followed."""
+    """Return the names of the datasets that could be a stack; links are not followed.
+
+    Those of pixels come first, labels and measurements behind them.
+    """
     import h5py
 
-    found: list[str] = []
+    found: list[tuple[bool, str]] = []
 
     def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None and item.ndim >= 3:
-            found.append("/" + name)
+        if not isinstance(item, h5py.Dataset) or item.shape is None or item.ndim < 3:
+            return
+        if item.dtype.kind in "biuf" and not name.startswith("#"):  # MATLAB's own
+            found.append((item.dtype.name not in DTYPES, "/" + name))
 
     file.visititems(collect)
-    return found
+    return [name for _, name in sorted(found, key=lambda one: one[0])]
 
 
 def _only_stack(path: Path, file: Any) -> str:
@@ -129,16 +197,18 @@ def _only_stack(path: Path, file: Any) -> str:
     candidates = _stacks(file)
     if len(candidates) == 1:
         return candidates[0]
-    found = ", ".join(candidates[:8]) or "none"
+    if not candidates:
+        raise InputError(f"{path} holds no dataset with three axes; give a file with a stack.")
+    found = ", ".join(candidates[:8])
     message = (
-        f"{path} holds {len(candidates)} datasets that could be the stack ({found}); "
-        f"name one: {path}:{candidates[0] if candidates else '/volumes/raw'}."
+        f"{path} holds {len(candidates)} datasets that could be the stack ({found}"
+        f"{', …' if len(candidates) > 8 else ''}); name one: {quoted(f'{path}:{candidates[0]}')}"
     )
-    raise ChoiceNeeded(message, "dataset", candidates) if candidates else InputError(message)
+    raise ChoiceNeeded(message, "dataset", candidates)
 
 
 def _follow(file: Any, dataset: str, what: str, allow_external: bool) -> Any:
-    """Return the dataset of a name, link by link; None where there is none.
+    """Return the dataset or group of a name, link by link; None where there is none.
 
     Raises
     ------
@@ -166,7 +236,7 @@ def _follow(file: Any, dataset: str, what: str, allow_external: bool) -> Any:
         if here is None:
             return None
     if not isinstance(here, h5py.Dataset):
-        return None
+        return here
     if here.external:
         allow(allow_external, f"{what} keeps its pixels in another file ({here.external[0][0]})")
     if here.is_virtual:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,16 @@ import numpy as np
 
 from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage
+from .formats import IMAGE_SUFFIXES, is_mrc, not_read_folder
 from .levels import Level, Planes, ReaderResult, allow, not_in_place
 from .memory import check_fits
 
 if TYPE_CHECKING:
-    from PIL.PngImagePlugin import PngImageFile
+    from PIL.ImageFile import ImageFile
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
+_TIFF_SUFFIXES = (".tif", ".tiff")
+#: Formats that Pillow reads, by their suffixes.
+_PILLOW = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
 #: Deflate makes at most this of a byte: a PNG file cannot hold more.
 _MOST_OF_A_BYTE = 1032
 
@@ -48,14 +52,14 @@ class ImageFiles(Planes):
 
 
 def read_image(file: Path, *, single: bool = False) -> AnyImage:
-    """Read the pixels of a PNG or of the first image of a TIFF.
+    """Read the pixels of a PNG, JPEG, BMP or MRC image or of the first image of a TIFF.
 
     Parameters
     ----------
     file
-        A PNG, or else a TIFF.
+        Of the format that its suffix says.
     single
-        Whether a TIFF with anything but one section is refused.
+        Whether a file with anything but one section is refused.
 
     Returns
     -------
@@ -69,9 +73,17 @@ def read_image(file: Path, *, single: bool = False) -> AnyImage:
     StoreError
         If they do not fit in memory.
     """
-    if file.suffix.lower() == ".png":
-        with _open_png(file) as image:
+    if file.suffix.lower() in _PILLOW:
+        with _open_pillow(file) as image:
             return np.asarray(image)
+    if is_mrc(file):
+        from .mrc_reader import read_sections
+
+        sections, _ = read_sections(file)
+        if single and len(sections) > 1:
+            raise InputError(f"{file} is not a single image.")
+        check_fits(sections.dtype.itemsize * math.prod(sections.shape[1:]), str(file))
+        return sections[0, :, :]
     from .tiff_reader import open_tiff_file
 
     with open_tiff_file(file) as tiff:
@@ -84,18 +96,22 @@ def read_image(file: Path, *, single: bool = False) -> AnyImage:
 
 
 @contextmanager
-def _open_png(file: Path) -> Iterator[PngImageFile]:
-    """Yield a PNG whose header promises no more than the file can hold, and memory has.
+def _open_pillow(file: Path) -> Iterator[ImageFile]:
+    """Yield an image whose header promises no more than the file can hold, and memory has.
 
     Pillow's own limit, which belongs to the whole process, is smaller than an honest section.
     """
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
 
+    kind = _PILLOW[file.suffix.lower()]
+    plugin: Any = {"PNG": PngImageFile, "JPEG": JpegImageFile, "BMP": BmpImageFile}[kind]
     # as by Image.open, but for that limit
-    with file.open("rb") as opened, PngImageFile(opened, str(file)) as image:
+    with file.open("rb") as opened, plugin(opened, str(file)) as image:
         pixels = image.width * image.height
         smallest = {"1": 1, "P": 1, "L": 1, "I;16": 16, "I": 16}.get(image.mode, 8)  # bits
-        if pixels * smallest > 8 * _MOST_OF_A_BYTE * file.stat().st_size:
+        if kind == "PNG" and pixels * smallest > 8 * _MOST_OF_A_BYTE * file.stat().st_size:
             raise OSError(f"the file is too small for {image.width} x {image.height} pixels")
         largest = 4  # bytes of a pixel in Pillow, whatever the mode
         check_fits(pixels * largest, str(file))
@@ -103,7 +119,7 @@ def _open_png(file: Path) -> Iterator[PngImageFile]:
 
 
 def open_folder(path: Path, *, allow_external: bool = False) -> ReaderResult:
-    """Open a folder with one TIFF or PNG per section, in natural order; no pixel is read.
+    """Open a folder with one image per section, in natural order; no pixel is read.
 
     Parameters
     ----------
@@ -125,12 +141,12 @@ def open_folder(path: Path, *, allow_external: bool = False) -> ReaderResult:
         if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()
     ]
     if not files:
+        raise not_read_folder(path)
+    kinds = sorted({_kind(file) for file in files})
+    if len(kinds) > 1:
         raise InputError(
-            f"{path} is a folder without zarr metadata and without TIFF or PNG images; "
-            "give an OME-Zarr, a zarr array or a folder with one image per section."
+            f"{path} holds {' and '.join(kinds)} images; keep those of the stack only."
         )
-    if len({f.suffix.lower() == ".png" for f in files}) > 1:
-        raise InputError(f"{path} holds TIFF and PNG images; keep those of the stack only.")
     files = natsorted(files, key=lambda f: f.name, alg=ns.IGNORECASE)
     here = path.resolve()
     for file in files:
@@ -152,17 +168,30 @@ def open_folder(path: Path, *, allow_external: bool = False) -> ReaderResult:
     )
 
 
+def _kind(file: Path) -> str:
+    """Return the format of an image by its suffix."""
+    suffix = file.suffix.lower()
+    return "TIFF" if suffix in _TIFF_SUFFIXES else _PILLOW.get(suffix, "MRC")
+
+
 # Older Pillow opens 16-bit PNG as int32 ("I"), which PNG does not have.
-_PNG_DTYPES = {"1": "bool", "L": "uint8", "I;16": "uint16", "I": "uint16"}
+_PILLOW_DTYPES = {"1": "bool", "L": "uint8", "I;16": "uint16", "I": "uint16"}
 
 
 def _image_header(file: Path) -> tuple[tuple[int, int], str]:
     """Return (Y, X) and the dtype of an image from its header."""
     try:
-        if file.suffix.lower() == ".png":
-            with _open_png(file) as image:
-                dtype = _PNG_DTYPES.get(image.mode)
-                shape: tuple[int, ...] = (image.height, image.width)
+        shape: tuple[int, ...]
+        if file.suffix.lower() in _PILLOW:
+            with _open_pillow(file) as image:
+                dtype = _PILLOW_DTYPES.get(image.mode)
+                shape = (image.height, image.width)
+        elif is_mrc(file):
+            from .mrc_reader import read_sections
+
+            sections, _ = read_sections(file)
+            dtype = sections.dtype.name
+            shape = sections.shape[1:] if len(sections) == 1 else sections.shape
         else:
             from .tiff_reader import open_tiff_file
 

@@ -15,9 +15,10 @@ from ..errors import InputError
 from ..types import AnyImage, Box, VoxelSize
 from .axes import Axes
 from .memory import check_fits
+from .metadata import Metadata
 
 #: dtypes a stack may have (native byte order; stored in any order).
-DTYPES = ("uint8", "uint16", "int16", "float32")
+DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 #: No stack is larger: a whole mouse brain has some 10^6 sections of 10^7 pixels a side.
 MOST_SECTIONS = 10**7
 LONGEST_SIDE = 10**8
@@ -183,7 +184,8 @@ class ReaderResult:
     Parameters
     ----------
     kind
-        ``"ome-zarr"``, ``"zarr"``, ``"tiff"``, ``"images"``, ``"hdf5"`` or ``"array"``.
+        ``"ome-zarr"``, ``"zarr"``, ``"n5"``, ``"precomputed"``, ``"tiff"``, ``"mrc"``,
+        ``"images"``, ``"hdf5"`` or ``"array"``.
     name
         Short name for layers and messages.
     levels
@@ -199,7 +201,11 @@ class ReaderResult:
     zarr_format
         2 or 3; None where it is not zarr.
     ngff_version
-        ``"0.4"``, ``"0.5"``, or None where it is not OME-Zarr.
+        ``"0.4"``, ``"0.5"``, ``"0.6"`` (or a draft of it), or None where it is not OME-Zarr.
+    metadata
+        What is carried along into copies and layers.
+    no_data
+        Grey value that somebody declared to mean that nothing was imaged, or None.
     """
 
     kind: str
@@ -211,6 +217,8 @@ class ReaderResult:
     group_path: Path | None = None
     zarr_format: int | None = None
     ngff_version: str | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    no_data: float | None = None
 
 
 class Planes(ABC):

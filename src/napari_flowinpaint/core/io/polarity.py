@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..types import AnyImage, Box
+from .no_data import mirror_tissue
 
 if TYPE_CHECKING:
     from .stack import Stack
@@ -39,15 +40,19 @@ def contrast_polarity(stack: Stack, *, sections: int = 3) -> Polarity:
     """
     depth, height, width = stack.shape
     votes = [
-        _dark_against_bright(
-            stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
-        )
+        _dark_against_bright(_tissue(stack, z, tile))
         for z in _spread(depth - 1, sections)
         for y in _spread(max(height - _TILE, 0), 3)
         for x in _spread(max(width - _TILE, 0), 3)
-        for tile in [Box(y, x, y + _TILE, x + _TILE)]
+        for tile in [Box(y, x, min(y + _TILE, height), min(x + _TILE, width))]
     ]
     return "bright membranes" if np.mean(votes) < 0 else "dark membranes"
+
+
+def _tissue(stack: Stack, z: int, tile: Box) -> AnyImage:
+    """Return the pixels of a tile, with tissue mirrored into where nothing was imaged."""
+    pixels = stack.read(z, tile)
+    return mirror_tissue(pixels, stack.imaged(z, tile, pixels))
 
 
 def _spread(last: int, count: int) -> list[int]:

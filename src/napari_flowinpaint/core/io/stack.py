@@ -10,15 +10,18 @@ what a damaged pixel is, caching.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import FlowInpaintError, InputError, StoreError, first_line
-from ..types import AnyImage, Box, VoxelSize
+from ..types import AnyImage, BoolImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
 from .levels import Level, ReaderResult, check_dtype
+from .metadata import Metadata
+from .no_data import NoData, imaged_pixels, mirror_tissue
 
 
 class Stack:
@@ -47,6 +50,9 @@ class Stack:
         self._opened = opened
         self._reopen = reopen
         self.path = path
+        self._fill = _fill_value(opened.levels[0])
+        shape = (self.shape[1], self.shape[2])
+        self._no_data = NoData(self.read, shape, opened.no_data, self._fill)
 
     @classmethod
     def from_array(
@@ -56,6 +62,7 @@ class Stack:
         voxel_size: Sequence[float] | None = None,
         name: str = "array",
         path: Path | str | None = None,
+        metadata: Metadata | None = None,
     ) -> Stack:
         """Make a stack of an array, for example the data of a viewer's layer.
 
@@ -71,6 +78,8 @@ class Stack:
         path
             Where the array came from, if that is known. It is remembered, not opened: a stack that
             is to be written in place comes from :func:`~napari_flowinpaint.core.open.open_stack`.
+        metadata
+            What is carried along into copies.
 
         Raises
         ------
@@ -100,6 +109,7 @@ class Stack:
             levels=tuple(levels),
             voxel_size=check_voxel_size(voxel_size),
             why_not_writable=why,
+            metadata=metadata or Metadata(),
         )
         return cls(opened, None if path is None else Path(path))
 
@@ -127,13 +137,18 @@ class Stack:
         return self._opened.voxel_size
 
     @property
+    def metadata(self) -> Metadata:
+        """What the file says beyond the pixels; copies and layers get it, too."""
+        return self._opened.metadata
+
+    @property
     def name(self) -> str:
         """Short name, for layers and messages."""
         return self._opened.name
 
     @property
     def kind(self) -> str:
-        """One of ``ome-zarr``, ``zarr``, ``tiff``, ``images``, ``hdf5``, ``array``."""
+        """What it is: ``ome-zarr``, ``tiff``, ``array``, …; see :class:`.ReaderResult`."""
         return self._opened.kind
 
     @property
@@ -173,7 +188,7 @@ class Stack:
 
     @property
     def ngff_version(self) -> str | None:
-        """``"0.4"`` or ``"0.5"``; None where it is not OME-Zarr."""
+        """``"0.4"``, ``"0.5"`` or ``"0.6"``; None where it is not OME-Zarr."""
         return self._opened.ngff_version
 
     @property
@@ -183,6 +198,67 @@ class Stack:
             return (-np.inf, np.inf)
         info = np.iinfo(self.dtype)
         return (float(info.min), float(info.max))
+
+    @property
+    def no_data(self) -> float | None:
+        """Grey value that was declared to mean that nothing was imaged; None where none was."""
+        return self._opened.no_data
+
+    def with_no_data(self, value: float | None) -> Stack:
+        """Return the same stack, with a grey value declared to mean that nothing was imaged.
+
+        Raises
+        ------
+        InputError
+            If pixels of the stack cannot have that value.
+        """
+        if value is not None and not np.isnan(value):
+            low, high = self.value_range
+            if not low <= value <= high or (self.dtype.kind != "f" and value != round(value)):
+                raise InputError(
+                    f"no pixel of {self.name} can be {value:g}, since they are {self.dtype}; "
+                    "declare a value of that type as no data."
+                )
+        opened = replace(self._opened, no_data=value)
+        reopen = None if self._reopen is None else _Redeclare(self._reopen, value)
+        return Stack(opened, self.path, reopen)
+
+    def imaged(self, z: int, box: Box, pixels: AnyImage) -> BoolImage:
+        """Return where a part of a section was imaged, see :mod:`.no_data`.
+
+        Parameters
+        ----------
+        z
+            Section number.
+        box
+            Part of the section.
+        pixels
+            (H, W), what :meth:`read` returned of it.
+
+        Returns
+        -------
+        BoolImage
+            (H, W), False where there is no data.
+        """
+        return self._no_data.imaged(z, box, pixels)
+
+    def imaged_level(self, pixels: AnyImage) -> BoolImage:
+        """Return where a whole section was imaged, read from any level of the pyramid."""
+        return imaged_pixels(pixels, self.no_data, self._fill)
+
+    def read_tissue(self, z: int) -> tuple[AnyImage, BoolImage]:
+        """Read a section with tissue mirrored into where nothing was imaged.
+
+        Returns
+        -------
+        pixels
+            (Y, X), dtype of the stack.
+        imaged
+            (Y, X) bool, False where there is no data.
+        """
+        pixels = self.read(z)
+        imaged = self.imaged_level(pixels)
+        return mirror_tissue(pixels, imaged), imaged
 
     def read(self, z: int, box: Box | None = None) -> AnyImage:
         """Read one section, or the ``box`` of it.
@@ -226,3 +302,26 @@ class Stack:
                 "the data are damaged or incomplete: restore them from a copy or leave this "
                 "section out."
             ) from error
+
+
+@dataclass(frozen=True)
+class _Redeclare:
+    """Open a stack again and declare its no data; a class so that it can be pickled."""
+
+    reopen: Callable[[], Stack]
+    value: float | None
+
+    def __call__(self) -> Stack:
+        return self.reopen().with_no_data(self.value)
+
+
+def _fill_value(level: Level) -> float | None:
+    """Return the fill value that whoever made a file has chosen.
+
+    Zero is what files have that say nothing; NaN is no number anyway.
+    """
+    for name in ("fill_value", "fillvalue"):  # of zarr, of HDF5
+        found = getattr(level.source, name, None)
+        if isinstance(found, int | float | np.number) and found != 0 and np.isfinite(found):
+            return float(found)
+    return None

@@ -5,14 +5,64 @@ from __future__ import annotations
 import json
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
 
-def count_pages(file: Any) -> tuple[int, bool]:
-    """Count the pages of a file by following one to the next, as tifffile does without a word.
+@dataclass(frozen=True, slots=True)
+class PageLook:
+    """What the tags of one page say of its pixels.
+
+    Parameters
+    ----------
+    shape
+        (Y, X), pixels.
+    sample
+        Bits of a sample, its TIFF format (1 unsigned, 2 signed, 3 float) and how many samples a
+        pixel has.
+    inverted
+        Whether 0 is white.
+    reduced
+        Whether the page is a reduced copy of another one: a thumbnail, a level of a pyramid.
+    coding
+        Everything that a decoder needs besides: compression, strips, tiles.
+    """
+
+    shape: tuple[int, int]
+    sample: tuple[Any, Any, Any]
+    inverted: bool
+    reduced: bool
+    coding: tuple[Any, ...]
+
+    @property
+    def pixels(self) -> tuple[Any, ...]:
+        """What pages of one stack have in common."""
+        return self.shape, self.sample, self.inverted
+
+    def __str__(self) -> str:
+        bits, kind, samples = self.sample
+        name = {2: "int", 3: "float"}.get(kind, "uint")
+        what = f"{name}{bits}" if samples == 1 else "colour"
+        white = " with white as zero" if self.inverted else ""
+        return f"{self.shape[0]} x {self.shape[1]} {what}{white}"
+
+
+#: Tags, and what they are where they are absent: of the size, a sample, and the coding.
+_SIZE = {257: 0, 256: 0}
+_SAMPLE = {258: 1, 339: 1, 277: 1}
+_CODING = {259: 1, 317: 1, 266: 1, 284: 1, 278: -1, 322: 0, 323: 0}
+#: Bytes of the tags of one page.
+_LARGEST_TABLE = 1 << 20
+_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+def look_at_pages(file: Any) -> tuple[list[PageLook], bool]:
+    """Follow the pages of a file from one to the next, as tifffile does without a word.
+
+    tifffile looks at some pages only before it takes all to be alike.
 
     Parameters
     ----------
@@ -21,30 +71,52 @@ def count_pages(file: Any) -> tuple[int, bool]:
 
     Returns
     -------
-    tuple of int and bool
-        How many pages are described to the end, and whether the file ends where it says that there
+    tuple of list of PageLook and bool
+        The pages that are described to the end, and whether the file ends where it says that there
         is one more.
     """
     kind, handle = file.tiff, file.filehandle
     seen: set[int] = set()
-    number = 0
+    looks: list[PageLook] = []
     handle.seek(4 if kind.version == 42 else 8)
     while True:
         try:
             offset = _number(handle, kind.offsetformat)
             if offset == 0:
-                return number, False
+                return looks, False
             if offset in seen or offset >= handle.size:
-                return number, True
+                return looks, True
             seen.add(offset)
             handle.seek(offset)
-            tags = _number(handle, kind.tagnoformat)
-            handle.seek(offset + kind.tagnosize + tags * kind.tagsize)
-            if handle.tell() + kind.offsetsize > handle.size:
-                return number, True
+            size = _number(handle, kind.tagnoformat) * kind.tagsize
+            if size > _LARGEST_TABLE or handle.tell() + size + kind.offsetsize > handle.size:
+                return looks, True
+            looks.append(_look(handle.read(size), kind))
+            handle.seek(offset + kind.tagnosize + size)
         except (struct.error, OSError, ValueError):
-            return number, True
-        number += 1
+            return looks, True
+
+
+def _look(tags: bytes, kind: Any) -> PageLook:
+    """Return what a table of tags says."""
+    wanted = {254: 0, 262: 1, **_SIZE, **_SAMPLE, **_CODING}
+    found: dict[int, Any] = dict(wanted)
+    head = struct.Struct(f"{kind.byteorder}HH{'I' if kind.offsetsize == 4 else 'Q'}")
+    for start in range(0, len(tags), kind.tagsize):
+        code, form, count = head.unpack_from(tags, start)
+        if code not in wanted:
+            continue
+        if count == 1 and form in _INTEGERS:
+            letter = kind.byteorder + _INTEGERS[form]
+            found[code] = struct.unpack_from(letter, tags, start + head.size)[0]
+        else:
+            found[code] = f"{count} x {form}"
+    height = found[257] if isinstance(found[257], int) else 0
+    width = found[256] if isinstance(found[256], int) else 0
+    reduced = isinstance(found[254], int) and bool(found[254] & 1)
+    bits, form, samples = (found[code] for code in _SAMPLE)
+    coding = tuple(found[code] for code in _CODING)
+    return PageLook((height, width), (bits, form, samples), found[262] == 0, reduced, coding)
 
 
 def _number(handle: Any, form: str) -> int:
@@ -62,7 +134,8 @@ def check_complete(path: Path, file: Any, series: Any, whole: int, ended: bool) 
     file, series
         The ``tifffile.TiffFile`` and the stack in it; None where it found none.
     whole, ended
-        From :func:`count_pages`.
+        How many pages are described to the end, and whether there should be one more: see
+        :func:`look_at_pages`.
 
     Raises
     ------

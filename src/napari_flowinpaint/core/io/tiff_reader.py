@@ -14,7 +14,9 @@ from ..types import AnyImage, VoxelSize
 from .axes import Axes, nanometres, resolve_axes
 from .levels import Level, Planes, ReaderResult, allow, check_shape, not_in_place
 from .memory import check_fits
-from .tiff_pages import check_complete, count_pages
+from .tiff_metadata import tiff_metadata
+from .tiff_pages import check_complete, look_at_pages
+from .tiff_series import find_series
 
 #: Characters; some hundred bytes describe a plane.
 _LONGEST_XML = 10**8
@@ -42,7 +44,7 @@ class TiffPages(Planes):
         # Where all planes lie one behind the other, without compression (also the planes of a
         # large ImageJ file, which has one page only).
         self._offset = None if series.is_multifile else series.dataoffset
-        self._axes = axes
+        self.axes = axes
         self._leading = tuple(int(n) for n in series.shape[:-2])
 
     @property
@@ -68,7 +70,7 @@ class TiffPages(Planes):
     def _number(self, z: int) -> int:
         """Return the number of the plane of section ``z``."""
         number = 0
-        for index, length in zip(self._axes.index(z, 0, 0)[:-2], self._leading, strict=True):
+        for index, length in zip(self.axes.index(z, 0, 0)[:-2], self._leading, strict=True):
             number = number * length + index
         return number
 
@@ -168,17 +170,20 @@ def _check_xml(file: Any) -> None:
 
 def open_tiff(
     path: Path,
+    dataset: str | None = None,
     *,
     channel: int | None = None,
     time: int | None = None,
     allow_external: bool = False,
 ) -> ReaderResult:
-    """Open the first stack of a TIFF file; no pixel is read.
+    """Open the stack of a TIFF file; no pixel is read.
 
     Parameters
     ----------
     path
         The file.
+    dataset
+        Number of the image, where the file holds several; see :func:`.find_series`.
     channel, time
         Index on the c and the t axis.
     allow_external
@@ -192,7 +197,7 @@ def open_tiff(
     file = None
     try:
         file = open_tiff_file(path)
-        opened = _open_file(path, file, channel, time, allow_external)
+        opened = _open_file(path, file, dataset, channel, time, allow_external)
         file = None  # closed with the last of its pages
         return opened
     except FlowInpaintError:
@@ -208,36 +213,45 @@ def open_tiff(
 
 
 def _open_file(
-    path: Path, file: Any, channel: int | None, time: int | None, allow_external: bool
+    path: Path,
+    file: Any,
+    dataset: str | None,
+    channel: int | None,
+    time: int | None,
+    allow_external: bool,
 ) -> ReaderResult:
-    """Return the first stack of an open TIFF file."""
-    whole, ended = count_pages(file)
+    """Return the stack of an open TIFF file."""
+    looks, ended = look_at_pages(file)
+    whole = len(looks)
     try:
-        series = file.series
+        found, notes = find_series(path, file, looks, dataset)
+    except FlowInpaintError:
+        if ended:
+            check_complete(path, file, None, whole, ended)
+        raise
     except Exception:
         check_complete(path, file, None, whole, ended)
         raise
-    stacks = [s for s in series if s.ndim >= 3 and "S" not in s.axes]
-    found = stacks[0] if stacks else None
     check_complete(path, file, found, whole, ended)
-    if found is None:
-        shape = series[0].shape if series else ()
+    if found.ndim < 3 or "S" in found.axes:
         raise InputError(
-            f"{path} is colour (shape {shape}); convert it to one grey channel first."
-            if series and "S" in series[0].axes
-            else f"{path} is not a stack but a single image of shape {shape}; give a stack "
+            f"{path} is colour (shape {found.shape}); convert it to one grey channel first."
+            if "S" in found.axes
+            else f"{path} is not a stack but a single image of shape {found.shape}; give a stack "
             "with several sections, or a folder with one image per section."
         )
     if found.is_multifile:
         _check_folder(path, found, allow_external)
-    pages, messages = _open_pages(path, found, channel, time)
+    pages, messages, names = _open_pages(path, found, channel, time)
+    voxel_size = _tiff_voxel_size(file, found)
     return ReaderResult(
         kind="tiff",
         name=path.name.partition(".")[0],
         levels=(Level(pages),),
-        voxel_size=_tiff_voxel_size(file, found),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("a TIFF file"),
-        messages=messages,
+        messages=notes + messages,
+        metadata=tiff_metadata(file, found, pages.axes, names, voxel_size),
     )
 
 
@@ -251,8 +265,8 @@ def _check_folder(path: Path, series: Any, allow_external: bool) -> None:
 
 def _open_pages(
     path: Path, series: Any, channel: int | None, time: int | None
-) -> tuple[TiffPages, tuple[str, ...]]:
-    """Return the sections of a series, and what there is to say about them."""
+) -> tuple[TiffPages, tuple[str, ...], list[str]]:
+    """Return the sections of a series, what there is to say about them, and its axes."""
     if series.dtype is None:
         raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
     names, messages = _tiff_axes(series, channel is None)
@@ -270,7 +284,7 @@ def _open_pages(
             f"{path} announces {pages.shape[0]} sections and ends within the pixels of the last of "
             "them, or before: it was cut short; restore it from a copy."
         )
-    return pages, messages
+    return pages, messages, names
 
 
 #: Axes that are z where a file has no z, and what it calls them: unknown, pages, frames

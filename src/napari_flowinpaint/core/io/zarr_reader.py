@@ -1,4 +1,4 @@
-"""Open OME-Zarr images (0.4 and 0.5) and bare zarr arrays (v2 and v3), lazily.
+"""Open OME-Zarr images (0.4, 0.5, 0.6) and bare zarr arrays (v2 and v3), lazily.
 
 The NGFF metadata are validated by yaozarrs, the arrays are zarr's; here is only the way from one
 to the other: which array, which axes, which voxel size, and whether it may be written in place.
@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
 from ..types import VoxelSize
-from .axes import Axes, nanometres, resolve_axes, voxel_size_from_attributes
+from .axes import Axes, nanometres, resolve_axes, say_guess, voxel_size_from_attributes
 from .folder import open_root
+from .formats import split_archive
 from .levels import Level, ReaderResult
-from .names import check_name
+from .metadata import array_metadata, ngff_metadata
+from .names import check_name, quoted
+from .ngff_06 import as_05, is_06
+from .remote import missing_package
 
 if TYPE_CHECKING:
     import zarr
@@ -107,13 +111,18 @@ def open_node(
 
     from .folder_store import FolderStore, watch
     from .remote_store import open_address
+    from .zip_store import open_archive
 
     names = _names(key)
     shown = _child(path, "/".join(names))
     try:
         store: Any
+        archive = split_archive(path) if isinstance(path, Path) else None
         if isinstance(path, str):
             store, within = open_address(path), "/".join(names)
+        elif archive is not None:
+            store, root_key = open_archive(archive[0])
+            within = "/".join(filter(None, (root_key, *_names(archive[1]), *names)))
         else:
             with open_root(path) as root:
                 store, within = FolderStore(root.folder(*names), read_only=mode == "r"), ""
@@ -124,7 +133,7 @@ def open_node(
     except FlowInpaintError:
         raise
     except ImportError as error:
-        raise InputError(f"{shown} needs another package to be opened: {error}.") from error
+        raise missing_package(shown, error) from error
     except Exception as error:  # zarr raises whatever the damaged JSON leads to
         raise _not_zarr(shown, error) from error
 
@@ -160,14 +169,24 @@ def _validate(path: Path | str, version: str, multiscales: list[Any]) -> Any:
     from yaozarrs import v04, v05
 
     models: dict[str, Any] = {"0.4": v04.Multiscale, "0.5": v05.Multiscale}
+    image = multiscales[0]
+    if is_06(version):
+        models[version] = v05.Multiscale
+        try:
+            image = as_05(image)
+        except ValueError as error:
+            raise InputError(
+                f"{path} has OME-Zarr metadata that are not valid {version} ({error}); correct "
+                "them or convert the stack again."
+            ) from error
     if version not in models:
         raise InputError(
-            f"{path} is OME-Zarr {version}; only 0.4 and 0.5 are supported: convert it."
+            f"{path} is OME-Zarr {version}; only 0.4, 0.5 and 0.6 are supported: convert it."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # units that are no NGFF units; nanometres() knows more
         try:
-            return models[version].model_validate(multiscales[0])
+            return models[version].model_validate(image)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(p) for p in first["loc"])
@@ -187,10 +206,10 @@ def _open_image(
     assert found is not None
     version, multiscales = found
     image = _validate(path, version, multiscales)
-    local = path if isinstance(path, Path) else None
-    names = [axis.name for axis in image.axes]
+    local = path if isinstance(path, Path) and path.is_dir() else None
+    names = [_axis_name(axis) for axis in image.axes]
     keys = [dataset.path for dataset in image.datasets]
-    why = _why_not_writable(local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
+    why = _why_not_writable(path, local, ["/".join(_names(key)) for key in keys]) or _shared_levels(
         path, multiscales
     )
 
@@ -220,17 +239,25 @@ def _open_image(
         for level in levels
     ]
     voxel_size, messages = _voxel_size(image, axes)
+    shape = dict(zip(names, levels[0].source.shape, strict=True))
+    metadata, more = ngff_metadata(dict(node.attrs), image, axes, shape.get("c"))
     return ReaderResult(
         kind="ome-zarr",
         name=_name(path),
         levels=tuple(levels),
         voxel_size=voxel_size,
         why_not_writable=why,
-        messages=messages,
+        messages=messages + more,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
         ngff_version=version,
+        metadata=metadata,
     )
+
+
+def _axis_name(axis: Any) -> str:
+    """Return ``c`` and ``t`` for the axes that are of these types, whatever they are called."""
+    return {"channel": "c", "time": "t"}.get(getattr(axis, "type", None) or "", axis.name)
 
 
 def _shared_levels(path: Path | str, multiscales: list[Any]) -> str:
@@ -283,32 +310,42 @@ def _open_array(
     ``why`` says why it may not be written in place, if there is a reason besides permissions.
     """
     attributes: dict[str, Any] = dict(node.attrs)
-    axes = resolve_axes(axis_names_of(node), node.shape, what=str(path), channel=channel, time=time)
-    local = path if isinstance(path, Path) else None
-    why = why or _why_not_writable(local, [""])
+    names = axis_names_of(node)
+    axes = resolve_axes(names, node.shape, what=str(path), channel=channel, time=time)
+    local = path if isinstance(path, Path) and path.is_dir() else None
+    why = why or _why_not_writable(path, local, [""])
     source: Any = node
     if not why:
         source = open_node(path, mode="r+")
+    voxel_size = voxel_size_from_attributes(attributes)
     return ReaderResult(
         kind="zarr",
         name=_name(path),
         levels=(Level(source, axes),),
-        voxel_size=voxel_size_from_attributes(attributes),
+        voxel_size=voxel_size,
         why_not_writable=why,
         group_path=local,
         zarr_format=node.metadata.zarr_format,
+        messages=say_guess(names, _stored_names(node), node.ndim, axes),
+        metadata=array_metadata(attributes, voxel_size, axes, names),
     )
 
 
 def axis_names_of(array: zarr.Array) -> list[str] | None:
     """Return the names of the axes of an array; None where it has none, or not in our words."""
+    found = _stored_names(array)
+    names = None if found is None else [name.lower() for name in found]
+    return names if names is not None and {"z", "y", "x"} <= set(names) else None
+
+
+def _stored_names(array: zarr.Array) -> list[str] | None:
+    """Return the names that the axes of an array have in the file; None where it has none."""
     names: Any = getattr(array.metadata, "dimension_names", None) or dict(array.attrs).get(
         "_ARRAY_DIMENSIONS"
     )
-    if not isinstance(names, Sequence) or len(names) != array.ndim:
+    if not isinstance(names, Sequence) or len(names) != array.ndim or not any(names):
         return None
-    names = [str(n).lower() for n in names]
-    return names if {"z", "y", "x"} <= set(names) else None
+    return [str(name) for name in names]
 
 
 def _parent_image(path: Path | str) -> tuple[Path | None, str]:
@@ -371,7 +408,8 @@ def _open_only_child(
         )
     raise ChoiceNeeded(
         f"{path} holds {len(keys)} stacks: give the path of one, for example "
-        f"{_child(path, keys[0])} (there are {', '.join(keys[:8])}{', …' if keys[8:] else ''}).",
+        f"{quoted(_child(path, keys[0]))} (there are {', '.join(keys[:8])}"
+        f"{', …' if keys[8:] else ''}).",
         "dataset",
         keys,
     )
@@ -391,13 +429,15 @@ def _child(path: Path | str, key: str) -> Path | str:
 def _name(path: Path | str) -> str:
     """Return the name of a store: its last part without the suffix."""
     last = str(path).rstrip("/").rpartition("/")[2] if isinstance(path, str) else path.name
-    for suffix in (".ome.zarr", ".zarr"):
+    for suffix in (".zip", ".ozx", ".ome.zarr", ".zarr"):
         last = last.removesuffix(suffix)
     return last
 
 
-def _why_not_writable(local: Path | None, keys: Sequence[str]) -> str:
+def _why_not_writable(path: Path | str, local: Path | None, keys: Sequence[str]) -> str:
     """Return why the arrays at ``keys`` may not be written in place; empty when they may."""
+    if local is None and isinstance(path, Path):
+        return f"it is in a ZIP archive; unpack it, or {_SAVE_ELSEWHERE}"
     if local is None:
         return f"it is a remote store; {_SAVE_ELSEWHERE}"
     for directory in [local, *(local / key for key in keys if key)]:

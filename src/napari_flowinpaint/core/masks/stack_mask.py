@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..errors import InputError, StoreError
 from ..io.levels import Level, write_grid
 from ..types import AnyImage, BoolImage, Box
+from .mask_choice import NOT_ZERO, MaskChoice
+from .outlines import OutlineMasks
+from .section_masks import MaskImages, SectionMasks
 from .sparse_mask import SparseMask
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Sections, rows, columns of something that is stored.
 _Block = tuple[range, Box]
+#: What a mask can be read from.
+Source: TypeAlias = "Stack | SparseMask | SectionMasks | AnyImage"
 
 
 class StackMask:
@@ -35,9 +40,19 @@ class StackMask:
     ----------
     source
         A mask from :func:`~napari_flowinpaint.core.open.open_mask`, a sparse mask, a (Z, Y, X)
-        array, or the masks of single sections, (Y, X), by section number; not zero where damaged.
+        array, or the masks of single sections, (Y, X), by section number.
     shape
         (Z, Y, X) of the stack the mask belongs to.
+    choice
+        Which values are damage; by default all but 0.
+    levels
+        Shapes of the pyramid of the stack. A mask of one of these, or whose sections are smaller
+        than those of the stack by a whole number, is enlarged.
+
+    Attributes
+    ----------
+    notes
+        What was taken for granted.
 
     Raises
     ------
@@ -47,21 +62,68 @@ class StackMask:
 
     def __init__(
         self,
-        source: Stack | SparseMask | AnyImage | Mapping[int, AnyImage],
+        source: Source | Mapping[int, AnyImage],
         shape: tuple[int, int, int],
+        choice: MaskChoice = NOT_ZERO,
+        levels: Iterable[tuple[int, int, int]] = (),
+        notes: Iterable[str] = (),
     ) -> None:
-        self._source = source.frozen() if isinstance(source, SparseMask) else source
-        self._found: dict[int, Box | None] = {}
-        self.shape = shape
         if isinstance(source, Mapping):
-            shapes, wanted = {tuple(s.shape) for s in source.values()}, tuple(shape[1:])
-        else:
-            shapes, wanted = {tuple(source.shape)}, tuple(shape)
-        for found in shapes - {wanted}:
-            raise InputError(
-                f"the mask has the shape {found} but the stack has {shape}; "
-                "give a mask of the stack's shape"
+            for section in source.values():
+                reduction(tuple(section.shape), shape, ())
+            first = next(iter(source.values()), None)
+            source = MaskImages(source, shape[1:] if first is None else first.shape)
+        self._source: Source = source.frozen() if isinstance(source, SparseMask) else source
+        self._found: dict[int, Box | None] = {}
+        self._choice = choice
+        self.shape = shape
+        self.notes = tuple(notes)
+        found = tuple(source.shape)
+        self._factors = reduction(found, shape, levels)
+        self._inner: StackMask | None = None
+        if self._factors != (1, 1, 1):
+            inner = found if len(found) == 3 else (shape[0], *found)
+            self._inner = StackMask(source, inner, choice)
+            shown = " × ".join(map(str, found))
+            factors = " × ".join(map(str, self._factors))
+            self.notes += (
+                f"the mask was painted at a reduced resolution ({shown} pixels); it is enlarged "
+                f"{factors} times (z, y, x), so its rim is coarse",
             )
+
+    @property
+    def sections(self) -> tuple[int, ...] | None:
+        """The only sections that a mask was given for; None where it was given for all."""
+        return self._source.sections if isinstance(self._source, SectionMasks) else None
+
+    @property
+    def choice(self) -> MaskChoice:
+        """Which values are damage."""
+        return self._choice
+
+    def values(self, z: int, box: Box | None = None) -> AnyImage:
+        """Return what the mask holds in a section, or in a box of it, before any choice."""
+        box = box or Box.whole(self.shape[1:])
+        if self._inner is not None:
+            return self._enlarged(self._inner.values, z, box)
+        if isinstance(self._source, SectionMasks):
+            return self._source.read(z, box)
+        if isinstance(self._source, np.ndarray):
+            return self._source[(z, *box.slices)]
+        return self._source.read(z, box)
+
+    def _enlarged(self, read: Callable[[int, Box], AnyImage], z: int, box: Box) -> AnyImage:
+        """Return a box of a mask that was painted at a reduced resolution."""
+        assert self._inner is not None
+        depth, height, width = self._inner.shape
+        fz, fy, fx = self._factors
+        rows = np.minimum(np.arange(box.y0, box.y1) // fy, height - 1)
+        columns = np.minimum(np.arange(box.x0, box.x1) // fx, width - 1)
+        if not rows.size or not columns.size:
+            return np.zeros(box.shape, dtype=bool)
+        inner = Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+        found = read(min(z // fz, depth - 1), inner)
+        return found[np.ix_(rows - inner.y0, columns - inner.x0)]
 
     def read(self, z: int, box: Box | None = None) -> BoolImage:
         """Return the damage of a section, or of a box of it: bool, True = damaged.
@@ -74,14 +136,18 @@ class StackMask:
             If it cannot be read.
         """
         box = box or Box.whole(self.shape[1:])
-        if isinstance(self._source, Mapping):
-            section = self._source.get(z)
-            values = np.zeros(box.shape, bool) if section is None else section[box.slices]
-        elif isinstance(self._source, np.ndarray):
-            values = self._source[(z, *box.slices)]
-        else:
-            values = self._source.read(z, box)
-        return _damaged(values, z)
+        if self.sections is not None and z not in self.sections:
+            return np.zeros(box.shape, dtype=bool)
+        return _damaged(self.values(z, box), z, self._choice)
+
+    def __getitem__(self, index: tuple[slice, slice, slice]) -> BoolImage:
+        """Return the damage between slices, one for each axis, as of an array."""
+        zs, ys, xs = (
+            part.indices(length)[:2] for part, length in zip(index, self.shape, strict=True)
+        )
+        box = Box(ys[0], xs[0], max(ys[1], ys[0]), max(xs[1], xs[0]))
+        found = [self.read(z, box) for z in range(*zs)]
+        return np.stack(found) if found else np.zeros((0, *box.shape), dtype=bool)
 
     def find(self, sections: Iterable[int] | None = None) -> dict[int, Box]:
         """Return a box around all damage of every damaged section, in ascending order.
@@ -109,25 +175,76 @@ class StackMask:
     def _search(self, wanted: Iterable[int]) -> Iterator[tuple[int, Box]]:
         """Yield boxes of damage, several for a section whose damage lies in several blocks."""
         source = self._source
-        if isinstance(source, Mapping):
-            wanted = [z for z in wanted if z in source]
+        if self._inner is not None:
+            yield from self._search_reduced(self._inner, wanted)
+            return
+        if isinstance(source, SectionMasks):
+            wanted = [z for z in wanted if z in source.sections]
         elif isinstance(source, SparseMask):
             wanted = _perhaps_damaged(source, wanted)
-        elif not isinstance(source, np.ndarray):
+        elif not isinstance(source, np.ndarray) and self._choice.empty_is_intact:
             blocks = _stored_blocks(source.levels[0])
             if blocks is not None:
-                yield from _search_blocks(source, blocks, set(wanted))
+                yield from _search_blocks(source, blocks, set(wanted), self._choice)
                 return
         for z in wanted:
-            box = Box.of_mask(self.read(z))
-            if box is not None:
-                yield z, box
+            around = (
+                source.box(z) if isinstance(source, OutlineMasks) else Box.whole(self.shape[1:])
+            )
+            inner = None if around is None else Box.of_mask(self.read(z, around))
+            if around is not None and inner is not None:
+                y, x = around.y0, around.x0
+                yield z, Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)
+
+    def _search_reduced(self, inner: StackMask, wanted: Iterable[int]) -> Iterator[tuple[int, Box]]:
+        """Yield boxes of damage that was painted at a reduced resolution."""
+        fz, fy, fx = self._factors
+        of = {z: min(z // fz, inner.shape[0] - 1) for z in wanted}
+        found = inner.find(of.values())
+        for z, coarse in of.items():
+            if coarse not in found:
+                continue
+            box = found[coarse]
+            y1 = self.shape[1] if box.y1 == inner.shape[1] else box.y1 * fy
+            x1 = self.shape[2] if box.x1 == inner.shape[2] else box.x1 * fx
+            yield z, Box(box.y0 * fy, box.x0 * fx, min(y1, self.shape[1]), min(x1, self.shape[2]))
+
+
+def reduction(
+    found: tuple[int, ...],
+    shape: tuple[int, int, int],
+    levels: Iterable[tuple[int, int, int]],
+) -> tuple[int, int, int]:
+    """Return how many times smaller a mask is than the stack, z, y, x.
+
+    Raises
+    ------
+    InputError
+        If that is no whole number.
+    """
+    wanted = shape[-len(found) :]
+    if found == wanted:
+        return (1, 1, 1)
+    if len(found) in (2, 3) and 0 not in found:
+        factors = [max(1, round(n / m)) for n, m in zip(wanted, found, strict=True)]
+        fits = all(
+            m in (n // f, -(-n // f)) for n, m, f in zip(wanted, found, factors, strict=True)
+        )
+        z, y, x = (1, *factors) if len(found) == 2 else factors
+        if fits and y == x > 1 and (z in (1, y) or found in {tuple(level) for level in levels}):
+            return (z, y, x)
+    raise InputError(
+        f"the mask has the shape {found} but the stack has {shape}; give a mask of the stack's "
+        "shape, of one of its reduced levels, or smaller by a whole number in y and x"
+    )
 
 
 def _perhaps_damaged(mask: SparseMask, wanted: Iterable[int]) -> list[int]:
     """Return the sections of which a sparse mask, or what it lies on, stores anything."""
     stored = set(mask.painted_sections)
-    if mask.base is not None:
+    if isinstance(mask.base, StackMask):
+        stored.update(mask.base.find())
+    elif mask.base is not None:
         level = getattr(mask.base, "level", None) or Level(mask.base)
         blocks = _stored_blocks(level)
         if blocks is None:
@@ -136,15 +253,15 @@ def _perhaps_damaged(mask: SparseMask, wanted: Iterable[int]) -> list[int]:
     return [z for z in wanted if z in stored]
 
 
-def _damaged(values: AnyImage, z: int) -> BoolImage:
-    """Return where a mask is not zero."""
+def _damaged(values: AnyImage, z: int, choice: MaskChoice) -> BoolImage:
+    """Return where a mask is damage."""
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise InputError(f"the mask of section {z} contains NaN; make it 0 or 1 everywhere.")
-    return np.asarray(values != 0)
+    return choice.damaged(values)
 
 
 def _search_blocks(
-    mask: Stack, blocks: Iterable[_Block], wanted: set[int]
+    mask: Stack, blocks: Iterable[_Block], wanted: set[int], choice: MaskChoice
 ) -> Iterator[tuple[int, Box]]:
     """Yield where the stored blocks of a mask are damaged; every block is read once."""
     for sections, box in blocks:
@@ -155,7 +272,7 @@ def _search_blocks(
         except Exception:  # the reader of single sections explains it
             values = np.stack([mask.read(z, box) for z in sections])
         for z, section in zip(sections, values, strict=True):
-            inner = Box.of_mask(_damaged(section, z)) if z in wanted else None
+            inner = Box.of_mask(_damaged(section, z, choice)) if z in wanted else None
             if inner is not None:
                 y, x = box.y0, box.x0
                 yield z, Box(inner.y0 + y, inner.x0 + x, inner.y1 + y, inner.x1 + x)

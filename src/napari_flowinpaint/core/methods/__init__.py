@@ -17,6 +17,7 @@ _METHODS = {
     "flow": "flow:FlowMethod",
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
     "flowinpaint-paper": "paper:PaperMethod",
+    "unfold": "unfold:UnfoldMethod",
 }
 
 #: ``auto`` takes the first of these that has enough neighbours and the weights it needs.

@@ -13,7 +13,6 @@ on: it is the network's image, made from the two neighbours registered to each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,9 +26,11 @@ from ..reference.references import (
     Guide,
     Hypothesis,
     Source,
+    comparable,
     flow_source,
     interpolate,
     register,
+    seen_by_any,
 )
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
 from .flow import FEWEST_INTACT, repair_by
@@ -111,9 +112,9 @@ def _source_of(
         target = np.where(known, section, found.image)
         onto, *flows = together(
             [
-                partial(register, section, known, middle, rounds=1),
+                partial(register, section, seen_by_any(guides, between, known), middle, rounds=1),
                 *(
-                    partial(estimate_flow, target, guide.aligned, flow)
+                    partial(estimate_flow, comparable(target, guide, flow), guide.aligned, flow)
                     for guide, flow in zip(guides, found.flows, strict=True)
                 ),
             ]
@@ -126,15 +127,16 @@ def _source_of(
                 for g, f in zip(guides, flows, strict=True)
             ),
         ]
-        return [*hypotheses, *together(samples, workers_for(known.size))]
+        made = together(samples, workers_for(known.size))
+        return [*hypotheses, *Hypothesis.completed(made[:2]), *Hypothesis.completed(made[2:])]
 
     return source
 
 
 def _made_blind(
     net: JointNet, device: str, alpha: float, views: int, guides: list[Guide], report: Report
-) -> tuple[FloatImage, Sequence[Flow]]:
-    """Return the network's image of a section it sees nothing of, and flows to the neighbours."""
+) -> FloatImage:
+    """Return the network's image of a section it sees nothing of."""
     first, second = guides
     found = register_jointly(
         net,
@@ -147,7 +149,7 @@ def _made_blind(
         report=report,
         views=views,
     )
-    return found.image, found.flows
+    return found.image
 
 
 def _interpolated(guide: Guide, onto: Flow, flow: Flow) -> Hypothesis:

@@ -7,8 +7,8 @@
    (eq. 7-12). Then texture.
 
 Beyond the paper: neighbours are aligned coarsely first; a rehearsal on the section's own intact
-pixels says how far the result can be trusted, and refuses neighbours that show something else.
-It corrects nothing: what is repaired is the network's.
+pixels says how far the result can be trusted. It corrects nothing: what is repaired is the
+network's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import numpy as np
 from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
 from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
-from ..reference.optical_flow import Flow
 from ..reference.references import (
     SMOOTH_PATCH,
     GreyMapping,
@@ -35,7 +34,7 @@ from ..reference.references import (
 )
 from ..reference.rehearsal import Reliability
 from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FEWEST_INTACT, check_registration, fall_back, with_texture
+from .flow import FEWEST_INTACT, fall_back, with_texture
 from .learned import LearnedMethod
 from .method import Method
 
@@ -97,16 +96,8 @@ def paper_method(path: Path) -> Method:
 
 
 def _between(guides: list[Guide]) -> FloatImage:
-    """Return the initial reference.
-
-    Where one of them shows nothing, the other one is all there is.
-    """
-    flows: list[Flow] = flows_between(guides, SMOOTH_PATCH)
-    samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
-    gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
-    mixed = interpolate(guides, flows)
-    mixed = np.where(gone[1] & ~gone[0], samples[0], mixed)
-    return np.where(gone[0] & ~gone[1], samples[1], mixed)
+    """Return the initial reference."""
+    return interpolate(guides, flows_between(guides, SMOOTH_PATCH))
 
 
 def _repair(
@@ -125,8 +116,6 @@ def _repair(
 
     known = window.intact
     relied = _rehearse(fill, window, section, initial, options, report)
-    if options.gate == "refuse":
-        check_registration(window, relied.scores.get("registration_correlation", 1.0))
     filled = fill(section, known, lambda s: report(0.55 + 0.4 * s, "inpainting"))
     result = filled.image
     report(0.95, "adding texture")

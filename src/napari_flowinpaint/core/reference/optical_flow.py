@@ -32,6 +32,13 @@ _COARSE_SIDE = 256
 #: A coarse alignment must raise the correlation by this much to be believed.
 _TRANSLATION_GAIN = 0.02
 _AFFINE_GAIN = 0.01
+#: Sections of a series do not lie further apart than this, in pixels and in sides of the window,
+#: and are not stretched or sheared by more. An alignment beyond that is taken for a chance one
+#: unless it correlates this much better than what is found near by.
+FARTHEST, _FARTHEST_SIDES, _MOST_STRETCH = 100.0, 1 / 3, 0.35
+_FAR_GAIN = 0.15
+#: Share of the section that a neighbour has to overlap, and for one that is looked for near by.
+_OVERLAP, _NEAR_OVERLAP = 0.5, 0.75
 IDENTITY: Affine = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 
 
@@ -199,7 +206,9 @@ def extrapolate(flow: Flow, known: BoolImage) -> Flow:
     return np.where(known, flow, np.stack(smooth)).astype(np.float32)
 
 
-def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
+def align(
+    target: FloatImage, source: FloatImage, known: BoolImage, shown: BoolImage | None = None
+) -> Affine:
     """Align a neighbour coarsely: masked phase correlation, then an affine refinement (ECC).
 
     Sections of a series can be off by tens of pixels, more than dense flow finds by itself.
@@ -212,6 +221,8 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
         (H, W) float32, the neighbour.
     known
         (H, W) bool, the pixels of the target that may be looked at.
+    shown
+        The same of the source; all of it by default.
 
     Returns
     -------
@@ -223,15 +234,48 @@ def align(target: FloatImage, source: FloatImage, known: BoolImage) -> Affine:
     shrink = max(2, -(-max(target.shape) // _COARSE_SIDE))
     if min(target.shape) < 16 * shrink or known.mean() < 0.05:
         return IDENTITY.copy()
-    reduced = [_reduce(np.where(known, target, target[known].mean()), shrink)]
-    reduced.append(_reduce(source, shrink))
+    coarse = _reduce(np.where(known, target, target[known].mean()), shrink)
+    moving = _reduce(source, shrink)
     weight = _reduce(known.astype(np.float32), shrink, smooth=False) > 0.99
     weight = cv2.erode(weight.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    if weight.sum() < 256:
+    there = np.ones_like(weight)
+    if shown is not None and not shown.all():
+        there = _reduce(shown.astype(np.float32), shrink, smooth=False) > 0.99
+        there = cv2.erode(there.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if weight.sum() < 256 or there.sum() < 256:
         return IDENTITY.copy()
-    best = _translate(reduced[0], reduced[1], weight)
-    best = _refine_affine(reduced[0], reduced[1], weight, best)
-    return _enlarge(best, shrink)
+    best = _align_reduced(coarse, moving, weight, there, _OVERLAP)
+    if _is_plausible(_enlarge(best, shrink), target.shape):
+        return _enlarge(best, shrink)
+    near = _align_reduced(coarse, moving, weight, there, _NEAR_OVERLAP)
+    if not _is_plausible(_enlarge(near, shrink), target.shape):
+        near = _refine_affine(coarse, moving, weight, there, IDENTITY)
+    if not _is_plausible(_enlarge(near, shrink), target.shape):
+        near = IDENTITY
+    near_by = _correlation(coarse, moving, near, weight, there)
+    far_away = _correlation(coarse, moving, best, weight, there)
+    return _enlarge(best if far_away >= near_by + _FAR_GAIN else near, shrink)
+
+
+def moved_by(affine: Affine, shape: tuple[int, ...]) -> float:
+    """Return how far, in pixels, an alignment moves the middle of an image."""
+    centre = np.array([(side - 1) / 2 for side in shape[::-1]])
+    return float(np.hypot(*(affine @ np.append(centre, 1) - centre)))
+
+
+def _is_plausible(affine: Affine, shape: tuple[int, ...]) -> bool:
+    """Return whether neighbours of a series may lie like this."""
+    farthest = min(FARTHEST, _FARTHEST_SIDES * min(shape))
+    stretch = float(np.abs(affine[:, :2] - IDENTITY[:, :2]).max())
+    return moved_by(affine, shape) <= farthest and stretch <= _MOST_STRETCH
+
+
+def _align_reduced(
+    target: FloatImage, source: FloatImage, weight: BoolImage, there: BoolImage, overlap: float
+) -> Affine:
+    """Align reduced images of which at least so much overlaps."""
+    moved = _translate(target, source, weight, there, overlap)
+    return _refine_affine(target, source, weight, there, moved)
 
 
 def _reduce(image: FloatImage, shrink: int, smooth: bool = True) -> FloatImage:
@@ -241,7 +285,14 @@ def _reduce(image: FloatImage, shrink: int, smooth: bool = True) -> FloatImage:
     return blur(reduced, 1.5) if smooth else reduced
 
 
-def _correlation(target: FloatImage, source: FloatImage, affine: Affine, w: BoolImage) -> float:
+def _correlation(
+    target: FloatImage, source: FloatImage, affine: Affine, w: BoolImage, there: BoolImage
+) -> float:
+    """Return how well a target correlates, where ``w``, with what a source shows (``there``)."""
+    if not there.all():
+        w = w & (warp_affine(there.astype(np.float32), affine) > 0.99)
+        if not w.any():
+            return 0.0
     a, b = target[w], warp_affine(source, affine)[w]
     if min(a.std(), b.std()) < 1e-3:  # flat, but for rounding
         return 0.0
@@ -262,29 +313,31 @@ def warp_affine(source: FloatImage, affine: Affine) -> FloatImage:
     return np.asarray(warped, dtype=np.float32)
 
 
-def _translate(target: FloatImage, source: FloatImage, weight: BoolImage) -> Affine:
+def _translate(
+    target: FloatImage, source: FloatImage, weight: BoolImage, there: BoolImage, overlap: float
+) -> Affine:
     """Masked normalised cross-correlation (Padfield 2012), believed only if it helps."""
     from skimage.registration import phase_cross_correlation
 
     # the affine refinement that follows finds single pixels: look at every second one, fast
     step = 2 if min(target.shape) >= 64 else 1
-    few = [image[::step, ::step] for image in (target, source, weight)]
+    few = [image[::step, ::step] for image in (target, source, weight, there)]
     shift, _, _ = phase_cross_correlation(
         few[0],
         few[1],
         reference_mask=few[2],
-        moving_mask=np.ones_like(few[2]),
-        overlap_ratio=0.5,
+        moving_mask=few[3],
+        overlap_ratio=overlap,
     )
     moved = IDENTITY.copy()
     moved[:, 2] = (-step * shift[1], -step * shift[0])
-    before = _correlation(target, source, IDENTITY, weight)
-    after = _correlation(target, source, moved, weight)
+    before = _correlation(target, source, IDENTITY, weight, there)
+    after = _correlation(target, source, moved, weight, there)
     return moved if after > before + _TRANSLATION_GAIN else IDENTITY.copy()
 
 
 def _refine_affine(
-    target: FloatImage, source: FloatImage, weight: BoolImage, start: Affine
+    target: FloatImage, source: FloatImage, weight: BoolImage, there: BoolImage, start: Affine
 ) -> Affine:
     """Refine by enhanced correlation coefficient maximisation (Evangelidis & Psarakis 2008)."""
     import cv2
@@ -298,14 +351,14 @@ def _refine_affine(
             start.copy(),
             cv2.MOTION_AFFINE,
             criteria,
-            weight.astype(np.uint8),
+            (weight & there).astype(np.uint8),
             3,
         )
     except cv2.error:  # it did not converge: keep the translation
         return start
     refined = np.asarray(found, dtype=np.float32)
-    before = _correlation(target, source, start, weight)
-    after = _correlation(target, source, refined, weight)
+    before = _correlation(target, source, start, weight, there)
+    after = _correlation(target, source, refined, weight, there)
     return refined if after > before + _AFFINE_GAIN else start
 
 

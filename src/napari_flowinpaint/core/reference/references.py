@@ -98,7 +98,7 @@ class Guide:
     image
         (H, W) float32, working grey values.
     valid
-        (H, W) bool, False where the neighbour itself is damaged.
+        (H, W) bool, False where the neighbour itself is damaged or was not imaged.
     share
         How far the section lies from this neighbour on the way to the other one, 0..1.
     affine
@@ -129,7 +129,7 @@ class Guide:
 
     def align_to(self, section: FloatImage, known: BoolImage) -> Guide:
         """Return the guide coarsely aligned to the known pixels of a section."""
-        affine = align(section, self.image, known)
+        affine = align(section, self.image, known, self.valid)
         if np.array_equal(affine, self.affine):
             return self
         shown = self.valid
@@ -183,11 +183,43 @@ def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
     if len(guides) == 1:
         return [np.zeros((2, *guides[0].aligned.shape), dtype=np.float32)]
     first, second = (guide.aligned for guide in guides)
+    both = guides[0].shown & guides[1].shown
+    if not both.all():
+        # what only one shows pulls nowhere, and gets the flow of what is around it
+        first = np.where(guides[0].shown, first, second)
+        second = np.where(guides[1].shown, second, first)
     ways = [
         partial(estimate_flow, second, first, patch=patch),
         partial(estimate_flow, first, second, patch=patch),
     ]
-    return [guide.share * flow for guide, flow in zip(guides, together(ways), strict=True)]
+    flows = together(ways)
+    if not both.all():
+        flows = [extrapolate(flow, both) for flow in flows]
+    return [guide.share * flow for guide, flow in zip(guides, flows, strict=True)]
+
+
+def sample_all(guides: list[Guide], flows: Sequence[Flow]) -> list[FloatImage]:
+    """Sample every guide through its flow; what only one of two shows, it shows for both."""
+    pairs = list(zip(guides, flows, strict=True))
+    samples = [guide.sample(flow) for guide, flow in pairs]
+    return complete(samples, [guide.damaged(flow) for guide, flow in pairs])
+
+
+def complete(samples: list[FloatImage], damaged: Sequence[BoolImage]) -> list[FloatImage]:
+    """Return two images of the same with what one of them lacks taken from the other.
+
+    Parameters
+    ----------
+    samples
+        One or two, (H, W) float32.
+    damaged
+        (H, W) bool each, where they show nothing.
+    """
+    if len(samples) < 2 or not (damaged[0].any() or damaged[1].any()):
+        return samples
+    first, second = samples
+    alone = damaged[0] & ~damaged[1], damaged[1] & ~damaged[0]
+    return [np.where(alone[0], second, first), np.where(alone[1], first, second)]
 
 
 def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
@@ -195,15 +227,32 @@ def interpolate(guides: list[Guide], flows: list[Flow]) -> FloatImage:
 
     The nearer guide weighs more. Equation 3 gives the previous section the weight alpha, which
     is the same for alpha = 0.5, the paper's only case; at alpha = 0, where the section *is* the
-    previous one, it has to be 1 - alpha.
+    previous one, it has to be 1 - alpha. Where one of them shows nothing, the other is all there
+    is.
     """
-    samples = [guide.sample(flow) for guide, flow in zip(guides, flows, strict=True)]
+    samples = sample_all(guides, flows)
     if len(samples) == 1:
         return samples[0]
     first, second = guides
     total = first.share + second.share
     mixed = (second.share * samples[0] + first.share * samples[1]) / total
     return np.asarray(mixed, dtype=np.float32)
+
+
+def seen_by_any(guides: list[Guide], flows: Sequence[Flow], known: BoolImage) -> BoolImage:
+    """Return which known pixels at least one guide shows, (H, W) bool."""
+    if all(guide.valid.all() for guide in guides):
+        return known
+    gone = [guide.damaged(flow) for guide, flow in zip(guides, flows, strict=True)]
+    return known & ~np.logical_and.reduce(gone)
+
+
+def comparable(target: FloatImage, guide: Guide, flow: Flow) -> FloatImage:
+    """Return a target that agrees with what a guide does not show: that pulls its flow nowhere."""
+    if guide.shown.all():
+        return target
+    gone = warp(guide.shown.astype(np.float32), flow) < 0.99
+    return np.where(gone, warp(guide.aligned, flow), target)
 
 
 def register(target: FloatImage, known: BoolImage, source: FloatImage, rounds: int = 2) -> Flow:
@@ -258,6 +307,15 @@ class Hypothesis:
     def of(cls, guide: Guide, flow: Flow, *, follows: bool = False) -> Hypothesis:
         """Sample a guide through a flow."""
         return cls(guide.sample(flow), guide.damaged(flow), follows=follows)
+
+    @classmethod
+    def completed(cls, pair: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """Return hypotheses from two guides: what only one of these shows, it shows for both.
+
+        ``damaged`` stays: nothing is to be learned about a guide where it shows nothing.
+        """
+        images = complete([h.image for h in pair], [h.damaged for h in pair])
+        return [replace(h, image=image) for h, image in zip(pair, images, strict=True)]
 
     def crop(self, part: tuple[slice, slice]) -> Hypothesis:
         """Return what it says of a part of the window."""
@@ -339,20 +397,26 @@ def hypothesise(
         return flow
 
     own = reporting([partial(onto, guide) for guide in guides], lambda share: report(0.5 * share))
-    flows = list(zip(guides, own, strict=True))
+    ways = [own]
     if len(guides) == 2:
-        flows += list(zip(guides, between, strict=True))
-        middle = register(section, known, interpolate(guides, between))
-        flows += [(g, compose(middle, f)) for g, f in zip(guides, between, strict=True)]
+        seen = seen_by_any(guides, between, known)
+        middle = register(section, seen, interpolate(guides, between))
+        ways += [between, [compose(middle, flow) for flow in between]]
     report(0.75)
-    average = np.mean([guide.sample(flow) for guide, flow in flows], axis=0, dtype=np.float32)
+    samples = [image for flows in ways for image in sample_all(guides, flows)]
+    average = np.mean(samples, axis=0, dtype=np.float32)
     target = np.where(known, section, average)
     again = [
-        partial(estimate_flow, target, guide.aligned, flow)
+        partial(estimate_flow, comparable(target, guide, flow), guide.aligned, flow)
         for guide, flow in zip(guides, own, strict=True)
     ]
-    hypotheses = [Hypothesis.of(guide, flow) for guide, flow in flows]
-    for guide, flow in zip(guides, together(again), strict=True):
-        hypotheses.append(Hypothesis.of(guide, flow))
+    hypotheses = [h for flows in ways for h in hypotheses_of(guides, flows)]
+    hypotheses += hypotheses_of(guides, together(again))
     report(1.0)
     return hypotheses
+
+
+def hypotheses_of(guides: list[Guide], flows: Sequence[Flow]) -> list[Hypothesis]:
+    """Return what guides say, each sampled through its flow."""
+    made = [Hypothesis.of(guide, flow) for guide, flow in zip(guides, flows, strict=True)]
+    return Hypothesis.completed(made)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..filters import blur
 from ..metrics import psnr
-from ..types import BoolImage, FloatImage
+from ..types import BoolImage, FloatImage, Window
 from .confidence import ErrorModel
 from .fusion import (
     FEWEST_SAMPLES,
@@ -28,7 +28,10 @@ from .fusion import (
     rehearsal_part,
     ring_features,
 )
-from .references import Hypothesis
+from .references import Hypothesis, neighbours_of
+
+#: Least share of the intact pixels that both neighbours have to show to be rehearsed on.
+_ENOUGH_TOLD = 0.2
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,10 @@ class RehearsalResult:
             (H, W) bool, the rehearsal holes.
         """
         images = [hypothesis.image for hypothesis in hypotheses]
-        spoilt = np.any([hypothesis.damaged for hypothesis in hypotheses], axis=0)
-        where = holes & ~spoilt
+        damaged = [hypothesis.damaged for hypothesis in hypotheses]
+        where = holes & ~np.any(damaged, axis=0)
+        if where.sum() < FEWEST_SAMPLES:  # no place that both neighbours show
+            where = holes & ~np.all(damaged, axis=0)
         if where.sum() < FEWEST_SAMPLES:
             return cls.default(section, known)
         average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
@@ -225,18 +230,20 @@ class Rehearsal:
     holes: BoolImage
 
     @classmethod
-    def of(cls, mask: BoolImage, known: BoolImage, seed: int) -> Rehearsal:
-        """Cut holes into the intact pixels of a window.
+    def of(cls, window: Window, seed: int) -> Rehearsal:
+        """Cut holes into the intact pixels of a window, where its neighbours show something.
 
         Parameters
         ----------
-        mask, known
-            (H, W) bool: the damage, and the intact pixels.
+        window
+            The window.
         seed
             The same seed gives the same holes.
         """
-        part = rehearsal_part(mask, known).slices
-        holes, seen = rehearsal_holes(mask[part], known[part], seed), known.copy()
+        mask, known = window.mask, window.intact
+        told = _told(window)
+        part = rehearsal_part(mask, told).slices
+        holes, seen = rehearsal_holes(mask[part], told[part], seed), known.copy()
         seen[part] &= ~holes
         return cls(known, seen, part, holes)
 
@@ -250,15 +257,19 @@ class Rehearsal:
         )
 
 
+def _told(window: Window) -> BoolImage:
+    """Return the intact pixels that all neighbours show; that any shows, where these are few."""
+    shown = [neighbour.valid for neighbour in neighbours_of(window)]
+    told = window.intact & np.logical_and.reduce(shown)
+    if told.sum() >= _ENOUGH_TOLD * window.intact.sum():
+        return np.asarray(told)
+    return np.asarray(window.intact & np.logical_or.reduce(shown))
+
+
 def _better(bands: Bands, some: list[int], others: list[int]) -> bool:
     """Return whether some hypotheses together fill the holes better than others together."""
     first, second = bands.only(some), bands.only(others)
     return first.error(FusionWeights.learn(first)) < second.error(FusionWeights.learn(second))
-
-
-def structure_correlation(image: FloatImage, truth: FloatImage, where: BoolImage) -> float:
-    """Return the correlation of the structure (2 px low-pass) of two images; 0 if constant."""
-    return _correlation(blur(image, 2.0)[where], blur(truth, 2.0)[where])
 
 
 def _correlation(a: FloatImage, b: FloatImage) -> float:

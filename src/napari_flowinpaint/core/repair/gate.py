@@ -1,50 +1,48 @@
-"""The gate: refuse neighbours that do not show what the section shows.
+"""The gate: leave out neighbours that do not show what the section shows.
 
-Asked before anything is repaired, of the section's own intact pixels around the damage. Each
-neighbour is aligned and registered to some of them; how well it then agrees with them *and* with
-those that were not looked at tells neighbours from other tissue. Either alone is not enough: flow
-bends any tissue to what it sees, and pixels far from what it sees agree badly even with real
-neighbours.
+Asked before anything is repaired, of the section's own intact pixels around the damage. Every
+neighbour is aligned and registered to them. Flow bends any tissue until it agrees with what it is
+registered to; by how much, depends on the tissue, its noise and the size of the window. So where it
+does not agree beyond doubt, the neighbour is held against its like: its mirror images, registered
+in the same way, show such tissue but nothing that lies there. Only what the neighbour agrees better
+than they do is evidence that it shows the section, whatever the tissue and the microscope.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from ..errors import InputError, RepairRefused
-from ..filters import blur
+from ..errors import InputError
+from ..filters import blur, wide_blur
 from ..parallel import together
-from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth, rehearsal_part
+from ..reference.fusion import rehearsal_part
+from ..reference.optical_flow import FARTHEST, IDENTITY, moved_by
 from ..reference.references import GreyMapping, Guide, neighbours_of, register, unaligned_guides
-from ..reference.rehearsal import structure_correlation
-from ..types import BoolImage, FloatImage, RepairOptions, Window
+from ..types import BoolImage, Box, FloatImage, RepairOptions, Window
 
 GATES = ("refuse", "flag", "off")
-#: What bending buys: a flow that changes by this much from pixel to pixel is worth so much
-#: correlation. Other tissue has to be bent more to agree as much.
-_BENDING = 2.0
-#: Registered neighbours that agree with the section less than this show something else. On the
-#: series this was chosen on (serial sections and FIB-SEM, holes of 20 pixels to 30 % of a window)
-#: real neighbours reach 0.22 at least; of unrelated ones, 1 % reach 0.2.
-LEAST_FIT = 0.2
-#: A single neighbour below this does, too: 1 % of real ones are, and 87 % of unrelated ones that
-#: stand beside a real one.
-LEAST_SINGLE_FIT = 0.06
+#: A neighbour that agrees with the section by less than this more than its mirror images do shows
+#: something else.
+LEAST_GAIN = 0.11
+#: One that agrees by this much needs no such comparison: of unrelated ones hardly any reaches 0.5.
+_CLEAR = 0.58
 #: A neighbour with less of the section's fine structure than this is out of focus: real ones stay
-#: above 0.83, blurred by a Gaussian of 2 pixels they reach 0.58.
-LEAST_SHARPNESS = 0.65
+#: above 0.8, blurred by a Gaussian of 2 pixels they reach 0.61.
+LEAST_SHARPNESS = 0.7
 #: A neighbour that has to be moved further than this, in pixels, shows what lies under the hole at
-#: the edge of the window or not at all. Real ones stay below 75.
-MOST_SHIFT = 100.0
-#: Fewer intact pixels than this show too little structure to tell real neighbours from others.
-_FEWEST_INTACT = 25_000
-#: Share of the intact pixels that registration does not look at.
-_UNSEEN = 0.3
-#: Fine structure lies between Gaussians of these widths, in pixels: coarser than grain.
-_FINE = (1.0, 2.0)
+#: the edge of the window or not at all.
+MOST_SHIFT = FARTHEST
+#: Fewer pixels than this that both show tell too little of them.
+FEWEST_SHARED = 4_000
+#: Structure that is compared lies between Gaussians of these widths, in pixels: coarser than grain,
+#: finer than shading.
+_COMPARED = (2.0, 16.0)
+#: Fine structure lies between these; it is not measured nearer to a hole than so many pixels.
+_FINE, _RIM = (1.0, 2.0), 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,10 @@ class NeighbourFit:
     z
         Its section number.
     agreement
-        Below 1: correlation of the registered neighbour with the section after a 2 px low-pass, the
-        mean of that where the registration looked and that where it did not, less twice how much
-        the flow bends (its mean change from pixel to pixel).
+        Correlation of the registered neighbour with the section's intact pixels, of structure
+        between 2 and 16 pixels.
+    chance
+        The mean of that of its mirror images, as many as it takes; None where there is no doubt.
     sharpness
         Its fine structure over that of the section; 1 is alike.
     shift
@@ -67,65 +66,23 @@ class NeighbourFit:
 
     z: int
     agreement: float
+    chance: float | None
     sharpness: float
     shift: float
 
-
-@dataclass(frozen=True, slots=True)
-class WindowFit:
-    """How well the neighbours of a window fit its section.
-
-    Parameters
-    ----------
-    agreement
-        As for one neighbour, but of both together where the registration did not look.
-    neighbours
-        One or two.
-    """
-
-    agreement: float
-    neighbours: tuple[NeighbourFit, ...]
+    @property
+    def in_doubt(self) -> bool:
+        """Whether more context might tell otherwise whether it shows the section."""
+        return self.chance is not None and self.agreement - self.chance <= 2 * LEAST_GAIN
 
     @property
     def fault(self) -> str:
-        """What is wrong with the neighbours; "" if nothing is."""
-        weakest = min(self.neighbours, key=lambda n: n.agreement)
-        if self.agreement < LEAST_FIT:
-            names = " and ".join(str(n.z) for n in self.neighbours)
-            return (
-                f"cannot be registered to its neighbour(s) {names}: afterwards they agree with its "
-                f"intact pixels by {self.agreement:.2f} only (at least {LEAST_FIT} is needed); "
-                "check the alignment of the stack, or mark the neighbours as damaged"
-            )
-        if weakest.agreement < LEAST_SINGLE_FIT:
-            return (
-                f"cannot be registered to its neighbour {weakest.z}: afterwards that agrees with "
-                f"its intact pixels by {weakest.agreement:.2f} only (at least "
-                f"{LEAST_SINGLE_FIT} is needed); mark that neighbour as damaged"
-            )
-        dullest = min(self.neighbours, key=lambda n: n.sharpness)
-        if dullest.sharpness < LEAST_SHARPNESS:
-            return (
-                f"has a neighbour {dullest.z} that is out of focus: it has "
-                f"{dullest.sharpness:.0%} of the section's fine structure (at least "
-                f"{LEAST_SHARPNESS:.0%} is needed); mark that neighbour as damaged"
-            )
-        furthest = max(self.neighbours, key=lambda n: n.shift)
-        if furthest.shift > MOST_SHIFT:
-            return (
-                f"lies {furthest.shift:.0f} px off its neighbour {furthest.z} (at most "
-                f"{MOST_SHIFT:.0f} px is permitted); align the stack first"
-            )
-        return ""
-
-    def scores(self) -> dict[str, float]:
-        """Return the numbers by the names they have in a report."""
-        return {
-            "neighbour_fit": self.agreement,
-            "neighbour_least_fit": min(n.agreement for n in self.neighbours),
-            "neighbour_sharpness": min(n.sharpness for n in self.neighbours),
-            "neighbour_shift": max(n.shift for n in self.neighbours),
-        }
+        """What is wrong with it: "other", "blurred" or "shifted"; "" if nothing is."""
+        if self.chance is not None and self.agreement - self.chance < LEAST_GAIN:
+            return "other"
+        if self.sharpness < LEAST_SHARPNESS:
+            return "blurred"
+        return "shifted" if self.shift > MOST_SHIFT else ""
 
 
 def check_gate(options: RepairOptions) -> None:
@@ -134,98 +91,148 @@ def check_gate(options: RepairOptions) -> None:
         raise InputError(f"gate is '{options.gate}'; choose one of: {', '.join(GATES)}")
 
 
-def measure_fit(window: Window, seed: int = 0) -> WindowFit | None:
+def measure_fit(window: Window) -> tuple[NeighbourFit, ...]:
     """Measure how well the neighbours of a window fit its section.
 
     Parameters
     ----------
     window
-        The window; only its intact pixels are looked at.
-    seed
-        Of the pixels that registration does not look at.
+        The window; only its intact pixels are looked at, and the valid ones of its neighbours.
 
     Returns
     -------
-    fit
-        None where too little is intact to tell, or there is no neighbour.
+    fits
+        Of every neighbour that shows enough of what is intact to tell.
     """
     known = window.intact
-    if not neighbours_of(window) or known.sum() < _FEWEST_INTACT:
-        return None
-    part = rehearsal_part(window.mask, known)
-    holes = np.zeros_like(known)
-    deep = depth(window.mask[part.slices])
-    holes[part.slices] = cut_holes(deep, known[part.slices], _UNSEEN, seed)
-    if holes.sum() < FEWEST_SAMPLES:
-        return None
+    if known.sum() < FEWEST_SHARED:
+        return ()
     greys = GreyMapping.of(window)
     section = greys.to_working(np.where(known, window.section, 0))
     section[~known] = section[known].mean()
-    seen = known & ~holes
-    guides = unaligned_guides(window, greys)
-    aligned = together([partial(guide.align_to, section, seen) for guide in guides])
+    part = rehearsal_part(window.mask, known)
+    judged = [
+        partial(_judge, neighbour.z, guide, section, known, part)
+        for neighbour, guide in zip(
+            neighbours_of(window), unaligned_guides(window, greys), strict=True
+        )
+        if (known & guide.valid).sum() >= FEWEST_SHARED
+    ]
+    return tuple(together(judged))
+
+
+def describe_faults(z: int, fits: Iterable[NeighbourFit]) -> str:
+    """Return in words what is wrong with the neighbours of section z; "" if nothing is.
+
+    Examples
+    --------
+    >>> describe_faults(4, [NeighbourFit(5, 0.9, None, 0.5, 2.0)])
+    "section 5 is out of focus (it has 50% of section 4's fine structure, 70% is needed)"
+    """
+    said = []
+    for fault in ("other", "blurred", "shifted"):
+        faulty = [fit for fit in fits if fit.fault == fault]
+        if faulty:
+            said.append(_sentence(z, fault, faulty))
+    return ", and ".join(said)
+
+
+def fit_scores(fits: Sequence[NeighbourFit]) -> dict[str, float]:
+    """Return the numbers of the neighbours by the names they have in a report."""
+    if not fits:
+        return {}
+    return {
+        "neighbour_fit": float(np.mean([fit.agreement for fit in fits])),
+        "neighbour_least_fit": min(fit.agreement for fit in fits),
+        "neighbour_sharpness": min(fit.sharpness for fit in fits),
+        "neighbour_shift": max(fit.shift for fit in fits),
+    }
+
+
+def _sentence(z: int, fault: str, faulty: Sequence[NeighbourFit]) -> str:
+    """Return what is wrong with the sections that have the same fault."""
+    numbers = [str(fit.z) for fit in sorted(faulty, key=lambda fit: (abs(fit.z - z), fit.z))]
+    one = len(numbers) == 1
+    names = " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+    subject = f"section{'' if one else 's'} {names}"
+    if fault == "other":
+        best = max(faulty, key=lambda fit: fit.agreement - (fit.chance or 0))
+        agree, its = ("it agrees", "its") if one else ("they agree", "their")
+        return (
+            f"{subject} show{'s' if one else ''} something else than section {z} ({agree} by "
+            f"{best.agreement:.2f}, {its} mirror images by {best.chance:.2f})"
+        )
+    verb = "is" if one else "are"
+    if fault == "blurred":
+        sharpest = max(fit.sharpness for fit in faulty)
+        have = "it has" if one else "they have at most"
+        return (
+            f"{subject} {verb} out of focus ({have} {sharpest:.0%} of section {z}'s fine "
+            f"structure, {LEAST_SHARPNESS:.0%} is needed)"
+        )
+    nearest = min(fit.shift for fit in faulty)
+    return (
+        f"{subject} lie{'s' if one else ''} {nearest:.0f} px off section {z} "
+        f"(at most {MOST_SHIFT:.0f} px is permitted)"
+    )
+
+
+def _judge(z: int, guide: Guide, section: FloatImage, known: BoolImage, part: Box) -> NeighbourFit:
+    """Measure how well one neighbour fits the section, in a part of the window."""
+    agreement, shift = _agreement(guide, section, known, part)
+    chance = None
+    if agreement < _CLEAR:
+        found: list[float] = []
+        for like in _mirrored(guide, known & guide.valid):
+            found.append(_agreement(like, section, known, part)[0])
+            chance = float(np.mean(found))
+            if agreement - chance > 2 * LEAST_GAIN:
+                break
+    sharpness = _fine(guide.image, guide.valid) / max(_fine(section, known), 1e-6)
+    return NeighbourFit(z, agreement, chance, sharpness, shift)
+
+
+def _mirrored(guide: Guide, shared: BoolImage) -> Iterator[Guide]:
+    """Yield a neighbour mirrored in three ways where it shares pixels with the section."""
+    box = Box.of_mask(shared)
+    assert box is not None  # checked by the caller
+    for y, x in ((-1, -1), (-1, 1), (1, -1)):
+        image, valid = guide.image.copy(), guide.valid.copy()
+        image[box.slices] = guide.image[box.slices][::y, ::x]
+        valid[box.slices] = guide.valid[box.slices][::y, ::x]
+        yield replace(
+            guide, image=image, valid=valid, affine=IDENTITY.copy(), aligned=image, shown=valid
+        )
+
+
+def _agreement(
+    guide: Guide, section: FloatImage, known: BoolImage, part: Box
+) -> tuple[float, float]:
+    """Register a neighbour; return how well it agrees, and how far the alignment moved it."""
+    aligned = guide.align_to(section, known)
+    shift = moved_by(aligned.affine, section.shape)
+    cropped = aligned.crop(part)
     there = np.ascontiguousarray(section[part.slices])
-    looked_at, unseen = seen[part.slices].copy(), holes[part.slices].copy()
-    parts = [partial(_registered, guide.crop(part), there, looked_at) for guide in aligned]
-    registered = together(parts)
-    images = [image for image, _ in registered]
-    own = max(_fine(section, known), 1e-6)
-    fits, looked = [], []
-    bending = [_BENDING * bent for _, bent in registered]
-    for neighbour, guide, image, bent in zip(
-        neighbours_of(window), aligned, images, bending, strict=True
-    ):
-        looked.append(structure_correlation(image, there, looked_at))
-        correlation = (looked[-1] + structure_correlation(image, there, unseen)) / 2
-        sharpness = _fine(guide.image, guide.valid) / own
-        fits.append(NeighbourFit(neighbour.z, correlation - bent, sharpness, _shift(guide)))
-    average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
-    correlation = (float(np.mean(looked)) + structure_correlation(average, there, unseen)) / 2
-    return WindowFit(correlation - float(np.mean(bending)), tuple(fits))
+    seen = known[part.slices] & cropped.shown
+    image = cropped.sample(register(there, seen, cropped.aligned))
+    if np.count_nonzero(seen) < 2:
+        return 0.0, shift
+    a, b = (_structure(picture)[seen] for picture in (image, there))
+    flat = float(min(a.std(), b.std())) == 0
+    return 0.0 if flat else float(np.corrcoef(a, b)[0, 1]), shift
 
 
-def judge(z: int, fault: str, gate: str) -> tuple[str, ...]:
-    """Refuse a section with a fault, or return what to flag it with.
-
-    Parameters
-    ----------
-    z
-        Section number.
-    fault
-        What is wrong; "" if nothing is.
-    gate
-        ``"refuse"``, ``"flag"`` or ``"off"``.
-
-    Raises
-    ------
-    RepairRefused
-        If there is a fault and the gate is to refuse.
-    """
-    if not fault or gate == "off":
-        return ()
-    message = f"section {z} {fault}"
-    if gate == "refuse":
-        raise RepairRefused(message)
-    return (message,)
-
-
-def _registered(guide: Guide, section: FloatImage, seen: BoolImage) -> tuple[FloatImage, float]:
-    """Register an aligned neighbour to the pixels of a section that may be looked at.
-
-    Returns the neighbour, and how much the flow changes from pixel to pixel.
-    """
-    flow = register(section, seen & guide.shown, guide.aligned)
-    bent = sum(float(np.abs(np.diff(flow, axis=axis)).mean()) for axis in (1, 2))
-    return guide.sample(flow), bent
-
-
-def _shift(guide: Guide) -> float:
-    """Return how far, in pixels, alignment moved the middle of a neighbour."""
-    centre = np.array([(side - 1) / 2 for side in guide.image.shape[::-1]])
-    return float(np.hypot(*(guide.affine @ np.append(centre, 1) - centre)))
+def _structure(image: FloatImage) -> FloatImage:
+    """Return what is neither grain nor shading."""
+    low, high = _COMPARED
+    return blur(image, low) - wide_blur(image, high)
 
 
 def _fine(image: FloatImage, where: BoolImage) -> float:
-    """Return how much fine structure an image has."""
+    """Return how much fine structure an image has, not counting the rims of its holes."""
+    import cv2
+
+    side = 2 * _RIM + 1
+    inner = cv2.erode(where.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     band = blur(image, _FINE[0]) - blur(image, _FINE[1])
-    return float(np.sqrt(np.mean(band[where] ** 2)))
+    return float(np.sqrt(np.mean(band[inner if inner.any() else where] ** 2)))

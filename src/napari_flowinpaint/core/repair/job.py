@@ -7,13 +7,14 @@ neighbours that can guide each and the method for them, and keeps the windows th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..kinds import KINDS, UNFOLDED
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -38,8 +39,9 @@ from .neighbours import (
     is_grey,
     no_masks,
     read_neighbour,
+    what_shows,
 )
-from .windows import windows_of
+from .unimaged import describe_unimaged, imaged_damages
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -89,12 +91,18 @@ class GuidedWindow:
         What guides it.
     method
         What repairs it.
+    notes
+        What should be known of it, in words.
+    left
+        Damage in it that no neighbour shows: it is left.
     """
 
     damage: Box
     components: IntImage
     neighbours: Neighbours
     method: Method
+    notes: tuple[str, ...] = ()
+    left: tuple[Refusal, ...] = ()
 
     @property
     def hole(self) -> BoolImage:
@@ -150,6 +158,8 @@ def _check(job: RepairJob) -> None:
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
     check_gate(job.options)
+    if job.options.kind is not None and job.options.kind not in KINDS:
+        raise InputError(f"unknown kind '{job.options.kind}'; choose one of: {', '.join(KINDS)}")
     check_texture(job.options.texture)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
@@ -187,14 +197,19 @@ def each_window(
     RepairRefused
         If every window was refused.
     """
+    damages, unimaged = imaged_damages(job.stack, job.z, job.mask)
+    notes = (describe_unimaged(job.z, unimaged),) if unimaged else ()
+    if not damages:
+        raise RepairRefused(*notes)
     found: list[T] = []
     refused: list[Refusal] = []
-    damages = list(windows_of(job.mask))
     for number, (damage, components) in enumerate(damages):
         report = partial(report_part, progress, number, len(damages))
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
-            found.append(use(_guide(job, damage, components), report))
+            window = _guide(job, damage, components)
+            found.append(use(replace(window, notes=notes), report))
+            refused += window.left
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
     if not found:
@@ -212,35 +227,90 @@ def _guide(job: RepairJob, damage: Box, components: IntImage) -> GuidedWindow:
     neighbours = find_neighbours(
         job.stack, job.z, damage, components > 0, job.options.max_gap, job.masks
     )
+    return guide_by(job, damage, components, neighbours)
+
+
+def guide_by(
+    job: RepairJob, damage: Box, components: IntImage, neighbours: Neighbours
+) -> GuidedWindow:
+    """Choose the method for the damage of one window with its neighbours.
+
+    What none of the neighbours shows is left.
+
+    Raises
+    ------
+    RepairRefused
+        If they are too few.
+    """
     usable = sum(n is not None for n in neighbours)
     if isinstance(job.method, str):
-        name, method = job.method, choose_method(job.method, usable)
+        name = _by_kind(job.method, job.options)
+        method = choose_method(name, usable)
     else:
         name, method = job.method.name, job.method
-    if method is not None and method.neighbours <= usable:
-        return GuidedWindow(damage, components, neighbours, method)
-    found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
-    raise RepairRefused(
-        f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for method "
-        f"'{name}'; permit a larger gap (max_gap) or choose another method"
+    if method is None or method.neighbours > usable:
+        found = "no usable neighbour" if usable == 0 else "only one usable neighbour"
+        raise RepairRefused(
+            f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for "
+            f"method '{name}'; permit a larger gap (max_gap) or choose another method"
+        )
+    window = GuidedWindow(damage, components, neighbours, method)
+    unseen = window.hole & ~_shown(job, window)
+    if not usable or not unseen.any():
+        return window
+    window = replace(window, components=np.where(unseen, 0, components).astype(np.int32))
+    names = " nor ".join(str(n) for n in neighbours if n is not None)
+    reason = (
+        f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
+        "gap (max_gap), or leave it out of the mask"
     )
+    return replace(window, left=(Refusal(damage, int(unseen.sum()), reason),))
+
+
+def _shown(job: RepairJob, window: GuidedWindow) -> BoolImage:
+    """Return where one of the neighbours of a window shows the damage, (H, W) bool."""
+    shown = np.zeros(window.components.shape, dtype=bool)
+    for z in window.neighbours:
+        if z is not None:
+            found = what_shows(job.stack, z, window.damage, window.hole, job.masks)
+            if found is not None:
+                shown |= found
+    return shown
+
+
+def _by_kind(name: str, options: RepairOptions) -> str:
+    """Return the method for the kind of damage, where it is told and no method is."""
+    return "unfold" if name == "auto" and options.kind in UNFOLDED else name
 
 
 def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:
-    """Read a window with its halo; return it, the raw pixels and the placed components."""
+    """Read a window with its halo; return it, the raw pixels and the placed components.
+
+    A halo ends where nothing was imaged: a padded section has the same windows as it has without
+    its padding.
+    """
     box = job.with_halo(found.damage, found.method)
+    raw = job.stack.read(job.z, box)
     placed = np.zeros(box.shape, dtype=np.int32)
     placed[found.damage.within(box)] = found.components
-    raw = job.stack.read(job.z, box)
+    imaged = job.stack.imaged(job.z, box, raw) | (placed > 0)
+    inner = Box.of_mask(imaged)
+    if inner is not None and inner.shape != box.shape:
+        raw, placed, imaged = (
+            np.ascontiguousarray(image[inner.slices]) for image in (raw, placed, imaged)
+        )
+        box = inner.shifted(box.y0, box.x0)
+    intact = imaged & ~(job.mask[box.slices] | job.marks(job.z, box))
     section = raw.astype(np.float32)
-    intact = ~(job.mask[box.slices] | job.marks(job.z, box))
     if not is_grey(section[intact]).all():
         raise InputError(
-            f"section {job.z} contains NaN or infinite values (or above 1e12) outside the mask; "
-            "mask them or replace them first"
+            f"section {job.z} contains values above 1e12 outside the mask; mask them or replace "
+            "them first"
         )
+    if not imaged.all():
+        section[~imaged] = section[intact].mean() if intact.any() else 0
     window = guide_window(job, job.z, box, section, placed > 0, intact, found.neighbours, job.masks)
-    return window, raw, placed
+    return replace(window, imaged=imaged), raw, placed
 
 
 def guide_window(
@@ -266,6 +336,7 @@ def guide_window(
         alpha=axial_position(z, *neighbours, job.thickness),
         value_range=job.stack.value_range,
         voxel_size=job.stack.voxel_size,
+        section_shape=(job.stack.shape[1], job.stack.shape[2]),
     )
 
 

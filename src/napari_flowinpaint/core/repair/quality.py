@@ -21,8 +21,10 @@ from ..filters import blur
 from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
 from ..reference.references import GreyMapping
+from ..refusal import ANYWAY
 from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
-from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, report_part
+from .fitted_window import fit_window
+from .job import GuidedWindow, RepairJob, each_window, make_job, report_part
 from .neighbours import Masks
 from .trials import HIGHEST_PSNR, TrialScores, find_trials, neighbours_mean, run_trial
 
@@ -86,8 +88,7 @@ class Quality:
         return (
             f"is expected to be repaired worse ({self.structure:.1f} dB) than by the mean of its "
             f"neighbours ({self.mean_structure:.1f} dB), measured on "
-            f"{self.places} intact place(s); check the alignment of the stack, or choose another "
-            "method"
+            f"{self.places} intact place(s); align the stack there, choose another method, {ANYWAY}"
         )
 
     def scores(self) -> dict[str, float]:
@@ -181,9 +182,10 @@ def predict_quality(
     def predict(found: GuidedWindow, report: Progress) -> tuple[Quality | None, int]:
         if found.damage in left:
             raise RepairRefused(left[found.damage])
-        window, _, _ = read_window(job, found)
-        scores = _scores_of(repair, window.box)
-        return predict_window(job, found, window, scores, places, report), found.pixels
+        fitted = fit_window(job, found)
+        scores = _scores_of(repair, fitted.window.box)
+        predicted = predict_window(job, fitted.found, fitted.window, scores, places, report)
+        return predicted, found.pixels
 
     predicted, _ = each_window(job, predict, progress)
     known = [(quality, pixels) for quality, pixels in predicted if quality is not None]

@@ -23,17 +23,21 @@ from ..types import (
     AnyImage,
     BoolImage,
     Box,
+    Displaced,
+    IntImage,
     Patch,
     Progress,
     Provenance,
     RepairOptions,
     SectionRepair,
     WindowRepair,
+    flags_of,
     no_progress,
     pixel_digest,
 )
-from .gate import judge, measure_fit
-from .job import GuidedWindow, RepairJob, each_window, make_job, read_window, to_dtype
+from .fitted_window import fit_window
+from .gate import fit_scores
+from .job import GuidedWindow, RepairJob, each_window, make_job, to_dtype
 from .neighbours import Masks, Neighbours, axial_position
 from .quality import PLACES, Quality, combine, predict_window
 
@@ -92,10 +96,11 @@ def repair_section(
     Raises
     ------
     InputError
-        Wrong section number, mask shape, empty mask, unknown method, NaN in the section.
+        Wrong section number, mask shape, empty mask, unknown method, no grey values in the section.
     RepairRefused
         Every window was: no usable neighbour within ``options.max_gap`` sections, neighbours that
-        do not fit the section (see ``options.gate``), or the method refused. Or the repair of all
+        do not fit the section (see ``options.gate``), or the method refused, or nothing was imaged
+        under the mask. Or the repair of all
         windows together is expected to be worse than the mean of their neighbours.
     StoreError
         The stack could not be read.
@@ -147,9 +152,9 @@ def plan_windows(
 ) -> tuple[tuple[WindowPlan, ...], tuple[Refusal, ...]]:
     """Return the windows :func:`repair_section` would repair, and those it would leave.
 
-    Nothing is computed; of the stack only the pixels around the damage in possible neighbours are
-    read, to see whether they show anything. So what is told to be left is left, and what shows
-    when it is computed may be left as well.
+    Nothing is computed; of the stack only the pixels around the damage are read, there and in
+    possible neighbours, to see whether they show anything. So what is told to be left is left, and
+    what shows when it is computed may be left as well.
 
     Parameters
     ----------
@@ -184,25 +189,23 @@ def _repair_window(
 ) -> tuple[Patch, str | None]:
     """Repair one window; return the patch and the weights' checksum."""
     started = time.perf_counter()
+    fitted = fit_window(job, found)
+    found, window, raw = fitted.found, fitted.window, fitted.raw
     method = found.method
-    window, raw, placed = read_window(job, found)
-    gate = job.options.gate
-    fit = measure_fit(window, job.options.seed) if gate != "off" else None
-    flags = judge(job.z, fit.fault if fit else "", gate)
     places = PLACES if job.options.quality else 0
     share = 1 / (1 + places)
     repair = method.repair(window, job.options, job.device, partial(_part, progress, 0.0, share))
-    scores = dict(repair.scores) | (fit.scores() if fit else {})
+    scores = dict(repair.scores) | fit_scores(fitted.fits)
     report = partial(_part, progress, share, 1 - share)
     quality = predict_window(job, found, window, scores, places, report)
     if quality is not None:
         scores |= quality.scores()
     patch = Patch(
         box=window.box,
-        components=placed,
+        components=_spread(fitted.components, repair.displaced),
         initial_reference=to_dtype(repair.initial_reference, raw.dtype),
         refined_reference=to_dtype(repair.refined_reference, raw.dtype),
-        result=_paste(raw, repair, window.mask),
+        result=_paste(raw, repair, _zone(window.mask, repair.displaced)),
         confidence=repair.confidence.astype(np.float32, copy=False),
         neighbours=found.neighbours,
         alpha=window.alpha,
@@ -210,9 +213,29 @@ def _repair_window(
         seconds=time.perf_counter() - started,
         scores=scores,
         source_digest=pixel_digest(raw),
-        flags=flags,
+        flags=found.notes + fitted.flags,
+        displaced=repair.displaced,
     )
     return patch, method.weights_sha256
+
+
+def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
+    """Return which pixels a repair replaces: those of the mask, and of the zone of an unfolding."""
+    return mask if displaced is None else mask | displaced.zone
+
+
+def _spread(components: IntImage, displaced: Displaced | None) -> IntImage:
+    """Give the pixels of an unfolding's zone the number of the nearest component."""
+    import cv2
+
+    if displaced is None:
+        return components
+    _, nearest = cv2.distanceTransformWithLabels(
+        (components == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    number_of = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    number_of[nearest[components > 0]] = components[components > 0]
+    return np.where(displaced.zone, number_of[nearest], components).astype(np.int32)
 
 
 def _put_together(
@@ -221,16 +244,26 @@ def _put_together(
     """Return the repair of a section, or refuse what is expected to be a bad one."""
     patches = [patch for patch, _ in repaired]
     quality = _quality(patches)
-    flags = judge(job.z, quality.fault if quality else "", job.options.gate)
+    flags = _judge(job, quality.fault if quality else "")
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
     return SectionRepair(
         z=job.z,
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(patches, {weights for _, weights in repaired}, job.options),
+        provenance=_provenance(job, patches, {weights for _, weights in repaired}),
         refused=refused,
     )
+
+
+def _judge(job: RepairJob, fault: str) -> tuple[str, ...]:
+    """Refuse a section with a fault, or return what to flag it with, as the gate is."""
+    if not fault or job.options.gate == "off":
+        return ()
+    message = f"section {job.z} {fault}"
+    if job.options.gate == "refuse":
+        raise RepairRefused(message)
+    return (message,)
 
 
 def _part(progress: Progress, start: float, share: float, fraction: float, message: str) -> None:
@@ -253,10 +286,11 @@ def _quality(patches: list[Patch]) -> Quality | None:
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(
-    patches: list[Patch], weights: set[str | None], options: RepairOptions
-) -> Provenance:
+def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) -> Provenance:
     """Return the record that goes with the pixels."""
+    options = asdict(job.options)
+    if job.stack.no_data is not None:
+        options["no_data"] = job.stack.no_data
     names = sorted({key for patch in patches for key in patch.scores})
     scores = {
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
@@ -273,6 +307,7 @@ def _provenance(
         mask_pixels=sum(int(patch.mask.sum()) for patch in patches),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        options=asdict(options),
+        options=options,
         scores=scores,
+        flags=flags_of(patches),
     )

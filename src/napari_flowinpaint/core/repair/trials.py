@@ -13,7 +13,7 @@ The truth is known there, and what guides the repair is as far away as for the r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ..methods import Method
 from ..metrics import data_range, score
 from ..reference.references import neighbours_of
 from ..types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
+from .gate import measure_fit
 from .job import RepairJob, guide_window, to_dtype
 from .neighbours import Neighbours, find_neighbours, is_grey, shows
 
@@ -95,6 +96,9 @@ def _moved(job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours)
             found.append((round(10 * lost), len(found), box, moved))
     for _, _, box, moved in sorted(found, key=lambda entry: entry[:2]):
         guides = [n for n in neighbours if n is not None]
+        imaged = job.stack.imaged(job.z, box, job.stack.read(job.z, box))
+        if np.count_nonzero(moved & ~imaged) > _MOST_LOST * np.count_nonzero(moved):
+            continue
         if all(shows(job.stack, n, box, moved, job.damage) for n in guides):
             yield Trial(job.z, box, moved, neighbours)
 
@@ -176,17 +180,20 @@ def run_trial(
 ) -> TrialScores | None:
     """Repair an intact place in place of so many damaged pixels.
 
-    None where that is refused or nothing there is intact.
+    None where that is refused, nothing there is intact, or its neighbours do not fit.
     """
     box = job.with_halo(trial.box, method)
     raw = job.stack.read(trial.z, box)
-    known = is_grey(raw) & ~job.damage(trial.z, box)
+    imaged = job.stack.imaged(trial.z, box, raw)
+    known = imaged & is_grey(raw) & ~job.damage(trial.z, box)
     hole = np.zeros(box.shape, dtype=bool)
     hole[trial.box.within(box)] = trial.hole
     hole &= known
     if not hole.any():
         return None
-    window = _window(job, trial, box, raw, hole, known & ~hole)
+    window = replace(_window(job, trial, box, raw, hole, known & ~hole), imaged=imaged)
+    if job.options.gate == "refuse" and any(fit.fault for fit in measure_fit(window)):
+        return None
     try:
         repair = method.repair(window, job.options, job.device, progress)
     except RepairRefused:
@@ -216,6 +223,12 @@ def _window(
 
 
 def neighbours_mean(window: Window) -> FloatImage:
-    """Return the mean of the neighbours of a window, (H, W) float32."""
-    images = [neighbour.image for neighbour in neighbours_of(window)]
-    return np.asarray(np.mean(images, axis=0), dtype=np.float32)
+    """Return the mean of what the neighbours of a window show, (H, W) float32."""
+    neighbours = neighbours_of(window)
+    images = [neighbour.image for neighbour in neighbours]
+    mean = np.asarray(np.mean(images, axis=0), dtype=np.float32)
+    for shown, other in zip(neighbours, reversed(neighbours), strict=True):
+        alone = shown.valid & ~other.valid
+        if alone.any():
+            mean = np.where(alone, shown.image, mean)
+    return mean

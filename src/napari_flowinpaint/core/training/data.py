@@ -6,6 +6,7 @@ what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import copy
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..types import AnyImage
+from ..io.no_data import imaged_pixels, mirror_tissue
+from ..types import AnyImage, BoolImage
 from .distortions import bend, crops, degrade, normalise, restain, roughen
 from .training_masks import training_mask
 
@@ -27,6 +29,8 @@ _AHEAD = 4
 LEAST = 256
 #: ... and have sides that are multiples of this, as the networks need them.
 STEP = 32
+#: How often another place is tried where less than this share of the crops was imaged.
+_PLACES, _IMAGED = 20, 0.95
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,15 @@ class StackSpec:
         the axial one.
     allow_external
         Whether the file may show what is in others, as for ``open_stack``.
+    no_data
+        Grey value that means that nothing was imaged, besides the padding that is found anyway.
     """
 
     path: str
     sections: tuple[int, ...] | None = None
     spacings: tuple[int, ...] = (1,)
     allow_external: bool = False
+    no_data: float | None = None
 
     @property
     def isotropic(self) -> bool:
@@ -74,8 +81,11 @@ class StackSpec:
         spacings = (numbers[1] if len(numbers) > 1 else None) or (1,)
         return cls(path, sections, spacings)
 
-    def read(self) -> AnyImage:
+    def read(self) -> tuple[AnyImage, BoolImage | None]:
         """Return the pixels of the chosen sections, (N, Y, X) in the stack's dtype.
+
+        And where they were imaged, of the same shape, or None where all was. Elsewhere tissue is
+        mirrored.
 
         Raises
         ------
@@ -94,7 +104,16 @@ class StackSpec:
                 f"{self.path}: {len(pixels)} sections are too few for neighbours "
                 f"{min(self.spacings)} section(s) away on both sides"
             )
-        return pixels
+        return _tissue(pixels, self.no_data)
+
+
+def _tissue(pixels: AnyImage, no_data: float | None) -> tuple[AnyImage, BoolImage | None]:
+    """Return sections with tissue mirrored into their no data, and where they were imaged."""
+    imaged = [imaged_pixels(section, no_data) for section in pixels]
+    if all(shown.all() for shown in imaged):
+        return pixels, None
+    mirrored = [mirror_tissue(*pair) for pair in zip(pixels, imaged, strict=True)]
+    return np.stack(mirrored), np.stack(imaged)
 
 
 def _numbers(text: str, whole: str) -> tuple[int, ...]:
@@ -250,11 +269,12 @@ class Triplets:
     def _sample(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return truth, known, previous, following, their validity, alpha."""
         spec, views = self._stacks[rng.integers(len(self._stacks))]
-        pixels = views[rng.integers(len(views))]
+        pixels, imaged = views[rng.integers(len(views))]
         before, after = _distances(spec, len(pixels), rng)
         z = int(rng.integers(before, len(pixels) - after))
         size = self._side(min(pixels.shape[1:]), rng)
-        images = crops([pixels[z], pixels[z - before], pixels[z + after]], size, rng)
+        chosen = (z, z - before, z + after)
+        images = imaged_crops(pixels, imaged, chosen, size, rng)
         alpha = before / (before + after)
         if rng.random() < 0.5:
             images, alpha = images[:, [0, 2, 1]], 1 - alpha
@@ -268,6 +288,25 @@ class Triplets:
         shown = [sign * image for image, _ in degraded]
         valid = [good for _, good in degraded]
         return (sign * truth, known.float(), *shown, *valid, torch.tensor(alpha).float()[None])
+
+
+def imaged_crops(
+    pixels: AnyImage,
+    imaged: BoolImage | None,
+    sections: Sequence[int],
+    size: int,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Return crops as :func:`.crops` does, of a place that was imaged, if there is one."""
+    for _ in range(_PLACES):
+        same = copy.deepcopy(rng)
+        images = crops([pixels[z] for z in sections], size, rng)
+        if imaged is None:
+            break
+        shown = crops([imaged[z] for z in sections], size, same)
+        if float((shown > 0.5).float().mean()) >= _IMAGED:
+            break
+    return images
 
 
 def _restained(images: Tensor, known: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -286,13 +325,22 @@ def _restained(images: Tensor, known: Tensor, rng: np.random.Generator) -> tuple
     return tuple(normalise(image, seen) for image, seen in zip(rough, where, strict=True))
 
 
-def _views(spec: StackSpec, size: int) -> list[AnyImage]:
-    """Return a stack cut along its axial axis, or along all three that leave room for crops."""
-    pixels = spec.read()
-    views = [pixels]
-    if spec.isotropic:
-        views += [pixels.transpose(1, 0, 2), pixels.transpose(2, 0, 1)]
-    views = [v for v in views if min(v.shape[1:]) >= size and len(v) > 2 * min(spec.spacings)]
+def _views(spec: StackSpec, size: int) -> list[tuple[AnyImage, BoolImage | None]]:
+    """Return a stack cut along its axial axis, or along all three that leave room for crops.
+
+    Each with where it was imaged; None for everywhere.
+    """
+    pixels, imaged = spec.read()
+    axes = [(0, 1, 2), (1, 0, 2), (2, 0, 1)] if spec.isotropic else [(0, 1, 2)]
+    turned = [
+        (pixels.transpose(order), None if imaged is None else imaged.transpose(order))
+        for order in axes
+    ]
+    views = [
+        view
+        for view in turned
+        if min(view[0].shape[1:]) >= size and len(view[0]) > 2 * min(spec.spacings)
+    ]
     if not views:
         raise InputError(f"{spec.path} is smaller than the crops of {size} pixels")
     return views

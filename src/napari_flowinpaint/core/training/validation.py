@@ -23,6 +23,8 @@ from .training_masks import training_mask
 
 #: Masked shares, as in the benchmark.
 FRACTIONS = (0.1, 0.3, 0.5)
+#: How often another place is tried where less than this share of it was imaged.
+_PLACES, _IMAGED = 20, 0.95
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,20 @@ def cases(
     """
     found = []
     for number, spec in enumerate(specs):
-        pixels = spec.read()
+        pixels, imaged = spec.read()
         spacing = spec.spacings[len(spec.spacings) // 2]
         possible = range(spacing, len(pixels) - spacing, 3 * spacing)
         picked = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
         for z in (possible[i] for i in picked):
             for fraction in FRACTIONS:
                 rng = np.random.default_rng((seed, z, round(1000 * fraction)))
-                found.append(_case(pixels, number, z, spacing, fraction, size, rng))
+                found.append(_case(pixels, imaged, number, z, spacing, fraction, size, rng))
     return found
 
 
 def _case(
     pixels: AnyImage,
+    imaged: BoolImage | None,
     stack: int,
     z: int,
     spacing: int,
@@ -102,7 +105,10 @@ def _case(
 ) -> ValidationCase:
     """Cut one case out of a stack."""
     side = min(size, *pixels.shape[1:])
-    y, x = (int(rng.integers(n - side + 1)) for n in pixels.shape[1:])
+    for _ in range(_PLACES):
+        y, x = (int(rng.integers(n - side + 1)) for n in pixels.shape[1:])
+        if imaged is None or imaged[z, y : y + side, x : x + side].mean() >= _IMAGED:
+            break
     truth, previous, following = (
         torch.from_numpy(pixels[n, y : y + side, x : x + side].astype(np.float32))
         for n in (z, z - spacing, z + spacing)

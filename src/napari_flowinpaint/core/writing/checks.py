@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from .synthetic import label_names
 from .target import Target, parts_of
 
 if TYPE_CHECKING:
+    from ..io.levels import Level
     from ..io.stack import Stack
 
 
@@ -42,9 +44,26 @@ def check_writable(stack: Stack, *, advice: bool = True) -> None:
         reason = stack.why_not_writable or "only local zarr stores can be; use --output"
         reason = reason if advice else reason.partition(";")[0]
         raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
-    levels = stack.levels
+    check_places(stack.group_path, stack.levels)
+
+
+def check_places(group: Path, levels: tuple[Level, ...]) -> None:
+    """Refuse a store that has something else where our files and folders are kept.
+
+    Parameters
+    ----------
+    group
+        The OME-Zarr group, or the directory of a bare array.
+    levels
+        Of the stack, finest first.
+
+    Raises
+    ------
+    StoreError
+        With the name of what is in the way.
+    """
     journal = (*parts_of(levels[0].path), folders.JOURNAL)
-    with open_root(stack.group_path) as root:
+    with open_root(group) as root:
         for name in (folders.ENTRIES, folders.SCRATCH):
             _check_folder(root, (*journal, name))
         for number in range(len(levels)):

@@ -1,7 +1,8 @@
 """The label image ``labels/synthetic``: which pixels of a stack were made by which repair.
 
 An NGFF label image beside the data with the axes, the shape, the voxel size and the pyramid of
-the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. A pixel of
+the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. Pixels that
+a repair has moved, not made, have its number plus 2147483648. A pixel of
 a reduced level is marked if any pixel it was made from is synthetic. Only chunks with marks are
 stored.
 
@@ -32,6 +33,7 @@ from ..io.axes import voxel_size_from_attributes
 from ..io.folder import Folder
 from ..io.levels import Level
 from ..io.names import printable
+from ..io.ngff_06 import intrinsic_system, is_06, renamed
 from .target import open_array
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ _LARGEST = "flowinpaint_largest_number"
 #: Numbers above are not ours: somebody has painted them.
 _LIMIT = 2**31
 
+#: What the values mean, for who reads the label image without this program.
+_MEANING = {
+    "synthetic": "number of the repair that made the pixel",
+    "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
+}
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -255,7 +262,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
     from ..io.folder_store import FolderStore
 
     zarr_format = levels[0].source.metadata.zarr_format
-    label = {"source": {"image": "../../"}}
+    label: dict[str, Any] = {"source": {"image": "../../"}, "flowinpaint": _MEANING}
     if levels[0].path:
         found: dict[str, Any] = dict(
             zarr.open_group(
@@ -263,17 +270,21 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
             ).attrs
         )
         source: dict[str, Any] = found.get("ome", found)["multiscales"][0]
-        kept = ("version", "axes", "coordinateTransformations")
+        version = found["ome"].get("version", "0.5") if "ome" in found else "0.4"
+        kept = ("version", "axes", "coordinateSystems", "coordinateTransformations")
         multiscale = {key: source[key] for key in kept if key in source}
-        datasets = [dict(d, path=str(i)) for i, d in enumerate(source["datasets"])]
+        rename = renamed if is_06(version) else lambda d, path: dict(d, path=path)
+        datasets = [rename(d, str(i)) for i, d in enumerate(source["datasets"])]
         multiscale |= {"name": folders.SYNTHETIC, "datasets": datasets}
     else:
-        label = {"source": {"image": "../../../"}}
+        version = "0.5" if zarr_format == 3 else "0.4"
+        label["source"] = {"image": "../../../"}
         multiscale = _bare_multiscale(levels[0])
-    names = [str(axis["name"]) for axis in multiscale["axes"]]
+    system = intrinsic_system(multiscale) if is_06(version) else multiscale
+    names = [str(axis["name"]) for axis in system["axes"]]
     if zarr_format == 3:
         multiscale.pop("version", None)
-        ome = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
+        ome = {"version": version, "multiscales": [multiscale], "image-label": label}
         return {"ome": ome}, names
     multiscale["version"] = "0.4"
     return {"multiscales": [multiscale], "image-label": {"version": "0.4", **label}}, names
@@ -313,7 +324,10 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     store = FolderStore(parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
     attributes: dict[str, Any] = dict(group.attrs)
-    ome = attributes.get("ome", {"version": "0.5"} if zarr_format == 3 else None)
+    ome = attributes.get("ome")
+    if ome is None and zarr_format == 3:
+        marks: dict[str, Any] = dict(group[folders.SYNTHETIC].attrs)
+        ome = {"version": marks["ome"]["version"]}
     listed = list((attributes if ome is None else ome).get("labels", []))
     if folders.SYNTHETIC in listed:
         return

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from ..errors import Cancelled, FlowInpaintError, InputError, StoreError
 from ..io.axes import Axes
 from ..io.levels import Level, write_grid
+from ..notes import Note, no_note
 from ..types import Progress, SectionRepair, no_progress
 from .changed_pixels import make_piece
 from .checks import (
     check_later_edits,
+    check_places,
     check_repairs,
     check_sections,
     check_unchanged,
@@ -42,6 +44,7 @@ def write_back(
     repairs: SectionRepair | Iterable[SectionRepair],
     *,
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> tuple[int, ...]:
     """Replace the masked pixels of a stack by repaired ones, so that it can be undone.
 
@@ -58,6 +61,8 @@ def write_back(
         that a chunk is written once.
     progress
         Called with (fraction, message); may raise ``Cancelled``.
+    note
+        Told what was taken for granted, or done otherwise than expected.
 
     Returns
     -------
@@ -89,6 +94,7 @@ def write_back(
     axes = stack.levels[0].axes
     with journal.writing() as messages, _all_or_nothing(journal, UNDO_WRITE, axes) as begun:
         for message in messages:
+            note(message)
             progress(0.0, message)
         journal.check_pyramid_of(stack)
         layout = journal.layout_of(stack)
@@ -110,7 +116,7 @@ def write_back(
                 numbers[index] = begun[-1].id
             _finish(journal, number / len(groups), "writing", progress)
         journal.note_numbers()
-    _report(progress, target, "written")
+    _report(progress, note, target, "written")
     return tuple(numbers[index] for index in range(len(wanted)))
 
 
@@ -137,6 +143,7 @@ def revert(
     repair_id: int | None = None,
     force: bool = False,
     progress: Progress = no_progress,
+    note: Note = no_note,
 ) -> tuple[int, ...]:
     """Put the original pixels back, on every level, and remove the marks.
 
@@ -155,6 +162,8 @@ def revert(
         Whether pixels that another program has changed since are overwritten.
     progress
         Called with (fraction, message); may raise ``Cancelled``.
+    note
+        Told what was taken for granted, or done otherwise than expected.
 
     Returns
     -------
@@ -185,6 +194,7 @@ def revert(
         _all_or_nothing(journal, UNDO_REVERT, stack.levels[0].axes) as begun,
     ):
         for message in messages:
+            note(message)
             progress(0.0, message)
         finished = [e.id for e in journal.reverted if sections is None or e.z in sections]
         entries = _select(stack, journal, sections, repair_id)
@@ -205,7 +215,7 @@ def revert(
                     journal.move(entry, REVERTING)
             _finish(journal, number / len(blocks), "reverting", progress)
         journal.note_numbers()
-    _report(progress, target, "reverted")
+    _report(progress, note, target, "reverted")
     return (*finished, *(entry.id for entry in entries))
 
 
@@ -239,6 +249,7 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     journal = Journal.of(stack)
     if journal is None:
         return ()
+    check_places(journal.root, stack.levels)
     for _ in range(3):  # a writer may rename an entry between listing and reading
         journal.scan()
         try:
@@ -316,13 +327,15 @@ def _finish(journal: WritingJournal, fraction: float, verb: str, progress: Progr
     journal.finish(lambda: progress(fraction, f"section {sections}: {verb}"))
 
 
-def _report(progress: Progress, target: Target, verb: str) -> None:
+def _report(progress: Progress, note: Note, target: Target, verb: str) -> None:
     """Say that a job is done; it is too late to cancel it."""
     if not all(rule.exact for rule in target.rules):
-        verb += (
-            "; the pyramid was made by an unknown rule, so the touched pixels of its reduced "
-            "levels are means of the finer ones"
+        told = (
+            "the pyramid was made by an unknown rule, so the touched pixels of its reduced levels "
+            "are means of the finer ones"
         )
+        note(told)
+        verb = f"{verb}; {told}"
     with suppress(Cancelled):
         progress(1.0, verb)
 

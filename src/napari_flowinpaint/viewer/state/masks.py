@@ -86,7 +86,7 @@ class MaskState(layers.ViewerState):
         InputError
             If ``base`` has another shape.
         """
-        depth, height, width = (int(n) for n in layers.full_resolution(image).shape)
+        depth, height, width = layers.zyx_shape(image)
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
                 f"the mask has the shape {tuple(base.shape)}, the stack {(depth, height, width)}; "
@@ -113,7 +113,7 @@ class MaskState(layers.ViewerState):
     def adopt(self, image: Image, layer: Labels) -> None:
         """Take a layer whose data are a :class:`SparseMask` for the mask of a stack."""
         self._layers[image] = layer
-        layer.brush_size = max(10, min(layers.full_resolution(image).shape[1:]) // 40)
+        layer.brush_size = max(10, min(layers.zyx_shape(image)[1:]) // 40)
         layer.events.paint.connect(self._on_paint)
         layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))

@@ -28,6 +28,7 @@ from ...core.batch.staging_folder import StagingFolder
 from ...core.detection.flag_table import Flagged
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.notes import Notes
 from ...core.types import BoolImage, Progress, RepairOptions, no_progress
 from . import one_section
 from .find_damage import decided_mask
@@ -274,15 +275,16 @@ def write(
     if not todo:
         raise InputError("no repair is accepted yet; review them and press Accept first")
     error: FlowInpaintError | None = None
+    notes = Notes()
     try:
-        commit(stack, found, progress=progress)
+        commit(stack, found, progress=progress, note=notes)
     except FlowInpaintError as raised:
         error = raised
     done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
     if error is not None and not done:
         raise error
     tiles = {} if mask is None else {z: without(mask, found.repair(z)) for z in done}
-    return _changed(stack, staging, done, tiles, mask, error)
+    return _changed(stack, staging, done, tiles, mask, error, notes)
 
 
 def revert(
@@ -310,10 +312,11 @@ def revert(
         raise InputError("there is nothing to revert: none of these repairs has been written")
     done: list[int] = []
     error: FlowInpaintError | None = None
+    notes = Notes()
     for number, (z, repair_id) in enumerate(todo.items()):
         try:
             progress(number / len(todo), f"section {z}: reverting")
-            writeback.revert(stack, repair_id=repair_id)
+            writeback.revert(stack, repair_id=repair_id, note=notes)
             found.undecide([z])
         except FlowInpaintError as raised:
             error = raised
@@ -324,7 +327,7 @@ def revert(
     tiles = {}
     if mask is not None:
         tiles = {z: _brought_back(mask, found, z, labels.get(z, 1)) for z in done}
-    return _changed(stack, staging, done, tiles, mask, error)
+    return _changed(stack, staging, done, tiles, mask, error, notes)
 
 
 def _changed(
@@ -334,11 +337,14 @@ def _changed(
     tiles: Mapping[int, SectionTiles],
     mask: SparseMask | None,
     error: FlowInpaintError | None,
+    notes: Notes,
 ) -> BatchChange:
     from dataclasses import replace
 
     # not empty: the layer is read again
-    history = replace(one_section.read_history(stack), changed=tuple(done))
+    history = replace(
+        one_section.read_history(stack), changed=tuple(done), notes=tuple(notes.texts)
+    )
     return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.detection.flag_table import Flagged
-from ...core.errors import InputError
+from ...core.notes import Notes
 from ...core.types import (
     BoolImage,
     Box,
@@ -27,6 +27,7 @@ from ...core.types import (
 from .review import Review, find_components
 
 if TYPE_CHECKING:
+    from ...core.io.metadata import Metadata
     from ...core.io.stack import Stack
     from ...core.masks.sparse_mask import SectionTiles, SparseMask
     from ...core.writing.recovery import JournalEntry
@@ -46,6 +47,7 @@ class LoadedStack:
     stack: Stack
     limits: tuple[float, float]
     polarity: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class LayerSource:
     data: Any
     voxel_size: VoxelSize | None
     name: str
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ def load(
     dataset: str | None = None,
     channel: int | None = None,
     time: int | None = None,
+    no_data: float | None = None,
     progress: Progress,
 ) -> LoadedStack:
     """Open a stack and look at a few tiles of it."""
@@ -94,7 +98,7 @@ def load(
     from ...core.open import open_stack
 
     progress(0.0, f"opening {path}")
-    stack = open_stack(path, dataset=dataset, channel=channel, time=time)
+    stack = open_stack(path, dataset=dataset, channel=channel, time=time, no_data=no_data)
     progress(0.5, "measuring grey values")
     return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
@@ -102,15 +106,16 @@ def load(
 def contrast_limits(stack: Stack) -> tuple[float, float]:
     """Return sensible display limits from nine tiles in the first, middle and last section.
 
-    Blank tiles (padding of aligned stacks) are left out, where there is anything else.
+    Blank tiles and padding are left out, where there is anything else.
     """
     depth, height, width = stack.shape
     low, high = [], []
     for z in sorted({0, depth // 2, depth - 1}):
         for part in (1, 2, 3):
             y, x = (max(n * part // 4 - _TILE // 2, 0) for n in (height, width))
-            tile = stack.read(z, Box(y, x, min(y + _TILE, height), min(x + _TILE, width)))
-            values = tile[np.isfinite(tile)]
+            box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
+            tile = stack.read(z, box)
+            values = tile[stack.imaged(z, box, tile)]
             if values.size and values.min() < values.max():
                 low.append(float(np.percentile(values, 0.2)))
                 high.append(float(np.percentile(values, 99.8)))
@@ -132,7 +137,11 @@ def open_layer(source: LayerSource, *, progress: Progress) -> Stack:
 
     progress(0.0, f"opening {source.name}")
     array = Stack.from_array(
-        source.data, voxel_size=source.voxel_size, name=source.name, path=source.path
+        source.data,
+        voxel_size=source.voxel_size,
+        name=source.name,
+        path=source.path,
+        metadata=source.metadata,
     )
     if source.path is None:
         return array
@@ -152,26 +161,6 @@ def _same_pixels(first: Stack, second: Stack) -> bool:
     box = Box(y, x, min(y + _TILE, height), min(x + _TILE, width))
     a, b = (stack.read(depth // 2, box) for stack in (first, second))
     return bool(np.array_equal(a, b, equal_nan=first.dtype.kind == "f"))
-
-
-def open_mask_file(path: str, shape: tuple[int, int, int], *, progress: Progress) -> Any:
-    """Open a mask from a file, lazily, as a volume of the stack's shape.
-
-    Raises
-    ------
-    InputError
-        If it cannot be opened, or has another shape.
-    """
-    from ...core.open import open_mask
-
-    progress(0.0, f"opening {path}")
-    mask = open_mask(path)
-    if mask.shape != shape:
-        raise InputError(
-            f"the mask in {path} has the shape {mask.shape}, the stack {shape}; "
-            "choose a mask made for this stack"
-        )
-    return mask.array
 
 
 def repair(job: SectionJob, *, progress: Progress) -> Review:
@@ -271,28 +260,33 @@ class StackHistory:
         Every repair whose pixels are in the stack, oldest first.
     synthetic
         Arrays of ``labels/synthetic``, full resolution first; empty where there is none.
+    notes
+        What was done otherwise than expected when it was written.
     """
 
     changed: tuple[int, ...]
     entries: tuple[JournalEntry, ...]
     synthetic: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
 
 
 def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> StackHistory:
     """Write a repair into the stack."""
     from ...core.writing.writeback import write_back
 
-    ids = write_back(stack, selected, progress=progress)
+    notes = Notes()
+    ids = write_back(stack, selected, progress=progress, note=notes)
     # from here on it is too late to cancel
-    return replace(read_history(stack), changed=ids)
+    return replace(read_history(stack), changed=ids, notes=tuple(notes.texts))
 
 
 def revert(stack: Stack, repair_id: int, *, progress: Progress) -> StackHistory:
     """Take a repair back."""
     from ...core.writing import writeback
 
-    ids = writeback.revert(stack, repair_id=repair_id, progress=progress)
-    return replace(read_history(stack), changed=ids)
+    notes = Notes()
+    ids = writeback.revert(stack, repair_id=repair_id, progress=progress, note=notes)
+    return replace(read_history(stack), changed=ids, notes=tuple(notes.texts))
 
 
 def read_history(stack: Stack, *, progress: Progress = no_progress) -> StackHistory:
@@ -328,12 +322,12 @@ def save(
 
     if path.suffix != ".zarr":
         path = path.with_name(path.name + ".zarr")
-    repairs = list(repairs)
-    save_ome_zarr(stack, path, repairs=repairs, progress=progress)
+    notes, repairs = Notes(), list(repairs)
+    save_ome_zarr(stack, path, repairs=repairs, progress=progress, note=notes)
     # from here on it is too late to cancel
     loaded = load(str(path), progress=no_progress)
     follow(loaded.stack, rows, mask, repairs, progress=no_progress)
-    return loaded
+    return replace(loaded, notes=tuple(notes.texts))
 
 
 def list_devices(*, progress: Progress) -> tuple[str, ...]:

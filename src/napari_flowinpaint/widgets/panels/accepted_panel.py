@@ -90,7 +90,7 @@ class AcceptedPanel(QGroupBox):
 
         def done(history: one_section.StackHistory) -> None:
             self.session.finish_revert(image, stack, chosen.id, history)
-            self.messages.notify(f"section {chosen.z}: the original pixels are back")
+            self.messages.notify(f"section {chosen.z}: the original pixels are back", history.notes)
 
         failed = self.messages.fail
         self.jobs.start(
@@ -134,7 +134,8 @@ class AcceptedPanel(QGroupBox):
         image.visible = False
         self.messages.notify(
             f"saved {loaded.stack.path} with {counted(len(unsaved), 'new repair')}; "
-            "this copy is now open and can be repaired in place"
+            "this copy is now open and can be repaired in place",
+            loaded.notes,
         )
 
     @property

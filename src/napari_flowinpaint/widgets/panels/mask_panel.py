@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QGroupBox,
+    QInputDialog,
     QLabel,
     QMenu,
     QMessageBox,
@@ -19,22 +20,26 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from ...core.errors import InputError
-from ...viewer import layers
-from ...viewer.tasks import one_section
+from ...core.errors import ChoiceNeeded, InputError
+from ...core.masks.check_mask import MASK_CLASS
+from ...core.masks.mask_choice import NOT_ZERO, MaskChoice
+from ...viewer import mask_layers
+from ...viewer.tasks import mask_loading, one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
-from ..parts.questions import ask_to_replace
+from ..parts.questions import ask_to_replace, ask_which_class
 from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
-    from ...core.masks.sparse_mask import SectionTiles
+    from ...core.masks.sparse_mask import SectionTiles, SparseMask
     from ...viewer.session import Session
 
 #: Milliseconds without a change before the damage is counted.
 _PAUSE = 200
+_SUFFIXES = "*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.gif *.npy *.h5 *.hdf5 *.roi *.zip"
+_FILES = f"Masks ({_SUFFIXES});;All files (*)"
 
 
 class MaskPanel(QGroupBox):
@@ -61,7 +66,7 @@ class MaskPanel(QGroupBox):
         self.undo_button = QPushButton("Undo")
         self.redo_button = QPushButton("Redo")
         self.status = QLabel()
-        self.question: QMessageBox | None = None
+        self.question: QInputDialog | QMessageBox | None = None
         self._count_timer = QTimer(self)
         self._lay_out()
         self._connect()
@@ -69,7 +74,7 @@ class MaskPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         self.new_button.setToolTip("An empty mask to paint on with napari's brush")
-        self.load_button.setToolTip("From a file or another layer; every non-zero pixel is damage")
+        self.load_button.setToolTip("From a file, a folder or another layer, including shapes")
         for button in (self.grow_button, self.shrink_button):
             button.setToolTip("Grow or shrink the mask of the current section")
         self.undo_button.setToolTip(
@@ -119,11 +124,12 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
-        self._replace(self.session.require_image(), None, "")
+        def then() -> None:
+            self.messages.say("paint over the damage; [ and ] change the brush size")
 
-    def _replace(
-        self, image: Image, base: Any, told: str, then: Callable[[], None] = lambda: None
-    ) -> None:
+        self._replace(self.session.require_image(), None, then)
+
+    def _replace(self, image: Image, base: Any, then: Callable[[], None]) -> None:
         """Make a mask, after asking where one with damage would be replaced."""
 
         def answered(yes: bool) -> None:
@@ -134,7 +140,6 @@ class MaskPanel(QGroupBox):
             try:
                 self.session.masks.new(image, base)
                 then()
-                self.messages.say(told or "paint over the damage; [ and ] change the brush size")
             except Exception as error:
                 self.messages.fail(error)
 
@@ -146,61 +151,123 @@ class MaskPanel(QGroupBox):
 
     @guarded
     def _choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Mask", "", "Masks (*.tif *.tiff *.h5 *.hdf5);;All files (*)"
-        )
+        path, _ = QFileDialog.getOpenFileName(self, "Mask", "", _FILES)
         if path:
             self.load_mask(path)
 
     @guarded
     def _choose_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Mask: a zarr folder")
+        path = QFileDialog.getExistingDirectory(self, "Mask: a zarr folder, or one of images")
         if path:
             self.load_mask(path)
 
     def load_mask(self, path: str) -> None:
         """Open a mask from a file, in a thread; it is shown when it is open."""
-        image = self.session.require_image()
-        shape = tuple(layers.full_resolution(image).shape)
+        self._open(path, mask_loading.from_file, path)
 
-        def done(array: object) -> None:
-            self._replace(image, array, f"loaded the mask from {path}; you can paint on it")
+    def _open(
+        self,
+        name: str,
+        task: Any,
+        source: Any,
+        choice: MaskChoice = NOT_ZERO,
+        hidden: Layer | None = None,
+    ) -> None:
+        """Open a mask in a thread; ask, where it does not say what is the damage."""
+        session = self.session
+        image, stack, mask = session.require_image(), session.require_stack(), session.mask
+        under = None
+        if mask is not None:
+            mask.commit()
+            under = mask.frozen()
+        request = mask_loading.MaskRequest(stack, session.section, choice, under)
 
-        self.jobs.start(
-            "mask", one_section.open_mask_file, path, shape, done=done, failed=self.messages.fail
-        )
+        def done(opened: mask_loading.OpenedMask) -> None:
+            self._show(image, name, under, opened, hidden)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, ChoiceNeeded) or error.option != MASK_CLASS:
+                self.messages.fail(error)
+                return
+            self.messages.say("which part of the mask is the damage?")
+            self.question = ask_which_class(self, error, chosen)
+            self.question.finished.connect(self._forget_question)
+
+        def chosen(text: str) -> None:
+            self._open(name, task, source, MaskChoice.parse(text), hidden)
+
+        self.jobs.start("mask", task, source, request, done=done, failed=failed)
+
+    @guarded
+    def _forget_question(self) -> None:
+        self.question = None
+
+    def _show(
+        self,
+        image: Image,
+        name: str,
+        under: SparseMask | None,
+        opened: mask_loading.OpenedMask,
+        hidden: Layer | None,
+    ) -> None:
+        """Show a mask that was opened: as a new one, or in some sections of the one there is."""
+        mask, masks = opened.mask, self.session.masks
+        old = masks.mask(image)
+        where = ""
+        if mask.sections is not None:
+            count = len(mask.sections)
+            numbers = ", ".join(map(str, mask.sections[:8])) + (", …" if count > 8 else "")
+            where = f" of section{'s' * (count != 1)} {numbers}"
+
+        def then() -> None:
+            text = f"took the mask{where} from {name}; you can paint on it"
+            if hidden is not None:
+                hidden.visible = False
+            if mask.notes:
+                self.messages.notify(text, mask.notes)
+            else:
+                self.messages.say(text)
+
+        if opened.tiles is None or old is None or under is None:
+            self._replace(image, mask, then)
+        else:
+            masks.set_sections(
+                image, {z: t for z, t in opened.tiles.items() if old.version(z) == under.version(z)}
+            )
+            masks.show(image)
+            then()
 
     def _fill_load_menu(self) -> None:
         self.load_menu.clear()
-        self.load_menu.addAction("From a TIFF or HDF5 file…").triggered.connect(self._choose_file)
-        self.load_menu.addAction("From a zarr folder…").triggered.connect(self._choose_folder)
+        self.load_menu.addAction("From a file (image, HDF5, ImageJ ROI)…").triggered.connect(
+            self._choose_file
+        )
+        self.load_menu.addAction("From a folder (zarr, images)…").triggered.connect(
+            self._choose_folder
+        )
         self.load_menu.addSeparator()
         names = self.usable_layers()
         for name in names:
             action = self.load_menu.addAction(f"From layer {name}")
             action.triggered.connect(partial(self.use_layer, name))
         if not names:
-            self.load_menu.addAction("No layer has the shape of the stack").setEnabled(False)
+            self.load_menu.addAction("No layer that fits the stack").setEnabled(False)
 
     def usable_layers(self) -> list[str]:
         """Return the names of the layers that could be a mask of the stack."""
         image = self.session.image
         if image is None:
             return []
-        shape = layers.full_resolution(image).shape
         return [
-            layer.name
-            for layer in self.session.viewer.layers
-            if layer is not image and layers.role_of(layer) == "" and layers.same_grid(layer, shape)
+            layer.name for layer in self.session.viewer.layers if mask_layers.fits(layer, image)
         ]
 
     def use_layer(self, name: str, *_: object) -> None:
-        """Make a mask of where another layer is not zero; that layer is hidden."""
+        """Make a mask of what another layer shows, in a thread; that layer is hidden."""
         try:
-            layer = self.session.viewer.layers[name]
-            base = layers.full_resolution(layer)
-            told = f"took the mask from layer {name}; you can paint on it"
-            self._replace(self.session.require_image(), base, told, partial(_hide, layer))
+            image, layer = self.session.require_image(), self.session.viewer.layers[name]
+            source = mask_layers.mask_of(self.session.viewer, layer, image, self.session.section)
+            self._open(f"layer {name}", mask_loading.from_layer, source, hidden=layer)
         except Exception as error:
             self.messages.fail(error)
 
@@ -333,7 +400,3 @@ class MaskPanel(QGroupBox):
         self.session.target_changed.disconnect(self.refresh)
         self.session.section_changed.disconnect(self.refresh)
         self.session.settings.events.max_gap.disconnect(self.refresh)
-
-
-def _hide(layer: Any) -> None:
-    layer.visible = False

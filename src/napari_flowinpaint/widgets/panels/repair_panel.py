@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
-from ...core.refusal import describe_refused
+from ...core.errors import RepairRefused
+from ...core.refusal import ANYWAY, describe_refused
 from ...viewer.tasks import one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
@@ -37,6 +38,7 @@ class RepairPanel(QGroupBox):
         self.method, self.device = self.form.method, self.form.device
         self.max_gap, self.texture = self.form.max_gap, self.form.texture
         self.repair_button = QPushButton("Repair")
+        self.anyway_button = QPushButton("Repair anyway")
         self._steps = Steps(messages.fail, self)
         self._lay_out()
         self._connect()
@@ -44,29 +46,51 @@ class RepairPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R)")
+        self.anyway_button.setToolTip(
+            "Repair what was refused all the same; the reason is kept with the repair"
+        )
+        self.anyway_button.hide()
         box = QVBoxLayout(self)
         box.addLayout(self.form)
         box.addWidget(self.repair_button)
+        box.addWidget(self.anyway_button)
 
     def _connect(self) -> None:
         self.repair_button.clicked.connect(self.repair)
+        self.anyway_button.clicked.connect(self.repair_anyway)
         self.jobs.changed.connect(self.refresh)
         self.session.masks.changed.connect(self.refresh)
-        self.session.target_changed.connect(self.refresh)
+        self.session.target_changed.connect(self._forget_refusal)
 
     @guarded
     def repair(self) -> None:
         """Repair the section that is shown; the answer is shown unless it is stale by then."""
-        job = self.session.request_repair()
+        self._start(self.session.request_repair())
 
+    @guarded
+    def repair_anyway(self) -> None:
+        """Repair also what was refused because no neighbour fits; it is flagged."""
+        self._start(self.session.request_repair(gate="flag"))
+
+    def _start(self, job: SectionJob) -> None:
         self.messages.say("")
+        self.anyway_button.hide()
         self.jobs.start(
             "repair",
             one_section.repair,
             job,
             done=partial(self.show_repair, job),
-            failed=self.messages.fail,
+            failed=self._fail,
         )
+
+    def _fail(self, error: Exception) -> None:
+        """Say why there is no repair; offer one that is flagged, if only the gate refused it."""
+        self.messages.fail(error)
+        self.anyway_button.setVisible(isinstance(error, RepairRefused) and ANYWAY in str(error))
+
+    def _forget_refusal(self) -> None:
+        self.anyway_button.hide()
+        self.refresh()
 
     def show_repair(self, job: SectionJob, review: Review) -> None:
         """Show a finished repair, and say what was left of the section."""
@@ -93,6 +117,9 @@ class RepairPanel(QGroupBox):
         )
         if left:
             self.messages.warn(describe_refused(left))
+        self.anyway_button.setVisible(any(ANYWAY in refusal.reason for refusal in left))
+        for flag in review.repair.flags:
+            self.messages.warn(flag)
 
     @property
     def is_showing(self) -> bool:
@@ -102,13 +129,13 @@ class RepairPanel(QGroupBox):
     def refresh(self) -> None:
         """Enable the button when there is something to repair and nothing is being written."""
         ready = self.session.mask is not None
-        self.repair_button.setEnabled(
-            ready and not self.jobs.is_running("repair", "accept", "revert", "save")
-        )
+        free = not self.jobs.is_running("repair", "accept", "revert", "save")
+        self.repair_button.setEnabled(ready and free)
+        self.anyway_button.setEnabled(ready and free)
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self._steps.stop()
         self.form.disconnect_session()
         self.session.masks.changed.disconnect(self.refresh)
-        self.session.target_changed.disconnect(self.refresh)
+        self.session.target_changed.disconnect(self._forget_refusal)

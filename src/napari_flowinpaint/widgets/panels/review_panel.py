@@ -180,7 +180,8 @@ class ReviewPanel(QGroupBox):
             rest = f"; {total - count:,} rejected and left in the mask" if count < total else ""
             self.messages.notify(
                 f"section {repair.z}: wrote {counted(count, 'component')} "
-                f"({counted(repair.provenance.mask_pixels, 'pixel')}), marked as synthetic{rest}"
+                f"({counted(repair.provenance.mask_pixels, 'pixel')}), marked as synthetic{rest}",
+                history.notes,
             )
 
         failed = self.messages.fail

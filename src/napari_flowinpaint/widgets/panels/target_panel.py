@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
 from ...viewer import layers
 from ...viewer.tasks import one_section
+from ...viewer.tasks.no_data import Outline, outline
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from ...core.io.stack import Stack
     from ...viewer.session import Session
+
+#: How long the slider rests before more is found out about a section, milliseconds.
+_REST = 150
 
 
 class TargetLine(QLabel):
@@ -37,6 +41,13 @@ class TargetLine(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
         session.section_changed.connect(self._show)
+        session.passed_over.connect(self._show)
+        # outlines are found when the slider rests
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST)
+        self._rest.timeout.connect(self._outline)
+        session.section_changed.connect(self._wait)
         self._on_target()
 
     def _on_target(self) -> None:
@@ -62,7 +73,26 @@ class TargetLine(QLabel):
 
             source = layers.source_of(image)
             self.jobs.start("open", one_section.open_layer, source, done=done, failed=failed)
+        self._wait()
         self._show()
+
+    def _wait(self) -> None:
+        self._rest.start()
+
+    def _outline(self) -> None:
+        """Show where the section was imaged, unless another dock does."""
+        image, stack, z = self.session.image, self.session.stack, self.session.section
+        if image is None or stack is None or z is None or not self.session.no_data.ask(stack, z):
+            return
+
+        def done(found: Outline) -> None:
+            if self.session.image is image and self.session.section == z:
+                self.session.no_data.show(image, z, found)
+
+        self.jobs.start("outline", outline, stack, z, done=done, failed=self._no_outline)
+
+    def _no_outline(self, error: Exception) -> None:
+        """Say nothing: whoever needs the section will say that it cannot be read."""
 
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
@@ -77,18 +107,23 @@ class TargetLine(QLabel):
 
     def _show(self) -> None:
         image, stack, z = self.session.image, self.session.stack, self.session.section
+        why = layers.why_no_stack(self.session.viewer.layers.selection.active)
+        why = f"{why[:1].upper()}{why[1:]}." if why else ""
         if image is None:
-            self.setText("Load a stack, or select an image layer with the axes z, y, x.")
+            self.setText(why or "Load a stack, or select an image layer with the axes z, y, x.")
             return
-        depth = layers.full_resolution(image).shape[0]
+        depth = layers.zyx_shape(image)[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
         if stack is None:
             access = "cannot be repaired" if image in self._unusable else "opening…"
         else:
             access = "writable" if stack.writable else "read-only"
-        self.setText(f"{image.name}: {where} ({access})")
+        self.setText("\n".join(filter(None, (f"{image.name}: {where} ({access})", why))))
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
         self.session.target_changed.disconnect(self._on_target)
         self.session.section_changed.disconnect(self._show)
+        self.session.passed_over.disconnect(self._show)
+        self.session.section_changed.disconnect(self._wait)
+        self._rest.stop()

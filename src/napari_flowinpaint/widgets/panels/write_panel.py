@@ -130,7 +130,8 @@ class WritePanel(QWidget):
 
         def done(change: BatchChange) -> None:
             self.session.finish_batch(image, stack, change)
-            self.messages.notify(f"{counted(len(change.sections), 'section')} {words}")
+            text = f"{counted(len(change.sections), 'section')} {words}"
+            self.messages.notify(text, change.history.notes)
             if change.error is not None:
                 self.messages.fail(change.error)
 
@@ -161,7 +162,8 @@ class WritePanel(QWidget):
             self.session.add_stack(loaded)
             image.visible = False
             self.messages.notify(
-                f"saved {loaded.stack.path}; this copy is now open and can be repaired in place"
+                f"saved {loaded.stack.path}; this copy is now open and can be repaired in place",
+                loaded.notes,
             )
 
         self.jobs.start(

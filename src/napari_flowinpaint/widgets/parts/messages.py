@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -65,10 +65,19 @@ class Messages(QLabel):
         """Show a line in the dock only."""
         self.setText(_sentence(text))
 
-    def notify(self, text: str) -> None:
-        """Show a line in the dock and as a notification: something was achieved."""
+    def notify(self, text: str, notes: Sequence[str] = ()) -> None:
+        """Show a line in the dock and as a notification: something was achieved.
+
+        Parameters
+        ----------
+        text
+            What.
+        notes
+            What was taken for granted, or done otherwise; each is a line of its own.
+        """
         from napari.utils.notifications import show_info
 
+        text = "\n".join((text, *(f"Note: {note}" for note in notes)))
         self.say(text)
         show_info(_sentence(text))
 

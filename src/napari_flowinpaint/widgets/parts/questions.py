@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
+from ...core.errors import ChoiceNeeded
 from ...core.io.stack import Stack
 from .wording import listed
 
@@ -82,6 +84,37 @@ def _ask(
     question.finished.connect(finished)
     question.open()
     return question
+
+
+def ask_which_class(
+    parent: QWidget, question: ChoiceNeeded, answered: Callable[[str], None]
+) -> QInputDialog:
+    """Ask which values of a mask are the damage, without holding up the viewer.
+
+    Parameters
+    ----------
+    parent
+        The widget that asks.
+    question
+        What is to be chosen from.
+    answered
+        Called with the choice; not where nobody chooses.
+
+    Returns
+    -------
+    QInputDialog
+        The question, which is open now.
+    """
+    dialog = QInputDialog(parent)
+    dialog.setWindowTitle("What is the damage?")
+    told = re.split("; (?:choose with|if it)", str(question))[0]
+    dialog.setLabelText(f"{told[:1].upper()}{told[1:]}.\nWhich value shows the damage?")
+    dialog.setComboBoxItems(list(question.choices))
+    dialog.setTextValue(question.choices[-1])
+    dialog.textValueSelected.connect(answered)
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()
+    return dialog
 
 
 def ask_where_to_save(parent: QWidget, stack: Stack, title: str) -> Path | None:

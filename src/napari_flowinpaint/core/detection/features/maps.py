@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...filters import blur, enlarge_to, halve, shrink_to, wide_blur
-from ...types import FloatImage
+from ...types import BoolImage, FloatImage
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
@@ -74,6 +74,9 @@ class SectionMaps:
         Grid map of the logarithm of the variance of fine against middle structures.
     thumb
         Small image without shading, mean 0, for registration.
+    imaged
+        (H, W) bool, False where nothing was imaged: there maps show mirrored tissue, and no
+        statistic counts it. None where all of it was.
     """
 
     z: int
@@ -92,6 +95,7 @@ class SectionMaps:
     contrast: FloatImage
     sharpness: FloatImage
     thumb: FloatImage
+    imaged: BoolImage | None = None
 
     @property
     def step(self) -> int:
@@ -99,7 +103,9 @@ class SectionMaps:
         return GRID * self.zoom
 
 
-def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
+def make_features(
+    z: int, pixels: FloatImage, zoom: int = 1, imaged: BoolImage | None = None
+) -> SectionMaps:
     """Compute the maps of a section.
 
     Parameters
@@ -111,6 +117,8 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
     zoom
         From :func:`~.working_level.working_zoom`. Maps are enlarged, but for the statistics on the
         grid: these are of so many pixels as there are.
+    imaged
+        (H, W) bool, where ``pixels`` were imaged; None for everywhere.
     """
     # what is wider than a pixel loses nothing by being reduced
     bands = _bands(pixels)
@@ -121,14 +129,17 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
     sharpness = _log_energy(small - wide) - middle
     mean = blur(halve(small), _GRID_SIGMA)
     thumb = _thumbnail(wide, quarter)
+    if imaged is not None:
+        thumb = np.where(_resized(imaged, thumb.shape), thumb, 0)
+        imaged = _resized(imaged, tuple(zoom * n for n in pixels.shape))
     grey = pixels
     if zoom > 1:
         grey = enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
         bands = _bands(grey)
     smooth, small, wide = bands
     variance = _local_variance(smooth, small)
-    low, high = np.percentile(smooth[::4, ::4], (10, 90))
-    darkest, brightest = np.percentile(smooth[::2, ::2].astype(float), (0.1, 99.9))
+    low, high = np.percentile(_shown(smooth, imaged, 4), (10, 90))
+    darkest, brightest = np.percentile(_shown(smooth, imaged, 2).astype(float), (0.1, 99.9))
     dark_lines, bright_lines = _along_lines(small, float(darkest), float(brightest))
     return SectionMaps(
         z=z,
@@ -138,7 +149,7 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
         small=small,
         wide=wide,
         local_std=enlarge_to(np.sqrt(variance), grey.shape),
-        texture=_texture(variance),
+        texture=_texture(variance, imaged),
         spread=float(high - low) / 2.563,
         limits=(float(darkest), float(brightest)),
         dark_lines=dark_lines,
@@ -147,18 +158,39 @@ def make_features(z: int, pixels: FloatImage, zoom: int = 1) -> SectionMaps:
         contrast=contrast,
         sharpness=sharpness,
         thumb=thumb,
+        imaged=imaged,
     )
 
 
-def texture_of(pixels: FloatImage, zoom: int = 1) -> float:
+def texture_of(pixels: FloatImage, zoom: int = 1, imaged: BoolImage | None = None) -> float:
     """Return :attr:`SectionMaps.texture` alone; parameters as for :func:`make_features`."""
-    grey = pixels if zoom == 1 else enlarge_to(pixels, tuple(zoom * n for n in pixels.shape))
+    shape = tuple(zoom * n for n in pixels.shape)
+    grey = pixels if zoom == 1 else enlarge_to(pixels, shape)
     smooth = _low_pass(grey, 1.0)
-    return _texture(_local_variance(smooth, halve(smooth)))
+    seen = None if imaged is None else _resized(imaged, shape)
+    return _texture(_local_variance(smooth, halve(smooth)), seen)
 
 
-def _texture(local_variance: FloatImage) -> float:
-    return float(np.sqrt(np.percentile(local_variance[::2, ::2], 90)))
+def _texture(local_variance: FloatImage, imaged: BoolImage | None) -> float:
+    seen = None if imaged is None else _resized(imaged, local_variance.shape)
+    return float(np.sqrt(np.percentile(_shown(local_variance, seen, 2), 90)))
+
+
+def _shown(image: FloatImage, imaged: BoolImage | None, step: int) -> npt.NDArray[np.float32]:
+    """Return every so many pixels of an image in both directions, of those that were imaged."""
+    values = image[::step, ::step]
+    if imaged is None:
+        return values
+    some = values[imaged[::step, ::step]]
+    return some if some.size else values
+
+
+def _resized(imaged: BoolImage, shape: tuple[int, int]) -> BoolImage:
+    """Return where a map of another size shows nothing but imaged pixels."""
+    if imaged.shape == shape:
+        return imaged
+    resize = enlarge_to if shape[0] > imaged.shape[0] else shrink_to
+    return resize(imaged.astype(np.float32), shape) > 0.999
 
 
 def _along_lines(image: FloatImage, low: float, high: float) -> tuple[FloatImage, FloatImage]:

@@ -28,6 +28,21 @@ def grow(mask: BoolImage, radius: int) -> BoolImage:
     return out
 
 
+def parts_deeper_than(mask: BoolImage, depth: float) -> list[BoolImage]:
+    """Return the connected parts of a mask that hold a circle of ``depth`` pixels across.
+
+    Outside of the section there is nothing that ends a part.
+    """
+    import cv2
+
+    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, 3)
+    if not mask.any() or 2 * float(distance.max()) < depth:
+        return []
+    _, names = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    deep = np.unique(names[2 * distance >= depth])
+    return [names == name for name in deep[deep > 0]]
+
+
 def lowest(image: FloatImage, radius: int) -> FloatImage:
     """Return the smallest value within a square of ``radius`` pixels."""
     import cv2

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import StoreError
 from .maps import SectionMaps, make_features, texture_of
+from .morphology import parts_deeper_than
 from .view import (
     BLANK,
     PER_SIDE,
@@ -25,7 +26,7 @@ from .view import (
     match,
     register,
 )
-from .working_level import read_working, working_factor, working_zoom
+from .working_level import WorkingSection, read_working, working_factor, working_zoom
 
 if TYPE_CHECKING:
     from ...io.stack import Stack
@@ -36,6 +37,9 @@ _T = TypeVar("_T")
 _SAMPLES = 7
 #: With neighbours on one side only, or far away, thresholds are higher by this.
 _ONE_SIDED = 1.4
+#: How deep what is lost at the border of a section is, as a share of its side, and what share of it
+#: the sections beside it show.
+_LOST, _SHOWN = 0.25, 0.95
 
 
 class _Cache:
@@ -89,9 +93,32 @@ class Sections:
 
     def features(self, z: int) -> SectionMaps:
         """Return the maps of a section."""
-        return self._features.get(
-            z, lambda: make_features(z, read_working(self.stack, z, self.factor), self.zoom)
-        )
+
+        def make() -> SectionMaps:
+            found = self._with_lost_parts(z, read_working(self.stack, z, self.factor))
+            return make_features(z, found.mirrored(), self.zoom, found.imaged)
+
+        return self._features.get(z, make)
+
+    def _with_lost_parts(self, z: int, found: WorkingSection) -> WorkingSection:
+        """Return a section of which lost parts count as imaged: as damage, then.
+
+        A part that is constant up to the border is lost, and not padding, if it is far deeper than
+        borders move and both sections beside it show all of it.
+        """
+        if found.imaged is None:
+            return found
+        deep = parts_deeper_than(~found.imaged, _LOST * min(found.grey.shape))
+        beside = [n for n in (z - 1, z + 1) if 0 <= n < self.stack.shape[0]]
+        for n in beside if deep else []:
+            with suppress(StoreError):
+                theirs = read_working(self.stack, n, self.factor).imaged
+                if theirs is not None:
+                    deep = [part for part in deep if theirs[part].mean() > _SHOWN]
+        imaged = found.imaged.copy()
+        for part in deep if beside else []:
+            imaged |= part
+        return replace(found, imaged=None if imaged.all() else imaged)
 
     @property
     def texture(self) -> float:
@@ -106,8 +133,8 @@ class Sections:
             values = []
             for z in chosen.tolist():
                 with suppress(StoreError):
-                    grey = read_working(self.stack, z, self.factor)
-                    values.append(texture_of(grey, self.zoom))
+                    found = read_working(self.stack, z, self.factor)
+                    values.append(texture_of(found.mirrored(), self.zoom, found.imaged))
             visible = [v for v in values if v > 0.1 * max(values, default=0.0)]
             return float(np.median(visible)) if visible else 0.0
 

@@ -16,6 +16,7 @@ import numpy as np
 from ...filters import shrink_to
 from ...types import BoolImage, FloatImage, VoxelSize
 from .maps import SectionMaps, make_features, to_working
+from .morphology import grow
 
 #: Sections on each side that are compared with.
 PER_SIDE = 2
@@ -39,6 +40,8 @@ _NO_STRUCTURE = 4.0
 _ENOUGH_VOTES = 0.05
 #: A shift must raise the correlation of the thumbnails by this much to be believed.
 _SHIFT_GAIN = 0.06
+#: Pixels around no data in which nothing is looked for.
+_AROUND_NO_DATA = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,11 @@ class NeighbourView:
         border = (max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0))
         return np.asarray(cv2.copyMakeBorder(part, *border, cv2.BORDER_REFLECT))
 
+    def shown(self) -> BoolImage | None:
+        """Return where the neighbour was imaged, moved under the section; None for everywhere."""
+        imaged = self.features.imaged
+        return None if imaged is None else self.moved(imaged.astype(np.float32)) > 0.5
+
     def grey(self, image: FloatImage, step: int = 1) -> FloatImage:
         """Return a map of grey values, moved and matched to the section."""
         return self.gain * self.moved(image, step) + np.float32(self.offset)
@@ -230,6 +238,33 @@ class View:
         return near if self.two_sided else _AT_THE_END * near
 
     @property
+    def ignored(self) -> BoolImage | None:
+        """(H, W) where nothing can be damage: not imaged, here or in all neighbours; or None.
+
+        And as far around as smoothed maps reach.
+        """
+        return self._unseen(self.neighbours)
+
+    @property
+    def doubtful(self) -> BoolImage | None:
+        """(H, W) where no neighbour was imaged before, or none after, or as :attr:`ignored`."""
+        sides = [self._unseen(side) for side in (self.previous, self.following) if side]
+        found = [unseen for unseen in sides if unseen is not None]
+        return np.asarray(np.logical_or.reduce(found)) if found else self.ignored
+
+    def _unseen(self, neighbours: tuple[NeighbourView, ...]) -> BoolImage | None:
+        """Return where the section, or all of some neighbours, were not imaged, and around."""
+        own = self.section.imaged
+        theirs = [shown for n in neighbours if (shown := n.shown()) is not None]
+        hidden = bool(theirs) and len(theirs) == len(neighbours)
+        if own is None and not hidden:
+            return None
+        unseen = np.zeros(self.shape, dtype=bool) if own is None else ~own
+        if hidden:
+            unseen |= ~np.logical_or.reduce(theirs)
+        return grow(unseen, _AROUND_NO_DATA * self.section.zoom)
+
+    @property
     def blank(self) -> bool:
         """Whether there is no tissue to be seen at all."""
         return self.section.texture < BLANK * self.texture
@@ -250,6 +285,7 @@ class View:
         if zoom > 1:
             filled = shrink_to(filled, tuple(n // zoom for n in filled.shape))
         section = make_features(self.section.z, filled, zoom)
+        section = replace(section, imaged=self.section.imaged)
         return replace(self, section=section, previous=previous, following=following)
 
     def rematched(self, mask: BoolImage) -> View:
@@ -306,15 +342,27 @@ def match(
     levels = []
     for neighbour, shift in neighbours:
         probe = NeighbourView(neighbour, SectionShift(shift, 0.0, 0.0), 1.0, 0.0)
+        voting = _both_imaged(votes, section, probe, some)
         contrast, mean = (
-            probe.moved(image, section.step)[some][votes]
+            probe.moved(image, section.step)[some][voting]
             for image in (neighbour.contrast, neighbour.mean)
         )
-        ratio = float(np.median(section.contrast[some][votes] - contrast))
+        ratio = float(np.median(section.contrast[some][voting] - contrast))
         gain = math.exp(min(max(ratio / 2, -3), 3))
-        offset = float(np.median(section.mean[some][votes] - np.float32(gain) * mean))
+        offset = float(np.median(section.mean[some][voting] - np.float32(gain) * mean))
         levels.append((gain, offset))
     return levels
+
+
+def _both_imaged(
+    votes: BoolImage, section: SectionMaps, probe: NeighbourView, some: tuple[slice, slice]
+) -> BoolImage:
+    """Return the votes of tiles that were imaged in a section and in a neighbour."""
+    left = votes
+    for imaged in (section.imaged, probe.shown()):
+        if imaged is not None:
+            left = left & (shrink_to(imaged.astype(np.float32), section.mean.shape) > 0.99)[some]
+    return left if left.mean() > _ENOUGH_VOTES else votes
 
 
 def enlarge(view: View, grid: FloatImage) -> FloatImage:

@@ -7,12 +7,14 @@ pixels; taken from the pyramid as far as there is one.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...filters import halve, shrink_to
-from ...types import AnyImage, FloatImage
+from ...io.no_data import enclosed, mirror_tissue
+from ...types import AnyImage, BoolImage, FloatImage
 
 if TYPE_CHECKING:
     from ...io.levels import Level
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 WORKING_SIDE = 512
 #: Grey values beyond this are none: in float32 their squares do not add up.
 _LARGEST = 1e12
+#: Share of a working pixel that was imaged, if all of it was.
+_WHOLLY = 0.999
 
 
 def working_factor(shape: tuple[int, int], side: int = WORKING_SIDE) -> int:
@@ -50,7 +54,27 @@ def _working_level(stack: Stack, factor: int) -> Level:
     return max(usable, key=lambda item: item.scale[1], default=stack.levels[0])
 
 
-def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkingSection:
+    """A section at the working level.
+
+    Parameters
+    ----------
+    grey
+        (ceil(Y / factor), ceil(X / factor)) float32.
+    imaged
+        The same shape, bool; None where all of it was.
+    """
+
+    grey: FloatImage
+    imaged: BoolImage | None = None
+
+    def mirrored(self) -> FloatImage:
+        """Return the grey values with tissue mirrored into no data, so that no edge is left."""
+        return self.grey if self.imaged is None else mirror_tissue(self.grey, self.imaged)
+
+
+def read_working(stack: Stack, z: int, factor: int) -> WorkingSection:
     """Read a section at the working level, from the smallest level of the pyramid that will do.
 
     Parameters
@@ -61,12 +85,6 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
         Section number.
     factor
         From :func:`working_factor`.
-
-    Returns
-    -------
-    FloatImage
-        (ceil(Y / factor), ceil(X / factor)) float32; pixels that are no numbers to compute with are
-        replaced by the median.
     """
     level = _working_level(stack, factor)
     if level is not stack.levels[0]:
@@ -75,9 +93,15 @@ def read_working(stack: Stack, z: int, factor: int) -> FloatImage:
     return _reduced(stack, stack.levels[0], stack.read(z), factor)
 
 
-def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> FloatImage:
+def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> WorkingSection:
     """Return a section that was read from a level, at the working level."""
+    import cv2
+
     shape = stack.shape
+    target = (-(-shape[1] // factor), -(-shape[2] // factor))
+    imaged = stack.imaged_level(pixels)
+    if stack.dtype.kind == "f":
+        imaged |= enclosed(imaged) & ~np.isfinite(pixels)  # a hole
     steps = [round(np.log2(factor / s)) for s in level.scale[1:]]
     if steps[0] == steps[1]:
         for _ in range(steps[0]):
@@ -86,8 +110,12 @@ def _reduced(stack: Stack, level: Level, pixels: AnyImage, factor: int) -> Float
     grey = pixels.astype(np.float32, copy=False)
     if stack.dtype.kind == "f":
         grey = _numbers(grey)
-    target = (-(-shape[1] // factor), -(-shape[2] // factor))
-    return grey if grey.shape == target else shrink_to(grey, target)
+    grey = grey if grey.shape == target else shrink_to(grey, target)
+    if imaged.all():
+        return WorkingSection(grey)
+    whole = shrink_to(imaged.astype(np.float32), target) > _WHOLLY
+    # pixels on the border are mixed with no data, by the pyramid or by the alignment
+    return WorkingSection(grey, cv2.erode(whole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _numbers(grey: FloatImage) -> FloatImage:

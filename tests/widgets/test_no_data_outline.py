@@ -1,0 +1,77 @@
+"""The faint outline of what was imaged, and the field for a value that means no data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from napari.layers import Shapes
+
+from napari_flowinpaint.viewer.tasks.no_data import outline
+from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
+
+
+@pytest.fixture
+def padded_path(tmp_path):
+    """Return a stack of 3 sections; the first and the last are padded, by 30 and by 50 pixels."""
+    pixels = np.random.default_rng(0).integers(40, 200, (3, 200, 240), dtype=np.uint8)
+    pixels[0, :, :30] = pixels[2, :50] = 0
+    pixels[1, 100:120, 100:140] = 7
+    zarr.save_array(tmp_path / "s.zarr", pixels)
+    return tmp_path / "s.zarr"
+
+
+def test_the_outline_of_a_section_is_shown_while_it_is(make_napari_viewer, qtbot, padded_path):
+    viewer = make_napari_viewer()
+    load, dock = LoadStack(viewer), RepairSection(viewer)
+    load.path.setText(str(padded_path))
+    load.load()
+    session = dock.session
+    qtbot.waitUntil(lambda: session.stack is not None, timeout=5000)
+
+    def shown() -> list[np.ndarray]:
+        return [] if session.no_data.layer is None else list(session.no_data.layer.data)
+
+    viewer.dims.set_point(0, 0)
+    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=5000)
+    layer = session.no_data.layer
+    assert isinstance(layer, Shapes)
+    assert not layer.editable
+    (line,) = shown()
+    assert set(line[:, 0]) == {0}
+    assert abs(line[:, 2].min() - 30) <= 2
+    viewer.dims.set_point(0, 1)
+    qtbot.waitUntil(lambda: not shown(), timeout=5000)
+    viewer.dims.set_point(0, 2)
+    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=5000)
+    assert abs(shown()[0][:, 1].min() - 50) <= 2
+    assert session.image is not layer
+    viewer.layers.remove(layer)
+    viewer.dims.set_point(0, 0)
+    qtbot.wait(400)
+    assert not any(isinstance(other, Shapes) for other in viewer.layers), "the user wants none"
+    for part in (load, dock):
+        part.close_session()
+
+
+def test_a_value_is_declared(make_napari_viewer, qtbot, padded_path):
+    viewer = make_napari_viewer()
+    dock = LoadStack(viewer)
+    dock.path.setText(str(padded_path))
+    dock.no_data.setText("seven")
+    dock.load()
+    assert "write a grey value" in dock.messages.text()
+    dock.no_data.setText("7")
+    dock.load()
+    qtbot.waitUntil(lambda: dock.session.stack is not None, timeout=5000)
+    assert dock.session.stack.no_data == 7
+    assert len(outline(dock.session.stack, 1)) == 2  # around the section, and around the hole in it
+    dock.no_data.clear()
+    dock.declare()
+    assert dock.session.stack.no_data is None
+    assert outline(dock.session.stack, 1) == ()
+    dock.no_data.setText("300")
+    dock.declare()
+    assert "uint8" in dock.messages.text()
+    dock.close_session()
