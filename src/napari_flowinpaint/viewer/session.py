@@ -219,8 +219,9 @@ class Session(layers.ViewerState):
         z = layers.section_to_show(layer)
         if z is None or self.masks.image_of(layer) is not None:
             return
+        shape = layers.zyx_shape(layer)
         shown = [i for i in self.viewer.layers if layers.is_stack(i)]
-        image = next((i for i in reversed(shown) if layers.same_grid(layer, i.data.shape)), None)
+        image = next((i for i in reversed(shown) if layers.zyx_shape(i) == shape), None)
         if image is not None:
             self.masks.adopt(image, layer)
             camera.go_to_section(self.viewer, image, z)
@@ -259,6 +260,7 @@ class Session(layers.ViewerState):
         for layer in (self.masks.layer(image), *self.accepted.layers_of(image)):
             if layer is not None:
                 layers.remove(self.viewer, layer)
+        self.no_data.forget(image)
         if self.review.image is None:
             self.review.clear()
         shown = [other for i, other in self._stacks.items() if i in self.viewer.layers]

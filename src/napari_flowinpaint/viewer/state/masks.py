@@ -115,8 +115,8 @@ class MaskState(layers.ViewerState):
         self._layers[image] = layer
         layer.brush_size = max(10, min(layers.zyx_shape(image)[1:]) // 40)
         layer.events.paint.connect(self._on_paint)
-        layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
-        layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
+        layer.bind_key("Ctrl+Z", lambda layer: self.step(layer, back=True))
+        layer.bind_key("Ctrl+Shift+Z", lambda layer: self.step(layer, back=False))
 
     def brush(self, image: Image) -> Labels:
         """Take the brush in hand, for a new mask where there is none; return the mask's layer."""

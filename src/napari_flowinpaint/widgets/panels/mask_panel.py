@@ -124,6 +124,7 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
+
         def then() -> None:
             self.messages.say("paint over the damage; [ and ] change the brush size")
 
