@@ -1,6 +1,7 @@
 """The dock Repair section, mostly by calling its methods."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -459,7 +460,7 @@ def test_napari_asks_before_it_closes_over_repairs_that_are_not_saved(
         viewer.window.add_dock_widget(dock)
     session = docks[0].session
     session.add_stack(one_section.load(str(stack_path), progress=lambda *_: None))
-    session.accepted._unsaved[session.image] = [object()]
+    session.accepted._unsaved[session.image] = [SimpleNamespace(layer=None)]
     window = docks[0].window()
     assert not window.close()
     assert "Not saved yet: 1 accepted repair" in asked[0]

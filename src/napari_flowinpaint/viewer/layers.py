@@ -421,14 +421,6 @@ def show_synthetic(
     layer.visible = True
 
 
-def remove_synthetic(viewer: ViewerModel, stack: Stack, shown: Sequence[Stack]) -> None:
-    """Remove the marks of a stack, unless the same stack is shown by another layer."""
-    if all(str(other.path) != str(stack.path) for other in shown):
-        show_synthetic(viewer, None, stack, ())
-    elif (marks := marks_of(viewer, stack)) is not None:
-        marks.visible = True
-
-
 def no_data_layer(viewer: ViewerModel, image: Image) -> Shapes:
     """Add an empty layer, faint and not to be edited, for the outline of what was imaged."""
     from napari.layers import Shapes as ShapesLayer

@@ -33,7 +33,7 @@ from .tasks.review import Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
     from ..core.detection.flag_table import Flagged
     from ..core.io.stack import Stack
@@ -142,6 +142,7 @@ class Session(layers.ViewerState):
         self.later: Callable[[Callable[[], None]], None] = _at_once
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removing.connect(self._on_removing)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.point.connect(self._on_section)
         viewer.dims.events.ndisplay.connect(self._on_section)
@@ -228,8 +229,6 @@ class Session(layers.ViewerState):
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
-        if layers.is_stack(layer):
-            self._hide_labels(layer)
         self.masks.forget(layer)
         self.review.forget(layer)
         self.accepted.forget(layer)
@@ -239,11 +238,14 @@ class Session(layers.ViewerState):
             self.stack_removed.emit(layer)
             self.later(partial(self._remove_orphans, layer))
 
-    def _hide_labels(self, image: Image) -> None:
-        """Hide the labels that lie over a stack that was removed.
+    def _on_removing(self, event: Any) -> None:
+        """Hide the labels that lie over a stack that is being removed.
 
         napari 0.9.2 may crash when it draws labels under which an image was removed just now.
         """
+        image = self.viewer.layers[event.index]
+        if not layers.is_stack(image):
+            return
         stack = self._stacks.get(image)
         marks = None if stack is None else layers.marks_of(self.viewer, stack)
         for layer in (self.masks.layer(image), marks):
@@ -257,15 +259,28 @@ class Session(layers.ViewerState):
         """
         if image in self.viewer.layers:  # it was moved
             return
-        for layer in (self.masks.layer(image), *self.accepted.layers_of(image)):
-            if layer is not None:
-                layers.remove(self.viewer, layer)
-        self.no_data.forget(image)
+        orphans = [self.masks.layer(image), *self.accepted.layers_of(image)]
+        orphans.append(self.no_data.forget(image))
         if self.review.image is None:
-            self.review.clear()
-        shown = [other for i, other in self._stacks.items() if i in self.viewer.layers]
-        if image in self._stacks:
-            layers.remove_synthetic(self.viewer, self._stacks[image], shown)
+            orphans += self.review.layers.values()
+        stack = self._stacks.get(image)
+        if stack is not None:
+            marks = layers.marks_of(self.viewer, stack)
+            shown = (other for i, other in self._stacks.items() if i in self.viewer.layers)
+            if marks is not None and any(str(s.path) == str(stack.path) for s in shown):
+                marks.visible = True
+            else:
+                orphans.append(marks)
+        self._remove_in_turn([layer for layer in orphans if layer is not None])
+
+    def _remove_in_turn(self, doomed: list[Layer]) -> None:
+        """Remove layers, one per iteration of the event loop, so that napari draws in between."""
+        while doomed:
+            layer = doomed.pop()
+            if layer in self.viewer.layers:
+                layers.remove(self.viewer, layer)
+                self.later(partial(self._remove_in_turn, doomed))
+                return
 
     def _fall_back(self) -> None:
         stacks = [layer for layer in self.viewer.layers if layers.is_stack(layer)]

@@ -299,7 +299,7 @@ class MaskPanel(QGroupBox):
         version = mask.version(z)
 
         def done(tiles: SectionTiles) -> None:
-            if self.session.masks.layer(image) is not layer or layer.data is not mask:
+            if self.session.masks.mask(image) is not mask:
                 return
             if mask.version(z) != version:
                 raise InputError(
