@@ -57,7 +57,8 @@ _KEPT = 256
 #: Spots by which a section that is constant as a whole is known, per side, and their side.
 _SPOTS, _SPOT = 3, 32
 
-#: No data of which so much is masked, and that is so much of the mask, is what the mask outlines.
+#: No data of which so much is masked, and that is so much of the mask or ends with it, is what the
+#: mask outlines.
 _OUTLINED, _MOSTLY = 0.95, 0.5
 
 #: Which sides of an image are the border of the section: top, left, bottom, right.
@@ -173,7 +174,11 @@ def padding_of(imaged: BoolImage, mask: BoolImage) -> BoolImage:
     names = _touching(void)
     sizes = np.bincount(names.ravel())
     covered = np.bincount(names[mask], minlength=sizes.size)
-    outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * np.count_nonzero(mask))
+    beyond = np.zeros(sizes.size, dtype=bool)  # goes on where nobody has masked it
+    for edge in _EDGES:
+        beyond[names[edge][~mask[edge]]] = True
+    mostly = covered >= _MOSTLY * np.count_nonzero(mask)
+    outlined = (covered >= _OUTLINED * sizes) & (mostly | ~beyond)
     return np.asarray(void & ~outlined[names] & ~enclosed(imaged))
 
 
