@@ -217,3 +217,11 @@ def test_reading_a_stack_leaves_no_file_beside_it(scene, unchanged):
     scene.run("history", scene.stack)
     scene.repair("--plan")
     check()
+
+
+def test_a_name_that_is_too_long_is_told_before_anything_is_computed(scene, unchanged):
+    """The hidden folder in which the store is made has a longer one."""
+    check = unchanged(scene.path)
+    message = scene.refused(*scene.to_repair("--output", scene.path / f"{'a' * 238}.zarr"))
+    assert "at most" in message
+    check()

@@ -104,6 +104,20 @@ def move_into_place(work: Folder, kind: str, target: Path, overwrite: bool) -> N
         work.remove_file(READY)
 
 
+def check_name_length(target: Path) -> None:
+    """Refuse a name that is too long for the hidden folder in which the store is made.
+
+    Raises
+    ------
+    InputError
+        With the number of bytes that it may have.
+    """
+    longest = os.pathconf(target.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    spare = longest - len(f"..{'0' * 8}.partial")
+    if len(os.fsencode(target.name)) > spare:
+        raise InputError(f"the name of {target} is too long; choose one of at most {spare} bytes.")
+
+
 def check_replaceable(target: Path) -> None:
     """Refuse to replace what is no store, or more than a store.
 
