@@ -171,6 +171,8 @@ def test_small_holes_at_the_border_beside_large_ones_are_damage():
     imaged[:6, 65:75] = imaged[40:48, :5] = False
     mask |= ~imaged
     assert not padding_of(imaged, mask).any()
+    imaged[0:7, 62:65] = False  # saturated tissue of the same value beside it
+    assert not padding_of(imaged, mask).any()
     imaged[:3] = False  # padding that goes on beyond the mask
     mask[:3, 60:78] = True
     assert padding_of(imaged, mask)[:3].all()
