@@ -18,6 +18,7 @@ _METHODS = {
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
     "flowinpaint-paper": "paper:PaperMethod",
     "unfold": "unfold:UnfoldMethod",
+    "unfold-paper": "unfold_paper:PaperUnfoldMethod",
 }
 
 #: ``auto`` takes the first of these that has enough neighbours and the weights it needs.

@@ -142,7 +142,7 @@ def _unfold(section: FloatImage, window: Window, reference: FloatImage) -> _Unfo
     shape = section.shape
     flow = np.zeros((2, *shape), dtype=np.float32)
     hidden = ~window.intact
-    fade = _fade(window)
+    fading = fade(window)
     scores = {"folds": 0.0}
     for band in fold_bands(window.mask):
         moving = warp(section, flow)
@@ -155,7 +155,7 @@ def _unfold(section: FloatImage, window: Window, reference: FloatImage) -> _Unfo
         found = find_displacement(
             moving, ~(hidden | _sampled(~window.intact, flow)), reference, bands[0]
         )
-        change = found.flow * fade
+        change = found.flow * fading
         flow = compose(change, flow)
         hidden = (warp(hidden.astype(np.float32), change) > 0.01) | found.swallowed
         scores["folds"] += 1
@@ -171,7 +171,7 @@ def _sampled(mask: BoolImage, flow: Flow) -> BoolImage:
     return np.asarray(warp(mask.astype(np.float32), flow) > 0.01)
 
 
-def _fade(window: Window) -> FloatImage:
+def fade(window: Window) -> FloatImage:
     """Return 1, falling to 0 towards edges of the window that are inside the section."""
     height, width = window.mask.shape
     rows, columns = np.ones(height), np.ones(width)

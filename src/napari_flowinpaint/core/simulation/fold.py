@@ -65,8 +65,8 @@ class Fold:
 
     def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
         """See :class:`~.simulate.DamageModel`; the mask holds all that changes."""
-        grey, line, flow = _fold(section, self, rng)
-        return grey, line | (np.abs(flow).max(axis=0) > 0)
+        drawn = _fold(section, self, rng)
+        return drawn.grey, drawn.changed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,12 +83,22 @@ class FoldedSection:
         (Y, X) bool: the tissue that moved, without the line.
     flow
         (2, Y, X) float32, the fold: ``image(x) = section(x + flow(x))`` outside the line.
+    unfolding
+        (2, Y, X) float32, the way back: ``section(x) = image(x + unfolding(x))`` where nothing
+        is lost.
+    lost
+        (Y, X) bool: the tissue of the section that the fold swallowed.
+    distance
+        (Y, X) float32, to the rim of the dark line, pixels, negative in it.
     """
 
     image: AnyImage
     line: BoolImage
     moved: BoolImage
     flow: Flow
+    unfolding: Flow
+    lost: BoolImage
+    distance: FloatImage
 
 
 def fold_section(section: AnyImage, fold: Fold, *, seed: int) -> FoldedSection:
@@ -104,13 +114,31 @@ def fold_section(section: AnyImage, fold: Fold, *, seed: int) -> FoldedSection:
         Draws the line; the same seed gives the same fold as
         :func:`~.simulate.damage_section` does.
     """
-    rng = np.random.default_rng(seed)
-    grey, line, flow = _fold(section, fold, rng)
-    moved = (np.abs(flow).max(axis=0) > 0) & ~line
+    drawn = _fold(section, fold, np.random.default_rng(seed))
+    changed = drawn.changed
     image = section.copy()
-    changed = line | moved
-    image[changed] = to_dtype(grey[changed], section.dtype)
-    return FoldedSection(image, line, moved, flow)
+    image[changed] = to_dtype(drawn.grey[changed], section.dtype)
+    moved = changed & ~drawn.line
+    told = (drawn.flow, drawn.unfolding, drawn.lost, drawn.distance)
+    return FoldedSection(image, drawn.line, moved, *told)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A fold in grey values, and what :class:`FoldedSection` tells of it."""
+
+    grey: FloatImage
+    line: BoolImage
+    flow: Flow
+    unfolding: Flow
+    lost: BoolImage
+    distance: FloatImage
+
+    @property
+    def changed(self) -> BoolImage:
+        """All that the fold changes."""
+        changed: BoolImage = self.line | (np.abs(self.flow).max(axis=0) > 0)
+        return changed
 
 
 def draw_line(shape: tuple[int, int], fold: Fold, rng: np.random.Generator) -> Curve:
@@ -145,6 +173,18 @@ def amplitude(fold: Fold, distance: FloatImage) -> FloatImage:
     return np.asarray(np.sign(lost) * size, dtype=np.float32)
 
 
+def _came_from(fold: Fold, distance: FloatImage, along: FloatImage) -> FloatImage:
+    """Return at what distance the fold put tissue: ``d`` of ``d + along * A(d) = distance``.
+
+    Less than half the line's width, or less than 0, for what it swallowed.
+    """
+    lost = (fold.swallowed - fold.width) / 2
+    furthest = max(fold.swallowed, fold.width) / 2 + abs(lost) / fold.decay
+    slope = np.sign(lost) * along * fold.decay
+    inside = (distance - slope * furthest) / (1 - slope)
+    return np.asarray(np.where(distance < furthest, inside, distance), dtype=np.float32)
+
+
 def _along(fold: Fold, curve: Curve, arc: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Return by what the displacement is multiplied at places ``arc`` along the line."""
     out = np.ones_like(arc)
@@ -158,15 +198,16 @@ def _along(fold: Fold, curve: Curve, arc: FloatImage, rng: np.random.Generator) 
     return out
 
 
-def _fold(
-    section: AnyImage, fold: Fold, rng: np.random.Generator
-) -> tuple[FloatImage, BoolImage, Flow]:
-    """Return grey values, the line and the flow."""
+def _fold(section: AnyImage, fold: Fold, rng: np.random.Generator) -> _Drawn:
+    """Fold a section."""
     curve = draw_line(section.shape, fold, rng)
     frame = LineFrame.of([curve], section.shape)
-    push = amplitude(fold, frame.distance) * _along(fold, curve, frame.arc, rng)
-    flow = (push * frame.normal).astype(np.float32)
-    line = frame.distance <= fold.width / 2 * _taper(curve, frame.arc)
+    along = _along(fold, curve, frame.arc, rng)
+    flow = (amplitude(fold, frame.distance) * along * frame.normal).astype(np.float32)
+    before = _came_from(fold, frame.distance, along)
+    unfolding = ((before - frame.distance) * frame.normal).astype(np.float32)
+    half = np.float32(fold.width / 2) * _taper(curve, frame.arc)
+    line = frame.distance <= half
     dark, light = grey_range(section)
     grain = 0.03 * (light - dark) * rng.standard_normal(section.shape, dtype=np.float32)
     # mirrored at the border, where warp() would draw streaks
@@ -175,7 +216,7 @@ def _fold(
     grey = warp(padded, np.pad(flow, ((0, 0), (reach, reach), (reach, reach))))
     grey = grey[reach:-reach, reach:-reach]
     grey[line] = dark + fold.level * (light - dark) + grain[line]
-    return grey, line, flow
+    return _Drawn(grey, line, flow, unfolding, before <= half, frame.distance - half)
 
 
 def _taper(curve: Curve, arc: FloatImage) -> FloatImage:
