@@ -299,9 +299,10 @@ class MaskPanel(QGroupBox):
         version = mask.version(z)
 
         def done(tiles: SectionTiles) -> None:
-            if self.session.masks.mask(image) is not mask:
+            current = self.session.masks.mask(image)
+            if current is None or current is not mask:
                 return
-            if mask.version(z) != version:
+            if current.version(z) != version:
                 raise InputError(
                     f"the mask changed in the meantime; press {operation.capitalize()} again"
                 )
