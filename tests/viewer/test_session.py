@@ -336,6 +336,7 @@ def test_a_stage_layer_that_the_user_removes_comes_back_with_the_next_repair(ses
     assert "confidence" not in session.review.layers
     repair(session)
     assert "confidence" in viewer.layers
+    session.later = lambda what: what()
     viewer.layers.remove(session.image)
     assert session.review.current is None
     assert not viewer.layers, "nothing is left of what belonged to it"

@@ -117,7 +117,8 @@ class Session(layers.ViewerState):
     closing
         Whether the user has agreed just now that what is unsaved is lost.
     later
-        Calls something in the next iteration of the event loop, where a dock has said how.
+        Calls something in the next iteration of the event loop; set by the docks, and without
+        one :func:`never`.
     """
 
     target_changed = Signal()
@@ -139,7 +140,7 @@ class Session(layers.ViewerState):
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._last_request = 0
         self.closing = False
-        self.later: Callable[[Callable[[], None]], None] = _at_once
+        self.later: Callable[[Callable[[], None]], None] = never
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removing.connect(self._on_removing)
@@ -527,5 +528,5 @@ class Session(layers.ViewerState):
         self.masks.set_repaired(image, unsaved.repair, damaged=True)
 
 
-def _at_once(what: Callable[[], None]) -> None:
-    what()
+def never(what: Callable[[], None]) -> None:
+    """Do not do it: no dock is open that has an event loop to wait for."""

@@ -6,14 +6,13 @@ A dock ends when the user closes it, or with the viewer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from ..viewer.session import Session, session_of
+from ..viewer.session import Session, never, session_of
 from .parts.jobs import JobRunner
 from .parts.keys import KeyBindings
 from .parts.messages import Messages
@@ -56,7 +55,7 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: Any, *, keeps_room: bool = False) -> None:
         super().__init__()
         self.session = session_of(napari_viewer)
-        self.session.later = partial(QTimer.singleShot, 0)
+        self.session.later = self._later
         self.jobs = JobRunner(self, lambda: self.session.image)
         self.messages = Messages(keeps_room)
         self.keys = KeyBindings(self.session.viewer, self)
@@ -86,9 +85,15 @@ class Dock(QWidget):
         for widget in (*below, self.messages):
             box.addWidget(widget)
 
+    def _later(self, what: Callable[[], None]) -> None:
+        """Call something in the next iteration of the event loop, if the dock is open then."""
+        QTimer.singleShot(0, lambda: what() if self in _docks else None)
+
     def close_session(self) -> None:
         """Stop and wait for the threads, unbind the keys, stop listening."""
         _docks.discard(self)
+        other = open_dock_of(self.session, Dock)
+        self.session.later = never if other is None else other._later
         self.jobs.stop()
         self.keys.release()
         for part in self._parts:
