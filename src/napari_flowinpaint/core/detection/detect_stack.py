@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..export import check_target
+from ..io.memory import check_fits
 from ..types import Progress, no_progress
 from .detect_section import DetectionOptions
 from .detection_workers import (
@@ -171,6 +173,9 @@ def _check(stack: Stack, sections: Sequence[int] | None, workers: int | None) ->
         )
     if workers is not None and workers < 1:
         raise InputError(f"at least 1 worker is needed; {workers} were asked for.")
+    # at the smallest level: what it is made of may be read in parts
+    smallest = math.prod(stack.levels[-1].shape[1:])
+    check_fits(smallest * stack.dtype.itemsize, f"a section of {stack.name}")
     return chosen
 
 
