@@ -253,6 +253,16 @@ class Planes(ABC):
         return out[(slice(None), *drop)]
 
 
+def scale_by_shape(first: Sequence[int], shape: Sequence[int]) -> tuple[float, float, float]:
+    """Return the scale of a level whose file does not give it, from its shape and the first's.
+
+    Only odd lengths make the ratio of two lengths differ from a factor of the pyramid, which is a
+    whole number.
+    """
+    z, y, x = (max(1.0, float(round(a / b))) for a, b in zip(first, shape, strict=True))
+    return (z, y, x)
+
+
 def write_grid(array: Any) -> tuple[int, ...]:
     """Return the shape of what is written as one file: the shard, or else the chunk."""
     return tuple(getattr(array, "shards", None) or array.chunks)

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, BoolImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
-from .levels import Level, ReaderResult, check_dtype
+from .levels import Level, ReaderResult, check_dtype, scale_by_shape
 from .metadata import Metadata
 from .no_data import NoData, imaged_pixels, mirror_tissue
 
@@ -96,9 +96,7 @@ class Stack:
             axes = resolve_axes(None, reduced.shape, what=name)
             shape = axes.shape(reduced.shape)
             first = levels[0].shape if levels else shape
-            z, y, x = (a / b for a, b in zip(first, shape, strict=True))
-            # Only odd lengths make the ratio of two lengths differ from a factor of the pyramid.
-            levels.append(Level(reduced, axes, (float(round(z)), float(round(y)), float(round(x)))))
+            levels.append(Level(reduced, axes, scale_by_shape(first, shape)))
         why = (
             "it is an array that a viewer or a script holds; open the file itself to write to "
             "it, or write the result elsewhere with --output (or Save as OME-Zarr)"
