@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.viewer import camera, layers, mask_layers
+from napari_flowinpaint.viewer import camera, layers, mask_layers, repair_layers
 from napari_flowinpaint.viewer.tasks.one_section import (
     LayerSource,
     LoadedStack,
@@ -120,7 +120,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
     layers.take_brush(viewer, mask)
     assert str(mask.mode) == "paint"
     shown = {}
-    list(layers.show_stages(viewer, image, make_review(), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(), shown))
     assert [layer.name for layer in viewer.layers] == [image.name, *STAGES, "damage"]
     assert set(viewer.layers.selection) == {mask}, "the brush stays in hand"
     assert viewer.layers.selection.active is mask
@@ -130,7 +130,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         assert shown[name].colormap.name == "magma"
     assert tuple(shown["result"].translate) == (100, 20, 20)
     first = dict(shown)
-    list(layers.show_stages(viewer, image, make_review(z=3), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(z=3), shown))
     assert shown == first, "running again replaces what the layers show"
     assert tuple(shown["result"].translate) == (150, 20, 20)
     assert len(viewer.layers) == 6
@@ -145,13 +145,13 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     add_mask(viewer, image)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
-    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    repair_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     shown = {}
-    list(layers.show_stages(viewer, image, make_review(), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(), shown))
     names = ["stack", "synthetic pixels", *STAGES, "damage"]
     assert [layer.name for layer in viewer.layers] == names
-    layers.show_synthetic(viewer, image, stack, ())
-    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    repair_layers.show_synthetic(viewer, image, stack, ())
+    repair_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     assert [layer.name for layer in viewer.layers] == names
 
 

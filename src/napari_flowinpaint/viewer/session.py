@@ -20,7 +20,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from . import camera, layers
+from . import camera, layers, repair_layers
 from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
@@ -248,7 +248,7 @@ class Session(layers.ViewerState):
         if not layers.is_stack(image):
             return
         stack = self._stacks.get(image)
-        marks = None if stack is None else layers.marks_of(self.viewer, stack)
+        marks = None if stack is None else repair_layers.marks_of(self.viewer, stack)
         for layer in (self.masks.layer(image), marks):
             if layer is not None:
                 layer.visible = False
@@ -266,7 +266,7 @@ class Session(layers.ViewerState):
             orphans += self.review.layers.values()
         stack = self._stacks.get(image)
         if stack is not None:
-            marks = layers.marks_of(self.viewer, stack)
+            marks = repair_layers.marks_of(self.viewer, stack)
             shown = (other for i, other in self._stacks.items() if i in self.viewer.layers)
             if marks is not None and any(str(s.path) == str(stack.path) for s in shown):
                 marks.visible = True

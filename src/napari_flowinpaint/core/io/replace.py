@@ -25,7 +25,7 @@ from .names import printable
 from .npz import parse_json
 from .ownership import is_owned, remove_owned
 from .workplace import alone_in
-from .zarr_reader import is_zarr_node
+from .zarr_node import is_zarr_node
 
 #: Kinds of hidden folders, and what the new store is called in them.
 SAVING, DETECTING = "saving", "detection"

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.types import SectionRepair
-from .. import layers
+from .. import layers, repair_layers
 from ..tasks.one_section import StackHistory
 from ..tasks.review import Review
 
@@ -96,7 +96,7 @@ class AcceptedState(layers.ViewerState):
         if image in self.viewer.layers:  # it may have been removed meanwhile
             if history.changed:
                 layers.refresh_stack(image, stack)
-            layers.show_synthetic(self.viewer, image, stack, history.synthetic)
+            repair_layers.show_synthetic(self.viewer, image, stack, history.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:
@@ -108,7 +108,7 @@ class AcceptedState(layers.ViewerState):
 
         Its layer is still hidden.
         """
-        layer = layers.add_unsaved(self.viewer, image, review)
+        layer = repair_layers.add_unsaved(self.viewer, image, review)
         unsaved = UnsavedRepair(review.selected(), layer)
         self._unsaved.setdefault(image, []).append(unsaved)
         self.changed.emit()

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .. import camera, layers
+from .. import camera, layers, repair_layers
 from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ReviewState(layers.ViewerState):
         if image is not self.image:
             self.clear()
         self.current, self.image, self.staged = review, image, staged
-        for layer in layers.show_stages(self.viewer, image, review, self.layers):
+        for layer in repair_layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
             yield layer
