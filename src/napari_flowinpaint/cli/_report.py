@@ -35,7 +35,7 @@ class RepairReport:
         self.sections: list[dict[str, Any]] = []
 
     def add(self, outcome: RepairOutcome) -> str:
-        """Note an outcome; return it as one line of text."""
+        """Note an outcome, and what is doubtful about it; return it as one line of text."""
         record: dict[str, Any] = {
             "section": outcome.z,
             "status": outcome.status,
@@ -53,6 +53,9 @@ class RepairReport:
             record["windows"] = [_window(patch) for patch in outcome.repair.patches]
             record["refused_windows"] = [refusal.to_dict() for refusal in left]
             record["provenance"] = outcome.repair.provenance.to_dict()
+            for flag in outcome.repair.flags:
+                named = f"section {outcome.z}" in flag
+                self._notes(flag if named else f"section {outcome.z}: {flag}")
         self.sections.append(record)
         return _line(outcome)
 
@@ -168,7 +171,6 @@ def _line(outcome: RepairOutcome) -> str:
         f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
         + (f"; {describe_refused(repair.refused)}" if repair.refused else "")
-        + "".join(f"; flagged: {flag}" for flag in repair.flags)
     )
 
 

@@ -48,7 +48,8 @@ def _explain(row: StagedSection) -> str:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
     guides = ", ".join(map(str, row.neighbours)) or "no other section"
     left = f"; {in_window(describe_refused(row.refused))}" if row.refused else ""
-    return f"{row.pixels:,} pixels, guided by {guides}{left}; {scores}"
+    doubts = "".join(f"; {in_window(flag)}" for flag in row.flags)
+    return f"{row.pixels:,} pixels, guided by {guides}{left}{doubts}; {scores}"
 
 
 _COLUMNS = (
@@ -219,6 +220,8 @@ class StagedPanel(QWidget):
                 return
             self._steps.start(self.session.open_staged(image, review))
             self.messages.say(f"section {review.z}: {review.summary()}")
+            for flag in review.repair.flags:
+                self.messages.warn(flag)
 
         self.jobs.start(
             "review",
