@@ -129,6 +129,17 @@ def test_masked_padding_is_never_repaired(tissue):
         repair_section(stack, Z, mask)
 
 
+def test_a_lost_section_is_repaired_where_its_neighbours_were_imaged(tissue):
+    pixels = tissue.copy()
+    pixels[:, :, :20] = 0
+    pixels[:Z, :, :30] = 0
+    pixels[Z] = 0
+    repair = repair_section(Stack.from_array(pixels), Z, np.ones(SHAPE, bool), method="flow")
+    assert not repair.refused
+    np.testing.assert_array_equal(repair.mask, np.broadcast_to(np.arange(SHAPE[1]) >= 20, SHAPE))
+    assert f"{20 * SHAPE[0]} masked pixels of section {Z} lie where nothing was" in repair.flags[0]
+
+
 def test_a_lost_corner_that_is_masked_is_repaired(tissue):
     pixels = tissue.copy()
     mask = np.zeros(SHAPE, bool)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..io.no_data import enclosed
 from ..kinds import KINDS, UNFOLDED
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
@@ -208,7 +209,7 @@ def each_window(
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
             window = _guide(job, damage, components)
-            found.append(use(replace(window, notes=notes), report))
+            found.append(use(replace(window, notes=notes + window.notes), report))
             refused += window.left
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
@@ -259,6 +260,14 @@ def guide_by(
     if not usable or not unseen.any():
         return window
     window = replace(window, components=np.where(unseen, 0, components).astype(np.int32))
+    if components.all() and components.shape == job.stack.shape[1:]:
+        # A lost section does not tell where its own padding was; its neighbours do.
+        padding = unseen & ~enclosed(~unseen)
+        unseen &= ~padding
+        if padding.any():
+            window = replace(window, notes=(describe_unimaged(job.z, int(padding.sum())),))
+        if not unseen.any():
+            return window
     names = " nor ".join(str(n) for n in neighbours if n is not None)
     reason = (
         f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
