@@ -108,8 +108,10 @@ def test_what_no_neighbour_shows_is_left_and_told(tissue, hole):
     repair = repair_section(Stack.from_array(pixels), Z, hole, method="flow")
     (left,) = repair.refused
     assert left.pixels == hole[:, :45].sum()
-    assert "was imaged" in left.reason
+    assert f"neither {Z - 1} nor {Z + 1} was imaged" in left.reason
     assert repair.mask.sum() == hole[:, 45:].sum()
+    (alone,) = repair_section(Stack.from_array(pixels[Z:]), 0, hole, method="flow").refused
+    assert "section 1 was not imaged" in alone.reason
 
 
 def test_masked_padding_is_never_repaired(tissue):

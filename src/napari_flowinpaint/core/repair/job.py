@@ -268,10 +268,11 @@ def guide_by(
             window = replace(window, notes=(describe_unimaged(job.z, int(padding.sum())),))
         if not unseen.any():
             return window
-    names = " nor ".join(str(n) for n in neighbours if n is not None)
+    named = [str(n) for n in neighbours if n is not None]
+    where = f"section {named[0]} was not" if usable == 1 else f"neither {' nor '.join(named)} was"
     reason = (
-        f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
-        "gap (max_gap), or leave it out of the mask"
+        f"section {job.z} has damage where {where} imaged (padding); permit a larger gap "
+        "(max_gap), or leave it out of the mask"
     )
     return replace(window, left=(Refusal(damage, int(unseen.sum()), reason),))
 
