@@ -1,4 +1,4 @@
-"""A small stack as long series are: what is found in it is repaired, and nothing else is touched."""
+"""A small stack as long series are: damage is found and repaired, and nothing else is touched."""
 
 from __future__ import annotations
 

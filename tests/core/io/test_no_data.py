@@ -226,3 +226,18 @@ def test_any_padding_is_found_and_nothing_else(turned, shift, value, place):
     wrong = found == void[box.slices]
     # a sliver of padding narrower than the window may be too short to be told
     assert wrong.sum() < 60
+
+
+def test_padding_that_reaches_into_a_part_by_a_pixel_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(100, 500, (1, 120, 130)).astype(np.int16)
+    padding = np.zeros((120, 130), bool)
+    for column in range(130):
+        padding[80 - column // 20 :, column] = True
+    pixels[0][padding] = -32768
+    stack = Stack.from_array(pixels)
+    for height in range(72, 82):  # ends within the steps of the padding
+        box = Box(10, 10, height, 120)
+        found, imaged = stack.read_imaged(0, box)
+        np.testing.assert_array_equal(found, pixels[0][box.slices])
+        np.testing.assert_array_equal(imaged, ~padding[box.slices])

@@ -300,10 +300,10 @@ def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, 
     its padding.
     """
     box = job.with_halo(found.damage, found.method)
-    raw = job.stack.read(job.z, box)
+    raw, imaged = job.stack.read_imaged(job.z, box)
     placed = np.zeros(box.shape, dtype=np.int32)
     placed[found.damage.within(box)] = found.components
-    imaged = job.stack.imaged(job.z, box, raw) | (placed > 0)
+    imaged |= placed > 0
     inner = Box.of_mask(imaged)
     if inner is not None and inner.shape != box.shape:
         raw, placed, imaged = (
