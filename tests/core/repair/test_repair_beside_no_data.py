@@ -114,6 +114,18 @@ def test_what_no_neighbour_shows_is_left_and_told(tissue, hole):
     assert "section 1 was not imaged" in alone.reason
 
 
+def test_what_only_a_neighbour_shows_that_does_not_fit_is_left_and_told(tissue, hole):
+    pixels = tissue.copy()
+    pixels[:Z, :, :45] = 0
+    pixels[Z + 1 :] = np.roll(tissue[Z + 1 :], (70, 80), (1, 2))
+    repair = repair_section(Stack.from_array(pixels), Z, hole, method="flow")
+    assert repair.patches[0].neighbours == (Z - 1, None)
+    (left,) = repair.refused
+    assert left.pixels == hole[:, :45].sum()
+    assert f"section {Z - 1} was not imaged" in left.reason
+    assert repair.mask.sum() == hole[:, 45:].sum()
+
+
 def test_masked_padding_is_never_repaired(tissue):
     pixels = tissue.copy()
     pixels[:, :, :30] = 0

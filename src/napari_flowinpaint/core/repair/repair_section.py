@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowPlan", "plan_windows", "repair_section"]
 
+_Repaired = tuple[Patch, str | None, tuple[Refusal, ...]]
+
 
 def repair_section(
     stack: Stack,
@@ -110,6 +112,7 @@ def repair_section(
     job = make_job(stack, z, mask, masks, thickness, method, device, options)
     progress(0.0, f"section {z}: looking at the mask")
     repaired, refused = each_window(job, partial(_repair_window, job), progress)
+    refused += tuple(refusal for _, _, left in repaired for refusal in left)
     repair = _put_together(job, repaired, refused)
     progress(1.0, f"section {z}: repaired")
     return repair
@@ -184,12 +187,21 @@ def plan_windows(
     return tuple(plans), refused
 
 
-def _repair_window(
-    job: RepairJob, found: GuidedWindow, progress: Progress
-) -> tuple[Patch, str | None]:
-    """Repair one window; return the patch and the weights' checksum."""
+def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _Repaired:
+    """Repair one window.
+
+    Returns
+    -------
+    patch
+        The repair.
+    weights
+        Checksum of the weights; None without.
+    left
+        What of the damage only a neighbour shows that does not fit.
+    """
     started = time.perf_counter()
     fitted = fit_window(job, found)
+    left = () if fitted.found is found else fitted.found.left
     found, window, raw = fitted.found, fitted.window, fitted.raw
     method = found.method
     places = PLACES if job.options.quality else 0
@@ -216,7 +228,7 @@ def _repair_window(
         flags=found.notes + fitted.flags,
         displaced=repair.displaced,
     )
-    return patch, method.weights_sha256
+    return patch, method.weights_sha256, left
 
 
 def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
@@ -239,10 +251,10 @@ def _spread(components: IntImage, displaced: Displaced | None) -> IntImage:
 
 
 def _put_together(
-    job: RepairJob, repaired: list[tuple[Patch, str | None]], refused: tuple[Refusal, ...]
+    job: RepairJob, repaired: list[_Repaired], refused: tuple[Refusal, ...]
 ) -> SectionRepair:
     """Return the repair of a section, or refuse what is expected to be a bad one."""
-    patches = [patch for patch, _ in repaired]
+    patches = [patch for patch, _, _ in repaired]
     quality = _quality(patches)
     flags = _judge(job, quality.fault if quality else "")
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
@@ -251,7 +263,7 @@ def _put_together(
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(job, patches, {weights for _, weights in repaired}),
+        provenance=_provenance(job, patches, {weights for _, weights, _ in repaired}),
         refused=refused,
     )
 
