@@ -77,28 +77,11 @@ def find_displacement(
         hidden = _hidden(fold, frame, half) | (warp(known.astype(np.float32), flow) < 0.99)
         found, agreement = _register(section, reference, flow, hidden)
         values, offset = model.fit(values, flow + found, agreement, ~hidden)
-    if _needless(section, known, reference, offset, agreement, ~hidden):
-        values[model.besides] = 0
     fold = model.flow(values)
     hidden = _hidden(fold, frame, half)
     beside = values[model.besides]
     most = float(beside[np.abs(beside).argmax()])
     return Displacement(fold, hidden, most, float(agreement[~hidden].mean()))
-
-
-def _needless(
-    section: FloatImage,
-    known: BoolImage,
-    reference: FloatImage,
-    offset: Flow,
-    agreed: FloatImage,
-    seen: BoolImage,
-) -> bool:
-    """Return whether a section agrees with the reference as well where nothing is moved back."""
-    hidden = warp(known.astype(np.float32), offset) < 0.99
-    _, agreement = _register(section, reference, offset, hidden)
-    both = seen & ~hidden
-    return bool(both.any() and agreement[both].mean() >= agreed[both].mean())
 
 
 def _hidden(fold: Flow, frame: LineFrame, half: float) -> BoolImage:

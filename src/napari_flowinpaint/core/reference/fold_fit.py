@@ -28,9 +28,6 @@ _UNEVEN = 0.5
 _ASYMMETRY = 1.0
 #: The same for the loss of displacement with distance.
 _DECAY_ASYMMETRY = 0.001
-#: What that loss is likely to be, where nothing tells it: up to a tenth.
-_DECAY = 0.05
-_DECAY_SPREAD = 0.03
 #: Near a line's end inside the section it falls to nothing over so many pixels.
 _FADING = 150.0
 #: Sections are shifted against the reference by so many pixels,
@@ -214,7 +211,6 @@ class FoldModel:
             if number % 2 == 0:
                 d = self.decays.start + number
                 expect((d, d + 1), (1, -1), 0, _DECAY_ASYMMETRY)
-            expect((self.decays.start + number,), (1,), _DECAY, _DECAY_SPREAD)
             if decay is not None:
                 expect((self.decays.start + number,), (1,), decay, 1e-6)
         return np.array(rows), np.array(targets)
