@@ -1,11 +1,9 @@
 """How far a fold has displaced the tissue around it.
 
 A first guess (:mod:`.fold_search`) is refined by dense registration to the reference, to which a
-displacement is fitted that may vary along the line and differ between its sides. Sections differ
-from their reference also where nothing is folded: they are shifted, and stretched by a per cent.
-That is fitted along with the fold, and then left alone; it is what belongs to the section. Where
-the two cannot be told apart, the more likely one counts: folds are much alike on both sides and
-along the line, and sections are shifted and stretched by so much.
+displacement is fitted that may vary along the line and differ between its sides (:mod:`.fold_fit`).
+By what a section differs from its reference where nothing is folded is found along with the fold,
+and left alone; it is what belongs to the section.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ _STRETCH = 0.008
 #: and deformed beyond that by so many pixels, smoothly over such a distance.
 _DEFORMATION = 3.0
 _ALIKE = 400.0
+#: Displacement that a fit starts from at least, pixels.
+_LEAST = 3.0
 #: Registration is off by so many pixels where both sections show the same,
 _UNSURE = 1.0
 #: and wrong where it is off by more than this.
@@ -127,7 +129,8 @@ class FoldModel:
     def start(self, guess: FirstGuess) -> tuple[_Numbers, Flow]:
         """Return the numbers of a first guess, and the section's own offset (2, 1, 1)."""
         values = np.zeros(self.decays.stop)
-        values[self.besides], values[self.decays] = guess.beside, guess.decay
+        # none at all would stay none: nothing depends on the decay then
+        values[self.besides], values[self.decays] = guess.beside or _LEAST, guess.decay
         for knot, share in self._tapers():
             values[knot] *= share
         normal = np.median((self.frame.normal * self.frame.side).reshape(2, -1), axis=1)
