@@ -51,3 +51,15 @@ def test_a_blob_is_no_line():
     mask = np.zeros((200, 200), bool)
     mask[60:120, 50:120] = True
     assert fold_bands(mask) == []
+
+
+def test_a_curved_line_goes_on_to_bend_beyond_the_border():
+    rows, columns = np.indices((240, 260))
+    from_middle = np.hypot(rows - 330, columns - 130)
+    (band,) = fold_bands(np.abs(from_middle - 240) < 6)
+    frame = LineFrame.of(band.curves, (240, 260))
+    away = np.abs(from_middle - 240)
+    outward = np.stack([rows - 330, columns - 130]) / from_middle
+    along = np.abs((frame.normal * outward).sum(axis=0))[(away > 6) & (away < 120)]
+    # straight on, the corners of the section would be taken to lie some 20 degrees elsewhere
+    assert np.degrees(np.arccos(np.clip(np.percentile(along, 1), -1, 1))) < 9

@@ -17,6 +17,10 @@ LEAST_ELONGATION = 3.0
 #: Degrees of the polynomials that are tried, and how far off the line they may be, pixels.
 _DEGREES = (1, 2, 3, 4, 6, 8, 10)
 _OFF = 0.5
+#: Beyond a border a line goes on to turn as it does over so many points before, but less and less
+#: within such a distance; pixels.
+_END = 150
+_TURNING = 150.0
 _NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 
 Pixel = tuple[int, int]
@@ -217,7 +221,7 @@ def _smoothed(path: _Path, half: float) -> tuple[Points, tuple[bool, bool]]:
     from a line, and a degree more or less in its direction counts. Where none does, a low-pass.
     """
     points, free = path.pixels, (path.joints[0] < 0, path.joints[1] < 0)
-    skip = min(int(half) + 2, len(points) // 5)
+    skip = min(int(2 * half) + 4, len(points) // 5)
     # thinning bends the very ends of a line into the corners of its band
     kept = points[skip if free[0] else 0 : len(points) - (skip if free[1] else 0)]
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(kept, axis=0).T))])
@@ -252,7 +256,6 @@ def _extended(
 ) -> tuple[Points, tuple[bool, bool]]:
     """Continue a line from its free ends to the band's own ends, or far beyond the border."""
     height, width = band.shape
-    step = min(len(line) - 1, int(4 * half) + 10)
     fades = []
     for end in (0, 1):
         if end:
@@ -260,17 +263,37 @@ def _extended(
         if not free[end]:
             fades.append(False)
         else:
-            way = line[0] - line[min(step, len(line) - 1)]
-            way /= max(float(np.hypot(*way)), 1e-9)
+            way, bend = _leaves(line, half)
             reach = _reach(band, line[0], way)
             tip = line[0] + reach * way
             at_border = min(*tip, height - 1 - tip[0], width - 1 - tip[1]) < 1.5 * half + 4
             far = max(height, width) / 2 if at_border else 0.0
-            line = np.concatenate([[tip + far * way], line])
+            line = np.concatenate([_arc(line[0], way, bend, reach + far)[::-1], line])
             fades.append(not at_border)
         if end:
             line = line[::-1]
     return line, (fades[0], fades[1])
+
+
+def _leaves(line: Points, half: float) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the direction in which a line goes on before its first point, and its curvature."""
+    points = line[:_END]
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    (ay, ax), (by, bx), _ = np.polyfit(along, points, 2)
+    way = np.array([-by, -bx]) / max(float(np.hypot(by, bx)), 1e-9)
+    bend = float(2 * (ay * way[1] - ax * way[0]))
+    doubt = 8 * (_OFF + 0.05 * half) / max(float(along[-1]), 1.0) ** 2
+    return way, bend / (1 + (doubt / max(abs(bend), 1e-9)) ** 2)
+
+
+def _arc(
+    start: npt.NDArray[np.float64], way: npt.NDArray[np.float64], bend: float, length: float
+) -> Points:
+    """Return points on an arc that leaves ``start`` in a direction; it goes straight on later."""
+    turned = bend * _TURNING * (1 - np.exp(-np.arange(1, max(int(length), 1) + 1) / _TURNING))
+    cos, sin = np.cos(turned), np.sin(turned)
+    steps = np.stack([way[0] * cos + way[1] * sin, way[1] * cos - way[0] * sin], axis=1)
+    return np.asarray(start + np.cumsum(steps, axis=0))
 
 
 def _reach(band: BoolImage, start: npt.NDArray[np.float64], way: npt.NDArray[np.float64]) -> float:
