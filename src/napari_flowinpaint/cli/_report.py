@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..core.kinds import why_unfolded
 from ..core.notes import Notes
 from ..core.refusal import describe_refused
 from ..core.types import Patch
@@ -162,13 +163,15 @@ def _line(outcome: RepairOutcome) -> str:
         return f"section {outcome.z}: {outcome.status}: {outcome.message}"
     record = repair.provenance
     guides = " and ".join(map(str, record.neighbours)) or "none"
+    why = why_unfolded(record.method, record.options.get("kind"))
     windows = len(repair.patches)
     number = "" if outcome.repair_id is None else f", repair {outcome.repair_id}"
     taken = f"{outcome.seconds:.1f} s" if outcome.computed else "staged before"
     kept = {"written": "", "undecided": ", waits to be accepted", "rejected": ", rejected"}
     return (
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
-        f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
+        f"window{'s' if windows > 1 else ''} by {record.method}{why}, "
+        f"guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
         + (f"; {describe_refused(repair.refused)}" if repair.refused else "")
     )

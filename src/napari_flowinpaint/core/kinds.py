@@ -48,3 +48,15 @@ KINDS: dict[str, Kind] = {
 
 #: Kinds whose tissue is displaced: ``auto`` repairs them by "unfold".
 UNFOLDED = ("fold", "crack")
+
+
+def why_unfolded(method: str, kinds: str | None) -> str:
+    """Return in brackets why something was repaired by "unfold"; "" where it was not, or is unknown.
+
+    Parameters
+    ----------
+    method, kinds
+        Names of methods and kinds, joined by ``+``.
+    """
+    why = [f"a {kind}: unfolded" for kind in (kinds or "").split("+") if kind in UNFOLDED]
+    return f" ({', '.join(why)})" if why and "unfold" in method else ""

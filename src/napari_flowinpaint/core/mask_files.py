@@ -142,7 +142,9 @@ class _Opener:
         """Return the mask that is read from ``source``."""
         levels = [level.shape for level in self.stack.levels]
         try:
-            return StackMask(source, self.stack.shape, self.choice, levels, notes)
+            metadata = getattr(source, "metadata", None)
+            kinds = None if metadata is None else metadata.label_kinds
+            return StackMask(source, self.stack.shape, self.choice, levels, notes, kinds)
         except InputError as error:
             text = str(error).replace("the mask has", f"the mask {self.path} has", 1)
             raise InputError(f"{text}, or one section with --sections.") from error

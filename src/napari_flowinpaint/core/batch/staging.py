@@ -21,6 +21,7 @@ from ..masks.stack_mask import StackMask
 from ..methods import check_method
 from ..refusal import Refusal
 from ..types import (
+    AnyImage,
     BoolImage,
     Box,
     Patch,
@@ -241,6 +242,7 @@ class Staging:
         *,
         method: str | None = None,
         mask: BoolImage | None = None,
+        kinds: AnyImage | None = None,
         options: RepairOptions | None = None,
         device: str = "auto",
         progress: Progress = no_progress,
@@ -259,6 +261,8 @@ class Staging:
             As for :func:`~..repair.repair_section.repair_section`; None leaves it as it was.
         mask
             (Y, X) bool, True = damaged; None leaves it as it was.
+        kinds
+            (Y, X) labels of the kinds of damage in ``mask``, where they are known.
         progress
             Called with (fraction, message); may raise ``Cancelled``, which leaves the old repair.
 
@@ -277,7 +281,7 @@ class Staging:
         with stage.writing():
             plan = self._plan(stack, device)
             check_fits(stage, plan)
-            store_edit(stage, z, mask, method, options)
+            store_edit(stage, z, mask, method, options, kinds)
             outcome = _repair_one(plan, z, stage, progress)
         if outcome.status == FAILED:
             raise StoreError(outcome.message)
@@ -289,7 +293,8 @@ class Staging:
         """Return the plan that the folder was made by, without its sections."""
         stored = self._stage.plan()
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
-        damage = EditedMask(StackMask({}, stack.shape), StagedEdits(found))
+        kinds = {z: known for z in found if (known := self._stage.get_kinds(z))}
+        damage = EditedMask(StackMask({}, stack.shape), StagedEdits(found, kinds=kinds))
         boxes = {z: box for z, (box, _) in found.items()}
         return BatchPlan(
             stack, damage, (), boxes, stored.method, device, stored.options, stored.thickness
@@ -364,7 +369,8 @@ def _repair_one(
     edits = StagedEdits.of(stage)
     if z in edits.masks:
         box, mask = edits.masks[z]
-        stage.put_mask(z, box, mask)
+        labels = edits.kinds[z][1] if z in edits.kinds else None
+        stage.put_mask(z, box, mask, kinds=labels)
         plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes={**plan.boxes, z: box})
     if z not in plan.boxes:
         raise InputError(f"section {z} has no mask in {stage.path}; give one")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kinds import KINDS
 from ..types import VoxelSize
 from .axes import Axes
 
@@ -104,6 +105,8 @@ class Metadata:
     attributes, ome_attributes, image_attributes
         What others wrote beside ours: into the group, into its ``ome``, and into the entry of
         ``multiscales``.
+    label_kinds
+        Of a label image: the kinds of damage that its values stand for, where it says so.
     """
 
     name: str = ""
@@ -115,6 +118,7 @@ class Metadata:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     ome_attributes: Mapping[str, Any] = field(default_factory=dict)
     image_attributes: Mapping[str, Any] = field(default_factory=dict)
+    label_kinds: Mapping[int, str] = field(default_factory=dict)
 
     def with_voxel_size(self, voxel_size: VoxelSize) -> Metadata:
         """Return this with another voxel size, in nm; the first voxel stays as many voxels away."""
@@ -203,9 +207,22 @@ def ngff_metadata(
         units=(units[0], units[1], units[2]),
         translation=(spatial[0][1], spatial[1][1], spatial[2][1]),
         other_axes=tuple(sorted(others, key=lambda axis: axis.kind != "time")),
+        label_kinds=_label_kinds(ome.get("image-label", attributes.get("image-label"))),
         **kept,
     )
     return metadata, messages
+
+
+def _label_kinds(found: Any) -> dict[int, str]:
+    """Return the kinds of damage that the ``properties`` of a label image name, by value."""
+    properties = found.get("properties") if isinstance(found, Mapping) else None
+    kinds = {}
+    for entry in properties if isinstance(properties, list) else ():
+        if isinstance(entry, Mapping) and entry.get("kind") in tuple(KINDS):
+            value = entry.get("label-value")
+            if type(value) is int:
+                kinds[value] = str(entry["kind"])
+    return kinds
 
 
 def _kind(axis: Any) -> str:

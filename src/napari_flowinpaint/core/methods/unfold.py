@@ -79,6 +79,8 @@ class UnfoldMethod:
     neighbours = 1
     #: The gate compares the section as it is with its neighbours; this compares it unfolded.
     gates_itself = True
+    #: What it replaces is more than the mask.
+    moves_tissue = True
 
     def __init__(self) -> None:
         self._filler: Method | None = None

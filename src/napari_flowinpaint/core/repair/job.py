@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError, RepairRefused
 from ..io.no_data import enclosed
-from ..kinds import KINDS, UNFOLDED
+from ..kinds import KINDS
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -31,6 +31,7 @@ from ..types import (
     no_progress,
 )
 from ..writing.marks import marks_of
+from .folds import by_kind, join_folds, kind_of
 from .gate import check_gate
 from .neighbours import (
     Masks,
@@ -54,7 +55,8 @@ T = TypeVar("T")
 class RepairJob:
     """The checked arguments of :func:`~.repair_section.repair_section`.
 
-    ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone.
+    ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone;
+    ``kinds`` is the kind of the section's damage, (Y, X) labels, where known.
     """
 
     stack: Stack
@@ -66,6 +68,7 @@ class RepairJob:
     method: str | Method
     device: str
     options: RepairOptions
+    kinds: AnyImage | None = None
 
     def damage(self, z: int, box: Box) -> BoolImage:
         """Return ``masks`` with the damage that is to be repaired, (H, W) bool over ``box``."""
@@ -96,6 +99,8 @@ class GuidedWindow:
         What should be known of it, in words.
     left
         Damage in it that no neighbour shows: it is left.
+    kind
+        Kind of its damage, where it is known and decides about the method.
     """
 
     damage: Box
@@ -104,6 +109,7 @@ class GuidedWindow:
     method: Method
     notes: tuple[str, ...] = ()
     left: tuple[Refusal, ...] = ()
+    kind: str | None = None
 
     @property
     def hole(self) -> BoolImage:
@@ -125,12 +131,13 @@ def make_job(
     method: str | Method,
     device: str,
     options: RepairOptions | None,
+    kinds: AnyImage | None = None,
 ) -> RepairJob:
     """Return a request with its defaults filled in, or refuse what cannot be a valid one."""
     marks = marks_of(stack) or no_masks
     every = marks if masks is None else _either(marks, masks)
     options = options or RepairOptions()
-    job = RepairJob(stack, z, mask, every, marks, thickness, method, device, options)
+    job = RepairJob(stack, z, mask, every, marks, thickness, method, device, options, kinds)
     _check(job)
     return job
 
@@ -151,6 +158,11 @@ def _check(job: RepairJob) -> None:
         raise InputError(
             f"the mask is {job.mask.shape} but the section is {(height, width)}; "
             "give a mask of the section's shape (Y, X)"
+        )
+    if job.kinds is not None and job.kinds.shape != job.mask.shape:
+        raise InputError(
+            f"the kinds are {job.kinds.shape} but the mask is {job.mask.shape}; give labels of the "
+            "section's shape (Y, X)"
         )
     if job.mask.dtype != np.bool_:
         raise InputError(f"the mask is {job.mask.dtype}; give a bool mask, True where damaged")
@@ -202,6 +214,7 @@ def each_window(
     notes = (describe_unimaged(job.z, unimaged),) if unimaged else ()
     if not damages:
         raise RepairRefused(*notes)
+    damages = join_folds(job, damages)
     found: list[T] = []
     refused: list[Refusal] = []
     for number, (damage, components) in enumerate(damages):
@@ -244,8 +257,9 @@ def guide_by(
         If they are too few.
     """
     usable = sum(n is not None for n in neighbours)
+    kind = kind_of(job, damage, components)
     if isinstance(job.method, str):
-        name = _by_kind(job.method, job.options)
+        name = by_kind(job.method, kind)
         method = choose_method(name, usable)
     else:
         name, method = job.method.name, job.method
@@ -255,7 +269,7 @@ def guide_by(
             f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for "
             f"method '{name}'; permit a larger gap (max_gap) or choose another method"
         )
-    window = GuidedWindow(damage, components, neighbours, method)
+    window = GuidedWindow(damage, components, neighbours, method, kind=kind)
     unseen = window.hole & ~_shown(job, window)
     if not usable or not unseen.any():
         return window
@@ -286,11 +300,6 @@ def _shown(job: RepairJob, window: GuidedWindow) -> BoolImage:
             if found is not None:
                 shown |= found
     return shown
-
-
-def _by_kind(name: str, options: RepairOptions) -> str:
-    """Return the method for the kind of damage, where it is told and no method is."""
-    return "unfold" if name == "auto" and options.kind in UNFOLDED else name
 
 
 def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, IntImage]:

@@ -22,7 +22,16 @@ from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
 from ..reference.references import GreyMapping
 from ..refusal import ANYWAY
-from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
+from ..types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    Progress,
+    RepairOptions,
+    SectionRepair,
+    Window,
+    no_progress,
+)
 from .fitted_window import fit_window
 from .job import GuidedWindow, RepairJob, each_window, make_job, report_part
 from .neighbours import Masks
@@ -144,6 +153,7 @@ def predict_quality(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     device: str = "auto",
@@ -158,7 +168,7 @@ def predict_quality(
 
     Parameters
     ----------
-    stack, z, mask, masks, thickness, method, device, options, progress
+    stack, z, mask, masks, kinds, thickness, method, device, options, progress
         As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     repair
         The repair, where it has been made: its rehearsal makes the prediction better.
@@ -176,7 +186,7 @@ def predict_quality(
         As ``repair_section``; ``RepairRefused`` also where there is neither an intact place nor a
         rehearsal.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, device, options)
+    job = make_job(stack, z, mask, masks, thickness, method, device, options, kinds)
     left = {} if repair is None else {refusal.box: refusal.reason for refusal in repair.refused}
 
     def predict(found: GuidedWindow, report: Progress) -> tuple[Quality | None, int]:
@@ -232,8 +242,12 @@ def predict_window(
     Returns
     -------
     quality
-        None where there is no intact place and nothing could be rehearsed.
+        None where there is no intact place and nothing could be rehearsed; and of repairs that
+        move tissue: on intact places there is no fold to try them on, and what can be rehearsed is
+        the line alone, not the zone.
     """
+    if getattr(found.method, "moves_tissue", False):
+        return None
     scored: list[TrialScores] = []
     for trial in find_trials(job, found.damage, found.hole, found.neighbours):
         if len(scored) >= places:

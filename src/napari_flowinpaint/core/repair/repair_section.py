@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowPlan", "plan_windows", "repair_section"]
 
-_Repaired = tuple[Patch, str | None, tuple[Refusal, ...]]
 
 
 def repair_section(
@@ -55,6 +54,7 @@ def repair_section(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     device: str = "auto",
@@ -77,6 +77,9 @@ def repair_section(
     masks
         Tells the damage of *other* sections, so that damaged neighbours are passed over. Pixels
         that are marked as synthetic already guide nothing either, whatever the section.
+    kinds
+        (Y, X) of the labels of :data:`~napari_flowinpaint.core.kinds.KINDS`: the kind of damage,
+        where it is known. "auto" unfolds what is a fold or a crack, with what lies near it.
     thickness
         Thickness of every section of the stack, any unit, where it is known; alpha is weighted
         by it. All alike by default.
@@ -109,10 +112,10 @@ def repair_section(
     Cancelled
         ``progress`` asked for it.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, device, options)
+    job = make_job(stack, z, mask, masks, thickness, method, device, options, kinds)
     progress(0.0, f"section {z}: looking at the mask")
     repaired, refused = each_window(job, partial(_repair_window, job), progress)
-    refused += tuple(refusal for _, _, left in repaired for refusal in left)
+    refused += tuple(refusal for one in repaired for refusal in one.left)
     repair = _put_together(job, repaired, refused)
     progress(1.0, f"section {z}: repaired")
     return repair
@@ -134,6 +137,8 @@ class WindowPlan:
         Axial position between them.
     method
         Name of the method.
+    kind
+        Kind of the damage, where it is known and decides about the method.
     """
 
     box: Box
@@ -141,6 +146,7 @@ class WindowPlan:
     neighbours: Neighbours
     alpha: float
     method: str
+    kind: str | None = None
 
 
 def plan_windows(
@@ -149,6 +155,7 @@ def plan_windows(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     options: RepairOptions | None = None,
@@ -161,7 +168,7 @@ def plan_windows(
 
     Parameters
     ----------
-    stack, z, mask, masks, thickness, method, options
+    stack, z, mask, masks, kinds, thickness, method, options
         As for :func:`repair_section`.
 
     Returns
@@ -176,29 +183,41 @@ def plan_windows(
     InputError, RepairRefused, StoreError
         As :func:`repair_section`, for every reason that shows before anything is computed.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, "auto", options)
+    job = make_job(stack, z, mask, masks, thickness, method, "auto", options, kinds)
 
     def plan(found: GuidedWindow, _progress: Progress) -> WindowPlan:
         box = job.with_halo(found.damage, found.method)
         alpha = axial_position(z, *found.neighbours, thickness)
-        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name)
+        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name, found.kind)
 
     plans, refused = each_window(job, plan)
     return tuple(plans), refused
 
 
-def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _Repaired:
-    """Repair one window.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Repaired:
+    """A repaired window.
 
-    Returns
-    -------
+    Parameters
+    ----------
     patch
         The repair.
     weights
         Checksum of the weights; None without.
+    kind
+        Kind of its damage, where it decided about the method.
     left
         What of the damage only a neighbour shows that does not fit.
     """
+
+    patch: Patch
+    weights: str | None
+    kind: str | None
+    left: tuple[Refusal, ...]
+
+
+def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _Repaired:
+    """Repair one window."""
     started = time.perf_counter()
     fitted = fit_window(job, found)
     left = () if fitted.found is found else fitted.found.left
@@ -228,7 +247,7 @@ def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _
         flags=found.notes + fitted.flags,
         displaced=repair.displaced,
     )
-    return patch, method.weights_sha256, left
+    return _Repaired(patch, method.weights_sha256, found.kind, left)
 
 
 def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
@@ -254,7 +273,7 @@ def _put_together(
     job: RepairJob, repaired: list[_Repaired], refused: tuple[Refusal, ...]
 ) -> SectionRepair:
     """Return the repair of a section, or refuse what is expected to be a bad one."""
-    patches = [patch for patch, _, _ in repaired]
+    patches = [one.patch for one in repaired]
     quality = _quality(patches)
     flags = _judge(job, quality.fault if quality else "")
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
@@ -263,7 +282,7 @@ def _put_together(
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(job, patches, {weights for _, weights, _ in repaired}),
+        provenance=_provenance(job, patches, repaired),
         refused=refused,
     )
 
@@ -298,9 +317,11 @@ def _quality(patches: list[Patch]) -> Quality | None:
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) -> Provenance:
+def _provenance(job: RepairJob, patches: list[Patch], repaired: list[_Repaired]) -> Provenance:
     """Return the record that goes with the pixels."""
-    options = asdict(job.options)
+    weights = {one.weights for one in repaired}
+    kinds = sorted({one.kind for one in repaired if one.kind is not None})
+    options = asdict(job.options) | {"kind": "+".join(kinds) or None}
     if job.stack.no_data is not None:
         options["no_data"] = job.stack.no_data
     names = sorted({key for patch in patches for key in patch.scores})

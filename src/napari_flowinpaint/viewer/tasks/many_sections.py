@@ -28,8 +28,16 @@ from ...core.batch.staging_folder import StagingFolder
 from ...core.detection.flag_table import Flagged
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.masks.stack_mask import StackMask
 from ...core.notes import Notes
-from ...core.types import BoolImage, Progress, RepairOptions, no_progress
+from ...core.types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    Progress,
+    RepairOptions,
+    no_progress,
+)
 from . import one_section
 from .find_damage import decided_mask
 from .follow import without
@@ -214,14 +222,19 @@ def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
     """Repair a section again."""
     progress(0.0, f"section {request.z}: repairing again")
     damage: BoolImage | None = None
+    kinds: AnyImage | None = None
     if request.mask is not None:
         intact = {z: labels for z, labels in request.intact.items() if z == request.z}
-        damage = decided_mask(request.mask, intact).read(request.z)
+        mask = decided_mask(request.mask, intact)
+        damage = mask.read(request.z)
+        whole = Box.whole(damage.shape)
+        kinds = StackMask(mask, request.stack.shape).kinds(request.z, whole)
     return Staging(request.staging).redo(
         request.stack,
         request.z,
         method=request.method,
         mask=damage,
+        kinds=kinds,
         device=request.device,
         progress=progress,
     )

@@ -165,6 +165,7 @@ def _same_pixels(first: Stack, second: Stack) -> bool:
 
 def repair(job: SectionJob, *, progress: Progress) -> Review:
     """Repair a section and prepare what is needed to look at it."""
+    from ...core.masks.stack_mask import StackMask
     from ...core.repair.repair_section import repair_section
 
     request = job.request
@@ -173,11 +174,14 @@ def repair(job: SectionJob, *, progress: Progress) -> Review:
         progress(0.95 * fraction, message)
 
     progress(0.0, f"section {request.z}: reading the mask")
+    around = job.mask.damaged_box(request.z)
+    damage = StackMask(job.mask, job.stack.shape)
     result = repair_section(
         job.stack,
         request.z,
         job.mask.read(request.z),
         masks=job.mask.read,
+        kinds=None if around is None else damage.section_kinds(request.z, around),
         method=request.method,
         device=request.device,
         options=request.options,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...core.kinds import why_unfolded
 from ...core.refusal import describe_refused
 from ...core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
 
@@ -121,7 +122,9 @@ class Review:
         sections = self.repair.provenance.neighbours
         names = " and ".join(str(n) for n in sections) or "no other section"
         seconds = sum(patch.seconds for patch in self.repair.patches)
-        made = f"method {self.repair.provenance.method}, from {names}, {seconds:.1f} s"
+        record = self.repair.provenance
+        why = why_unfolded(record.method, record.options.get("kind"))
+        made = f"method {record.method}{why}, from {names}, {seconds:.1f} s"
         return f"{made}; {describe_refused(self.repair.refused)}" if self.repair.refused else made
 
 
