@@ -51,7 +51,7 @@ UNFOLDED = ("fold", "crack")
 
 
 def why_unfolded(method: str, kinds: str | None) -> str:
-    """Return in brackets why something was repaired by "unfold"; "" where it was not, or is unknown.
+    """Return in brackets why something was repaired by "unfold"; "" where it was not so.
 
     Parameters
     ----------
