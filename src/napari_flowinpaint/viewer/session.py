@@ -371,7 +371,7 @@ class Session(layers.ViewerState):
         here = self.stack is job.stack and self.section == job.request.z
         return self.image if here else None
 
-    def open_review(self, job: SectionJob, review: Review) -> Iterator[Image]:
+    def open_review(self, job: SectionJob, review: Review) -> Iterator[Layer]:
         """Show a repair for review; returns steps to exhaust, see :class:`ReviewState`.
 
         Where the user looks at another section or stack meanwhile there are no steps: the repair
@@ -476,7 +476,7 @@ class Session(layers.ViewerState):
             stack, *decided, sections, settings.method, settings.device, settings.options
         )
 
-    def open_staged(self, image: Image, review: Review) -> Iterator[Image]:
+    def open_staged(self, image: Image, review: Review) -> Iterator[Layer]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewState`."""
         camera.go_to_section(self.viewer, image, review.z)
         self.masks.hide(image, put_down=True)  # many sections are reviewed, none is painted

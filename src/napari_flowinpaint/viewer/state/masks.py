@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from psygnal import Signal
 
 from ...core.errors import InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
-from ...core.types import SectionRepair
+from ...core.types import AnyImage, Box, SectionRepair
 from .. import camera, layers
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class MaskState(layers.ViewerState):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
         self._layers: WeakKeyDictionary[Image, Labels] = WeakKeyDictionary()
+        #: What repairs that were accepted have cleared, by section and box.
+        self._cleared: WeakKeyDictionary[Labels, dict[tuple[int, Box], AnyImage]] = (
+            WeakKeyDictionary()
+        )
         self._tools: WeakKeyDictionary[Labels, str] = WeakKeyDictionary()
         self._removed: WeakKeyDictionary[Image, SparseMask] = WeakKeyDictionary()
         self._before: WeakKeyDictionary[SparseMask, SparseMask] = WeakKeyDictionary()
@@ -194,10 +199,18 @@ class MaskState(layers.ViewerState):
         if layer is None:
             return
         layer.data.commit()
+        cleared = self._cleared.setdefault(layer, {})
         for patch in repair.patches:
             where = (slice(repair.z, repair.z + 1), *patch.box.slices)
             pixels = layer.data[where]
-            pixels[0][patch.mask] = damaged
+            key = (repair.z, patch.box)
+            if not damaged:
+                cleared[key] = np.where(patch.mask, pixels[0], cleared.get(key, 0)).astype(np.uint8)
+                pixels[0][patch.mask] = 0
+            else:  # as it was: the zone of an unfolding is more than its mask
+                moved = False if patch.displaced is None else patch.displaced.mask
+                before = cleared.get(key, patch.mask & ~np.asarray(moved))
+                pixels[0][patch.mask] = before[patch.mask]
             layer.data[where] = pixels
         layer.data.commit()
         layer.refresh()

@@ -12,11 +12,12 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from .. import camera, layers, repair_layers
+from ..fold_layers import FoldLayers
 from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 
 class ReviewState(layers.ViewerState):
@@ -41,6 +42,8 @@ class ReviewState(layers.ViewerState):
         Whether it is of a batch, which keeps it.
     layers
         The stage layers by name.
+    fold
+        The layers that show what an unfolding moves.
     """
 
     changed = Signal()
@@ -52,6 +55,7 @@ class ReviewState(layers.ViewerState):
         self.image: Image | None = None
         self.staged = False
         self.layers: dict[str, Image] = {}
+        self.fold = FoldLayers()
         self._waiting: WeakKeyDictionary[Image, dict[int, Review]] = WeakKeyDictionary()
 
     def keep(self, image: Image, review: Review) -> None:
@@ -72,8 +76,10 @@ class ReviewState(layers.ViewerState):
         shown = [image for image in self._waiting if image in self.viewer.layers]
         return sum(len(self._waiting[image]) for image in shown)
 
-    def open(self, image: Image, review: Review, *, staged: bool = False) -> Iterator[Image]:
+    def open(self, image: Image, review: Review, *, staged: bool = False) -> Iterator[Layer]:
         """Show the four stages over the stack, in place of those of the last repair.
+
+        Of an unfolding, also the zone and where tissue moves.
 
         Layers that lie over another stack are replaced.
 
@@ -92,6 +98,10 @@ class ReviewState(layers.ViewerState):
             yield layer
             if self.current is not review:
                 return
+        for shown in self.fold.open(self.viewer, image, review):
+            yield shown
+            if self.current is not review:
+                return
         self.changed.emit()
 
     def close(self) -> None:
@@ -101,11 +111,13 @@ class ReviewState(layers.ViewerState):
             if found.get(self.current.z) is self.current:
                 del found[self.current.z]
             self.current = None
+            self.fold.close(self.viewer)
             self.show(None)
             self.changed.emit()
 
     def clear(self) -> None:
         """Remove the layers; the repair waits on, where it did."""
+        self.fold.close(self.viewer)
         shown = list(self.layers.values())
         self.current = self.image = None
         self.layers.clear()
@@ -114,6 +126,7 @@ class ReviewState(layers.ViewerState):
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""
+        self.fold.forget(layer)
         for stage, shown in list(self.layers.items()):
             if shown is layer:
                 del self.layers[stage]
@@ -129,6 +142,7 @@ class ReviewState(layers.ViewerState):
         self.current.set_accepted(numbers, accepted)
         if "result" in self.layers:
             self.layers["result"].refresh()
+        self.fold.refresh(self.current)
         self.changed.emit()
 
     def center_on(self, component: Component) -> None:
