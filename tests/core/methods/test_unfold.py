@@ -88,3 +88,67 @@ def test_moved_pixels_have_a_mark_of_their_own_and_their_flow_is_kept(tmp_path):
     assert np.allclose(kept, patch.displaced.flow[:, *there][:, piece.moved.mask], atol=0.05)
     revert(stack)
     assert np.array_equal(open_stack(tmp_path / "s.zarr").read(1, patch.box), damaged[1])
+
+
+def told(path):
+    """Return what a label image says of its values."""
+    import zarr
+
+    label = dict(zarr.open_group(path, mode="r").attrs)["ome"]["image-label"]
+    return {entry["label-value"]: entry for entry in label["properties"]}, label
+
+
+def test_the_label_image_says_which_pixels_were_moved_also_in_a_copy(tmp_path):
+    import zarr
+    from yaozarrs import v05
+
+    from napari_flowinpaint.core.writing.writeback import write_back
+
+    _, damaged, line = folded(Fold(8, 30, 0.5))
+    save_ome_zarr(Stack.from_array(np.repeat(damaged, 2, axis=0)), tmp_path / "s.zarr")
+    zarr.consolidate_metadata(tmp_path / "s.zarr")
+    stack = open_stack(tmp_path / "s.zarr")
+    hole = np.zeros_like(line)
+    hole[60:70, 60:70] = True
+    (first,) = write_back(stack, repair_section(stack, 0, hole, method="flow"))
+    old = zarr.open_group(tmp_path / "s.zarr" / "labels" / "synthetic", mode="r+")
+    ome = dict(old.attrs)["ome"]  # as an earlier version has written it
+    old.attrs["ome"] = {**ome, "image-label": {"source": {"image": "../../"}}}
+    (number,) = write_back(stack, repair_section(stack, 2, line, method="unfold"))
+    values, label = told(tmp_path / "s.zarr" / "labels" / "synthetic")
+    v05.ImageLabel.model_validate(label)
+    assert {v: entry["pixels"] for v, entry in values.items()} == {
+        number: "synthetic",
+        number + 2**31: "displaced",
+    }
+    assert first not in values
+    assert "displaced" in label["flowinpaint"]
+    assert label["source"] == {"image": "../../"}
+    assert {entry["label-value"] for entry in label["colors"]} == set(values)
+    consolidated = zarr.open_group(tmp_path / "s.zarr", mode="r", use_consolidated=True)
+    found = dict(consolidated["labels/synthetic"].attrs)["ome"]["image-label"]
+    assert found["properties"] == label["properties"]
+    save_ome_zarr(stack, tmp_path / "copy.zarr")
+    assert told(tmp_path / "copy.zarr" / "labels" / "synthetic")[0] == values
+
+
+def test_reduced_marks_of_a_copy_tell_synthetic_pixels_before_displaced_ones(tmp_path):
+    import zarr
+
+    from napari_flowinpaint.core.writing.synthetic import largest_number
+    from napari_flowinpaint.core.writing.writing_journal import WritingJournal, put_marks
+
+    image = np.zeros((1, 600, 600), np.uint8)
+    image[0, ::2] = 9
+    save_ome_zarr(Stack.from_array(image), tmp_path / "s.zarr")
+    stack = open_stack(tmp_path / "s.zarr")
+    marks = np.zeros((600, 600), np.uint32)
+    marks[:40, :41], marks[:40, 41:80] = 3, 3 + 2**31
+    put_marks(stack, [(0, marks)])
+    levels = zarr.open_group(tmp_path / "s.zarr" / "labels" / "synthetic", mode="r")
+    assert np.array_equal(levels["0"][0], marks)
+    assert set(levels["1"][0, :20, :21].ravel()) == {3}
+    assert set(levels["1"][0, :20, 21:40].ravel()) == {3 + 2**31}
+    journal = WritingJournal.of(stack)
+    with journal.writing():
+        assert largest_number(journal.target(journal.layout_of(stack)).labels) == 3

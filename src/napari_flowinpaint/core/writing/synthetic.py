@@ -21,7 +21,7 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ _MEANING = {
     "synthetic": "number of the repair that made the pixel",
     "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
 }
+#: Their colours, for viewers that take them from the label image: red, green, blue, alpha.
+_SYNTHETIC_COLOUR, _DISPLACED_COLOUR = [63, 167, 255, 255], [255, 211, 77, 255]
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -172,6 +174,58 @@ def note_largest(labels: Labels, number: int) -> None:
     attributes = labels[0].source.attrs
     if attributes.get(_LARGEST) != number:
         attributes.update({_LARGEST: number})
+
+
+def describe(root: Folder, levels: Labels, scratch: Folder, moved: Collection[int]) -> None:
+    """Say in the attributes of the label image what its values mean.
+
+    Every value of a repair that has moved pixels is told by itself, in ``properties`` and
+    ``colors``: of others there is one value only, which needs no entry.
+
+    Parameters
+    ----------
+    root, levels, scratch
+        As for :func:`open_labels`.
+    moved
+        Numbers of repairs that have moved pixels.
+    """
+    import zarr
+
+    from ..io.folder_store import FolderStore
+
+    names = label_names(levels)
+    store = FolderStore(root.folder(*names), scratch=scratch)
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    attributes: dict[str, Any] = dict(group.attrs)
+    ome = attributes.get("ome")
+    before = (attributes if ome is None else ome).get("image-label")
+    label = dict(before) if isinstance(before, dict) else {}
+    label["flowinpaint"] = _MEANING
+    for number in sorted(moved):
+        for value, what, colour in (
+            (number, "synthetic", _SYNTHETIC_COLOUR),
+            (number + _LIMIT, "displaced", _DISPLACED_COLOUR),
+        ):
+            told = {"pixels": what, "repair": number, "description": _MEANING[what]}
+            _tell(label, "properties", {"label-value": value, **told})
+            _tell(label, "colors", {"label-value": value, "rgba": colour})
+    if label == before:
+        return
+    changed = {"image-label": label}
+    group.attrs.update(changed if ome is None else {"ome": {**ome, **changed}})
+    *home, name = names
+    _consolidate(root.folder(*home), name, scratch, again=True)
+    if levels[0].path:
+        _consolidate(root, "/".join(names), scratch, again=True)
+
+
+def _tell(label: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
+    """Put what is said of one value into a list of such entries, in place of what was said."""
+    value = entry["label-value"]
+    found = label.get(key)
+    others = found if isinstance(found, list) else []
+    kept = [o for o in others if not (isinstance(o, dict) and o.get("label-value") == value)]
+    label[key] = [*kept, entry]
 
 
 def marked_chunks(labels: Level) -> Iterator[tuple[tuple[slice, ...], AnyImage]]:
@@ -335,8 +389,11 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 
 
-def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
-    """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such."""
+def _consolidate(group: Folder, name: str, scratch: Folder, again: bool = False) -> None:
+    """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such.
+
+    With ``again``, as it has become.
+    """
     import zarr
 
     from ..io.folder_store import FolderStore
@@ -351,7 +408,7 @@ def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
         mentions(".zmetadata", "metadata"),
         mentions("zarr.json", "consolidated_metadata", "metadata"),
     )
-    if False in found:
+    if False in found or (again and True in found):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that v3 has not standardised it yet
             zarr.consolidate_metadata(FolderStore(group, scratch=scratch))
