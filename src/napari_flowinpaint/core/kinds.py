@@ -6,6 +6,7 @@ The numbers are part of the file format: never change or reuse one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,19 @@ KINDS: dict[str, Kind] = {
 
 #: Kinds whose tissue is displaced: ``auto`` repairs them by "unfold".
 UNFOLDED = ("fold", "crack")
+
+
+def image_label() -> dict[str, Any]:
+    """Return what an NGFF label image of kinds says of its values (``image-label``)."""
+    kinds = KINDS.values()
+    return {
+        "version": "0.5",
+        "colors": [{"label-value": kind.label, "rgba": list(kind.colour)} for kind in kinds],
+        "properties": [
+            {"label-value": kind.label, "kind": kind.name, "description": kind.words}
+            for kind in kinds
+        ],
+    }
 
 
 def why_unfolded(method: str, kinds: str | None) -> str:

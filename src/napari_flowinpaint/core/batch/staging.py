@@ -105,10 +105,13 @@ class StagedSection:
     def quality(self) -> float:
         """What repairs are sorted by: predicted where possible, else the rehearsed PSNR; dB.
 
-        Minus infinity where neither is known, so that such repairs are looked at first.
+        Minus infinity where neither is known, so that such repairs are looked at first: so are
+        those of folds.
         """
         if self.expected_structure is not None:
             return self.expected_structure
+        if "unfold" in self.method:  # what was rehearsed is the line, which is little of it
+            return -np.inf
         return self.scores.get("rehearsal_psnr", -np.inf)
 
 

@@ -115,6 +115,11 @@ class Quality:
         return cls(**values, places=round(scores[_PREFIX + "places"]))
 
 
+def is_expected(name: str) -> bool:
+    """Return whether a score in a report is of a :class:`Quality`, and not measured."""
+    return name.startswith(_PREFIX)
+
+
 def combine(found: Sequence[tuple[Quality, int]]) -> Quality | None:
     """Return the quality of several windows together, or None of none.
 
@@ -187,11 +192,13 @@ def predict_quality(
         rehearsal.
     """
     job = make_job(stack, z, mask, masks, thickness, method, device, options, kinds)
+    methods: list[Method] = []
     left = {} if repair is None else {refusal.box: refusal.reason for refusal in repair.refused}
 
     def predict(found: GuidedWindow, report: Progress) -> tuple[Quality | None, int]:
         if found.damage in left:
             raise RepairRefused(left[found.damage])
+        methods.append(found.method)
         fitted = fit_window(job, found)
         scores = _scores_of(repair, fitted.window.box)
         predicted = predict_window(job, fitted.found, fitted.window, scores, places, report)
@@ -200,6 +207,11 @@ def predict_quality(
     predicted, _ = each_window(job, predict, progress)
     known = [(quality, pixels) for quality, pixels in predicted if quality is not None]
     total = combine(known)
+    if any(getattr(found, "moves_tissue", False) for found in methods):
+        raise RepairRefused(
+            f"section {z} is unfolded; how good that is cannot be predicted: there is no fold on "
+            "intact places to try it on"
+        )
     if total is None or len(known) < len(predicted):
         raise RepairRefused(
             f"section {z} has no intact place to try its repair on, nor has its neighbourhood; "

@@ -39,7 +39,7 @@ from .fitted_window import fit_window
 from .gate import fit_scores
 from .job import GuidedWindow, RepairJob, each_window, make_job, to_dtype
 from .neighbours import Masks, Neighbours, axial_position
-from .quality import PLACES, Quality, combine, predict_window
+from .quality import PLACES, Quality, combine, is_expected, predict_window
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -312,7 +312,12 @@ def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
 
 
 def _quality(patches: list[Patch]) -> Quality | None:
-    """Return what all windows together are expected to score: of a few pixels nobody can tell."""
+    """Return what all windows together are expected to score: of a few pixels nobody can tell.
+
+    None where tissue was moved: that nobody can tell of, and it may be most of what changes.
+    """
+    if any(patch.displaced is not None for patch in patches):
+        return None
     told = [(Quality.from_scores(patch.scores), int(patch.mask.sum())) for patch in patches]
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
@@ -324,7 +329,7 @@ def _provenance(job: RepairJob, patches: list[Patch], repaired: list[_Repaired])
     options = asdict(job.options) | {"kind": "+".join(kinds) or None}
     if job.stack.no_data is not None:
         options["no_data"] = job.stack.no_data
-    names = sorted({key for patch in patches for key in patch.scores})
+    names = sorted({key for patch in patches for key in patch.scores if not is_expected(key)})
     scores = {
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
         for name in names
