@@ -20,8 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import RepairRefused
+from ..filters import blur
 from ..reference.fold_curves import fold_bands
-from ..reference.fold_displacement import find_displacement
+from ..reference.fold_displacement import Displacement, find_displacement
+from ..reference.fold_search import local_correlation
 from ..reference.optical_flow import Flow, compose, warp
 from ..reference.references import (
     SMOOTH_PATCH,
@@ -46,6 +48,8 @@ from .method import Method
 LEAST_DISPLACEMENT = 0.25
 #: An unfolded section has to correlate with the reference by this much, locally.
 _LEAST_CORRELATION = 0.2
+#: A crack is closed where its sides, so far from it, correlate better by this much then.
+_BESIDE, _LEAST_GAIN = 48.0, 0.015
 #: Context around a fold: what is displaced beyond is moved back less and less.
 _HALO = 512
 _FADE = 192
@@ -124,7 +128,7 @@ class UnfoldMethod:
             result=np.where(hidden, filled.result, moved),
             confidence=np.where(zone & ~hidden, _CERTAIN, filled.confidence).astype(np.float32),
             scores=filled.scores | unfolded.scores,
-            displaced=Displaced(zone & ~hidden, zone, unfolded.flow),
+            displaced=_displaced(zone, hidden, unfolded.flow),
         )
 
     def _fill(
@@ -157,6 +161,9 @@ def _unfold(section: FloatImage, window: Window, reference: FloatImage) -> _Unfo
         found = find_displacement(
             moving, ~(hidden | _sampled(~window.intact, flow)), reference, bands[0]
         )
+        if found.beside < 0 and not _is_torn(moving, reference, hidden, found):
+            scores["folds"] += 1
+            continue  # a bright line over tissue that is where it belongs
         change = found.flow * fading
         flow = compose(change, flow)
         hidden = (warp(hidden.astype(np.float32), change) > 0.01) | found.swallowed
@@ -166,6 +173,34 @@ def _unfold(section: FloatImage, window: Window, reference: FloatImage) -> _Unfo
         )
         scores["fold_correlation"] = min(scores.get("fold_correlation", 1.0), found.correlation)
     return _Unfolded(flow, hidden, scores)
+
+
+def _is_torn(
+    section: FloatImage, reference: FloatImage, hidden: BoolImage, found: Displacement
+) -> bool:
+    """Return whether a section fits the reference better with the sides of a crack together.
+
+    The search prefers to close a crack, since more is to be compared then.
+    """
+    known = ~hidden
+    closed = warp(section, found.flow)
+    seen = (warp(known.astype(np.float32), found.flow) > 0.99) & ~found.swallowed
+    low = blur(reference, 2.0)
+    gain = [
+        local_correlation(blur(np.where(there, image, reference), 2.0), low, weight, 10.0)
+        for image, there in ((section, known), (closed, seen))
+        for weight in (there.astype(np.float32),)
+    ]
+    near = known & seen & _within(found.swallowed | hidden, _BESIDE)
+    return bool(near.any() and (gain[1] - gain[0])[near].mean() > _LEAST_GAIN)
+
+
+def _within(mask: BoolImage, distance: float) -> BoolImage:
+    """Return where a mask is not further away than ``distance``."""
+    import cv2
+
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(away <= distance)
 
 
 def _sampled(mask: BoolImage, flow: Flow) -> BoolImage:
@@ -200,6 +235,12 @@ def _check(unfolded: _Unfolded, window: Window) -> None:
             f"{correlation:.2f} only (at least {_LEAST_CORRELATION} is needed); check the "
             "alignment of the stack, or mark the neighbours as damaged"
         )
+
+
+def _displaced(zone: BoolImage, hidden: BoolImage, flow: Flow) -> Displaced | None:
+    """Return what was moved; None where nothing was."""
+    moved = zone & ~hidden
+    return Displaced(moved, zone, flow) if moved.any() else None
 
 
 def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, BoolImage]:

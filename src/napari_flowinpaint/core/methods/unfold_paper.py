@@ -51,6 +51,7 @@ class PaperUnfoldMethod(LearnedMethod):
     architecture = "fold"
     shipped = FOLD
     gates_itself = True
+    moves_tissue = True
 
     def halo(self, damage: Box) -> int:
         """Return the context around a fold's line: as for ``unfold``."""
