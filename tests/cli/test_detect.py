@@ -10,7 +10,9 @@ import pytest
 import tifffile
 
 from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.metrics import data_range, score
 from napari_flowinpaint.core.open import open_mask, open_stack
+from napari_flowinpaint.core.simulation.fold import Fold, fold_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import Hole, damage_section
 
@@ -52,6 +54,29 @@ def test_detect_then_repair(path, volume, capsys):
     mask = open_mask(masks).read(2) != 0
     assert np.array_equal(repaired[~mask], volume[2][~mask])
     assert (repaired[mask] != volume[2][mask]).mean() > 0.8
+
+
+def test_what_was_found_to_be_a_fold_is_unfolded(tmp_path, capsys):
+    truth = synthetic_stack(SampleConfig(shape=(5, 256, 256), seed=3))
+    volume = truth.copy()
+    volume[2] = fold_section(truth[2], Fold(10, 40, 0.1), seed=1).image
+    tifffile.imwrite(tmp_path / "stack.tif", volume)
+    assert detect(tmp_path / "stack.tif", "--kinds", "fold") == 0
+    masks, out = str(tmp_path / "masks.zarr"), str(tmp_path / "out.zarr")
+    capsys.readouterr()
+    command = ["repair", str(tmp_path / "stack.tif"), "--mask", masks, "--output", out]
+    assert run([*command, "--report", str(tmp_path / "report.json")]) == 0
+    plan, *_, repaired, _written = capsys.readouterr().out.strip().splitlines()
+    assert "by unfold (a fold: unfolded)" in plan
+    assert "by unfold (a fold: unfolded)" in repaired
+    (section,) = json.loads((tmp_path / "report.json").read_text())["sections"]
+    assert section["provenance"]["options"]["kind"] == "fold"
+    whole = np.ones(truth.shape[1:], bool)
+    before, after = (
+        score(image, truth[2], whole, data_range(truth[2])).structure_psnr
+        for image in (volume[2], open_stack(out).read(2))
+    )
+    assert after > before + 1
 
 
 def test_a_declared_value_is_neither_damage_nor_repaired(path, volume, capsys):

@@ -156,7 +156,7 @@ def test_reduced_marks_of_a_copy_tell_synthetic_pixels_before_displaced_ones(tmp
 
 @pytest.mark.parametrize(("missing", "torn"), [(12, False), (0, True)])
 def test_a_crack_is_closed_only_where_tissue_is_torn_apart(missing, torn):
-    truth, damaged, line = folded(Fold(12, missing + 0.01, 0.1))
+    _, damaged, line = folded(Fold(12, missing + 0.01, 0.1))
     stack = Stack.from_array(damaged)
     (patch,) = repair_section(stack, 1, line, options=RepairOptions(kind="crack")).patches
     assert (patch.displaced is not None) == torn

@@ -143,7 +143,10 @@ class Review:
         found = [np.zeros((0, 2, 2), dtype=np.float32)]
         for patch in self.repair.patches:
             if patch.displaced is not None:
-                moved = patch.displaced.mask & _is_any_of(patch.components, self.accepted)
+                moved = patch.displaced.mask
+                if not moved.any():  # all of it went through a network, and is synthetic
+                    moved = patch.displaced.zone
+                moved = moved & _is_any_of(patch.components, self.accepted)
                 place = patch.box.shifted(-self.repair.box.y0, -self.repair.box.x0)
                 arrows = _arrows(patch.displaced.flow, moved)
                 arrows[:, 0] += (place.y0, place.x0)
