@@ -231,8 +231,8 @@ def format_scores(scores: list[Score]) -> str:
     """Return the scores as a table of text."""
     lines = [
         "Structure PSNR inside the mask, dB (both images low-passed by 2 pixels), and detail",
-        "(high-frequency energy over that of the truth: 1 is right, below is blur); of a fold, of",
-        "all that it has displaced, which is more than the mask",
+        "(high-frequency energy over that of the truth: 1 is right, below is blur). The scores of",
+        "a fold are of all tissue that it has displaced, beyond the mask",
         "",
         f"{'section':>7}  {'damage':<16}{'masked':>7}{'mean of neighbours':>20}"
         f"{'repaired':>10}{'detail':>8}",

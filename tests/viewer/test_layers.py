@@ -260,3 +260,22 @@ def test_the_camera_goes_to_a_component():
     camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
     assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))
+
+
+def test_a_labels_layer_may_say_which_kinds_its_values_are():
+    from napari_flowinpaint.core.io.stack import Stack
+    from napari_flowinpaint.core.kinds import KINDS
+    from napari_flowinpaint.core.masks.mask_choice import NOT_ZERO
+    from napari_flowinpaint.viewer.tasks.mask_loading import MaskRequest, from_layer
+
+    data = np.zeros((3, 20, 30), np.uint8)
+    data[1, 5:9] = 2
+    viewer = ViewerModel()
+    image = viewer.add_image(data)
+    features = {"index": [1, 2], "kind": ["cell", "fold"]}
+    labels = viewer.add_labels(data, features=features)
+    found = mask_layers.mask_of(viewer, labels, image, 1)
+    request = MaskRequest(Stack.from_array(data), 1, NOT_ZERO, None)
+    opened = from_layer(found, request, progress=no_progress)
+    kinds = opened.mask.kinds(1, Box(0, 0, 20, 30))
+    assert set(np.unique(kinds)) == {0, KINDS["fold"].label}

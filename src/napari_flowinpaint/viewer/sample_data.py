@@ -38,7 +38,7 @@ def damaged_serial_sections() -> list[tuple[Any, dict[str, Any], str]]:
         "axis_labels": ("z", "y", "x"),
     }
     image = {"name": "serial sections (synthetic)", "contrast_limits": (0, 255), **space}
-    mask = SparseMask(sample.mask.shape, sample.mask)
+    mask = SparseMask(sample.mask.shape, sample.labels, labels=True)
     layer = layers.mask_layer(Image(sample.stack, **space), mask, "damage mask")
     shown = layer.as_layer_data_tuple()[1]
     names = ("name", "opacity", "colormap", "scale", "units", "axis_labels", "multiscale")

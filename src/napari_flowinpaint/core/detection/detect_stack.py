@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..export import check_target
 from ..io.memory import check_fits
+from ..kinds import UNFOLDED
 from ..types import Progress, no_progress
 from .detect_section import DetectionOptions
 from .detection_workers import (
@@ -266,10 +267,17 @@ def _rows(stack: Stack, found: dict[int, list[DamageSummary]], max_gap: int) -> 
                     score=record.score,
                     area_percent=round(100 * record.pixels / area, 4),
                     neighbours=" ".join("-" if n is None else str(n) for n in sides),
-                    suggested_method="" if None in sides else "auto",
+                    suggested_method=_method_for(record.kind, sides),
                 )
             )
     return rows
+
+
+def _method_for(kind: str, sides: list[int | None]) -> str:
+    """Return the method that a kind of damage is repaired by with such neighbours; "" if none."""
+    if kind in UNFOLDED:
+        return "" if sides == [None, None] else "unfold"
+    return "" if None in sides else "auto"
 
 
 def _bits(tiles: str) -> int:
