@@ -43,6 +43,11 @@ class FoldLayers:
         self.arrows = _arrow_layer(review, placed)
         yield _add(viewer, self.arrows)
 
+    @property
+    def layers(self) -> list[Layer]:
+        """Those that are there."""
+        return [layer for layer in (self.zone, self.arrows) if layer is not None]
+
     def refresh(self, review: Review) -> None:
         """Show what moves in the components that are accepted."""
         if self.zone is not None:
@@ -57,7 +62,7 @@ class FoldLayers:
 
     def close(self, viewer: ViewerModel) -> None:
         """Remove the layers."""
-        shown = [layer for layer in (self.zone, self.arrows) if layer is not None]
+        shown = self.layers
         self.zone = self.arrows = None
         for layer in shown:
             layers.remove(viewer, layer)

@@ -249,7 +249,8 @@ class Session(layers.ViewerState):
             return
         stack = self._stacks.get(image)
         marks = None if stack is None else repair_layers.marks_of(self.viewer, stack)
-        for layer in (self.masks.layer(image), marks):
+        zone = self.review.fold.zone if image is self.review.image else None
+        for layer in (self.masks.layer(image), marks, zone):
             if layer is not None:
                 layer.visible = False
 
@@ -263,7 +264,7 @@ class Session(layers.ViewerState):
         orphans = [self.masks.layer(image), *self.accepted.layers_of(image)]
         orphans.append(self.no_data.forget(image))
         if self.review.image is None:
-            orphans += self.review.layers.values()
+            orphans += [*self.review.layers.values(), *self.review.fold.layers]
         stack = self._stacks.get(image)
         if stack is not None:
             marks = repair_layers.marks_of(self.viewer, stack)
