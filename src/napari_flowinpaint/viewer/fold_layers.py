@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import camera, layers
+from . import camera, layers, repair_layers
 from .tasks.review import Review
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _zone_layer(review: Review, placed: dict[str, Any]) -> Labels:
     from napari.utils.colormaps import DirectLabelColormap
 
     layer = LabelsLayer(
-        layers.StageArray(review.repair.box.shape, np.uint8, review.zone),
+        repair_layers.StageArray(review.repair.box.shape, np.uint8, review.zone),
         multiscale=False,
         name=ZONE,
         opacity=0.9,

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["WindowPlan", "plan_windows", "repair_section"]
 
 
-
 def repair_section(
     stack: Stack,
     z: int,
