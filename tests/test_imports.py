@@ -80,7 +80,8 @@ def test_every_command_of_the_manifest_can_be_imported_without_torch():
     for name in names:
         module, attribute = str(name).split(":")
         script += f"assert callable(getattr(importlib.import_module('{module}'), '{attribute}'))\n"
-    ours = imported_by(script) - imported_by("import napari")
+    # the window that the commands are in has imported this
+    ours = imported_by(script) - imported_by("import napari.viewer")
     assert ours.isdisjoint(("torch", "dask", "cv2", "scipy", "h5py", "tifffile"))
 
 

@@ -41,8 +41,8 @@ def damaged_serial_sections() -> list[tuple[Any, dict[str, Any], str]]:
     mask = SparseMask(sample.mask.shape, sample.labels, labels=True)
     layer = layers.mask_layer(Image(sample.stack, **space), mask, "damage mask")
     shown = layer.as_layer_data_tuple()[1]
-    names = ("name", "opacity", "colormap", "scale", "units", "axis_labels", "multiscale")
-    labels = {name: shown[name] for name in names}
+    names = ("name", "opacity", "colormap", "multiscale")
+    labels = {name: shown[name] for name in names} | space
     labels["metadata"] = layers.mask_metadata(_example(sample.mask))
     return [(sample.stack, image, "image"), (mask, labels, "labels")]
 
