@@ -111,6 +111,7 @@ class Robot:
             if isinstance(w, QMainWindow) and w.isVisible()
         )
         self.window.resize(1600, 1000)
+        viewer.window.activate()  # shortcuts are those of the active window
         self.wait(lambda: False, 0.5, must=False)
         self.canvas = next(
             w for w in self.window.findChildren(QWidget) if "CanvasBackend" in type(w).__name__

@@ -13,6 +13,7 @@ import zarr
 
 from napari_flowinpaint import demo
 from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.simulation import sample
 from napari_flowinpaint.core.writing.writeback import history
@@ -38,11 +39,17 @@ def test_demo_repairs_in_place_and_marks(finished):
     assert stack.voxel_size == (40, 4, 4)
     damaged = [z for z in range(stack.shape[0]) if mask.read(z).any()]
     assert len(damaged) >= 5
+    marks = open_mask(finished / demo.STACK / "labels" / "synthetic")
     for z in damaged:
         changed = stack.read(z) != before.read(z)
         assert changed.any()
-        assert not changed[mask.read(z) == 0].any()
+        assert not changed[(mask.read(z) == 0) & (marks.read(z) == 0)].any()
     assert [entry.z for entry in history(stack)] == damaged
+    (fold,) = (z for z in damaged if (mask.read(z) == KINDS["fold"].label).any())
+    methods = {entry.z: entry.provenance.method for entry in history(stack)}
+    assert methods[fold] == "unfold"
+    assert (marks.read(fold) > 2**31).any()
+    assert set(methods.values()) == {"unfold", "flowinpaint"}
 
 
 def test_demo_scores(finished):

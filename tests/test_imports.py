@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import numpy as np
 import pytest
 
 #: What takes long to import. napari is there anyway where the plugin runs, but not on a cluster.
@@ -80,7 +81,8 @@ def test_every_command_of_the_manifest_can_be_imported_without_torch():
     for name in names:
         module, attribute = str(name).split(":")
         script += f"assert callable(getattr(importlib.import_module('{module}'), '{attribute}'))\n"
-    ours = imported_by(script) - imported_by("import napari")
+    # the window that the commands are in has imported this
+    ours = imported_by(script) - imported_by("import napari.viewer")
     assert ours.isdisjoint(("torch", "dask", "cv2", "scipy", "h5py", "tifffile"))
 
 
@@ -101,4 +103,4 @@ def test_sample_data():
     assert stack.shape == mask.shape
     assert image["scale"] == labels["scale"] == (40.0, 4.0, 4.0)
     assert image["units"] == ("nm", "nm", "nm")
-    assert mask.any(axis=(1, 2)).sum() >= 5
+    assert sum(np.asarray(mask[z]).any() for z in range(len(stack))) >= 5

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .core.mask_files import open_damage
 from .core.open import open_mask, open_stack
 from .core.types import no_progress
 from .demo import BEFORE, MASK, STACK
@@ -51,7 +52,7 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
     )
     viewer.layers.move(len(viewer.layers) - 1, 0)
     viewer.layers.selection.active = image
-    session.masks.new(image, open_mask(folder / MASK).array)
+    session.masks.new(image, open_damage(folder / MASK, session.require_stack()))
     manifest = npe2.PluginManager.instance().get_manifest(_PLUGIN)
     docks = [widget.display_name for widget in manifest.contributions.widgets or ()]
     for name in docks:

@@ -34,7 +34,7 @@ _KIND, _NAMES = "demo", (STACK, MASK, BEFORE, SCORES, COMPARISON, *SCREENSHOTS)
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well one section was repaired, inside its mask only, dB.
+    """How well one section was repaired, in all that was not as it was, dB.
 
     Parameters
     ----------
@@ -159,12 +159,16 @@ def _make_sample() -> DamagedSample:
 def _write_sample(folder: Path, sample: DamagedSample, *, overwrite: bool) -> None:
     """Save the sample, its masks, and once more what will be repaired."""
     from .core.export import save_ome_zarr
+    from .core.io.metadata import Metadata
     from .core.io.stack import Stack
+    from .core.kinds import image_label
 
     started = time.perf_counter()
-    arrays = {STACK: sample.stack, BEFORE: sample.stack, MASK: sample.mask.astype(np.uint8)}
+    arrays = {STACK: sample.stack, BEFORE: sample.stack, MASK: sample.labels}
     for name, array in arrays.items():
-        stack = Stack.from_array(array, voxel_size=sample.voxel_size, name=Path(name).stem)
+        told = Metadata(ome_attributes={"image-label": image_label()} if name == MASK else {})
+        size, stem = sample.voxel_size, Path(name).stem
+        stack = Stack.from_array(array, voxel_size=size, name=stem, metadata=told)
         save_ome_zarr(stack, folder / name, overwrite=overwrite)
     depth, height, width = sample.stack.shape
     print(
@@ -176,6 +180,7 @@ def _write_sample(folder: Path, sample: DamagedSample, *, overwrite: bool) -> No
 
 def _repair(folder: Path, sample: DamagedSample) -> None:
     """Repair every damaged section in place."""
+    from .core.kinds import why_unfolded
     from .core.open import open_stack
     from .core.repair.repair_section import repair_section
     from .core.types import BoolImage, Box
@@ -188,8 +193,12 @@ def _repair(folder: Path, sample: DamagedSample) -> None:
 
     for z in sample.kinds:
         started = time.perf_counter()
-        write_back(stack, repair_section(stack, z, sample.mask[z], masks=masks))
-        print(f"section {z}: repaired in {time.perf_counter() - started:.1f} s", flush=True)
+        repair = repair_section(stack, z, sample.mask[z], masks=masks, kinds=sample.labels[z])
+        write_back(stack, repair)
+        record = repair.provenance
+        why = why_unfolded(record.method, record.options["kind"])
+        seconds = time.perf_counter() - started
+        print(f"section {z}: repaired by {record.method}{why} in {seconds:.1f} s", flush=True)
 
 
 def _read(path: Path, sections: dict[int, str]) -> dict[int, AnyImage]:
@@ -204,14 +213,14 @@ def _score(sample: DamagedSample, z: int, repaired: AnyImage) -> Score:
     """Compare one repaired section with the truth."""
     from .core.metrics import data_range, score
 
-    truth, mask = sample.truth[z], sample.mask[z]
+    truth, mask = sample.truth[z], sample.zone[z]
     mean = np.where(mask, sample.stack[[z - 1, z + 1]].mean(axis=0), truth)
     grey = data_range(truth)
     found = score(repaired, truth, mask, grey)
     return Score(
         z=z,
         kind=sample.kinds[z],
-        masked=float(mask.mean()),
+        masked=float(sample.mask[z].mean()),
         mean=score(mean, truth, mask, grey).structure_psnr,
         repaired=found.structure_psnr,
         detail=found.detail,
@@ -222,7 +231,8 @@ def format_scores(scores: list[Score]) -> str:
     """Return the scores as a table of text."""
     lines = [
         "Structure PSNR inside the mask, dB (both images low-passed by 2 pixels), and detail",
-        "(high-frequency energy over that of the truth: 1 is right, below is blur)",
+        "(high-frequency energy over that of the truth: 1 is right, below is blur). The scores of",
+        "a fold are of all tissue that it has displaced, beyond the mask",
         "",
         f"{'section':>7}  {'damage':<16}{'masked':>7}{'mean of neighbours':>20}"
         f"{'repaired':>10}{'detail':>8}",

@@ -10,7 +10,9 @@ import pytest
 import tifffile
 
 from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.metrics import data_range, score
 from napari_flowinpaint.core.open import open_mask, open_stack
+from napari_flowinpaint.core.simulation.fold import Fold, fold_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import Hole, damage_section
 
@@ -54,6 +56,29 @@ def test_detect_then_repair(path, volume, capsys):
     assert (repaired[mask] != volume[2][mask]).mean() > 0.8
 
 
+def test_what_was_found_to_be_a_fold_is_unfolded(tmp_path, capsys):
+    truth = synthetic_stack(SampleConfig(shape=(5, 256, 256), seed=3))
+    volume = truth.copy()
+    volume[2] = fold_section(truth[2], Fold(10, 40, 0.1), seed=1).image
+    tifffile.imwrite(tmp_path / "stack.tif", volume)
+    assert detect(tmp_path / "stack.tif", "--kinds", "fold") == 0
+    masks, out = str(tmp_path / "masks.zarr"), str(tmp_path / "out.zarr")
+    capsys.readouterr()
+    command = ["repair", str(tmp_path / "stack.tif"), "--mask", masks, "--output", out]
+    assert run([*command, "--report", str(tmp_path / "report.json")]) == 0
+    plan, *_, repaired, _written = capsys.readouterr().out.strip().splitlines()
+    assert "by unfold (a fold: unfolded)" in plan
+    assert "by unfold (a fold: unfolded)" in repaired
+    (section,) = json.loads((tmp_path / "report.json").read_text())["sections"]
+    assert section["provenance"]["options"]["kind"] == "fold"
+    whole = np.ones(truth.shape[1:], bool)
+    before, after = (
+        score(image, truth[2], whole, data_range(truth[2])).structure_psnr
+        for image in (volume[2], open_stack(out).read(2))
+    )
+    assert after > before + 1
+
+
 def test_a_declared_value_is_neither_damage_nor_repaired(path, volume, capsys):
     folder, declared = path.parent, volume[:5].copy()
     declared[:, 60:120, 80:140] = 3
@@ -68,7 +93,9 @@ def test_a_declared_value_is_neither_damage_nor_repaired(path, volume, capsys):
     command = ["repair", str(path), "--mask", str(folder / "mask.tif"), "--output", str(out)]
     command += ["--method", "flow", "--gate", "off", "--no-data", "3", "--report", str(report)]
     assert run(command) == 0
-    assert "400 masked pixels of section 1 lie where nothing was imaged" in capsys.readouterr().out
+    told = "400 masked pixels of section 1 lie where nothing was imaged (padding)"
+    assert f"note: {told}" in capsys.readouterr().err
+    assert any(note.startswith(told) for note in json.loads(report.read_text())["notes"])
     assert np.array_equal(open_stack(out).read(1)[60:120, 80:140], declared[1, 60:120, 80:140])
     assert json.loads(report.read_text())["no_data"] == 3
 

@@ -215,3 +215,19 @@ def test_progress_is_drawn_on_a_terminal(data):
     assert process.returncode == 0
     assert b"%" in drawn
     assert b"section 4: repaired" in out, "results go to the pipe, not to the terminal"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_was_not_imaged(data, truth, value):
+    """Beside the damage it is no reason to refuse, and stays as it is."""
+    grey = truth.astype(np.float32)
+    grey[4, 55, 20] = value
+    zarr.create_array(str(data / "float.zarr"), data=grey)
+    fast = ("--sections", "4", "--method", "flow", "--gate", "off", "--texture", "smooth")
+    arguments = repair_arguments(data, *fast, stack="float.zarr")
+    assert run([str(a) for a in arguments]) == 0
+    written = open_stack(data / "float.zarr").read(4)
+    inside = tifffile.imread(data / "mask.tif")[4] > 0
+    np.testing.assert_array_equal(written[~inside], grey[4][~inside])
+    assert np.isfinite(written[inside]).all()
+    assert (written[inside] != grey[4][inside]).mean() > 0.9

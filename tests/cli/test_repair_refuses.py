@@ -60,17 +60,6 @@ def test_empty_mask(data, capsys):
     assert "section 3 is empty" in error
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan(data, capsys, truth, value):
-    grey = truth.astype(np.float32)
-    grey[4, 55, 20] = value  # beside the damage; section 2 is fine, and yet nothing is written
-    zarr.create_array(str(data / "float.zarr"), data=grey)
-    tifffile.imwrite(data / "float.tif", grey)
-    assert "NaN" in refused(capsys, data, *repair_arguments(data, stack="float.zarr"))
-    output = ("--output", data / "out.zarr")
-    assert "NaN" in refused(capsys, data, *repair_arguments(data, *output, stack="float.tif"))
-
-
 def test_truncated_chunk(data, capsys):
     chunk = next(p for p in sorted((data / "stack.zarr").rglob("c/4/*/*")) if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:40])

@@ -7,6 +7,9 @@ import pytest
 import tifffile
 
 from napari_flowinpaint.cli import run
+from napari_flowinpaint.core.networks.fold.fusion import FUSION_SIZES, FusionConfig
+from napari_flowinpaint.core.networks.fold.kpn import KPN_SIZES, KpnConfig
+from napari_flowinpaint.core.networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingConfig
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
 from napari_flowinpaint.core.networks.weights import load_network
 
@@ -46,6 +49,12 @@ def test_train_writes_weights_log_and_checkpoint(stack, tmp_path, capsys):
         (["STACK@4-9", "--output", "w.safetensors"], "only 6 sections"),
         (["STACK", "--output", "w.safetensors", "--crop", "512"], "smaller than the crops"),
         (["STACK", "--output", "w.safetensors", "--size", "giant"], "unknown size"),
+        (["STACK", "--output", "w.safetensors", "--network", "fold-thing"], "unknown --network"),
+        (["STACK", "--output", "w.safetensors", "--unfolding", "u"], "need --network fold"),
+        (
+            ["STACK", "--output", "w.safetensors", "--network", "fold-fusion", "--crop", "32"],
+            "needs the weights of the interpolation",
+        ),
         (
             ["STACK", "--output", "w.safetensors", "--crop", "32", "--resume", "STACK"],
             "not a checkpoint",
@@ -102,3 +111,22 @@ def test_options_of_the_paper_that_do_not_fit(stack, tmp_path, capsys, options, 
     arguments = ["train", str(stack), "--output", str(output), "--crop", "32", *options]
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_train_makes_networks_that_undo_folds(stack, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(KPN_SIZES, "small", KpnConfig((4, 4), 3))
+    monkeypatch.setitem(UNFOLDING_SIZES, "small", UnfoldingConfig((4, 4), search=3))
+    monkeypatch.setitem(FUSION_SIZES, "small", FusionConfig((4, 4)))
+    paths: dict[str, str] = {}
+    for stage, name in (
+        ("interpolation", "kpn"),
+        ("unfolding", "unfolding"),
+        ("fusion", "fold"),
+    ):
+        output = tmp_path / f"{stage}.safetensors"
+        before = [part for key, path in paths.items() for part in (f"--{key}", path)]
+        options = ["--network", f"fold-{stage}", *before, "--output", str(output)]
+        assert run(["train", str(stack), *options, "--steps", "1", "--crop", "32"]) == 0
+        assert load_network(output)[1].architecture == name
+        paths[stage] = str(output)
+    assert "written:" in capsys.readouterr().out

@@ -178,3 +178,11 @@ def test_advice_of_a_revert_is_no_output(repaired, monkeypatch):
 
     monkeypatch.setattr(Folder, "reserve", full)
     assert "--output" not in repaired.refused("revert", repaired.stack)
+
+
+@pytest.mark.parametrize("place", ["labels/zarr.json", "labels/synthetic/zarr.json"])
+def test_a_folder_in_the_place_of_metadata_of_the_marks(scene, unchanged, no_computing, place):
+    (scene.stack / place).mkdir(parents=True)
+    check = unchanged(scene.path)
+    assert place in scene.refused(*scene.to_repair("--in-place"))
+    check()

@@ -193,3 +193,16 @@ def test_reverted_elsewhere(repaired):
     assert works(repaired, *repaired.to_repair("--in-place", mask="more.tif"))
     assert marks(repaired.stack)[still].all()
     assert synthetic.any()
+
+
+def test_masked_pixels_that_changed_since_they_were_staged(staged):
+    """What is advised works: to resume would be refused for ever."""
+    edit(staged.stack)
+    message = staged.refused(*staged.to_repair("--in-place", "--staging", staged.staging))
+    assert message.endswith("add --no-resume.\n")
+    fresh = staged.path / "fresh"  # what was copied here is not removed
+    assert staged.repair("--in-place", "--no-resume", "--staging", fresh).code == 0
+
+
+def test_a_section_of_very_many_digits(scene):
+    scene.refused("revert", scene.stack, "--sections", "1" * 5000)

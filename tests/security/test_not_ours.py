@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from attacks import damage, image, program, snapshot, truth, write_home
+from attacks import damage, image, journal, program, snapshot, truth, write_home
 
 from napari_flowinpaint import open_stack
 from napari_flowinpaint.core.export import save_ome_zarr
@@ -194,9 +194,34 @@ def test_a_store_with_files_of_the_users_is_not_replaced(scene, output, unchange
     check()
 
 
+def test_a_store_with_files_of_the_users_in_its_journal_is_not_replaced(scene, unchanged):
+    """Also an entry that was moved away there, as is advised where one is damaged."""
+    output = scene.path / "output.zarr"
+    assert scene.repair("--output", output).code == 0
+    for where in ("thesis.tex", "entries/notes", "entries/00000001-z2.old/pixels.npz", "scratch/a"):
+        mine = journal(output) / where
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("years of work")
+        check = unchanged(output)
+        told = where.removesuffix("/pixels.npz")
+        assert told in scene.refused(*scene.to_repair("--output", output, "--overwrite"))
+        check()
+        mine.unlink()
+        if mine.parent.suffix == ".old":
+            mine.parent.rmdir()
+
+
 def test_reading_a_stack_leaves_no_file_beside_it(scene, unchanged):
     check = unchanged(scene.path)
     open_stack(scene.stack)
     scene.run("history", scene.stack)
     scene.repair("--plan")
+    check()
+
+
+def test_a_name_that_is_too_long_is_told_before_anything_is_computed(scene, unchanged):
+    """The hidden folder in which the store is made has a longer one."""
+    check = unchanged(scene.path)
+    message = scene.refused(*scene.to_repair("--output", scene.path / f"{'a' * 238}.zarr"))
+    assert "at most" in message
     check()

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
-from napari_flowinpaint.viewer import camera, layers, mask_layers
+from napari_flowinpaint.viewer import camera, layers, mask_layers, repair_layers
 from napari_flowinpaint.viewer.tasks.one_section import (
     LayerSource,
     LoadedStack,
@@ -120,7 +120,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
     layers.take_brush(viewer, mask)
     assert str(mask.mode) == "paint"
     shown = {}
-    list(layers.show_stages(viewer, image, make_review(), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(), shown))
     assert [layer.name for layer in viewer.layers] == [image.name, *STAGES, "damage"]
     assert set(viewer.layers.selection) == {mask}, "the brush stays in hand"
     assert viewer.layers.selection.active is mask
@@ -130,7 +130,7 @@ def test_the_stages_are_shown_in_place_below_the_mask_and_reused():
         assert shown[name].colormap.name == "magma"
     assert tuple(shown["result"].translate) == (100, 20, 20)
     first = dict(shown)
-    list(layers.show_stages(viewer, image, make_review(z=3), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(z=3), shown))
     assert shown == first, "running again replaces what the layers show"
     assert tuple(shown["result"].translate) == (150, 20, 20)
     assert len(viewer.layers) == 6
@@ -145,13 +145,13 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     add_mask(viewer, image)
     assert viewer.layers.selection.active is image, "nobody asked for the brush"
     stack = Stack.from_array(data)
-    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    repair_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     shown = {}
-    list(layers.show_stages(viewer, image, make_review(), shown))
+    list(repair_layers.show_stages(viewer, image, make_review(), shown))
     names = ["stack", "synthetic pixels", *STAGES, "damage"]
     assert [layer.name for layer in viewer.layers] == names
-    layers.show_synthetic(viewer, image, stack, ())
-    layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
+    repair_layers.show_synthetic(viewer, image, stack, ())
+    repair_layers.show_synthetic(viewer, image, stack, [np.zeros_like(data)])
     assert [layer.name for layer in viewer.layers] == names
 
 
@@ -260,3 +260,22 @@ def test_the_camera_goes_to_a_component():
     camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
     assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))
+
+
+def test_a_labels_layer_may_say_which_kinds_its_values_are():
+    from napari_flowinpaint.core.io.stack import Stack
+    from napari_flowinpaint.core.kinds import KINDS
+    from napari_flowinpaint.core.masks.mask_choice import NOT_ZERO
+    from napari_flowinpaint.viewer.tasks.mask_loading import MaskRequest, from_layer
+
+    data = np.zeros((3, 20, 30), np.uint8)
+    data[1, 5:9] = 2
+    viewer = ViewerModel()
+    image = viewer.add_image(data)
+    features = {"index": [1, 2], "kind": ["cell", "fold"]}
+    labels = viewer.add_labels(data, features=features)
+    found = mask_layers.mask_of(viewer, labels, image, 1)
+    request = MaskRequest(Stack.from_array(data), 1, NOT_ZERO, None)
+    opened = from_layer(found, request, progress=no_progress)
+    kinds = opened.mask.kinds(1, Box(0, 0, 20, 30))
+    assert set(np.unique(kinds)) == {0, KINDS["fold"].label}

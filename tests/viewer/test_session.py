@@ -300,24 +300,33 @@ def test_the_request_does_not_change_while_the_user_paints_on(session):
     assert np.array_equal(job.mask.read(3), expected)
 
 
-@pytest.mark.parametrize("what", ["section", "request", "stack"])
-def test_stale_answers_are_dropped(session, viewer, what):
+@pytest.mark.parametrize("what", ["section", "stack"])
+def test_an_answer_waits_while_one_looks_elsewhere(session, viewer, what):
     paint(session)
     job = session.request_repair()
     review = one_section.repair(job, progress=quiet)
     if what == "section":
         camera.go_to_section(viewer, session.image, 4)
-    elif what == "request":
-        session.request_repair()
     else:
         viewer.add_image(np.zeros(SHAPE, np.uint8))
-    with pytest.raises(InputError, match="dropped"):
-        session.open_review(job, review)
+    image = session.masks.image_of(viewer.layers["damage mask"])
+    assert not list(session.open_review(job, review))
     assert session.review.current is None
     assert not session.review.layers
-    if what == "section":
-        camera.go_to_section(viewer, session.image, 3)
-        assert session.why_stale(job) == "", "coming back in time is no offence"
+    assert session.review.waiting(image) == (review,)
+    assert len(list(session.resume_review(image, review))) == 4
+    assert (session.image, session.section) == (image, 3)
+    session.close_review()
+    assert session.review.waiting(image) == ()
+
+
+def test_an_answer_for_a_stack_that_was_removed_is_dropped(session, viewer):
+    paint(session)
+    job = session.request_repair()
+    review = one_section.repair(job, progress=quiet)
+    viewer.layers.remove(session.image)
+    with pytest.raises(InputError, match="its stack was removed"):
+        session.open_review(job, review)
 
 
 def test_a_stage_layer_that_the_user_removes_comes_back_with_the_next_repair(session, viewer):
@@ -327,9 +336,10 @@ def test_a_stage_layer_that_the_user_removes_comes_back_with_the_next_repair(ses
     assert "confidence" not in session.review.layers
     repair(session)
     assert "confidence" in viewer.layers
+    session.later = lambda what: what()
     viewer.layers.remove(session.image)
     assert session.review.current is None
-    assert [x.name for x in viewer.layers] == ["damage mask"]
+    assert not viewer.layers, "nothing is left of what belonged to it"
 
 
 # ---- accepting

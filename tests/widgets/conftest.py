@@ -88,3 +88,13 @@ def make_dock(make_napari_viewer, wait):
         return viewer, dock
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _close_without_saving(monkeypatch):
+    """Let viewers close at the end of a test, whatever is unsaved."""
+    if not why_not():
+        from qtpy.QtWidgets import QMessageBox
+
+        answer = QMessageBox.StandardButton.Close
+        monkeypatch.setattr(QMessageBox, "question", lambda *_, **__: answer)

@@ -14,6 +14,7 @@ def listeners(session):
     signals = (
         session.target_changed,
         session.section_changed,
+        session.stack_removed,
         session.masks.changed,
         session.review.changed,
         session.review.stage_changed,
@@ -37,6 +38,6 @@ def test_a_closed_dock_listens_no_more(make_napari_viewer, kind):
     assert kind is LoadStack or listeners(session) != before
     viewer.window.remove_dock_widget(dock)
     assert listeners(session) == before
-    assert not viewer.keymap
+    assert not dock.keys.bound
     dock.jobs.start("late", print, done=print, failed=print)
     assert not dock.jobs.is_running(), "its threads have ended"

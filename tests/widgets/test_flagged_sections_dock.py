@@ -311,7 +311,7 @@ def test_what_a_batch_leaves_of_a_section_is_reported(make_docks, wait, damaged_
     batch_board.add_outcome(image, outcome)
     assert panel.table.rows.rows[0].reason == row.reason
     panel._on_done(BatchReport((outcome,), 1.0, 1, Rate()))
-    assert "1 of them only in part, the table says why" in flagged.messages.text()
+    assert "1 repaired only in part (the table gives the reasons)" in flagged.messages.text()
 
 
 def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, damaged_path):

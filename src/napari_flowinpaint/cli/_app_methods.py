@@ -139,7 +139,10 @@ def train(
     ] = None,
     network: Annotated[
         str,
-        typer.Option(help="joint, or a stage of the paper's: reference, then inpainting"),
+        typer.Option(
+            help="joint; a stage of the paper's: reference, then inpainting; or what undoes folds: "
+            "fold-interpolation, then fold-unfolding, then fold-fusion"
+        ),
     ] = "joint",
     refined: Annotated[
         Optional[Path],  # noqa: UP045
@@ -161,6 +164,19 @@ def train(
             "adversary; may be repeated"
         ),
     ] = None,
+    interpolation: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="WEIGHTS.safetensors",
+            help="Weights of fold-interpolation, for fold-unfolding and fold-fusion",
+        ),
+    ] = None,
+    unfolding: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="WEIGHTS.safetensors", help="Weights of fold-unfolding, for fold-fusion"
+        ),
+    ] = None,
     vgg: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="VGG16's weights for the perceptual loss of the paper"),
@@ -178,8 +194,12 @@ def train(
     allow_external: AllowExternal = False,
 ) -> int:
     """Train."""
-    from ._train import paper_options, train_weights
+    from ._train import fold_options, paper_options, train_weights
 
+    fold = fold_options(network, interpolation, unfolding)
+    paper = None
+    if fold is None:
+        paper = paper_options(network, refined, fine_tune, ablation or [], vgg)
     return train_weights(
         stacks,
         validate or [],
@@ -196,7 +216,8 @@ def train(
         device=device,
         seed=seed,
         no_data=no_data,
-        paper=paper_options(network, refined, fine_tune, ablation or [], vgg),
+        paper=paper,
+        fold=fold,
         allow_external=allow_external,
     )
 

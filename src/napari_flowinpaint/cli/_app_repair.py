@@ -70,6 +70,12 @@ def repair(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="WEIGHTS.safetensors", help="Trained weights for the method"),
     ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Kind of damage under the mask; fold and crack are unfolded where --method is auto"
+        ),
+    ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, max=8, help="Rotated and mirrored copies that are averaged; slower"),
@@ -78,7 +84,7 @@ def repair(
         str, typer.Option(help="If neighbours do not fit: refuse, flag (repair and say so) or off")
     ] = "refuse",
     quality: Annotated[
-        bool, typer.Option(help="Predict scores by repairing intact places too; slow")
+        bool, typer.Option(help="Predict scores by test repairs of intact tissue; slow")
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would be done; write nothing")
@@ -153,6 +159,7 @@ def repair(
             views=views,
             gate=gate,
             quality=quality,
+            kind=kind,
         ),
         in_place=in_place,
         output=output,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..core.errors import Cancelled, FlowInpaintError, InputError
+from ..core.errors import Cancelled, FlowInpaintError, InputError, SectionChanged
 from ..core.io.names import quoted
 from ..core.notes import Notes
 from ..core.refusal import describe_refused
@@ -135,10 +135,10 @@ def _staged(request: PlannedRepair, error: BaseException, written: list[int]) ->
     kept = [record.z for record in records if record is not None and record.status == REPAIRED]
     if not kept:
         return ""
-    return (
-        f" Repaired and kept in {stage.path}: section {_list(kept)}; run it again to resume from "
-        "there."
-    )
+    told = f" Repaired and kept in {stage.path}: section {_list(kept)}; "
+    if isinstance(error, SectionChanged):  # masked pixels do not count for what is resumed
+        return f"{told}to repair them all again, add --no-resume."
+    return f"{told}run it again to resume from there."
 
 
 def _list(numbers: Any) -> str:

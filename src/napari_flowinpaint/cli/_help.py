@@ -77,7 +77,7 @@ Examples:
 """
 
 RECOVER = """\
-Bring to an end what a crash has interrupted.
+Finish what a crash has interrupted.
 
 A write or a revert that had begun is finished, one that was being undone is undone; marks that
 were lost are made again. Whatever writes into STACK does the same first; commands that only look

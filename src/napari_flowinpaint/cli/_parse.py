@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.errors import InputError
 
-_RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
+_RANGE = re.compile(r"^(\d{1,18})(?:-(\d{1,18}))?$")
 
 
 def parse_sections(text: str, depth: int | None = None) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..core.batch import BatchPlan
     from ..core.io.stack import Stack
 
-#: Context that is looked at for NaN and broken chunks before anything is written, pixels.
+#: Context that is looked at for broken chunks before anything is written, pixels.
 _LOOK_AROUND = 64
 
 

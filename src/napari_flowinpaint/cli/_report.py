@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..core.kinds import why_unfolded
 from ..core.notes import Notes
 from ..core.refusal import describe_refused
 from ..core.types import Patch
@@ -35,7 +36,7 @@ class RepairReport:
         self.sections: list[dict[str, Any]] = []
 
     def add(self, outcome: RepairOutcome) -> str:
-        """Note an outcome; return it as one line of text."""
+        """Note an outcome, and what is doubtful about it; return it as one line of text."""
         record: dict[str, Any] = {
             "section": outcome.z,
             "status": outcome.status,
@@ -53,6 +54,9 @@ class RepairReport:
             record["windows"] = [_window(patch) for patch in outcome.repair.patches]
             record["refused_windows"] = [refusal.to_dict() for refusal in left]
             record["provenance"] = outcome.repair.provenance.to_dict()
+            for flag in outcome.repair.flags:
+                named = f"section {outcome.z}" in flag
+                self._notes(flag if named else f"section {outcome.z}: {flag}")
         self.sections.append(record)
         return _line(outcome)
 
@@ -159,16 +163,17 @@ def _line(outcome: RepairOutcome) -> str:
         return f"section {outcome.z}: {outcome.status}: {outcome.message}"
     record = repair.provenance
     guides = " and ".join(map(str, record.neighbours)) or "none"
+    why = why_unfolded(record.method, record.options.get("kind"))
     windows = len(repair.patches)
     number = "" if outcome.repair_id is None else f", repair {outcome.repair_id}"
     taken = f"{outcome.seconds:.1f} s" if outcome.computed else "staged before"
     kept = {"written": "", "undecided": ", waits to be accepted", "rejected": ", rejected"}
     return (
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
-        f"window{'s' if windows > 1 else ''} by {record.method}, guided by {guides}, "
+        f"window{'s' if windows > 1 else ''} by {record.method}{why}, "
+        f"guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
         + (f"; {describe_refused(repair.refused)}" if repair.refused else "")
-        + "".join(f"; flagged: {flag}" for flag in repair.flags)
     )
 
 

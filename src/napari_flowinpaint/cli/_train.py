@@ -31,12 +31,14 @@ def train_weights(
     seed: int,
     no_data: float | None = None,
     paper: dict[str, Any] | None = None,
+    fold: dict[str, Any] | None = None,
     allow_external: bool = False,
 ) -> int:
     """Train, print where the weights are; return the exit code.
 
-    ``paper`` are further settings of the paper's stages, see :func:`paper_options`; None trains
-    the joint network.
+    ``paper`` are further settings of the paper's stages, see :func:`paper_options`, ``fold`` those
+    of the networks that undo folds, see :func:`fold_options`; without both the joint network is
+    trained.
     """
     check_file(output, "--output")
     if output.suffix != ".safetensors":
@@ -60,7 +62,7 @@ def train_weights(
     if rate is not None:
         how["rate"] = rate
     if start is not None:
-        if paper is not None:
+        if paper is not None or fold is not None:
             raise InputError("--start needs --network joint; use --resume or --refined instead.")
         how["start"] = str(start)
     with progress_bar("train") as progress:
@@ -69,7 +71,11 @@ def train_weights(
             "device": resolve_device(device),
             "progress": _said(progress),
         }
-        if paper is None:
+        if fold is not None:
+            from ..core.training.fold.train_fold import FoldPlan, train_fold
+
+            outcome = train_fold(ours, kept, output, FoldPlan(**how, **fold), **settings)
+        elif paper is None:
             from ..core.training.train_joint import JointPlan, train_joint
 
             outcome = train_joint(ours, kept, output, JointPlan(**how), **settings)
@@ -97,7 +103,10 @@ def paper_options(
 ) -> dict[str, Any] | None:
     """Return the settings of a stage of the paper's networks; None for the joint network."""
     if network not in ("joint", "reference", "inpainting"):
-        raise InputError(f"unknown --network '{network}'; choose joint, reference or inpainting.")
+        raise InputError(
+            f"unknown --network '{network}'; choose joint, reference, inpainting, "
+            "fold-interpolation, fold-unfolding or fold-fusion."
+        )
     for text in ablations:
         if text not in _ABLATIONS:
             raise InputError(f"unknown --ablation '{text}'; choose from {', '.join(_ABLATIONS)}.")
@@ -112,6 +121,21 @@ def paper_options(
     for text in ablations:
         options |= _ABLATIONS[text]
     return options
+
+
+def fold_options(
+    network: str, interpolation: Path | None, unfolding: Path | None
+) -> dict[str, Any] | None:
+    """Return the settings of a network that undoes folds; None for another network."""
+    prefix, _, stage = network.partition("-")
+    given = {"interpolation": interpolation, "unfolding": unfolding}
+    if prefix != "fold" or stage not in ("interpolation", "unfolding", "fusion"):
+        if any(path is not None for path in given.values()):
+            raise InputError(
+                "--interpolation and --unfolding need --network fold-unfolding or fold-fusion."
+            )
+        return None
+    return {"stage": stage} | {key: str(path) for key, path in given.items() if path is not None}
 
 
 def _said(progress: Progress) -> Progress:

@@ -45,6 +45,10 @@ class StoreError(FlowInpaintError):
     """The data could not be read or written: read-only, locked, full, broken."""
 
 
+class SectionChanged(StoreError):
+    """The pixels that a repair was made from are others by now; it has to be made again."""
+
+
 class LinkFound(StoreError):
     """There is a link where none is followed: whatever else is asked of the store is refused."""
 

@@ -29,7 +29,15 @@ from .io.folder import Folder
 from .io.folder_store import FolderStore
 from .io.levels import Level
 from .io.ngff_attributes import NgffAttributes, image_attributes
-from .io.replace import SAVING, STORES, check_replaceable, making, move_into_place, settle
+from .io.replace import (
+    SAVING,
+    STORES,
+    check_name_length,
+    check_replaceable,
+    making,
+    move_into_place,
+    settle,
+)
 from .notes import Note, no_note
 from .types import AnyImage, Progress, SectionRepair, no_progress
 from .writing.replay import EarlierRepairs
@@ -133,6 +141,7 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[
         raise InputError(f"the folder {target.parent} does not exist; create it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"you may not write to {target.parent}; choose another folder.")
+    check_name_length(target)
     if stack.path is not None:
         source = _real(stack.path)
         if source == target or target in source.parents or source in target.parents:

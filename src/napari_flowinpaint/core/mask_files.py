@@ -142,7 +142,9 @@ class _Opener:
         """Return the mask that is read from ``source``."""
         levels = [level.shape for level in self.stack.levels]
         try:
-            return StackMask(source, self.stack.shape, self.choice, levels, notes)
+            metadata = getattr(source, "metadata", None)
+            kinds = None if metadata is None else metadata.label_kinds
+            return StackMask(source, self.stack.shape, self.choice, levels, notes, kinds)
         except InputError as error:
             text = str(error).replace("the mask has", f"the mask {self.path} has", 1)
             raise InputError(f"{text}, or one section with --sections.") from error
@@ -272,7 +274,7 @@ def _two(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _is_zarr(path: Path) -> bool:
-    from .io.zarr_reader import is_zarr_node
+    from .io.zarr_node import is_zarr_node
 
     return is_zarr_node(path)
 
@@ -289,7 +291,7 @@ def _is_image(file: Any) -> bool:
 def _read_array(path: str, dataset: str | None, allow_external: bool) -> AnyImage | None:
     """Return an image in a zarr store or an HDF5 file; None where there is anything else."""
     from .io.hdf5_reader import open_dataset, split_hdf5
-    from .io.zarr_reader import is_zarr_node, open_node
+    from .io.zarr_node import is_zarr_node, open_node
 
     hdf5 = split_hdf5(path)
     try:

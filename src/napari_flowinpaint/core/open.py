@@ -28,7 +28,8 @@ from .io.precomputed_reader import is_precomputed, open_precomputed
 from .io.replace import put_right
 from .io.stack import Stack
 from .io.tiff_reader import open_tiff
-from .io.zarr_reader import is_zarr_node, open_zarr
+from .io.zarr_node import is_zarr_node
+from .io.zarr_reader import open_zarr
 
 _LABEL_DTYPES = (*DTYPES, "bool", "int32", "int64", "uint32", "uint64", "float64")
 

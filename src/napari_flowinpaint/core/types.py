@@ -77,6 +77,9 @@ class RepairOptions:
     quality
         Whether to try the repair on intact places, to predict how good it is: takes about four
         times as long. Otherwise the prediction is what the rehearsal lets expect.
+    kind
+        Kind of damage under the mask, where it is known: "auto" repairs folds and cracks by
+        "unfold".
     """
 
     max_gap: int = 5
@@ -87,6 +90,7 @@ class RepairOptions:
     views: int | None = None
     gate: str = "refuse"
     quality: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class Window:
     imaged
         (H, W) bool, False where nothing was imaged (no data): neither intact nor damaged. None
         where all of it was.
+    section_shape
+        (Y, X) of the whole section, or None where the window is all of it.
     """
 
     z: int
@@ -171,6 +177,26 @@ class Window:
     value_range: tuple[float, float]
     voxel_size: VoxelSize | None = None
     imaged: BoolImage | None = None
+    section_shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Displaced:
+    """The section's own pixels that an unfolding has moved.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, True where the result has them.
+    zone
+        (H, W) bool, all that the unfolding changes: these, and what it filled.
+    flow
+        (2, H, W) float32: ``result(x) = section(x + flow(x))`` in the mask.
+    """
+
+    mask: BoolImage
+    zone: BoolImage
+    flow: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,6 +215,8 @@ class WindowRepair:
         0 (guessed) to 1 (certain), inside the mask; 1 outside.
     scores
         Numbers the method measured on the way, for the report.
+    displaced
+        What was moved, where the method moves tissue; its zone is replaced, beyond the mask.
     """
 
     initial_reference: FloatImage
@@ -196,6 +224,7 @@ class WindowRepair:
     result: FloatImage
     confidence: FloatImage
     scores: dict[str, float] = field(default_factory=dict)
+    displaced: Displaced | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,6 +258,8 @@ class Patch:
         section has changed since.
     flags
         Why the repair should be looked at, in words; empty where nothing is suspect.
+    displaced
+        What was moved, where the method moves tissue; None elsewhere.
     """
 
     box: Box
@@ -244,6 +275,7 @@ class Patch:
     scores: dict[str, float] = field(default_factory=dict)
     source_digest: str | None = None
     flags: tuple[str, ...] = ()
+    displaced: Displaced | None = None
 
     @property
     def mask(self) -> BoolImage:

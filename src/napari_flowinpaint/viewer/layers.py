@@ -6,9 +6,6 @@ when a layer is shown.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -17,12 +14,11 @@ import numpy as np
 from ..core.io.axes import Axes
 from ..core.io.levels import Level
 from ..core.kinds import KINDS
-from ..core.types import AnyImage, VoxelSize
+from ..core.types import VoxelSize
 from . import camera
 from .appearance import colormap_of, metadata_of
 from .lazy import shown_levels
 from .tasks.one_section import LayerSource, LoadedStack
-from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -33,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Key in ``layer.metadata`` by which our own layers are told from the user's.
 ROLE = "napari-flowinpaint"
+#: Key of the section that is shown when a sample is opened.
+_SECTION = "napari-flowinpaint section"
 #: What is painted by hand is of no kind but 1, and red.
 _MASK_COLOUR: dict[int | None, Any] = {
     0: "transparent",
@@ -42,7 +40,6 @@ _MASK_COLOUR: dict[int | None, Any] = {
 }
 #: The outline of what was imaged, and its width as a share of the section's side.
 NO_DATA_COLOUR, LINE_WIDTH = "#ffd34d", 0.003
-_SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
 
 
 class ViewerState:
@@ -64,37 +61,6 @@ class ViewerState:
         if viewer is None:
             raise ReferenceError("the viewer of this session was closed")
         return viewer
-
-
-class StageArray:
-    """A (1, H, W) array that is put together when it is drawn.
-
-    The four stages of a repair with components in two corners of a large section would be four
-    large pictures, of which one is on the screen.
-
-    Parameters
-    ----------
-    shape, dtype
-        (H, W) and type of the picture.
-    compose
-        Returns the picture.
-    """
-
-    ndim = 3
-
-    def __init__(self, shape: tuple[int, int], dtype: Any, compose: Callable[[], AnyImage]) -> None:
-        self.shape = (1, *shape)
-        self.dtype = np.dtype(dtype)
-        self.size = math.prod(shape)
-        self._compose = compose
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return pixels for any index numpy understands."""
-        return self._compose()[np.newaxis][index]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyImage:
-        """Return the dense picture."""
-        return np.asarray(self[...], dtype=dtype)
 
 
 # ---- what a layer is
@@ -263,18 +229,26 @@ def mask_layer(image: Image, mask: SparseMask, name: str) -> Labels:
     from napari.layers import Labels as LabelsLayer
     from napari.utils.colormaps import DirectLabelColormap
 
-    layer = LabelsLayer(
+    return LabelsLayer(
         mask,
         multiscale=False,
         name=name,
         opacity=0.5,
         visible=False,
         colormap=DirectLabelColormap(color_dict=_MASK_COLOUR),
-        metadata={ROLE: "mask"},
+        metadata=mask_metadata(),
         **camera.placed_like(image),
     )
-    layer.brush_size = max(10, min(zyx_shape(image)[1:]) // 40)
-    return layer
+
+
+def mask_metadata(section: int | None = None) -> dict[str, Any]:
+    """Return the metadata of a mask, and the section to go to where it is opened as a sample."""
+    return {ROLE: "mask", _SECTION: section}
+
+
+def section_to_show(layer: Layer) -> int | None:
+    """Return the section that a mask opened as a sample asks to be shown; None for any other."""
+    return layer.metadata.get(_SECTION) if role_of(layer) == "mask" else None
 
 
 def name_kinds(layer: Labels) -> None:
@@ -284,122 +258,6 @@ def name_kinds(layer: Labels) -> None:
         "index": [0, *(kind.label for kind in kinds)],
         "kind": ["intact", *(kind.words for kind in kinds)],
     }
-
-
-def show_stages(
-    viewer: ViewerModel, image: Image, review: Review, layers: dict[str, Image]
-) -> Iterator[Image]:
-    """Show the four stages of a repair, reusing the layers of the last.
-
-    Yields each layer once it is shown, so that the caller can let the event loop run in between.
-
-    Parameters
-    ----------
-    viewer, image
-        Where, and over which layer.
-    review
-        What to show.
-    layers
-        The stage layers by name; missing ones are added, here and in the viewer.
-    """
-    box = review.repair.box
-    position = camera.placed_like(image, (review.z, box.y0, box.x0))
-    for layer in layers.values():
-        layer.visible = False  # not drawn at the old place with the new pixels
-    for stage in STAGES:
-        is_confidence = stage == "confidence"
-        dtype = np.float32 if is_confidence else review.repair.dtype
-        data = StageArray(box.shape, dtype, partial(review.image, stage))
-        layer = layers.get(stage)
-        if layer is not None:
-            if not np.array_equal(layer.translate, position["translate"]):
-                layer.translate = position["translate"]
-            layer.data = data
-        else:
-            appearance = {
-                "contrast_limits": (0, 1) if is_confidence else image.contrast_limits,
-                "colormap": "viridis" if is_confidence else image.colormap,
-                "gamma": 1.0 if is_confidence else image.gamma,
-            }
-            layer = layers[stage] = _hidden(stage, data, **appearance, **position)
-            add_hidden(viewer, _above(viewer, image), layer)
-        layer.visible = stage == "result"
-        yield layer
-
-
-def add_unsaved(viewer: ViewerModel, image: Image, review: Review) -> Image:
-    """Add a layer, still hidden, with an accepted repair that is not saved anywhere yet."""
-    box = review.repair.box
-    data = review.image("result")[np.newaxis].copy()
-    layer = _hidden(
-        f"accepted, section {review.z} (not saved)",
-        data,
-        contrast_limits=image.contrast_limits,
-        colormap=image.colormap,
-        gamma=image.gamma,
-        **camera.placed_like(image, (review.z, box.y0, box.x0)),
-    )
-    add_hidden(viewer, _above(viewer, image), layer)
-    layer.metadata[ROLE] = "unsaved"
-    return layer
-
-
-def _hidden(name: str, data: Any, **keywords: Any) -> Image:
-    """Return an image layer, hidden, that is one of ours."""
-    from napari.layers import Image as ImageLayer
-
-    return ImageLayer(
-        data, name=name, metadata={ROLE: "stage"}, multiscale=False, visible=False, **keywords
-    )
-
-
-def _above(viewer: ViewerModel, image: Image) -> int:
-    """Return the index right above the stack and below what is drawn on it."""
-    roles = [role_of(other).partition(" ")[0] for other in viewer.layers]
-    below = [i for i, role in enumerate(roles) if role in ("stage", "unsaved", "synthetic")]
-    return int(max([viewer.layers.index(image), *below]) + 1)
-
-
-def show_synthetic(viewer: ViewerModel, image: Image, stack: Stack, levels: Sequence[Any]) -> None:
-    """Show or update the layer that marks synthetic pixels, or remove it.
-
-    Parameters
-    ----------
-    viewer, image
-        Where, and over which layer.
-    stack
-        The stack of ``image``.
-    levels
-        Arrays of the stack's ``labels/synthetic``, full resolution first; empty without.
-    """
-    levels = shown_levels(levels)
-    old = next(
-        (layer for layer in viewer.layers if role_of(layer) == f"synthetic {stack.path}"), None
-    )
-    if not levels:
-        if old is not None:
-            remove(viewer, old)
-        return
-    if old is not None:
-        old.data = levels if old.multiscale else levels[0]
-        return
-    from napari.layers import Labels as LabelsLayer
-    from napari.utils.colormaps import DirectLabelColormap
-
-    layer = LabelsLayer(
-        levels if len(levels) > 1 else levels[0],
-        multiscale=len(levels) > 1,
-        name="synthetic pixels",
-        opacity=0.35,
-        visible=False,
-        colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
-        metadata={ROLE: f"synthetic {stack.path}"},
-        **camera.placed_like(image),
-    )
-    layer.editable = False
-    # below the stages of a repair, whose grey it would tint
-    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
-    layer.visible = True
 
 
 def no_data_layer(viewer: ViewerModel, image: Image) -> Shapes:

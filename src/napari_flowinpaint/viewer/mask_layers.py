@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.kinds import KINDS
 from ..core.masks.outlines import Outline, ellipse
 from ..core.masks.stack_mask import reduction
 from . import camera
@@ -70,7 +71,17 @@ def mask_of(viewer: ViewerModel, layer: Layer, image: Image, z: int | None) -> L
     if isinstance(layer, Shapes):
         return _of_shapes(viewer, layer, image, z)
     rgb = bool(getattr(layer, "rgb", False))
-    return LayerMask(layer.name, full_resolution(layer) if rgb else zyx_array(layer), rgb)
+    array = full_resolution(layer) if rgb else zyx_array(layer)
+    return LayerMask(layer.name, array, rgb, kinds=_kinds_of(layer))
+
+
+def _kinds_of(layer: Layer) -> dict[int, str]:
+    """Return the kinds of damage that the features of a Labels layer name for its values."""
+    told = getattr(layer, "features", {})
+    if "index" not in told or "kind" not in told:
+        return {}
+    pairs = zip(told["index"], told["kind"], strict=True)
+    return {int(value): str(kind) for value, kind in pairs if kind in tuple(KINDS)}
 
 
 def _of_shapes(viewer: ViewerModel, layer: Shapes, image: Image, z: int | None) -> LayerMask:

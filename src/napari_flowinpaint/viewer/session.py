@@ -9,8 +9,9 @@ All methods are called from the GUI thread. One session per viewer, found by :fu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -19,7 +20,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from ..core.errors import InputError
 from ..core.masks.sparse_mask import SparseMask
 from ..core.types import RepairOptions, RepairRequest, SectionRepair
-from . import camera, layers
+from . import camera, layers, repair_layers
 from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
@@ -32,8 +33,9 @@ from .tasks.review import Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
+    from ..core.detection.flag_table import Flagged
     from ..core.io.stack import Stack
     from .tasks.many_sections import BatchChange, BatchRequest
 
@@ -101,6 +103,8 @@ class Session(layers.ViewerState):
         Signal: another stack is meant, or it was opened.
     section_changed
         Signal: the slider moved.
+    stack_removed
+        Signal (image): an image layer was removed; what belongs to it ends.
     passed_over
         Signal: another layer was selected, which may be no stack.
     settings, masks, review, accepted
@@ -110,10 +114,16 @@ class Session(layers.ViewerState):
         was imaged.
     image
         The image layer that is worked on.
+    closing
+        Whether the user has agreed just now that what is unsaved is lost.
+    later
+        Calls something in the next iteration of the event loop; set by the docks, and without
+        one :func:`never`.
     """
 
     target_changed = Signal()
     section_changed = Signal()
+    stack_removed = Signal(object)
     passed_over = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -129,7 +139,11 @@ class Session(layers.ViewerState):
         self.image: Image | None = None
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._last_request = 0
+        self.closing = False
+        self.later: Callable[[Callable[[], None]], None] = never
         viewer.layers.selection.events.active.connect(self._on_active)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removing.connect(self._on_removing)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.point.connect(self._on_section)
         viewer.dims.events.ndisplay.connect(self._on_section)
@@ -193,13 +207,82 @@ class Session(layers.ViewerState):
         self.passed_over.emit()
 
     def _on_section(self, event: Any = None) -> None:
+        review = self.review
+        if review.current is not None and not review.staged and review.image is self.image:
+            if self.section == review.current.z:
+                self.masks.hide(self.image)
+            else:  # to look at, and paint on, while the repair waits
+                self.masks.show(self.image)
         self.section_changed.emit()
 
+    def _on_inserted(self, event: Any) -> None:
+        """Take the mask of the sample for the mask of its stack, and go to a damaged section."""
+        layer = event.value
+        z = layers.section_to_show(layer)
+        if z is None or self.masks.image_of(layer) is not None:
+            return
+        shape = layers.zyx_shape(layer)
+        shown = [i for i in self.viewer.layers if layers.is_stack(i)]
+        image = next((i for i in reversed(shown) if layers.zyx_shape(i) == shape), None)
+        if image is not None:
+            self.masks.adopt(image, layer)
+            camera.go_to_section(self.viewer, image, z)
+
     def _on_removed(self, event: Any) -> None:
-        self.masks.forget(event.value)
-        self.review.forget(event.value)
-        if event.value is self.image:
+        layer = event.value
+        self.masks.forget(layer)
+        self.review.forget(layer)
+        self.accepted.forget(layer)
+        if layer is self.image:
             self._fall_back()
+        if layers.is_stack(layer):
+            self.stack_removed.emit(layer)
+            self.later(partial(self._remove_orphans, layer))
+
+    def _on_removing(self, event: Any) -> None:
+        """Hide the labels that lie over a stack that is being removed.
+
+        napari 0.9.2 may crash when it draws labels under which an image was removed just now.
+        """
+        image = self.viewer.layers[event.index]
+        if not layers.is_stack(image):
+            return
+        stack = self._stacks.get(image)
+        marks = None if stack is None else repair_layers.marks_of(self.viewer, stack)
+        zone = self.review.fold.zone if image is self.review.image else None
+        for layer in (self.masks.layer(image), marks, zone):
+            if layer is not None:
+                layer.visible = False
+
+    def _remove_orphans(self, image: Image) -> None:
+        """Remove what belongs to a stack that was removed.
+
+        Not while napari removes layers, which may be all of them.
+        """
+        if image in self.viewer.layers:  # it was moved
+            return
+        orphans = [self.masks.layer(image), *self.accepted.layers_of(image)]
+        orphans.append(self.no_data.forget(image))
+        if self.review.image is None:
+            orphans += [*self.review.layers.values(), *self.review.fold.layers]
+        stack = self._stacks.get(image)
+        if stack is not None:
+            marks = repair_layers.marks_of(self.viewer, stack)
+            shown = (other for i, other in self._stacks.items() if i in self.viewer.layers)
+            if marks is not None and any(str(s.path) == str(stack.path) for s in shown):
+                marks.visible = True
+            else:
+                orphans.append(marks)
+        self._remove_in_turn([layer for layer in orphans if layer is not None])
+
+    def _remove_in_turn(self, doomed: list[Layer]) -> None:
+        """Remove layers, one per iteration of the event loop, so that napari draws in between."""
+        while doomed:
+            layer = doomed.pop()
+            if layer in self.viewer.layers:
+                layers.remove(self.viewer, layer)
+                self.later(partial(self._remove_in_turn, doomed))
+                return
 
     def _fall_back(self) -> None:
         stacks = [layer for layer in self.viewer.layers if layers.is_stack(layer)]
@@ -213,7 +296,9 @@ class Session(layers.ViewerState):
     def require_image(self) -> Image:
         """Return the image layer that is worked on, or say what to do."""
         if self.image is None:
-            raise InputError("there is no stack; load one, or select an image layer with z, y, x")
+            raise InputError(
+                "there is no stack; load one, or select an image layer with the axes z, y, x"
+            )
         return self.image
 
     def require_section(self) -> int:
@@ -234,7 +319,7 @@ class Session(layers.ViewerState):
         """Return the stack, or say what to do."""
         self.require_image()
         if self.stack is None:
-            raise InputError("the stack is still being opened; wait a moment and try again")
+            raise InputError("the stack is still opening; wait a moment and try again")
         return self.stack
 
     def require_flags(self) -> StackFlags:
@@ -242,8 +327,21 @@ class Session(layers.ViewerState):
         self.require_stack()
         flags = self.flags.of(self.image)
         if flags is None:
-            raise InputError("the flagged sections are still being opened; try again in a moment")
+            raise InputError("the list of flagged sections is still opening; try again in a moment")
         return flags
+
+    def undo(self, *, back: bool) -> None:
+        """Take back the last change of the mask, or do it again, whatever layer is selected.
+
+        Another labels layer that is selected has its own.
+        """
+        from napari.layers import Labels
+
+        active, own = self.viewer.layers.selection.active, self.mask_layer
+        if isinstance(active, Labels) and self.masks.image_of(active) is None:
+            (active.undo if back else active.redo)()
+        elif own is not None:
+            self.masks.step(own, back=back)
 
     # ---- repair
 
@@ -269,37 +367,64 @@ class Session(layers.ViewerState):
         request = RepairRequest(z, settings.method, settings.device, options)
         return SectionJob(self._last_request, request, stack, mask.frozen())
 
-    def why_stale(self, job: SectionJob) -> str:
-        """Return why the answer to a job is not wanted any more; empty while it is."""
-        if job.request_id != self._last_request:
-            return "another repair was started"
-        if self.stack is not job.stack:
-            return "you switched to another stack"
-        if self.section != job.request.z:
-            return f"you moved on from section {job.request.z}"
-        return ""
+    def where_shown(self, job: SectionJob) -> Image | None:
+        """Return the layer over which the answer to a job is shown; None if one looks elsewhere."""
+        here = self.stack is job.stack and self.section == job.request.z
+        return self.image if here else None
 
-    def open_review(self, job: SectionJob, review: Review) -> Iterator[Image]:
+    def open_review(self, job: SectionJob, review: Review) -> Iterator[Layer]:
         """Show a repair for review; returns steps to exhaust, see :class:`ReviewState`.
+
+        Where the user looks at another section or stack meanwhile there are no steps: the repair
+        waits, see :meth:`resume_review`.
 
         Raises
         ------
         InputError
-            If the answer is stale; it is dropped and nothing is shown.
+            If the stack is not there any more.
         """
-        why = self.why_stale(job)
-        if why:
-            raise InputError(
-                f"the repair of section {review.z} was dropped because {why}; "
-                "press Repair again there"
-            )
-        self.masks.hide(self.image)  # its red would lie over the result
-        return self.review.open(self.require_image(), review)
+        image = next((i for i, stack in self._stacks.items() if stack is job.stack), None)
+        if image is None or image not in self.viewer.layers:
+            raise InputError(f"the repair of section {review.z} was dropped; its stack was removed")
+        self.review.keep(image, review)
+        if image is not self.where_shown(job):
+            return iter(())
+        self.masks.hide(image)  # its red would lie over the result
+        return self.review.open(image, review)
+
+    def resume_review(self, image: Image, review: Review) -> Iterator[Image]:
+        """Go to a repair that waits and show it; returns steps to exhaust."""
+        self.viewer.layers.selection.active = image
+        camera.go_to_section(self.viewer, image, review.z)
+        self.masks.hide(image)
+        return self.review.open(image, review)
 
     def close_review(self) -> None:
         """Discard the repair under review and show the mask again; nothing is written."""
         self.review.close()
         self.masks.show(self.review.image)
+
+    # ---- what is unsaved
+
+    def kept(self, image: Image) -> tuple[tuple[Flagged, ...], SparseMask | None]:
+        """Return the list and the mask, frozen, that follow a stack into a copy of it."""
+        flags, mask = self.flags.of(image), self.masks.mask(image)
+        if mask is not None:
+            mask.commit()
+        return (() if flags is None else flags.list.rows), None if mask is None else mask.frozen()
+
+    def unsaved(self) -> list[str]:
+        """Return in words what is lost when the viewer closes; empty where nothing is."""
+        found = (
+            (self.accepted.unsaved_count, "accepted repair", "accepted repairs"),
+            (self.review.count, "repair waiting for review", "repairs waiting for review"),
+            (
+                self.flags.lost_count,
+                "mask of a stack without a file",
+                "masks of stacks without files",
+            ),
+        )
+        return [f"{n} {many if n > 1 else one}" for n, one, many in found if n]
 
     # ---- accepting
 
@@ -343,20 +468,20 @@ class Session(layers.ViewerState):
         image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
         sections = flags.list.sections(decisions)
         if not sections:
-            raise InputError("no section is marked as damaged; decide about some in the list first")
+            raise InputError("no section is marked as damaged; mark some in the list first")
         decided = self.flags.decided(image)
         if decided is None:
-            raise InputError("there is no mask; find damage, or paint it")
+            raise InputError("there is no mask; find the damage, or paint it")
         settings = self.settings
         return BatchRequest(
             stack, *decided, sections, settings.method, settings.device, settings.options
         )
 
-    def open_staged(self, image: Image, review: Review) -> Iterator[Image]:
+    def open_staged(self, image: Image, review: Review) -> Iterator[Layer]:
         """Show a staged repair; returns steps to exhaust, see :class:`ReviewState`."""
         camera.go_to_section(self.viewer, image, review.z)
         self.masks.hide(image, put_down=True)  # many sections are reviewed, none is painted
-        return self.review.open(image, review)
+        return self.review.open(image, review, staged=True)
 
     def finish_batch(self, image: Image, stack: Stack, change: BatchChange) -> None:
         """Take over what a batch has written or reverted: image, marks, mask and list show it."""
@@ -402,3 +527,7 @@ class Session(layers.ViewerState):
         image = self.require_image()
         self.accepted.remove_unsaved(image, unsaved)
         self.masks.set_repaired(image, unsaved.repair, damaged=True)
+
+
+def never(what: Callable[[], None]) -> None:
+    """Do not do it: no dock is open that has an event loop to wait for."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from ..viewer.session import session_of
+from ..viewer.session import Session, never, session_of
 from .parts.jobs import JobRunner
 from .parts.keys import KeyBindings
 from .parts.messages import Messages
@@ -29,6 +30,17 @@ class Part(Protocol):
 _Part = TypeVar("_Part", bound=Part)
 
 
+_Kind = TypeVar("_Kind", bound="Dock")
+#: The open docks, of all viewers.
+_docks: WeakSet[Dock] = WeakSet()
+
+
+def open_dock_of(session: Session, kind: type[_Kind]) -> _Kind | None:
+    """Return the open dock of a kind, or None."""
+    found = (dock for dock in _docks if isinstance(dock, kind) and dock.session is session)
+    return next(found, None)
+
+
 class Dock(QWidget):
     """A dock: the session of its viewer, threads, keys, a status line, and parts that listen.
 
@@ -43,12 +55,17 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: Any, *, keeps_room: bool = False) -> None:
         super().__init__()
         self.session = session_of(napari_viewer)
-        self.jobs = JobRunner(self)
+        self.session.later = self._later
+        self.jobs = JobRunner(self, lambda: self.session.image)
         self.messages = Messages(keeps_room)
-        self.keys = KeyBindings(self.session.viewer)
+        self.keys = KeyBindings(self.session.viewer, self)
         self._parts: list[Part] = []
+        _docks.add(self)
         self._connections: list[tuple[Any, Callable[..., None]]] = []
-        self._watch = WindowWatch(self, self.close_session, lambda: may_close(self, self.session))
+        self.listen(self.session.stack_removed, self.jobs.cancel_of)
+        self._watch = WindowWatch(
+            self, self.close_session, lambda: may_close(self, self.session), self.keys.attach
+        )
 
     def with_part(self, part: _Part) -> _Part:
         """Return a part, which is told when the dock closes."""
@@ -68,8 +85,15 @@ class Dock(QWidget):
         for widget in (*below, self.messages):
             box.addWidget(widget)
 
+    def _later(self, what: Callable[[], None]) -> None:
+        """Call something in the next iteration of the event loop, if the dock is open then."""
+        QTimer.singleShot(0, lambda: what() if self in _docks else None)
+
     def close_session(self) -> None:
         """Stop and wait for the threads, unbind the keys, stop listening."""
+        _docks.discard(self)
+        other = open_dock_of(self.session, Dock)
+        self.session.later = never if other is None else other._later
         self.jobs.stop()
         self.keys.release()
         for part in self._parts:
@@ -92,15 +116,22 @@ class WindowWatch(QObject):
         What to call.
     may_close
         Asked before the window closes; False keeps it open. A dock is always closed.
+    docked
+        Called with the window once the widget is in one.
     """
 
     def __init__(
-        self, widget: QWidget, closing: Callable[[], None], may_close: Callable[[], bool]
+        self,
+        widget: QWidget,
+        closing: Callable[[], None],
+        may_close: Callable[[], bool],
+        docked: Callable[[QMainWindow], None],
     ) -> None:
         super().__init__(widget)
         self._widget = widget
         self._may_close = may_close
         self._closing: Callable[[], None] | None = closing
+        self._tell_window = docked
         self._docked = False
         widget.installEventFilter(self)
 
@@ -126,6 +157,8 @@ class WindowWatch(QObject):
         self._docked = ancestor is not None
         while ancestor is not None:
             ancestor.installEventFilter(self)  # once, however often it is installed
+            if isinstance(ancestor, QMainWindow):
+                self._tell_window(ancestor)
             ancestor = ancestor.parentWidget()
 
     def _close(self) -> None:

@@ -31,6 +31,7 @@ from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import SearchResult
 from .damage_dock import DamageDock
 from .parts.messages import guarded
+from .parts.wording import counted
 
 
 class FindDamage(DamageDock):
@@ -64,7 +65,7 @@ class FindDamage(DamageDock):
 
     def _where_box(self) -> QWidget:
         self.where.addItems(WHERE)
-        self.where.setToolTip("Sections beside those that are searched are read, too")
+        self.where.setToolTip("Their neighbours are read as well, for comparison")
         self.first.setToolTip("First section")
         self.last.setToolTip("Last section, included")
         row = QHBoxLayout()
@@ -92,13 +93,15 @@ class FindDamage(DamageDock):
 
     def _thresholds_box(self) -> QWidget:
         self.sensitivity.setRange(0, 20)
-        self.sensitivity.setToolTip("Left: only what is beyond doubt. Right: also what may be")
-        self.estimate_button.setToolTip(
-            "Look at a few sections: what most of them show is not damage"
+        self.sensitivity.setToolTip(
+            "Left: only what is certain. Right: anything that might be damage"
         )
-        self.defaults_button.setToolTip("Forget the estimate")
+        self.estimate_button.setToolTip(
+            "Set the thresholds from a few sections: what most sections show is taken as normal"
+        )
+        self.defaults_button.setToolTip("Go back to the default thresholds")
         self.scales_text.setWordWrap(True)
-        box = QGroupBox("How sensitively")
+        box = QGroupBox("Sensitivity")
         column = QVBoxLayout(box)
         row = QHBoxLayout()
         row.addWidget(self.sensitivity, stretch=1)
@@ -110,7 +113,7 @@ class FindDamage(DamageDock):
         column.addLayout(row)
         column.addWidget(self.scales_text)
         self.find_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.find_button.setToolTip("Search, in the background. A cancelled search is resumed")
+        self.find_button.setToolTip("Search in the background; a cancelled search can be resumed")
         return box
 
     def _connect(self) -> None:
@@ -179,7 +182,7 @@ class FindDamage(DamageDock):
 
         def done(options: DetectionOptions) -> None:
             self.settings.scales = dict(options.scales)
-            self.messages.say("the thresholds are fitted to this stack")
+            self.messages.say("the thresholds have been set for this stack")
 
         self.jobs.start(
             "estimate",
@@ -210,18 +213,19 @@ class FindDamage(DamageDock):
             self.session.settings.max_gap,
             done=partial(self._show_result, image),
             failed=self.messages.fail,
+            waits=True,
         )
 
     def _show_result(self, image: Any, result: SearchResult) -> None:
         """Show what was found."""
         self.session.flags.add_search(image, result)
         flagged = len({row.section for row in result.rows})
-        text = f"{flagged} of {len(result.sections)} sections are flagged"
+        text = f"{flagged:,} of {counted(len(result.sections), 'section')} flagged"
         if result.failed:
             z, why = next(iter(result.failed.items()))
             text += f"; {len(result.failed)} could not be read (section {z}: {why})"
         elif flagged:
-            text += "; the dock Flagged sections has the list"
+            text += "; see the list in the dock Flagged sections"
         self.messages.notify(text)
 
 
@@ -230,4 +234,4 @@ def _scales_in_words(scales: Any) -> str:
     changed = [f"{kind} × {factor:.2g}" for kind, factor in scales.items() if factor != 1]
     if not scales:
         return "Thresholds: defaults."
-    return "Thresholds: " + (", ".join(changed) if changed else "defaults fit") + "."
+    return f"Thresholds: {', '.join(changed)}." if changed else "The default thresholds fit."

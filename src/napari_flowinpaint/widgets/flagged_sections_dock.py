@@ -10,7 +10,7 @@ from .damage_dock import DamageDock
 from .panels.batch_panel import BatchPanel
 from .panels.flag_panel import FlagPanel, bind_keys
 from .panels.staged_panel import StagedPanel
-from .parts.keys import bind_review_keys
+from .parts.keys import bind_common_keys
 
 
 class FlaggedSections(DamageDock):
@@ -65,4 +65,4 @@ class FlaggedSections(DamageDock):
         self.keys.bind("Shift+X", reject)
         self.keys.bind("Shift+Right", next_row)
         self.keys.bind("Shift+Left", previous_row)
-        bind_review_keys(self.keys, self.session.review)
+        bind_common_keys(self.keys, self.session)

@@ -21,12 +21,14 @@ from ..viewer.tasks import one_section
 from .dock import Dock
 from .parts.messages import guarded
 from .parts.scrolling import ScrollColumn
+from .parts.wording import in_window
 
 _FILES = (
     "Stacks (*.tif *.tiff *.mrc *.rec *.st *.map *.mrcs *.ali *.preali *.h5 *.hdf5 *.hdf *.ims "
     "*.mat *.zip *.ozx);;All files (*)"
 )
 _CHOICES = ("dataset", "channel", "time")
+_PLURAL = {"dataset": "datasets", "channel": "channels", "time": "time points"}
 #: Least height of what is seen, pixels: the path, the buttons and what the stack is.
 _LEAST = 130
 
@@ -117,7 +119,7 @@ class LoadStack(Dock):
         """Open what the path names, in a thread, and show it as an image layer."""
         path = self.path.text().strip().strip('"')
         if not path:
-            raise InputError("there is no path; choose a file or a folder")
+            raise InputError("no path is given; choose a file or a folder")
         wanted = {
             name: combo.currentText() for name, combo in self.choices.items() if combo.count()
         }
@@ -165,7 +167,8 @@ class LoadStack(Dock):
         combo.addItems(error.choices)
         self._set_visible(error.option, True)
         self.messages.say(
-            f"the file holds {len(error.choices)} {error.option}s; choose one and press Load"
+            f"the file contains {len(error.choices)} {_PLURAL[error.option]}; choose one and press "
+            "Load"
         )
 
     def _ask_nothing(self, *_: object) -> None:
@@ -194,9 +197,9 @@ def describe(loaded: one_section.LoadedStack) -> str:
         voxel = "voxel size unknown"
     else:
         voxel = "voxel " + " × ".join(f"{size:g}" for size in stack.voxel_size) + " nm (z, y, x)"
-    access = "can be written to in place"
+    access = "can be repaired in place"
     if not stack.writable:
-        access = f"read-only: {stack.why_not_writable}"
+        access = f"read-only: {in_window(stack.why_not_writable)}"
     levels = len(stack.levels)
     pyramid = f", pyramid of {levels} levels" if levels > 1 else ""
     return (

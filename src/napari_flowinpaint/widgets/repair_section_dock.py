@@ -11,11 +11,12 @@ from .panels.progress_panel import ProgressRow
 from .panels.repair_panel import RepairPanel
 from .panels.review_panel import ReviewPanel
 from .panels.target_panel import TargetLine
-from .parts.keys import bind_review_keys
+from .parts.keeping import Keeper
+from .parts.keys import bind_common_keys
 from .parts.scrolling import ScrollColumn
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
-_SHOWN = ("repair", "accept", "revert", "save", "open", "mask")
+_SHOWN = ("repair", "accept", "revert", "save", "open", "flags", "mask")
 
 
 class RepairSection(Dock):
@@ -42,6 +43,7 @@ class RepairSection(Dock):
         scroll = ScrollColumn(self.target, *panels)
         scroll.setMinimumWidth(340)
         self.lay_out(scroll, self.progress_row)
+        self.with_part(Keeper(*parts))
         self._bind_keys()
 
     def _bind_keys(self) -> None:
@@ -52,4 +54,4 @@ class RepairSection(Dock):
                 self.repair_panel.repair()
 
         self.keys.bind("Shift+R", repair)
-        bind_review_keys(self.keys, self.session.review)
+        bind_common_keys(self.keys, self.session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -9,12 +10,17 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from textures import texture
 
 from napari_flowinpaint.core.benchmark.cases import damaged_sections
 from napari_flowinpaint.core.benchmark.figure import draw_figure, figure_method
-from napari_flowinpaint.core.benchmark.peers import PEERS
-from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.peers import LEARNED_PEERS, PEERS
+from napari_flowinpaint.core.benchmark.run_benchmark import (
+    FOR_FOLDS,
+    check_request,
+    run_benchmark,
+)
 from napari_flowinpaint.core.benchmark.scores import (
     METRICS,
     BenchmarkScores,
@@ -26,6 +32,10 @@ from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
 from napari_flowinpaint.core.metrics import data_range, psnr, score
+from napari_flowinpaint.core.networks import released
+from napari_flowinpaint.core.networks.fold.kpn import KpnConfig
+from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
+from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 
@@ -71,6 +81,23 @@ def test_peers_return_sections_of_the_same_shape_and_move_what_moves():
     assert errors["dis"] < 0.3 * errors["mean"]
     assert errors["farneback"] < 0.3 * errors["mean"]
     assert errors["mean"] < errors["copy"]
+
+
+def test_the_learned_peer_runs_where_it_is_asked_for(monkeypatch, tmp_path):
+    names = check_request(None, ["irregular"], [0.1])
+    assert not {"kpn", *FOR_FOLDS} & set(names)
+    assert check_request(["kpn"], ["irregular"], [0.1]) == ("kpn",)
+    monkeypatch.setattr(released, "weights_directory", lambda: tmp_path)
+    base = texture((64, 64), sigma=4)
+    with pytest.raises(InputError, match="not installed"):
+        LEARNED_PEERS["kpn"](base, base, base, base > 250)
+    torch.manual_seed(0)
+    path = tmp_path / released.FOLD
+    save_network(path, FoldNetwork(FoldConfig(KpnConfig((4, 4), 3))))
+    path.with_suffix(".md").write_text(f"sha256: {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    filled = LEARNED_PEERS["kpn"](base, base, base, base > 250)
+    assert filled.shape == base.shape
+    assert np.corrcoef(filled.ravel(), base.ravel())[0, 1] > 0.7
 
 
 def test_every_third_section_is_damaged():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -397,3 +398,13 @@ def test_tiles():
 def test_options_are_kept(stack, tmp_path):
     search(stack, tmp_path / "m.zarr", options=DetectionOptions(sensitivity=0.7))
     assert read_detection(tmp_path / "m.zarr")["options"]["sensitivity"] == 0.7
+
+
+def test_sections_that_never_fit_in_memory_are_refused_first():
+    class Huge:
+        name, shape, dtype = "huge", (3, 10**8, 10**8), np.dtype("uint8")
+        no_data = None
+        levels = (SimpleNamespace(shape=(3, 10**8, 10**8)),)
+
+    with pytest.raises(StoreError, match="a section of huge needs"):
+        detect_stack(Huge())

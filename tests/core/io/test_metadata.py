@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -205,3 +206,114 @@ def test_axes_that_are_guessed_are_told(tmp_path: Path) -> None:
     assert "p, q, r; they are read as z, y, x" in open_stack(tmp_path / "b.zarr").messages[0]
     assert open_stack(tmp_path / "c.zarr").messages == ()
     assert open_stack(tmp_path / "d.zarr").messages == ()
+
+
+def write_cosem(path: Path) -> None:
+    from test_formats import write_n5
+
+    transform = {
+        "axes": ["z", "y", "x"],
+        "scale": [0.04, 0.005, 0.004],
+        "translate": [0.4, 0.01, -0.02],
+        "units": ["um"] * 3,
+    }
+    write_n5(path / "s0", volume(SHAPE), transform=transform)
+    (path / "attributes.json").write_text(json.dumps({"name": "cell7", "sample": "a"}))
+
+
+def write_n5_ij(path: Path) -> None:
+    from test_formats import write_n5
+
+    space = {"resolution": [4, 5, 40], "offset": [-20, 10, 400], "units": ["nm"] * 3}
+    write_n5(path / "raw", volume(SHAPE), **space, sample="a")
+
+
+def write_precomputed_place(path: Path) -> None:
+    from test_formats import write_precomputed
+
+    write_precomputed(path, volume(SHAPE))
+    file = path / "info"
+    told = json.loads(file.read_text())
+    told["scales"][0]["voxel_offset"] = [-5, 2, 10]
+    told["scales"][0]["resolution"] = [4, 5, 40]
+    file.write_text(json.dumps({**told, "sample": "a"}))
+
+
+def write_mrc_place(path: Path, flags: int) -> None:
+    from test_formats import imod, set_bytes, write_mrc
+
+    write_mrc(path, volume(SHAPE, "int16"))
+    with mrcfile.open(path, "r+") as file:
+        file.voxel_size = (40, 50, 400)
+        sign = 1 if flags & 4 else -1
+        file.header.origin = tuple(sign * n for n in (-200, 100, 4000))
+    if flags:
+        set_bytes(path, 152, imod(flags))
+
+
+def write_bdv_place(path: Path) -> None:
+    from test_hdf5_layouts import XML, write_bdv
+
+    write_bdv(path, volume((9, 51, 60), "uint16"))
+    with h5py.File(path, "r+") as file:
+        del file["s01"], file["t00000/s01"]
+    affines = ("1 0 0 0 0 1 0 0 0 0 1 2.5", "1 0 0 -5 0 1 0 2 0 0 8 77.5")
+    registration = "".join(f"<ViewTransform><affine>{a}</affine></ViewTransform>" for a in affines)
+    xml = XML.replace("<id>0</id>", "<id>0</id><name>detector 0</name>")
+    xml = xml.replace("0.004 0.004 0.04", "0.004 0.005 0.04").replace(
+        "</SpimData>",
+        '<ViewRegistrations><ViewRegistration timepoint="0" setup="0">'
+        f"{registration}</ViewRegistration></ViewRegistrations></SpimData>",
+    )
+    path.with_suffix(".xml").write_text(xml)
+
+
+def write_imaris_place(path: Path) -> None:
+    from test_hdf5_layouts import letters, write_imaris
+
+    write_imaris(path, volume((9, 51, 60)))
+    ends = {"0": (-0.02, 60 * 0.004), "1": (0.01, 51 * 0.005), "2": (0.4, 9 * 0.04)}
+    with h5py.File(path, "r+") as file:
+        image = file["DataSetInfo/Image"]
+        for axis, (low, length) in ends.items():
+            image.attrs[f"ExtMin{axis}"] = letters(f"{low:g}")
+            image.attrs[f"ExtMax{axis}"] = letters(f"{low + length:g}")
+        image.attrs["Name"] = letters("cell7")
+        image.attrs["Description"] = letters("a")
+        channel = file.create_group("DataSetInfo/Channel 0")
+        told = {"Name": "detector 0", "ColorRange": "40.000 210.000", "Color": "0 1 0"}
+        for name, text in told.items():
+            channel.attrs[name] = letters(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "about"),
+    [
+        ("a.n5", write_cosem, {"sample": "a"}),
+        ("b.n5", write_n5_ij, {"sample": "a"}),
+        ("precomputed", write_precomputed_place, {"sample": "a"}),
+        ("a.mrc", lambda path: write_mrc_place(path, 5), None),
+        ("b.mrc", lambda path: write_mrc_place(path, 1), None),
+        ("a.h5", write_bdv_place, {}),
+        ("a.ims", write_imaris_place, {"imaris": {"Description": "a"}}),
+    ],
+)
+def test_other_formats_say_where_they_lie(
+    tmp_path: Path, name: str, write: Any, about: dict[str, Any] | None
+) -> None:
+    write(tmp_path / name)
+    stack = open_stack(tmp_path / name)
+    assert stack.voxel_size == pytest.approx((40, 5, 4))
+    saved = open_stack(save_ome_zarr(stack, tmp_path / "o.zarr")).metadata
+    assert saved.spacing == pytest.approx((40, 5, 4))
+    assert saved.translation == pytest.approx((400, 10, -20))
+    if about is None:
+        assert "Created by mrcfile" in saved.attributes["mrc"]["labels"][0]
+    else:
+        assert saved.attributes == about
+    if name in ("a.n5", "a.ims"):
+        assert saved.name == "cell7"
+    if name in ("a.h5", "a.ims"):
+        assert saved.display.label == "detector 0"
+    if name == "a.ims":
+        assert (saved.display.window, saved.display.colour) == ((40, 210), "#00ff00")

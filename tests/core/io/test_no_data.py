@@ -163,6 +163,21 @@ def test_a_fill_value_that_was_chosen_is_no_data_however_little_of_it_meets_the_
         assert (not stack.imaged_level(pixels)[blob].any()) == taken
 
 
+def test_small_holes_at_the_border_beside_large_ones_are_damage():
+    """A part that ends with the mask is no padding, however small a share of the mask it is."""
+    imaged, mask = np.ones((2, 60, 80), dtype=bool)
+    mask[:] = False
+    mask[10:50, 20:60] = True
+    imaged[:6, 65:75] = imaged[40:48, :5] = False
+    mask |= ~imaged
+    assert not padding_of(imaged, mask).any()
+    imaged[0:7, 62:65] = False  # saturated tissue of the same value beside it
+    assert not padding_of(imaged, mask).any()
+    imaged[:3] = False  # padding that goes on beyond the mask
+    mask[:3, 60:78] = True
+    assert padding_of(imaged, mask)[:3].all()
+
+
 def test_what_a_mask_outlines_is_damage():
     pixels, corner = section(), np.zeros(SHAPE, bool)
     corner[:60, :70] = True
@@ -211,3 +226,18 @@ def test_any_padding_is_found_and_nothing_else(turned, shift, value, place):
     wrong = found == void[box.slices]
     # a sliver of padding narrower than the window may be too short to be told
     assert wrong.sum() < 60
+
+
+def test_padding_that_reaches_into_a_part_by_a_pixel_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(100, 500, (1, 120, 130)).astype(np.int16)
+    padding = np.zeros((120, 130), bool)
+    for column in range(130):
+        padding[80 - column // 20 :, column] = True
+    pixels[0][padding] = -32768
+    stack = Stack.from_array(pixels)
+    for height in range(72, 82):  # ends within the steps of the padding
+        box = Box(10, 10, height, 120)
+        found, imaged = stack.read_imaged(0, box)
+        np.testing.assert_array_equal(found, pixels[0][box.slices])
+        np.testing.assert_array_equal(imaged, ~padding[box.slices])

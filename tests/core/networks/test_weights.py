@@ -11,6 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks import weights
+from napari_flowinpaint.core.networks.fold.fusion import FusionConfig, FusionNetwork
+from napari_flowinpaint.core.networks.fold.kpn import KernelPredictionNetwork, KpnConfig
+from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
+from napari_flowinpaint.core.networks.fold.unfolding import UnfoldingConfig, UnfoldingNetwork
 from napari_flowinpaint.core.networks.joint import JointConfig, JointNet
 from napari_flowinpaint.core.networks.paper.discriminator import Discriminator, DiscriminatorConfig
 from napari_flowinpaint.core.networks.paper.inpainting import (
@@ -32,6 +36,12 @@ NETWORKS = {
     "refined-reference": lambda: RefinedReferenceNetwork(REFINED),
     "inpainting": lambda: InpaintingGenerator(InpaintingConfig((4, 8), aggregation=False)),
     "paper": lambda: PaperNetwork(PaperConfig(REFINED, InpaintingConfig((4, 8)))),
+    "kpn": lambda: KernelPredictionNetwork(KpnConfig((4, 6), 3)),
+    "unfolding": lambda: UnfoldingNetwork(UnfoldingConfig((4, 6), search=3)),
+    "fold": lambda: FoldNetwork(
+        FoldConfig(KpnConfig((4,), 3), UnfoldingConfig((4,), search=3), FusionConfig((4,)))
+    ),
+    "fold-fusion": lambda: FusionNetwork(FusionConfig((4, 6))),
     "discriminator": lambda: Discriminator(DiscriminatorConfig((4,))),
 }
 

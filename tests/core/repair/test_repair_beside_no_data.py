@@ -108,7 +108,21 @@ def test_what_no_neighbour_shows_is_left_and_told(tissue, hole):
     repair = repair_section(Stack.from_array(pixels), Z, hole, method="flow")
     (left,) = repair.refused
     assert left.pixels == hole[:, :45].sum()
-    assert "was imaged" in left.reason
+    assert f"neither {Z - 1} nor {Z + 1} was imaged" in left.reason
+    assert repair.mask.sum() == hole[:, 45:].sum()
+    (alone,) = repair_section(Stack.from_array(pixels[Z:]), 0, hole, method="flow").refused
+    assert "section 1 was not imaged" in alone.reason
+
+
+def test_what_only_a_neighbour_shows_that_does_not_fit_is_left_and_told(tissue, hole):
+    pixels = tissue.copy()
+    pixels[:Z, :, :45] = 0
+    pixels[Z + 1 :] = np.roll(tissue[Z + 1 :], (70, 80), (1, 2))
+    repair = repair_section(Stack.from_array(pixels), Z, hole, method="flow")
+    assert repair.patches[0].neighbours == (Z - 1, None)
+    (left,) = repair.refused
+    assert left.pixels == hole[:, :45].sum()
+    assert f"section {Z - 1} was not imaged" in left.reason
     assert repair.mask.sum() == hole[:, 45:].sum()
 
 
@@ -127,6 +141,17 @@ def test_masked_padding_is_never_repaired(tissue):
     mask[:, 25:] = False
     with pytest.raises(RepairRefused, match="nothing was imaged"):
         repair_section(stack, Z, mask)
+
+
+def test_a_lost_section_is_repaired_where_its_neighbours_were_imaged(tissue):
+    pixels = tissue.copy()
+    pixels[:, :, :20] = 0
+    pixels[:Z, :, :30] = 0
+    pixels[Z] = 0
+    repair = repair_section(Stack.from_array(pixels), Z, np.ones(SHAPE, bool), method="flow")
+    assert not repair.refused
+    np.testing.assert_array_equal(repair.mask, np.broadcast_to(np.arange(SHAPE[1]) >= 20, SHAPE))
+    assert f"{20 * SHAPE[0]} masked pixels of section {Z} lie where nothing was" in repair.flags[0]
 
 
 def test_a_lost_corner_that_is_masked_is_repaired(tissue):

@@ -380,4 +380,4 @@ def test_only_the_neighbourhood_of_the_damage_is_read(sample, mask):
     hole[600:640, 600:640] = True
     repair_section(Watched.from_array(big), Z, hole)
     assert boxes
-    assert all(box is not None and max(box.shape) <= 40 + 2 * 96 for box in boxes)
+    assert all(box is not None and max(box.shape) <= 40 + 2 * 98 for box in boxes)

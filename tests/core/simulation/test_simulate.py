@@ -166,7 +166,10 @@ def test_sample_is_reproducible(sample):
 def test_sample_damage(sample):
     assert sample.truth.shape == sample.stack.shape == sample.mask.shape == SMALL.shape
     assert sample.truth.dtype == sample.stack.dtype == np.uint8
-    assert np.array_equal(sample.truth[~sample.mask], sample.stack[~sample.mask])
+    assert np.array_equal(sample.truth[~sample.zone], sample.stack[~sample.zone])
+    assert np.array_equal(sample.mask, sample.labels > 0)
+    more = np.flatnonzero((sample.zone & ~sample.mask).any(axis=(1, 2))).tolist()
+    assert [sample.kinds[z] for z in more] == ["fold"], "only it displaces tissue"
     damaged = np.flatnonzero(sample.mask.any(axis=(1, 2))).tolist()
     assert damaged == sorted(sample.kinds)
     assert 0 not in damaged

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import folders
 from ..masks.stack_mask import StackMask
-from ..types import BoolImage, Box, RepairOptions
+from ..types import AnyImage, BoolImage, Box, RepairOptions
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
 from .staging_folder import StagingFolder
 
@@ -27,11 +27,14 @@ class StagedEdits:
         By section number a box and the damage in it, bool; all damage lies in the box.
     methods, options
         By section number.
+    kinds
+        As ``masks``, the labels of the kinds of damage; of sections where they are known.
     """
 
     masks: Mapping[int, tuple[Box, BoolImage]] = field(default_factory=dict)
     methods: Mapping[int, str] = field(default_factory=dict)
     options: Mapping[int, RepairOptions] = field(default_factory=dict)
+    kinds: Mapping[int, tuple[Box, AnyImage]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stage: StagingFolder) -> StagedEdits:
@@ -41,10 +44,11 @@ class StagedEdits:
             for z in stage.masks(folders.EDITS)
             if (mask := stage.get_mask(z, folders.EDITS))
         }
+        kinds = {z: found for z in masks if (found := stage.get_kinds(z, folders.EDITS))}
         stored = {int(z): edit for z, edit in stage.edits().items()}
         methods = {z: edit.method for z, edit in stored.items() if edit.method is not None}
         options = {z: edit.options for z, edit in stored.items() if edit.options is not None}
-        return cls(masks, methods, options)
+        return cls(masks, methods, options, kinds)
 
 
 def store_edit(
@@ -53,6 +57,7 @@ def store_edit(
     mask: BoolImage | None = None,
     method: str | None = None,
     options: RepairOptions | None = None,
+    kinds: AnyImage | None = None,
 ) -> None:
     """Keep what was chosen for a section; None leaves an earlier choice alone.
 
@@ -66,12 +71,15 @@ def store_edit(
         (Y, X) bool.
     method, options
         As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
+    kinds
+        (Y, X) labels of the kinds of damage in ``mask``, where known.
     """
     with stage.explained():
         if mask is not None:
             box = Box.of_mask(mask)
             assert box is not None  # checked by the caller
-            stage.put_mask(z, box, mask[box.slices], folders.EDITS)
+            inner = None if kinds is None else kinds[box.slices]
+            stage.put_mask(z, box, mask[box.slices], folders.EDITS, inner)
         stored = {
             number: edit.model_dump(mode="json", exclude_none=True)
             for number, edit in stage.edits().items()
@@ -108,6 +116,18 @@ class EditedMask(StackMask):
         out = np.zeros(box.shape, dtype=bool)
         here = known.intersection(box)
         out[here.within(box)] = mask[here.within(known)]
+        return out
+
+    def kinds(self, z: int, box: Box) -> AnyImage | None:
+        """Return what kind of damage a box of a section has, where that is known."""
+        if z not in self._edits.masks:
+            return self._damage.kinds(z, box)
+        if z not in self._edits.kinds:
+            return None
+        known, labels = self._edits.kinds[z]
+        out = np.zeros(box.shape, dtype=np.uint8)
+        here = known.intersection(box)
+        out[here.within(box)] = labels[here.within(known)]
         return out
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, LinkFound, RepairRefused, StoreError
+from ..kinds import why_unfolded
 from ..masks.stack_mask import StackMask
 from ..methods import Method
 from ..methods.flowinpaint import MUCH
@@ -104,6 +105,12 @@ class SectionPlan:
         """Names of the methods, each once."""
         return tuple(sorted({window.method for window in self.windows}))
 
+    @property
+    def _why(self) -> str:
+        """Why it is unfolded, in brackets; "" where it is not."""
+        kinds = sorted({window.kind for window in self.windows if window.kind is not None})
+        return why_unfolded("+".join(self.methods), "+".join(kinds))
+
     def __str__(self) -> str:
         if self.status != PLANNED:
             return f"section {self.z}: {self.status}: {self.reason}"
@@ -111,7 +118,8 @@ class SectionPlan:
         number = len(self.windows)
         return (
             f"section {self.z}: {self.pixels} pixels in {number} window{'s' * (number != 1)}, "
-            f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}, "
+            f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}"
+            f"{self._why}, "
             f"about {duration(self.seconds)}"
             + (f"; {describe_refused(self.refused)}" if self.refused else "")
         )
@@ -308,6 +316,7 @@ def plan_section(plan: BatchPlan, z: int, rate: Rate) -> SectionPlan:
             z,
             mask,
             masks=plan.damage.read,
+            kinds=plan.damage.section_kinds(z, plan.boxes[z]),
             thickness=plan.thickness,
             method=plan.method,
             options=plan.options,
@@ -340,6 +349,7 @@ def _section_to_json(section: SectionPlan) -> dict[str, Any]:
                 "following": w.neighbours[1],
                 "alpha": w.alpha,
                 "method": w.method,
+                "kind": w.kind,
             }
             for w in section.windows
         ],

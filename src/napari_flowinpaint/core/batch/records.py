@@ -25,8 +25,9 @@ from pydantic import (
 from ..io.levels import DTYPES
 from ..io.names import printable
 from ..io.npz import Npz
+from ..kinds import KINDS
 from ..refusal import Refusal
-from ..types import AnyImage, Box, Patch, Provenance, RepairOptions, SectionRepair
+from ..types import AnyImage, Box, Displaced, Patch, Provenance, RepairOptions, SectionRepair
 
 FORMAT = 1
 #: What may become of a section. ``failed`` ones are not staged: they are tried again.
@@ -34,6 +35,8 @@ REPAIRED, REFUSED, FAILED = "repaired", "refused", "failed"
 UNDECIDED, ACCEPTED, REJECTED, WRITTEN = "undecided", "accepted", "rejected", "written"
 #: Arrays of a patch.
 IMAGES = ("components", "initial_reference", "refined_reference", "result", "confidence")
+#: Arrays of a patch that moves tissue, and their types; the last one has two of a box's shape.
+DISPLACED = {"displaced_mask": "bool", "displaced_zone": "bool", "displaced_flow": "float32"}
 #: Larger than any side of a section.
 _LARGEST_SIDE = 1 << 31
 _METHOD = re.compile(r"[A-Za-z0-9_+. -]{1,200}")
@@ -47,6 +50,8 @@ def _check_options(options: RepairOptions) -> RepairOptions:
         or options.views not in (None, *range(1, 9))
     ):
         raise ValueError("these options do not exist")
+    if options.kind is not None and options.kind not in KINDS:
+        raise ValueError("this kind does not exist")
     if options.halo is not None and not 0 <= options.halo < _LARGEST_SIDE:
         raise ValueError("this halo does not exist")
     return options
@@ -104,6 +109,7 @@ class StagedPatch(_Boxed):
     scores: _Scores
     source_digest: str | None
     flags: tuple[_Text, ...]
+    displaced: bool = False  # earlier versions displaced nothing
 
 
 class StagedRefusal(_Staged):
@@ -297,6 +303,7 @@ def repair_to_json(key: str, repair: SectionRepair) -> dict[str, Any]:
                 "scores": patch.scores,
                 "source_digest": patch.source_digest,
                 "flags": list(patch.flags),
+                "displaced": patch.displaced is not None,
             }
             for patch in repair.patches
         ],
@@ -336,13 +343,40 @@ def images_of(stored: StagedRepair, archive: Npz) -> dict[str, AnyImage]:
         If they are not what the record says.
     """
     kinds = {"components": "int32", "confidence": "float32"}
-    return {
+    images = {
         f"{name}-{number}": archive.array(
             f"{name}-{number}", patch.place.shape, kinds.get(name, stored.dtype)
         )
         for number, patch in enumerate(stored.patches)
         for name in IMAGES
     }
+    for number, patch in enumerate(stored.patches):
+        for name, dtype in DISPLACED.items() if patch.displaced else ():
+            shape = patch.place.shape if dtype == "bool" else (2, *patch.place.shape)
+            images[f"{name}-{number}"] = archive.array(f"{name}-{number}", shape, dtype)
+    return images
+
+
+def images_to_stage(repair: SectionRepair) -> dict[str, AnyImage]:
+    """Return the images of a repair by the names they have in a staging folder."""
+    images = {
+        f"{name}-{number}": getattr(patch, name)
+        for number, patch in enumerate(repair.patches)
+        for name in IMAGES
+    }
+    for number, patch in enumerate(repair.patches):
+        if patch.displaced is not None:
+            moved = (patch.displaced.mask, patch.displaced.zone, patch.displaced.flow)
+            images |= {f"{n}-{number}": a for n, a in zip(DISPLACED, moved, strict=True)}
+    return images
+
+
+def _displaced(images: Mapping[str, AnyImage], number: int) -> Displaced | None:
+    """Return what a patch has moved."""
+    if f"displaced_flow-{number}" not in images:
+        return None
+    mask, zone, flow = (images[f"{name}-{number}"] for name in DISPLACED)
+    return Displaced(mask, zone, flow)
 
 
 def repair_of(
@@ -360,6 +394,7 @@ def repair_of(
             scores=dict(patch.scores),
             source_digest=patch.source_digest,
             flags=patch.flags,
+            displaced=_displaced(images, number),
         )
         for number, patch in enumerate(stored.patches)
     )

@@ -362,7 +362,7 @@ def prepare(stage: StagingFolder, plan: BatchPlan) -> None:
     for z in sorted(near):
         box = plan.boxes.get(z)
         if box is not None:
-            stage.put_mask(z, box, plan.damage.read(z, box))
+            stage.put_mask(z, box, plan.damage.read(z, box), kinds=plan.damage.kinds(z, box))
         else:  # it is not damaged, or no longer
             stage.discard(z, folders.MASKS)
             stage.discard(z)

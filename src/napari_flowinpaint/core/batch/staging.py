@@ -21,8 +21,10 @@ from ..masks.stack_mask import StackMask
 from ..methods import check_method
 from ..refusal import Refusal
 from ..types import (
+    AnyImage,
     BoolImage,
     Box,
+    Patch,
     Progress,
     RepairOptions,
     SectionRepair,
@@ -103,10 +105,13 @@ class StagedSection:
     def quality(self) -> float:
         """What repairs are sorted by: predicted where possible, else the rehearsed PSNR; dB.
 
-        Minus infinity where neither is known, so that such repairs are looked at first.
+        Minus infinity where neither is known, so that such repairs are looked at first: so are
+        those of folds.
         """
         if self.expected_structure is not None:
             return self.expected_structure
+        if "unfold" in self.method:  # what was rehearsed is the line, which is little of it
+            return -np.inf
         return self.scores.get("rehearsal_psnr", -np.inf)
 
 
@@ -240,6 +245,7 @@ class Staging:
         *,
         method: str | None = None,
         mask: BoolImage | None = None,
+        kinds: AnyImage | None = None,
         options: RepairOptions | None = None,
         device: str = "auto",
         progress: Progress = no_progress,
@@ -258,6 +264,8 @@ class Staging:
             As for :func:`~..repair.repair_section.repair_section`; None leaves it as it was.
         mask
             (Y, X) bool, True = damaged; None leaves it as it was.
+        kinds
+            (Y, X) labels of the kinds of damage in ``mask``, where they are known.
         progress
             Called with (fraction, message); may raise ``Cancelled``, which leaves the old repair.
 
@@ -276,7 +284,7 @@ class Staging:
         with stage.writing():
             plan = self._plan(stack, device)
             check_fits(stage, plan)
-            store_edit(stage, z, mask, method, options)
+            store_edit(stage, z, mask, method, options, kinds)
             outcome = _repair_one(plan, z, stage, progress)
         if outcome.status == FAILED:
             raise StoreError(outcome.message)
@@ -288,7 +296,8 @@ class Staging:
         """Return the plan that the folder was made by, without its sections."""
         stored = self._stage.plan()
         found = {z: mask for z in self._stage.masks() if (mask := self._stage.get_mask(z))}
-        damage = EditedMask(StackMask({}, stack.shape), StagedEdits(found))
+        kinds = {z: known for z in found if (known := self._stage.get_kinds(z))}
+        damage = EditedMask(StackMask({}, stack.shape), StagedEdits(found, kinds=kinds))
         boxes = {z: box for z, (box, _) in found.items()}
         return BatchPlan(
             stack, damage, (), boxes, stored.method, device, stored.options, stored.thickness
@@ -323,8 +332,7 @@ class StagedRepairs:
         repair = self._staging.repair(z)
         if self._within is not None:
             outside = sum(
-                int(np.count_nonzero(patch.mask & ~self._within.read(z, patch.box)))
-                for patch in repair.patches
+                _pixels_outside(patch, self._within.read(z, patch.box)) for patch in repair.patches
             )
             if outside:
                 raise StoreError(
@@ -333,6 +341,17 @@ class StagedRepairs:
                     "from, or begin anew with --no-resume or another --staging."
                 )
         return repair
+
+
+def _pixels_outside(patch: Patch, mask: BoolImage) -> int:
+    """Return how many pixels a patch replaces that a mask does not allow.
+
+    An unfolding replaces its zone as well, around a line that must be in the mask.
+    """
+    outside = patch.mask & ~mask
+    if patch.displaced is not None and (patch.mask & mask).any():
+        outside &= ~patch.displaced.zone
+    return int(np.count_nonzero(outside))
 
 
 def load_staged(staging: Path | str) -> Staging:
@@ -353,7 +372,8 @@ def _repair_one(
     edits = StagedEdits.of(stage)
     if z in edits.masks:
         box, mask = edits.masks[z]
-        stage.put_mask(z, box, mask)
+        labels = edits.kinds[z][1] if z in edits.kinds else None
+        stage.put_mask(z, box, mask, kinds=labels)
         plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes={**plan.boxes, z: box})
     if z not in plan.boxes:
         raise InputError(f"section {z} has no mask in {stage.path}; give one")

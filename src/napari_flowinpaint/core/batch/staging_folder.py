@@ -20,7 +20,7 @@ section's file depends on nothing but what the repair was made from: a batch tha
 resumed leaves the same bytes as one that was not.
 
 No link in it is followed. Only what we wrote is ever removed, and only where we made the folder:
-a copy, or the folder of an earlier version, can be gone on with, but nothing goes from it.
+a copy, or the folder of an earlier version, can be resumed, but nothing is removed from it.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ from ..errors import StoreError
 from ..io.folder import open_root
 from ..io.npz import LARGEST_JSON, Npz
 from ..io.ownership import is_owned, read_mark
-from ..types import BoolImage, Box, SectionRepair
+from ..types import AnyImage, BoolImage, Box, SectionRepair
 from .archive import check_digests, pack, read_record
 from .records import (
-    IMAGES,
     Decisions,
     EditList,
     LogLine,
@@ -54,6 +53,7 @@ from .records import (
     StagedRecord,
     box_to_json,
     images_of,
+    images_to_stage,
     parse,
     refusal_to_json,
     repair_of,
@@ -140,13 +140,35 @@ class StagingFolder(StagingPlace):
         """Return the sections of which a mask is stored."""
         return self._numbers(folder)
 
-    def put_mask(self, z: int, box: Box, mask: BoolImage, folder: str = folders.MASKS) -> None:
-        """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there."""
-        bits = {"mask": np.packbits(mask)}
-        self._put(folder, z, box_to_json(box), bits)
+    def put_mask(
+        self,
+        z: int,
+        box: Box,
+        mask: BoolImage,
+        folder: str = folders.MASKS,
+        kinds: AnyImage | None = None,
+    ) -> None:
+        """Store the damage of a section: all of it lies in ``box``; ``mask`` is (H, W) there.
+
+        So are the labels of its kinds, uint8, where they are known.
+        """
+        images: dict[str, AnyImage] = {"mask": np.packbits(mask)}
+        if kinds is not None:
+            images["kinds"] = kinds.astype(np.uint8, copy=False)
+        self._put(folder, z, box_to_json(box), images)
 
     def get_mask(self, z: int, folder: str = folders.MASKS) -> tuple[Box, BoolImage] | None:
         """Return a box and the damage in it, bool; None where the section has none."""
+        found = self._get_mask(z, folder)
+        return None if found is None else found[:2]
+
+    def get_kinds(self, z: int, folder: str = folders.MASKS) -> tuple[Box, AnyImage] | None:
+        """Return a box and the kinds of damage in it, labels; None where nobody knows."""
+        found = self._get_mask(z, folder)
+        return None if found is None or found[2] is None else (found[0], found[2])
+
+    def _get_mask(self, z: int, folder: str) -> tuple[Box, BoolImage, AnyImage | None] | None:
+        """Return a box, the damage in it, and its kinds."""
         with self._archive(folder, z) as found:
             if found is None:
                 return None
@@ -157,8 +179,12 @@ class StagingFolder(StagingPlace):
                 raise ValueError("it lies outside of the section")
             area = box.shape[0] * box.shape[1]
             bits = archive.array("mask", (-(-area // 8),), "uint8")
-            check_digests({"mask": bits}, record.digests)
-        return box, np.unpackbits(bits, count=area).reshape(box.shape).astype(bool)
+            images = {"mask": bits}
+            if "kinds" in (record.digests or {}):
+                images["kinds"] = archive.array("kinds", box.shape, "uint8")
+            check_digests(images, record.digests)
+        mask = np.unpackbits(bits, count=area).reshape(box.shape).astype(bool)
+        return box, mask, images.get("kinds")
 
     # ---- sections
 
@@ -173,12 +199,8 @@ class StagingFolder(StagingPlace):
 
     def put_repair(self, key: str, repair: SectionRepair) -> None:
         """Store a repair."""
-        images = {
-            f"{name}-{number}": getattr(patch, name)
-            for number, patch in enumerate(repair.patches)
-            for name in IMAGES
-        }
-        self._put(folders.SECTIONS, repair.z, repair_to_json(key, repair), images)
+        record, images = repair_to_json(key, repair), images_to_stage(repair)
+        self._put(folders.SECTIONS, repair.z, record, images)
 
     def get_record(self, z: int) -> StagedRecord | None:
         """Return what became of a section; None where that is not known, or damaged."""

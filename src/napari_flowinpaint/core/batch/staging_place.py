@@ -25,8 +25,8 @@ from .records import StagedPlan, parse
 
 _README = """\
 Repairs of sections, made by flowinpaint, that wait to be accepted and written into the stack.
-Nothing here is part of the stack. Delete the folder if you do not want them; to go on where a
-batch was interrupted, keep it and run the same command again.
+Nothing here is part of the stack. Delete the folder if you do not want them; to resume an
+interrupted batch, keep it and run the same command again.
 """
 KIND = "staging"
 _FILES = (folders.PLAN, folders.DECISIONS, folders.EDITS_FILE, folders.LOG, folders.LOCK)

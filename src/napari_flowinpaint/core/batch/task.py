@@ -166,6 +166,7 @@ def _repair(
             z,
             masks.section(z),
             masks=masks,
+            kinds=masks.kinds(z),
             thickness=task.thickness,
             method=task.method,
             device=task.device,
@@ -260,6 +261,15 @@ class StagedMasks:
     def section(self, z: int) -> BoolImage:
         """Return the damage of a whole section, (Y, X) bool."""
         return self(z, Box.whole(self._shape[1:]))
+
+    def kinds(self, z: int) -> AnyImage | None:
+        """Return the kinds of damage of a whole section, (Y, X) labels; None where unknown."""
+        found = self._stage.get_kinds(z) if z in self._sections else None
+        if found is None:
+            return None
+        labels = np.zeros(self._shape[1:], dtype=np.uint8)
+        labels[found[0].slices] = found[1]
+        return labels
 
 
 def _repaired_with(record: StagedRecord, keys: list[str]) -> bool:

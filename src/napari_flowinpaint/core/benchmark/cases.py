@@ -17,7 +17,7 @@ from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
 from ..simulation.simulate import irregular_mask, rectangular_mask
 from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
-from .peers import PEERS
+from .peers import LEARNED_PEERS, PEERS
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -148,7 +148,7 @@ def attempt(
     device
         Where a network runs.
     """
-    if isinstance(method, str) and method in PEERS:
+    if isinstance(method, str) and method in PEERS | LEARNED_PEERS:
         started = time.perf_counter()
         filled = _run_peer(case, method)
         seconds = time.perf_counter() - started
@@ -209,6 +209,6 @@ def _run_peer(case: BenchmarkCase, name: str) -> AnyImage:
         for image in (case.truth, case.previous, case.following)
     )
     section[case.mask] = 255  # the truth under the mask is nobody's to see
-    stretched = PEERS[name](section, previous, following, case.mask)
+    stretched = (PEERS | LEARNED_PEERS)[name](section, previous, following, case.mask)
     filled = stretched / np.float32(scale) + np.float32(low)
     return to_dtype(filled, case.truth.dtype)

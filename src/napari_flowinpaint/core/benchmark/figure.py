@@ -12,7 +12,7 @@ from ..methods import Method
 from ..metrics import black, data_range
 from ..types import AnyImage, BoolImage, Box
 from .cases import BenchmarkCase, cases, damaged_sections, run_method, whole
-from .peers import PEERS
+from .peers import LEARNED_PEERS, PEERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,9 @@ _WHITE = 0.5
 
 def figure_method(methods: Sequence[str], extra: Sequence[tuple[str, Method]] = ()) -> str | None:
     """Return the label of the method to draw: the first that is no peer, or None."""
-    labels = [name for name in methods if name not in PEERS] + [label for label, _ in extra]
+    labels = [name for name in methods if name not in PEERS | LEARNED_PEERS] + [
+        label for label, _ in extra
+    ]
     return labels[0] if labels else None
 
 

@@ -75,6 +75,29 @@ def telea(
     return cv2.inpaint(_to_uint8(section), hole, 5, cv2.INPAINT_TELEA).astype(np.float32)
 
 
+def kpn(
+    section: FloatImage, previous: FloatImage, following: FloatImage, mask: BoolImage
+) -> FloatImage:
+    """Interpolate by the kernel prediction network of ``unfold-paper`` alone.
+
+    Raises
+    ------
+    InputError
+        If its weights are not installed.
+    """
+    from ..errors import InputError
+    from ..networks.fold.restoration import interpolate_between
+    from ..networks.released import FOLD, load_released, released
+
+    path = released(FOLD)
+    if path is None:
+        raise InputError(f"the weights {FOLD} are not installed; leave out the peer 'kpn'")
+    net, _ = load_released(path, "cpu", "fold")
+    shown = section[~mask]
+    like = (float(shown.mean()), float(shown.std())) if shown.size else (128.0, 50.0)
+    return interpolate_between(net.interpolation, (previous, following), like)
+
+
 PEERS: dict[str, Peer] = {
     "copy": copy_previous,
     "mean": mean_of_neighbours,
@@ -82,6 +105,8 @@ PEERS: dict[str, Peer] = {
     "dis": dis,
     "telea": telea,
 }
+#: Peers that need weights; they run where they are asked for.
+LEARNED_PEERS: dict[str, Peer] = {"kpn": kpn}
 
 
 def _to_uint8(image: FloatImage) -> npt.NDArray[np.uint8]:

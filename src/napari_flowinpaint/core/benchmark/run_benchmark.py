@@ -16,7 +16,7 @@ from ..metrics import black, data_range
 from ..types import AnyImage, Progress, no_progress
 from .cases import SHAPES, Attempt, BenchmarkCase, attempt, cases, damaged_sections
 from .fid.frechet import Doubles, cut_tiles, frechet_distance, tile_corners
-from .peers import PEERS
+from .peers import LEARNED_PEERS, PEERS
 from .scores import Scorer
 from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
 
@@ -114,6 +114,10 @@ def run_benchmark(
     return BenchmarkTable(stack.name, spacing, damaged, tuple(rows))
 
 
+#: Methods that take the mask for the line of a fold; they run where they are asked for.
+FOR_FOLDS = ("unfold", "unfold-paper")
+
+
 def check_request(
     methods: Sequence[str] | None,
     shapes: Sequence[str],
@@ -127,10 +131,11 @@ def check_request(
     InputError
         If a name, a shape or a fraction is impossible, or an extra method has a name twice.
     """
-    known = (*PEERS, *available_methods())
+    known = (*PEERS, *LEARNED_PEERS, *available_methods())
     names = tuple(methods or ())
     if methods is None:
-        names = (*PEERS, *(name for name in available_methods() if get_method(name).ready()))
+        usual = (name for name in available_methods() if name not in FOR_FOLDS)
+        names = (*PEERS, *(name for name in usual if get_method(name).ready()))
     for name in names:
         if name not in known:
             raise InputError(f"unknown method or peer '{name}'; choose from: {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..export import check_target
+from ..io.memory import check_fits
+from ..kinds import UNFOLDED
 from ..types import Progress, no_progress
 from .detect_section import DetectionOptions
 from .detection_workers import (
@@ -171,6 +174,9 @@ def _check(stack: Stack, sections: Sequence[int] | None, workers: int | None) ->
         )
     if workers is not None and workers < 1:
         raise InputError(f"at least 1 worker is needed; {workers} were asked for.")
+    # at the smallest level: what it is made of may be read in parts
+    smallest = math.prod(stack.levels[-1].shape[1:])
+    check_fits(smallest * stack.dtype.itemsize, f"a section of {stack.name}")
     return chosen
 
 
@@ -261,10 +267,17 @@ def _rows(stack: Stack, found: dict[int, list[DamageSummary]], max_gap: int) -> 
                     score=record.score,
                     area_percent=round(100 * record.pixels / area, 4),
                     neighbours=" ".join("-" if n is None else str(n) for n in sides),
-                    suggested_method="" if None in sides else "auto",
+                    suggested_method=_method_for(record.kind, sides),
                 )
             )
     return rows
+
+
+def _method_for(kind: str, sides: list[int | None]) -> str:
+    """Return the method that a kind of damage is repaired by with such neighbours; "" if none."""
+    if kind in UNFOLDED:
+        return "" if sides == [None, None] else "unfold"
+    return "" if None in sides else "auto"
 
 
 def _bits(tiles: str) -> int:

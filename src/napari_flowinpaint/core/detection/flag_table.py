@@ -41,7 +41,8 @@ class Flagged:
         The nearest sections before and after that are intact where this one is damaged, as
         ``"16 18"``; ``-`` where there is none near enough.
     suggested_method
-        ``auto`` where both neighbours are usable, else empty.
+        ``auto`` where both neighbours are usable, ``unfold`` for folds and cracks where one is,
+        else empty.
     decision
         One of :data:`DECISIONS`.
     """

@@ -35,7 +35,7 @@ from ..io.npz import parse_json
 from ..io.ownership import is_owned, remove_owned
 from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
 from ..io.workplace import alone_in, is_empty
-from ..kinds import KINDS
+from ..kinds import KINDS, image_label
 from ..types import Box
 from .flag_table import parse_row
 
@@ -290,14 +290,7 @@ class DetectionStore:
     def _image_label(self) -> dict[str, Any]:
         from yaozarrs import v05
 
-        label: dict[str, Any] = {
-            "version": "0.5",
-            "colors": [{"label-value": k.label, "rgba": list(k.colour)} for k in KINDS.values()],
-            "properties": [
-                {"label-value": k.label, "kind": k.name, "description": k.words}
-                for k in KINDS.values()
-            ],
-        }
+        label = image_label()
         where = self._stack.group_path
         if where is not None:
             label["source"] = {"image": Path(os.path.relpath(where, self.target)).as_posix()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import folders
 from .folder import open_root
-from .zarr_reader import outside_groups
+from .zarr_node import outside_groups
 
 if TYPE_CHECKING:
     from .stack import Stack

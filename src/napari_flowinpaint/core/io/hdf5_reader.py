@@ -133,6 +133,7 @@ def _opened(
             levels=tuple(map(Level, layout.sources, found, layout.scales)),
             voxel_size=layout.voxel_size,
             why_not_writable=not_in_place("an HDF5 file"),
+            metadata=layout.metadata,
         )
     dataset = dataset or _only_stack(path, file)
     item = _dataset(path, file, dataset, allow_external)

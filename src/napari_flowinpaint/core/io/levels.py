@@ -253,6 +253,16 @@ class Planes(ABC):
         return out[(slice(None), *drop)]
 
 
+def scale_by_shape(first: Sequence[int], shape: Sequence[int]) -> tuple[float, float, float]:
+    """Return the scale of a level whose file does not give it, from its shape and the first's.
+
+    Only odd lengths make the ratio of two lengths differ from a factor of the pyramid, which is a
+    whole number.
+    """
+    z, y, x = (max(1.0, float(round(a / b))) for a, b in zip(first, shape, strict=True))
+    return (z, y, x)
+
+
 def write_grid(array: Any) -> tuple[int, ...]:
     """Return the shape of what is written as one file: the shard, or else the chunk."""
     return tuple(getattr(array, "shards", None) or array.chunks)
@@ -320,4 +330,6 @@ def check_dtype(dtype: Any, what: str, allowed: Sequence[str] = DTYPES) -> None:
         advice = "uint8"
     else:
         advice = "uint16 (or float32)"
-    raise InputError(f"{what} is {dtype.name}, which is not supported; convert it to {advice}.")
+    raise InputError(
+        f"{what} has pixels of type {dtype.name}, which is not supported; convert it to {advice}."
+    )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kinds import KINDS
 from ..types import VoxelSize
 from .axes import Axes
 
@@ -104,6 +105,8 @@ class Metadata:
     attributes, ome_attributes, image_attributes
         What others wrote beside ours: into the group, into its ``ome``, and into the entry of
         ``multiscales``.
+    label_kinds
+        Of a label image: the kinds of damage that its values stand for, where it says so.
     """
 
     name: str = ""
@@ -115,6 +118,7 @@ class Metadata:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     ome_attributes: Mapping[str, Any] = field(default_factory=dict)
     image_attributes: Mapping[str, Any] = field(default_factory=dict)
+    label_kinds: Mapping[int, str] = field(default_factory=dict)
 
     def with_voxel_size(self, voxel_size: VoxelSize) -> Metadata:
         """Return this with another voxel size, in nm; the first voxel stays as many voxels away."""
@@ -203,9 +207,22 @@ def ngff_metadata(
         units=(units[0], units[1], units[2]),
         translation=(spatial[0][1], spatial[1][1], spatial[2][1]),
         other_axes=tuple(sorted(others, key=lambda axis: axis.kind != "time")),
+        label_kinds=_label_kinds(ome.get("image-label", attributes.get("image-label"))),
         **kept,
     )
     return metadata, messages
+
+
+def _label_kinds(found: Any) -> dict[int, str]:
+    """Return the kinds of damage that the ``properties`` of a label image name, by value."""
+    properties = found.get("properties") if isinstance(found, Mapping) else None
+    kinds = {}
+    for entry in properties if isinstance(properties, list) else ():
+        if isinstance(entry, Mapping) and entry.get("kind") in tuple(KINDS):
+            value = entry.get("label-value")
+            if type(value) is int:
+                kinds[value] = str(entry["kind"])
+    return kinds
 
 
 def _kind(axis: Any) -> str:
@@ -270,17 +287,56 @@ def array_metadata(
         Where z, y and x are, and the names of all axes; None where they have none.
     """
     found = {str(key): plain(value) for key, value in attributes.items()}
-    translation = (0.0, 0.0, 0.0)
+    translation = None
     if voxel_size is not None:
-        translation = _three(found.get("offset")) or translation
+        translation = _three(found.get("offset"))
         found = {key: value for key, value in found.items() if key not in _OF_PLACE}
-    kept, _ = _bounded({"attributes": _foreign(found, _OF_GROUPS)})
+    return metadata_in_nm(
+        voxel_size, translation, attributes=found, other_axes=named_axes(axes, names)
+    )
+
+
+def metadata_in_nm(
+    voxel_size: VoxelSize | None,
+    translation: Sequence[float] | None = None,
+    *,
+    name: str = "",
+    attributes: Mapping[str, Any] | None = None,
+    display: Mapping[str, Any] | None = None,
+    other_axes: tuple[OtherAxis, ...] = (),
+) -> Metadata:
+    """Return what a file that is not OME-Zarr says of its image.
+
+    Parameters
+    ----------
+    voxel_size
+        z, y, x in nm, or None.
+    translation
+        Of the first voxel, z, y, x in nm. Without a voxel size, or where it is not three finite
+        numbers, the first voxel lies at the origin.
+    name, other_axes
+        As in :class:`Metadata`.
+    attributes
+        What others wrote into the file; values of NumPy become plain JSON.
+    display
+        The chosen channel as ``omero`` has it.
+    """
+    kept, _ = _bounded(
+        {
+            "attributes": _foreign(
+                {k: plain(v) for k, v in (attributes or {}).items()}, _OF_GROUPS
+            ),
+            "omero": {"channels": [dict(display)]} if display else {},
+        }
+    )
+    place = None if voxel_size is None else _three(translation)
     nm: _Units = (None,) * 3 if voxel_size is None else ("nanometer",) * 3
     return Metadata(
+        name=_text(name),
         spacing=voxel_size,
         units=nm,
-        translation=translation,
-        other_axes=named_axes(axes, names),
+        translation=place or (0.0, 0.0, 0.0),
+        other_axes=other_axes,
         **kept,
     )
 
@@ -289,6 +345,14 @@ def named_axes(axes: Axes, names: Sequence[str] | None) -> tuple[OtherAxis, ...]
     """Return time and channel, in this order, of axes that have names."""
     found = {names[position].lower() for position, _ in axes.fixed} if names else set()
     return tuple(OtherAxis(n, k) for n, k in (("t", "time"), ("c", "channel")) if n in found)
+
+
+def axes_of(times: int = 1, channels: int = 1) -> tuple[OtherAxis, ...]:
+    """Return time and channel, as far as there are several to choose from."""
+    return (
+        *((OtherAxis("t", "time"),) if times > 1 else ()),
+        *((OtherAxis("c", "channel"),) if channels > 1 else ()),
+    )
 
 
 def plain(value: Any) -> Any:
@@ -316,12 +380,6 @@ def _three(value: Any) -> _Numbers | None:
 
 
 # ---- bounds
-
-
-def bounded_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes as plain JSON; none where they are too much to be carried along."""
-    kept, _ = _bounded({"attributes": {key: plain(value) for key, value in found.items()}})
-    return dict(kept.get("attributes", {}))
 
 
 def _foreign(found: Any, ours: set[str]) -> dict[str, Any]:

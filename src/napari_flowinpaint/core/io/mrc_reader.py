@@ -7,6 +7,7 @@ mapped file is cut short while it is open, the process dies.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from ..errors import FlowInpaintError, InputError, first_line
 from ..types import AnyImage, VoxelSize
 from .axes import choose_index, nanometres
 from .levels import Level, Planes, ReaderResult, check_shape, not_in_place
+from .metadata import Metadata, axes_of, metadata_in_nm
 
 _HEADER = 1024
 #: dtypes of the modes that hold one grey value per pixel, as stored.
 _MODES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 _OTHER_MODES = {3: "complex", 4: "complex", 16: "colour", 101: "4-bit"}
-#: Word 39 of a header by IMOD, and the bit of word 40 that says that bytes are signed.
+#: Word 39 of a header by IMOD, and the bits of word 40 that say that bytes are signed, and that the
+#: origin has the sign that the standard gives it.
 _IMOD_STAMP = 1146047817
-_SIGNED = 1
+_SIGNED, _ORIGIN_AS_STANDARD = 1, 4
 #: Space groups from here on are stacks of volumes.
 _VOLUME_STACK = 401
 
@@ -92,9 +95,10 @@ def open_mrc(path: Path, *, time: int | None = None) -> ReaderResult:
             "with several sections, or a folder with one image per section."
         )
     messages = _notes(header, sections.dtype)
-    per_volume = int(header.mz)
+    per_volume, volumes = int(header.mz), 1
     if int(header.ispg) >= _VOLUME_STACK and 0 < per_volume < depth and depth % per_volume == 0:
-        chosen = choose_index("t", "time", time, depth // per_volume, str(path))
+        volumes = depth // per_volume
+        chosen = choose_index("t", "time", time, volumes, str(path))
         sections = sections.volume(chosen * per_volume, per_volume)
     elif time:
         choose_index("t", "time", time, 1, str(path))
@@ -106,6 +110,7 @@ def open_mrc(path: Path, *, time: int | None = None) -> ReaderResult:
         voxel_size=voxel_size,
         why_not_writable=not_in_place("an MRC file"),
         messages=messages,
+        metadata=_metadata(header, voxel_size, volumes),
     )
 
 
@@ -223,9 +228,33 @@ def _voxel_size(header: Any) -> VoxelSize | None:
     counts = [int(header[name]) for name in ("mx", "my", "mz")]
     if min(counts) < 1:
         return None
-    sizes = [a / n for a, n in zip(cell, counts, strict=True)]
+    sizes = _as_stored(header, [a / n for a, n in zip(cell, counts, strict=True)])
+    return None if sizes == [1.0, 1.0, 1.0] else nanometres(sizes, ["angstrom"] * 3)
+
+
+def _as_stored(header: Any, lengths: Sequence[float]) -> list[float]:
+    """Return lengths x, y, z in the order of sections, rows and columns."""
     order = [int(header[name]) - 1 for name in ("maps", "mapr", "mapc")]
     if sorted(order) != [0, 1, 2]:
         order = [2, 1, 0]
-    sizes = [float(f"{sizes[n]:.6g}") for n in order]  # stored in 32 bits
-    return None if sizes == [1.0, 1.0, 1.0] else nanometres(sizes, ["angstrom"] * 3)
+    return [float(f"{lengths[n]:.6g}") for n in order]  # stored in 32 bits
+
+
+def _metadata(header: Any, voxel_size: VoxelSize | None, volumes: int) -> Metadata:
+    """Return where the first voxel lies, and the labels of a header.
+
+    The origin of the standard of 2014 is the place of the first voxel. IMOD means its negative,
+    unless a flag says that it is stored as in the standard.
+    """
+    stamp, flags = _words(header)
+    sign = -1.0 if stamp == _IMOD_STAMP and not flags & _ORIGIN_AS_STANDARD else 1.0
+    origin = [sign * float(header.origin[name]) / 10 for name in "xyz"]  # ångström
+    place = _as_stored(header, origin)
+    labels = [bytes(label).decode("latin-1").strip("\0 ") for label in header.label]
+    labels = [label for label in labels[: max(0, int(header.nlabl))] if label.isprintable()]
+    return metadata_in_nm(
+        voxel_size,
+        place,
+        attributes={"mrc": {"labels": labels}} if any(labels) else {},
+        other_axes=axes_of(times=volumes),
+    )

@@ -19,11 +19,18 @@ from ..types import VoxelSize
 from .axes import nanometres, resolve_axes
 from .codecs import LARGEST_METADATA
 from .folder import Folder, open_root
-from .levels import Level, ReaderResult, not_in_place
+from .levels import Level, ReaderResult, not_in_place, scale_by_shape
+from .metadata import axes_of, metadata_in_nm
 from .names import check_name, quoted
 from .tensorstore_source import TensorStoreArray, grid, open_tensorstore
 
 _ATTRIBUTES = "attributes.json"
+_Numbers = tuple[float, float, float]
+#: What describes the arrays themselves, or became voxel size and place: not carried along.
+_OF_ARRAYS = {"n5", "dimensions", "blockSize", "dataType", "compression", "name"} | {
+    *("downsamplingFactors", "scales", "pixelResolution", "resolution", "units", "unit"),
+    *("offset", "transform", "axes"),
+}
 _LEVEL = re.compile(r"s\d+")
 #: How deep datasets are looked for, and how many are listed.
 _DEEPEST = 4
@@ -96,17 +103,28 @@ def _opened(
         )
         shape = axes.shape(source.shape)
         first = levels[0].shape if levels else shape
-        factors = _factors(told, attributes, len(levels)) or tuple(
-            max(1.0, float(round(a / b))) for a, b in zip(first, shape, strict=True)
-        )
-        levels.append(Level(source, axes, (factors[0], factors[1], factors[2])))
+        factors = _factors(told, attributes, len(levels)) or scale_by_shape(first, shape)
+        levels.append(Level(source, axes, factors))
     told = _attributes(folder.folder(names[0])) if names[0] else attributes
+    voxel_size, place = _space(told)
+    if voxel_size is None:
+        voxel_size, place = _space(attributes)
+    kept = {k: v for k, v in {**attributes, **told}.items() if k not in _OF_ARRAYS}
+    stored = levels[0].source.shape
+    *_, times, channels = (1, 1, *(stored[p] for p, _ in sorted(levels[0].axes.fixed)))
     return ReaderResult(
         kind="n5",
         name=(key.rpartition("/")[2] or path.name).removesuffix(".n5"),
         levels=tuple(levels),
-        voxel_size=_voxel_size(told) or _voxel_size(attributes),
+        voxel_size=voxel_size,
         why_not_writable=not_in_place("an N5 folder"),
+        metadata=metadata_in_nm(
+            voxel_size,
+            place,
+            name=_text(attributes.get("name")),
+            attributes=kept,
+            other_axes=axes_of(times, channels),
+        ),
     )
 
 
@@ -180,9 +198,7 @@ def _collect(folder: Folder, key: str, found: list[str], depth: int) -> None:
                 _collect(child, f"{key}/{name}".strip("/"), found, depth + 1)
 
 
-def _factors(
-    told: Mapping[str, Any], group: Mapping[str, Any], level: int
-) -> tuple[float, ...] | None:
+def _factors(told: Mapping[str, Any], group: Mapping[str, Any], level: int) -> _Numbers | None:
     """Return the downsampling factors z, y, x of a level; None where they are not given."""
     for attributes, nested in ((told, False), (group, True)):
         for key in ("downsamplingFactors", "scales"):
@@ -195,18 +211,30 @@ def _factors(
     return None
 
 
-def _three(value: Any) -> tuple[float, ...] | None:
-    """Return three positive numbers x, y, z as z, y, x; None where they are not that."""
+def _three(value: Any, positive: bool = True) -> _Numbers | None:
+    """Return three numbers x, y, z as z, y, x; None where they are not that."""
     if not isinstance(value, list) or len(value) < 3:
         return None
-    numbers = value[:3]
-    if not all(isinstance(n, (int, float)) and math.isfinite(n) and n > 0 for n in numbers):
+    if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in value[:3]):
         return None
-    return tuple(float(n) for n in reversed(numbers))
+    x, y, z = (float(n) for n in value[:3])
+    return None if positive and min(x, y, z) <= 0 else (z, y, x)
 
 
-def _voxel_size(attributes: Mapping[str, Any]) -> VoxelSize | None:
-    """Return the voxel size from ``pixelResolution`` or ``resolution``; None where not told."""
+def _space(attributes: Mapping[str, Any]) -> tuple[VoxelSize | None, _Numbers]:
+    """Return the voxel size and the place of the first voxel, in nm.
+
+    Understood are ``transform`` (Janelia's COSEM, which names its axes), ``pixelResolution``
+    (n5-viewer, BigDataViewer) and ``resolution`` with ``offset`` (n5-ij, funlib). The voxel size is
+    None where it is not told.
+    """
+    transform = attributes.get("transform")
+    if isinstance(transform, dict):
+        axes = transform.get("axes")
+        if isinstance(axes, list) and sorted(map(str, axes)) == ["x", "y", "z"]:
+            by_axis = [axes.index(name) for name in "xyz"]
+            parts = (transform.get(key) for key in ("scale", "translate", "units"))
+            return _in_nm(*(_picked(part, by_axis) for part in parts))
     value: Any = attributes.get("pixelResolution")
     unit: Any = attributes.get("units", attributes.get("unit"))
     if isinstance(value, dict):
@@ -214,8 +242,28 @@ def _voxel_size(attributes: Mapping[str, Any]) -> VoxelSize | None:
     elif value is None:
         value = attributes.get("resolution")
         unit = unit if unit is not None else "nm"
-    sizes = _three(value)
-    units = list(reversed(unit[:3])) if isinstance(unit, list) else [unit] * 3
-    if sizes is None or len(units) != 3 or not all(isinstance(u, str) for u in units):
-        return None
-    return nanometres(sizes, units)
+    return _in_nm(value, attributes.get("offset"), unit)
+
+
+def _picked(values: Any, order: Sequence[int]) -> Any:
+    """Return three entries in another order; what is no list of three as it is."""
+    return [values[n] for n in order] if isinstance(values, list) and len(values) == 3 else values
+
+
+def _in_nm(sizes: Any, place: Any, units: Any) -> tuple[VoxelSize | None, _Numbers]:
+    """Return a voxel size and a place, both x, y, z in some units, as z, y, x in nm."""
+    origin = (0.0, 0.0, 0.0)
+    units = list(reversed(units[:3])) if isinstance(units, list) else [units] * 3
+    size = _three(sizes)
+    if size is None or len(units) != 3 or not all(isinstance(u, str) for u in units):
+        return None, origin
+    voxel_size = nanometres(size, units)
+    first = _three(place, positive=False)
+    if voxel_size is None or first is None:
+        return voxel_size, origin
+    z, y, x = (p / s * nm for p, s, nm in zip(first, size, voxel_size, strict=True))
+    return voxel_size, (z, y, x)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

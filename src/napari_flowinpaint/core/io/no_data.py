@@ -57,8 +57,11 @@ _KEPT = 256
 #: Spots by which a section that is constant as a whole is known, per side, and their side.
 _SPOTS, _SPOT = 3, 32
 
-#: No data of which so much is masked, and that is so much of the mask, is what the mask outlines.
+#: No data of which so much is masked, and that is so much of the mask or ends with it, is what the
+#: mask outlines.
 _OUTLINED, _MOSTLY = 0.95, 0.5
+#: Pixels beside a mask that count as masked there.
+_BESIDE = 3
 
 #: Which sides of an image are the border of the section: top, left, bottom, right.
 Sides = tuple[bool, bool, bool, bool]
@@ -170,10 +173,18 @@ def padding_of(imaged: BoolImage, mask: BoolImage) -> BoolImage:
     void = ~imaged
     if not void.any():
         return void
+    from scipy.ndimage import binary_dilation
+
+    # saturated tissue beside a hole of the same value belongs to it
+    masked = binary_dilation(mask, np.ones((3, 3), bool), iterations=_BESIDE)
     names = _touching(void)
     sizes = np.bincount(names.ravel())
-    covered = np.bincount(names[mask], minlength=sizes.size)
-    outlined = (covered >= _OUTLINED * sizes) & (covered >= _MOSTLY * np.count_nonzero(mask))
+    covered = np.bincount(names[masked], minlength=sizes.size)
+    beyond = np.zeros(sizes.size, dtype=bool)  # goes on where nobody has masked it
+    for edge in _EDGES:
+        beyond[names[edge][~masked[edge]]] = True
+    mostly = covered >= _MOSTLY * np.count_nonzero(mask)
+    outlined = (covered >= _OUTLINED * sizes) & (mostly | ~beyond)
     return np.asarray(void & ~outlined[names] & ~enclosed(imaged))
 
 

@@ -16,10 +16,15 @@ from .axes import nanometres, resolve_axes
 from .codecs import LARGEST_METADATA
 from .folder import Folder, open_root
 from .levels import Level, ReaderResult, not_in_place
+from .metadata import Metadata, axes_of, metadata_in_nm
 from .names import check_name, quoted
 from .tensorstore_source import TensorStoreArray, grid, open_tensorstore
 
 _INFO = "info"
+#: What describes the arrays themselves, or what belongs to them: not carried along.
+_OF_ARRAYS = {"@type", "type", "data_type", "num_channels", "scales"} | {
+    *("mesh", "meshes", "skeletons", "segment_properties", "mip", "chunk_size"),
+}
 #: How many files are looked at to see whether they are packed.
 _SOME = 32
 
@@ -80,8 +85,20 @@ def _opened(path: Path, root: Folder, told: Mapping[str, Any], channel: int | No
         name=path.name,
         levels=tuple(levels),
         voxel_size=first,
+        metadata=_metadata(told, scales[0][1], first),
         why_not_writable=not_in_place("a Neuroglancer precomputed folder"),
     )
+
+
+def _metadata(
+    told: Mapping[str, Any], scale: Mapping[str, Any], voxel_size: VoxelSize | None
+) -> Metadata:
+    """Return what ``info`` says beyond the arrays; ``voxel_offset`` counts voxels x, y, z."""
+    offset = [float(n) for n in reversed(scale.get("voxel_offset", (0, 0, 0)))]
+    place = [n * size for n, size in zip(offset, voxel_size or (1.0, 1.0, 1.0), strict=True)]
+    others = axes_of(channels=int(told.get("num_channels", 1)))
+    kept = {key: value for key, value in told.items() if key not in _OF_ARRAYS}
+    return metadata_in_nm(voxel_size, place, attributes=kept, other_axes=others)
 
 
 def _array(path: Path, root: Folder, number: int, scale: Mapping[str, Any]) -> TensorStoreArray:

@@ -25,7 +25,7 @@ from .names import printable
 from .npz import parse_json
 from .ownership import is_owned, remove_owned
 from .workplace import alone_in
-from .zarr_reader import is_zarr_node
+from .zarr_node import is_zarr_node
 
 #: Kinds of hidden folders, and what the new store is called in them.
 SAVING, DETECTING = "saving", "detection"
@@ -37,6 +37,11 @@ _METADATA = frozenset(("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata
 #: What systems and converters put into a store.
 _HARMLESS = frozenset((".DS_Store", "METADATA.ome.xml"))
 _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
+#: What is in a journal: entries, also those that do not count, and what a kill has left.
+_STATE = "prepared|committed|reverting|reverted|aborting"
+_ENTRY = re.compile(rf"\d{{8,10}}-z\d+\.({_STATE})(\.\d+)?")
+_ENTRY_FILES = frozenset(("entry.json", "pixels.npz"))
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|[0-9a-f]{32}|reserve|(entry|discarded)-\d+.*")
 
 
 @contextmanager
@@ -99,6 +104,20 @@ def move_into_place(work: Folder, kind: str, target: Path, overwrite: bool) -> N
         work.remove_file(READY)
 
 
+def check_name_length(target: Path) -> None:
+    """Refuse a name that is too long for the hidden folder in which the store is made.
+
+    Raises
+    ------
+    InputError
+        With the number of bytes that it may have.
+    """
+    longest = os.pathconf(target.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    spare = longest - len(f"..{'0' * 8}.partial")
+    if len(os.fsencode(target.name)) > spare:
+        raise InputError(f"the name of {target} is too long; choose one of at most {spare} bytes.")
+
+
 def check_replaceable(target: Path) -> None:
     """Refuse to replace what is no store, or more than a store.
 
@@ -130,8 +149,11 @@ def stranger(store: Folder) -> str:
         if name in _METADATA or name in _HARMLESS:
             continue
         if array and name == folders.JOURNAL and store.is_folder(name):
-            continue
-        found = _stranger_in(store, name, array)
+            with store.folder(name) as journal:
+                found = _stranger_in_journal(journal)
+            found = found and f"{name}/{found}"
+        else:
+            found = _stranger_in(store, name, array)
         if found:
             return found
     return ""
@@ -178,6 +200,43 @@ def _stranger_in(store: Folder, name: str, array: bool) -> str:
     with store.folder(name) as inner:
         found = _no_chunk(inner) if array else stranger(inner)
     return f"{name}/{found}" if found else ""
+
+
+def _stranger_in_journal(journal: Folder) -> str:
+    """Return the first thing in the journal of an array that was not put there by us."""
+    for name in journal.names():
+        if name in (folders.README, folders.LOCK) or name in _HARMLESS:
+            continue
+        if name not in (folders.ENTRIES, folders.SCRATCH, folders.LABELS):
+            return name
+        if not journal.is_folder(name):
+            return name
+        with journal.folder(name) as inner:
+            found = {
+                folders.ENTRIES: _no_entry,
+                folders.SCRATCH: _not_unfinished,
+                folders.LABELS: stranger,
+            }[name](inner)
+        if found:
+            return f"{name}/{found}"
+    return ""
+
+
+def _no_entry(entries: Folder) -> str:
+    """Return the first thing among the entries of a journal that is none."""
+    for name in sorted(set(entries.names()) - _HARMLESS):
+        if not (_ENTRY.fullmatch(name) and entries.is_folder(name)):
+            return name
+        with entries.folder(name) as entry:
+            found = set(entry.names()) - _ENTRY_FILES - _HARMLESS
+        if found:
+            return f"{name}/{min(found)}"
+    return ""
+
+
+def _not_unfinished(scratch: Folder) -> str:
+    """Return the first thing in a scratch folder that a kill of ours has not left there."""
+    return next((name for name in scratch.names() if not _UNFINISHED.fullmatch(name)), "")
 
 
 def _no_chunk(folder: Folder) -> str:

@@ -19,9 +19,12 @@ import numpy as np
 from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, BoolImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
-from .levels import Level, ReaderResult, check_dtype
+from .levels import Level, ReaderResult, check_dtype, scale_by_shape
 from .metadata import Metadata
 from .no_data import NoData, imaged_pixels, mirror_tissue
+
+#: Pixels around a part that are looked at to tell what of it was imaged.
+_RIM = 2
 
 
 class Stack:
@@ -96,9 +99,7 @@ class Stack:
             axes = resolve_axes(None, reduced.shape, what=name)
             shape = axes.shape(reduced.shape)
             first = levels[0].shape if levels else shape
-            z, y, x = (a / b for a, b in zip(first, shape, strict=True))
-            # Only odd lengths make the ratio of two lengths differ from a factor of the pyramid.
-            levels.append(Level(reduced, axes, (float(round(z)), float(round(y)), float(round(x)))))
+            levels.append(Level(reduced, axes, scale_by_shape(first, shape)))
         why = (
             "it is an array that a viewer or a script holds; open the file itself to write to "
             "it, or write the result elsewhere with --output (or Save as OME-Zarr)"
@@ -241,6 +242,25 @@ class Stack:
             (H, W), False where there is no data.
         """
         return self._no_data.imaged(z, box, pixels)
+
+    def read_imaged(self, z: int, box: Box) -> tuple[AnyImage, BoolImage]:
+        """Read a part of a section, and where it was imaged.
+
+        A little more is looked at: of padding that reaches over an edge of the part by a pixel
+        nobody could tell that it is constant.
+
+        Returns
+        -------
+        pixels
+            (H, W), dtype of the stack.
+        imaged
+            (H, W) bool, False where there is no data.
+        """
+        seen = box.expand(_RIM, (self.shape[1], self.shape[2]))
+        pixels = self.read(z, seen)
+        imaged = self.imaged(z, seen, pixels)
+        inner = box.within(seen)
+        return np.ascontiguousarray(pixels[inner]), np.ascontiguousarray(imaged[inner])
 
     def imaged_level(self, pixels: AnyImage) -> BoolImage:
         """Return where a whole section was imaged, read from any level of the pyramid."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..types import VoxelSize
 from .axes import Axes
-from .metadata import Metadata, bounded_attributes, named_axes
+from .metadata import Metadata, metadata_in_nm, named_axes
 
 
 def tiff_metadata(
@@ -25,28 +25,20 @@ def tiff_metadata(
     voxel_size
         What was understood of the tags.
     """
-    nm = ("nanometer",) * 3 if voxel_size is not None else (None,) * 3
     channel = next((i for p, i in axes.fixed if names[p] == "c"), 0)
-    plain = Metadata(spacing=voxel_size, units=nm, other_axes=named_axes(axes, names))
+    others = named_axes(axes, names)
     texts: dict[str, Any] = {}
+    name = ""
+    shown: dict[str, Any] = {}
     try:
         if file.is_ome and file.ome_metadata:
             number = next(i for i, found in enumerate(file.series) if found is series)
             name, shown = _of_ome(file.ome_metadata, number, channel)
         elif file.is_imagej:
             name, shown, texts = _of_imagej(file.imagej_metadata or {}, channel)
-        else:
-            return plain
     except Exception:  # whatever the damaged texts lead to; the pixels are there all the same
-        return plain
-    return Metadata(
-        name=name,
-        spacing=plain.spacing,
-        units=plain.units,
-        other_axes=plain.other_axes,
-        omero={"channels": [shown]} if shown else {},
-        attributes=bounded_attributes(texts),
-    )
+        return metadata_in_nm(voxel_size, other_axes=others)
+    return metadata_in_nm(voxel_size, name=name, attributes=texts, display=shown, other_axes=others)
 
 
 def _of_ome(xml: str, number: int, channel: int) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..io.levels import Level, write_grid
+from ..kinds import KINDS
 from ..types import AnyImage, BoolImage, Box
 from .mask_choice import NOT_ZERO, MaskChoice
 from .outlines import OutlineMasks
@@ -48,6 +49,9 @@ class StackMask:
     levels
         Shapes of the pyramid of the stack. A mask of one of these, or whose sections are smaller
         than those of the stack by a whole number, is enlarged.
+    kinds
+        The kinds of damage that values of ``source`` stand for, where they are known. Those of a
+        sparse mask are.
 
     Attributes
     ----------
@@ -67,6 +71,7 @@ class StackMask:
         choice: MaskChoice = NOT_ZERO,
         levels: Iterable[tuple[int, int, int]] = (),
         notes: Iterable[str] = (),
+        kinds: Mapping[int, str] | None = None,
     ) -> None:
         if isinstance(source, Mapping):
             for section in source.values():
@@ -76,6 +81,7 @@ class StackMask:
         self._source: Source = source.frozen() if isinstance(source, SparseMask) else source
         self._found: dict[int, Box | None] = {}
         self._choice = choice
+        self._kinds = dict(kinds or {})
         self.shape = shape
         self.notes = tuple(notes)
         found = tuple(source.shape)
@@ -83,7 +89,7 @@ class StackMask:
         self._inner: StackMask | None = None
         if self._factors != (1, 1, 1):
             inner = found if len(found) == 3 else (shape[0], *found)
-            self._inner = StackMask(source, inner, choice)
+            self._inner = StackMask(source, inner, choice, kinds=kinds)
             shown = " × ".join(map(str, found))
             factors = " × ".join(map(str, self._factors))
             self.notes += (
@@ -139,6 +145,34 @@ class StackMask:
         if self.sections is not None and z not in self.sections:
             return np.zeros(box.shape, dtype=bool)
         return _damaged(self.values(z, box), z, self._choice)
+
+    def kinds(self, z: int, box: Box) -> AnyImage | None:
+        """Return what kind of damage a box of a section has, where the mask tells kinds.
+
+        Returns
+        -------
+        ndarray or None
+            (H, W) uint8, labels of :data:`~..kinds.KINDS`; 0 where nobody says. None where that
+            is everywhere.
+        """
+        if isinstance(self._source, SparseMask) and self._inner is None:
+            return _painted_kinds(self._source, z, box)
+        if not self._kinds or (self.sections is not None and z not in self.sections):
+            return None
+        values = self.values(z, box)
+        labels = np.zeros(box.shape, dtype=np.uint8)
+        for value, name in self._kinds.items():
+            labels[values == value] = KINDS[name].label
+        return labels if labels.any() else None
+
+    def section_kinds(self, z: int, box: Box) -> AnyImage | None:
+        """Return :meth:`kinds` of a whole section of which all damage lies in ``box``."""
+        found = self.kinds(z, box)
+        if found is None:
+            return None
+        labels = np.zeros(self.shape[1:], dtype=np.uint8)
+        labels[box.slices] = found
+        return labels
 
     def __getitem__(self, index: tuple[slice, slice, slice]) -> BoolImage:
         """Return the damage between slices, one for each axis, as of an array."""
@@ -237,6 +271,17 @@ def reduction(
         f"the mask has the shape {found} but the stack has {shape}; give a mask of the stack's "
         "shape, of one of its reduced levels, or smaller by a whole number in y and x"
     )
+
+
+def _painted_kinds(mask: SparseMask, z: int, box: Box) -> AnyImage | None:
+    """Return the kinds of damage in a sparse mask; of a mask that it lies on, where that tells."""
+    labels = np.asarray(mask[(z, *box.slices)])
+    below = None
+    if isinstance(mask.base, StackMask) and not mask.has_labels:
+        below = mask.base.kinds(z, box)
+    if below is not None:  # all damage of such a mask is 1
+        labels = np.where((labels == 1) & (below > 0), below, labels)
+    return labels if (labels > 1).any() else None
 
 
 def _perhaps_damaged(mask: SparseMask, wanted: Iterable[int]) -> list[int]:

@@ -17,6 +17,8 @@ _METHODS = {
     "flow": "flow:FlowMethod",
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
     "flowinpaint-paper": "paper:PaperMethod",
+    "unfold": "unfold:UnfoldMethod",
+    "unfold-paper": "unfold_paper:PaperUnfoldMethod",
 }
 
 #: ``auto`` takes the first of these that has enough neighbours and the weights it needs.

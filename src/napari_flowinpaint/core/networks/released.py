@@ -9,9 +9,11 @@ from typing import Any
 from ..errors import InputError
 from .weights import checked_digest, load_network, weights_directory
 
-#: The weights of the learned methods, without folder: of ``flowinpaint``, ``flowinpaint-paper``.
+#: The weights of the learned methods, without folder: of ``flowinpaint``, ``flowinpaint-paper``
+#: and ``unfold-paper``.
 JOINT = "flowinpaint-joint-small.safetensors"
 PAPER = "flowinpaint-paper-small.safetensors"
+FOLD = "flowinpaint-fold-small.safetensors"
 
 
 def released(name: str = JOINT) -> Path | None:

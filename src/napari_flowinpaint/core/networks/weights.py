@@ -32,6 +32,10 @@ ARCHITECTURES = {
     ),
     "inpainting": ("paper.inpainting", "InpaintingGenerator", "InpaintingConfig"),
     "paper": ("paper.inpainting", "PaperNetwork", "PaperConfig"),
+    "kpn": ("fold.kpn", "KernelPredictionNetwork", "KpnConfig"),
+    "unfolding": ("fold.unfolding", "UnfoldingNetwork", "UnfoldingConfig"),
+    "fold": ("fold.restoration", "FoldNetwork", "FoldConfig"),
+    "fold-fusion": ("fold.fusion", "FusionNetwork", "FusionConfig"),
     "discriminator": ("paper.discriminator", "Discriminator", "DiscriminatorConfig"),
 }
 #: Files for the package must not be larger; others are not ours.

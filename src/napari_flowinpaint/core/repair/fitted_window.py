@@ -62,7 +62,7 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
         As :func:`~.job.read_window`.
     """
     window = read_window(job, found)
-    if job.options.gate == "off":
+    if job.options.gate == "off" or getattr(found.method, "gates_itself", False):
         return FittedWindow(found, *window)
     fits = _measure(job, found, window[0])
     if not any(fit.fault for fit in fits):
@@ -77,8 +77,7 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
         if chosen == [None, None]:
             raise RepairRefused("no other section guides it")
         better = guide_by(job, found.damage, found.components, (chosen[0], chosen[1]))
-        notes = found.notes + tuple(refusal.reason for refusal in better.left)
-        better = replace(better, notes=notes)
+        better = replace(better, notes=found.notes + better.notes)
     except RepairRefused as error:
         if job.options.gate == "refuse":
             raise RepairRefused(_refusal(job, faults, chosen)) from error

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, RepairRefused
+from ..io.no_data import enclosed
+from ..kinds import KINDS
 from ..methods import Method, check_method, choose_method
 from ..reference.texture import check_texture
 from ..refusal import Refusal, describe_reasons
@@ -29,6 +31,7 @@ from ..types import (
     no_progress,
 )
 from ..writing.marks import marks_of
+from .folds import by_kind, join_folds, kind_of
 from .gate import check_gate
 from .neighbours import (
     Masks,
@@ -52,7 +55,8 @@ T = TypeVar("T")
 class RepairJob:
     """The checked arguments of :func:`~.repair_section.repair_section`.
 
-    ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone.
+    ``masks`` tells damage and synthetic pixels of every section, ``marks`` the latter alone;
+    ``kinds`` is the kind of the section's damage, (Y, X) labels, where known.
     """
 
     stack: Stack
@@ -64,6 +68,7 @@ class RepairJob:
     method: str | Method
     device: str
     options: RepairOptions
+    kinds: AnyImage | None = None
 
     def damage(self, z: int, box: Box) -> BoolImage:
         """Return ``masks`` with the damage that is to be repaired, (H, W) bool over ``box``."""
@@ -94,6 +99,8 @@ class GuidedWindow:
         What should be known of it, in words.
     left
         Damage in it that no neighbour shows: it is left.
+    kind
+        Kind of its damage, where it is known and decides about the method.
     """
 
     damage: Box
@@ -102,6 +109,7 @@ class GuidedWindow:
     method: Method
     notes: tuple[str, ...] = ()
     left: tuple[Refusal, ...] = ()
+    kind: str | None = None
 
     @property
     def hole(self) -> BoolImage:
@@ -123,12 +131,13 @@ def make_job(
     method: str | Method,
     device: str,
     options: RepairOptions | None,
+    kinds: AnyImage | None = None,
 ) -> RepairJob:
     """Return a request with its defaults filled in, or refuse what cannot be a valid one."""
     marks = marks_of(stack) or no_masks
     every = marks if masks is None else _either(marks, masks)
     options = options or RepairOptions()
-    job = RepairJob(stack, z, mask, every, marks, thickness, method, device, options)
+    job = RepairJob(stack, z, mask, every, marks, thickness, method, device, options, kinds)
     _check(job)
     return job
 
@@ -150,6 +159,11 @@ def _check(job: RepairJob) -> None:
             f"the mask is {job.mask.shape} but the section is {(height, width)}; "
             "give a mask of the section's shape (Y, X)"
         )
+    if job.kinds is not None and job.kinds.shape != job.mask.shape:
+        raise InputError(
+            f"the kinds are {job.kinds.shape} but the mask is {job.mask.shape}; give labels of the "
+            "section's shape (Y, X)"
+        )
     if job.mask.dtype != np.bool_:
         raise InputError(f"the mask is {job.mask.dtype}; give a bool mask, True where damaged")
     if job.thickness is not None and len(job.thickness) != depth:
@@ -157,6 +171,8 @@ def _check(job: RepairJob) -> None:
             f"{len(job.thickness)} thicknesses are given for {depth} sections; give one each"
         )
     check_gate(job.options)
+    if job.options.kind is not None and job.options.kind not in KINDS:
+        raise InputError(f"unknown kind '{job.options.kind}'; choose one of: {', '.join(KINDS)}")
     check_texture(job.options.texture)
     if job.options.max_gap < 1:
         raise InputError(f"max_gap is {job.options.max_gap}; it must be at least 1")
@@ -198,6 +214,7 @@ def each_window(
     notes = (describe_unimaged(job.z, unimaged),) if unimaged else ()
     if not damages:
         raise RepairRefused(*notes)
+    damages = join_folds(job, damages)
     found: list[T] = []
     refused: list[Refusal] = []
     for number, (damage, components) in enumerate(damages):
@@ -205,7 +222,7 @@ def each_window(
         report(0.0, f"section {job.z}: reading the neighbours")
         try:
             window = _guide(job, damage, components)
-            found.append(use(replace(window, notes=notes), report))
+            found.append(use(replace(window, notes=notes + window.notes), report))
             refused += window.left
         except RepairRefused as error:
             refused.append(Refusal(damage, int(np.count_nonzero(components)), str(error)))
@@ -240,8 +257,10 @@ def guide_by(
         If they are too few.
     """
     usable = sum(n is not None for n in neighbours)
+    kind = kind_of(job, damage, components)
     if isinstance(job.method, str):
-        name, method = job.method, choose_method(job.method, usable)
+        name = by_kind(job.method, kind)
+        method = choose_method(name, usable)
     else:
         name, method = job.method.name, job.method
     if method is None or method.neighbours > usable:
@@ -250,15 +269,24 @@ def guide_by(
             f"section {job.z} has {found} within {job.options.max_gap} section(s), too few for "
             f"method '{name}'; permit a larger gap (max_gap) or choose another method"
         )
-    window = GuidedWindow(damage, components, neighbours, method)
+    window = GuidedWindow(damage, components, neighbours, method, kind=kind)
     unseen = window.hole & ~_shown(job, window)
     if not usable or not unseen.any():
         return window
     window = replace(window, components=np.where(unseen, 0, components).astype(np.int32))
-    names = " nor ".join(str(n) for n in neighbours if n is not None)
+    if components.all() and components.shape == job.stack.shape[1:]:
+        # A lost section does not tell where its own padding was; its neighbours do.
+        padding = unseen & ~enclosed(~unseen)
+        unseen &= ~padding
+        if padding.any():
+            window = replace(window, notes=(describe_unimaged(job.z, int(padding.sum())),))
+        if not unseen.any():
+            return window
+    named = [str(n) for n in neighbours if n is not None]
+    where = f"section {named[0]} was not" if usable == 1 else f"neither {' nor '.join(named)} was"
     reason = (
-        f"section {job.z} has damage where neither {names} was imaged (padding); permit a larger "
-        "gap (max_gap), or leave it out of the mask"
+        f"section {job.z} has damage where {where} imaged (padding); permit a larger gap "
+        "(max_gap), or leave it out of the mask"
     )
     return replace(window, left=(Refusal(damage, int(unseen.sum()), reason),))
 
@@ -281,10 +309,10 @@ def read_window(job: RepairJob, found: GuidedWindow) -> tuple[Window, AnyImage, 
     its padding.
     """
     box = job.with_halo(found.damage, found.method)
-    raw = job.stack.read(job.z, box)
+    raw, imaged = job.stack.read_imaged(job.z, box)
     placed = np.zeros(box.shape, dtype=np.int32)
     placed[found.damage.within(box)] = found.components
-    imaged = job.stack.imaged(job.z, box, raw) | (placed > 0)
+    imaged |= placed > 0
     inner = Box.of_mask(imaged)
     if inner is not None and inner.shape != box.shape:
         raw, placed, imaged = (
@@ -327,6 +355,7 @@ def guide_window(
         alpha=axial_position(z, *neighbours, job.thickness),
         value_range=job.stack.value_range,
         voxel_size=job.stack.voxel_size,
+        section_shape=(job.stack.shape[1], job.stack.shape[2]),
     )
 
 

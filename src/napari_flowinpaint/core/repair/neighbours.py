@@ -184,9 +184,9 @@ def read_neighbour(stack: Stack, z: int | None, box: Box, masks: Masks) -> Neigh
     """Read a neighbour under a whole window; pixels that show nothing get its mean value."""
     if z is None:
         return None
-    pixels = stack.read(z, box)
+    pixels, imaged = stack.read_imaged(z, box)
     image = pixels.astype(np.float32)
-    valid = is_grey(image) & ~masks(z, box) & stack.imaged(z, box, pixels)
+    valid = is_grey(image) & ~masks(z, box) & imaged
     image[~valid] = image[valid].mean() if valid.any() else 0
     return Neighbour(z, image, valid)
 

@@ -22,7 +22,16 @@ from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
 from ..reference.references import GreyMapping
 from ..refusal import ANYWAY
-from ..types import BoolImage, Box, Progress, RepairOptions, SectionRepair, Window, no_progress
+from ..types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    Progress,
+    RepairOptions,
+    SectionRepair,
+    Window,
+    no_progress,
+)
 from .fitted_window import fit_window
 from .job import GuidedWindow, RepairJob, each_window, make_job, report_part
 from .neighbours import Masks
@@ -106,6 +115,11 @@ class Quality:
         return cls(**values, places=round(scores[_PREFIX + "places"]))
 
 
+def is_expected(name: str) -> bool:
+    """Return whether a score in a report is of a :class:`Quality`, and not measured."""
+    return name.startswith(_PREFIX)
+
+
 def combine(found: Sequence[tuple[Quality, int]]) -> Quality | None:
     """Return the quality of several windows together, or None of none.
 
@@ -144,6 +158,7 @@ def predict_quality(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     device: str = "auto",
@@ -158,7 +173,7 @@ def predict_quality(
 
     Parameters
     ----------
-    stack, z, mask, masks, thickness, method, device, options, progress
+    stack, z, mask, masks, kinds, thickness, method, device, options, progress
         As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     repair
         The repair, where it has been made: its rehearsal makes the prediction better.
@@ -176,12 +191,14 @@ def predict_quality(
         As ``repair_section``; ``RepairRefused`` also where there is neither an intact place nor a
         rehearsal.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, device, options)
+    job = make_job(stack, z, mask, masks, thickness, method, device, options, kinds)
+    methods: list[Method] = []
     left = {} if repair is None else {refusal.box: refusal.reason for refusal in repair.refused}
 
     def predict(found: GuidedWindow, report: Progress) -> tuple[Quality | None, int]:
         if found.damage in left:
             raise RepairRefused(left[found.damage])
+        methods.append(found.method)
         fitted = fit_window(job, found)
         scores = _scores_of(repair, fitted.window.box)
         predicted = predict_window(job, fitted.found, fitted.window, scores, places, report)
@@ -190,6 +207,11 @@ def predict_quality(
     predicted, _ = each_window(job, predict, progress)
     known = [(quality, pixels) for quality, pixels in predicted if quality is not None]
     total = combine(known)
+    if any(getattr(found, "moves_tissue", False) for found in methods):
+        raise RepairRefused(
+            f"section {z} is unfolded; how good that is cannot be predicted: there is no fold on "
+            "intact places to try it on"
+        )
     if total is None or len(known) < len(predicted):
         raise RepairRefused(
             f"section {z} has no intact place to try its repair on, nor has its neighbourhood; "
@@ -232,8 +254,12 @@ def predict_window(
     Returns
     -------
     quality
-        None where there is no intact place and nothing could be rehearsed.
+        None where there is no intact place and nothing could be rehearsed; and of repairs that
+        move tissue: on intact places there is no fold to try them on, and what can be rehearsed is
+        the line alone, not the zone.
     """
+    if getattr(found.method, "moves_tissue", False):
+        return None
     scored: list[TrialScores] = []
     for trial in find_trials(job, found.damage, found.hole, found.neighbours):
         if len(scored) >= places:

@@ -23,6 +23,8 @@ from ..types import (
     AnyImage,
     BoolImage,
     Box,
+    Displaced,
+    IntImage,
     Patch,
     Progress,
     Provenance,
@@ -37,7 +39,7 @@ from .fitted_window import fit_window
 from .gate import fit_scores
 from .job import GuidedWindow, RepairJob, each_window, make_job, to_dtype
 from .neighbours import Masks, Neighbours, axial_position
-from .quality import PLACES, Quality, combine, predict_window
+from .quality import PLACES, Quality, combine, is_expected, predict_window
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -51,6 +53,7 @@ def repair_section(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     device: str = "auto",
@@ -73,6 +76,9 @@ def repair_section(
     masks
         Tells the damage of *other* sections, so that damaged neighbours are passed over. Pixels
         that are marked as synthetic already guide nothing either, whatever the section.
+    kinds
+        (Y, X) of the labels of :data:`~napari_flowinpaint.core.kinds.KINDS`: the kind of damage,
+        where it is known. "auto" unfolds what is a fold or a crack, with what lies near it.
     thickness
         Thickness of every section of the stack, any unit, where it is known; alpha is weighted
         by it. All alike by default.
@@ -105,9 +111,10 @@ def repair_section(
     Cancelled
         ``progress`` asked for it.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, device, options)
+    job = make_job(stack, z, mask, masks, thickness, method, device, options, kinds)
     progress(0.0, f"section {z}: looking at the mask")
     repaired, refused = each_window(job, partial(_repair_window, job), progress)
+    refused += tuple(refusal for one in repaired for refusal in one.left)
     repair = _put_together(job, repaired, refused)
     progress(1.0, f"section {z}: repaired")
     return repair
@@ -129,6 +136,8 @@ class WindowPlan:
         Axial position between them.
     method
         Name of the method.
+    kind
+        Kind of the damage, where it is known and decides about the method.
     """
 
     box: Box
@@ -136,6 +145,7 @@ class WindowPlan:
     neighbours: Neighbours
     alpha: float
     method: str
+    kind: str | None = None
 
 
 def plan_windows(
@@ -144,6 +154,7 @@ def plan_windows(
     mask: BoolImage,
     *,
     masks: Masks | None = None,
+    kinds: AnyImage | None = None,
     thickness: Sequence[float] | None = None,
     method: str | Method = "auto",
     options: RepairOptions | None = None,
@@ -156,7 +167,7 @@ def plan_windows(
 
     Parameters
     ----------
-    stack, z, mask, masks, thickness, method, options
+    stack, z, mask, masks, kinds, thickness, method, options
         As for :func:`repair_section`.
 
     Returns
@@ -171,23 +182,44 @@ def plan_windows(
     InputError, RepairRefused, StoreError
         As :func:`repair_section`, for every reason that shows before anything is computed.
     """
-    job = make_job(stack, z, mask, masks, thickness, method, "auto", options)
+    job = make_job(stack, z, mask, masks, thickness, method, "auto", options, kinds)
 
     def plan(found: GuidedWindow, _progress: Progress) -> WindowPlan:
         box = job.with_halo(found.damage, found.method)
         alpha = axial_position(z, *found.neighbours, thickness)
-        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name)
+        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name, found.kind)
 
     plans, refused = each_window(job, plan)
     return tuple(plans), refused
 
 
-def _repair_window(
-    job: RepairJob, found: GuidedWindow, progress: Progress
-) -> tuple[Patch, str | None]:
-    """Repair one window; return the patch and the weights' checksum."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Repaired:
+    """A repaired window.
+
+    Parameters
+    ----------
+    patch
+        The repair.
+    weights
+        Checksum of the weights; None without.
+    kind
+        Kind of its damage, where it decided about the method.
+    left
+        What of the damage only a neighbour shows that does not fit.
+    """
+
+    patch: Patch
+    weights: str | None
+    kind: str | None
+    left: tuple[Refusal, ...]
+
+
+def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _Repaired:
+    """Repair one window."""
     started = time.perf_counter()
     fitted = fit_window(job, found)
+    left = () if fitted.found is found else fitted.found.left
     found, window, raw = fitted.found, fitted.window, fitted.raw
     method = found.method
     places = PLACES if job.options.quality else 0
@@ -200,10 +232,10 @@ def _repair_window(
         scores |= quality.scores()
     patch = Patch(
         box=window.box,
-        components=fitted.components,
+        components=_spread(fitted.components, repair.displaced),
         initial_reference=to_dtype(repair.initial_reference, raw.dtype),
         refined_reference=to_dtype(repair.refined_reference, raw.dtype),
-        result=_paste(raw, repair, window.mask),
+        result=_paste(raw, repair, _zone(window.mask, repair.displaced)),
         confidence=repair.confidence.astype(np.float32, copy=False),
         neighbours=found.neighbours,
         alpha=window.alpha,
@@ -212,15 +244,35 @@ def _repair_window(
         scores=scores,
         source_digest=pixel_digest(raw),
         flags=found.notes + fitted.flags,
+        displaced=repair.displaced,
     )
-    return patch, method.weights_sha256
+    return _Repaired(patch, method.weights_sha256, found.kind, left)
+
+
+def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
+    """Return which pixels a repair replaces: those of the mask, and of the zone of an unfolding."""
+    return mask if displaced is None else mask | displaced.zone
+
+
+def _spread(components: IntImage, displaced: Displaced | None) -> IntImage:
+    """Give the pixels of an unfolding's zone the number of the nearest component."""
+    import cv2
+
+    if displaced is None:
+        return components
+    _, nearest = cv2.distanceTransformWithLabels(
+        (components == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    number_of = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    number_of[nearest[components > 0]] = components[components > 0]
+    return np.where(displaced.zone, number_of[nearest], components).astype(np.int32)
 
 
 def _put_together(
-    job: RepairJob, repaired: list[tuple[Patch, str | None]], refused: tuple[Refusal, ...]
+    job: RepairJob, repaired: list[_Repaired], refused: tuple[Refusal, ...]
 ) -> SectionRepair:
     """Return the repair of a section, or refuse what is expected to be a bad one."""
-    patches = [patch for patch, _ in repaired]
+    patches = [one.patch for one in repaired]
     quality = _quality(patches)
     flags = _judge(job, quality.fault if quality else "")
     patches = [replace(patch, flags=patch.flags + flags) for patch in patches]
@@ -229,7 +281,7 @@ def _put_together(
         shape=(job.stack.shape[1], job.stack.shape[2]),
         dtype=np.dtype(job.stack.dtype),
         patches=tuple(patches),
-        provenance=_provenance(job, patches, {weights for _, weights in repaired}),
+        provenance=_provenance(job, patches, repaired),
         refused=refused,
     )
 
@@ -259,17 +311,24 @@ def _paste(raw: AnyImage, repair: WindowRepair, mask: BoolImage) -> AnyImage:
 
 
 def _quality(patches: list[Patch]) -> Quality | None:
-    """Return what all windows together are expected to score: of a few pixels nobody can tell."""
+    """Return what all windows together are expected to score: of a few pixels nobody can tell.
+
+    None where tissue was moved: that nobody can tell of, and it may be most of what changes.
+    """
+    if any(patch.displaced is not None for patch in patches):
+        return None
     told = [(Quality.from_scores(patch.scores), int(patch.mask.sum())) for patch in patches]
     return combine([(found, pixels) for found, pixels in told if found is not None])
 
 
-def _provenance(job: RepairJob, patches: list[Patch], weights: set[str | None]) -> Provenance:
+def _provenance(job: RepairJob, patches: list[Patch], repaired: list[_Repaired]) -> Provenance:
     """Return the record that goes with the pixels."""
-    options = asdict(job.options)
+    weights = {one.weights for one in repaired}
+    kinds = sorted({one.kind for one in repaired if one.kind is not None})
+    options = asdict(job.options) | {"kind": "+".join(kinds) or None}
     if job.stack.no_data is not None:
         options["no_data"] = job.stack.no_data
-    names = sorted({key for patch in patches for key in patch.scores})
+    names = sorted({key for patch in patches for key in patch.scores if not is_expected(key)})
     scores = {
         name: float(np.mean([p.scores[name] for p in patches if name in p.scores]))
         for name in names

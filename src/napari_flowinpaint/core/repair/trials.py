@@ -96,7 +96,7 @@ def _moved(job: RepairJob, damage: Box, hole: BoolImage, neighbours: Neighbours)
             found.append((round(10 * lost), len(found), box, moved))
     for _, _, box, moved in sorted(found, key=lambda entry: entry[:2]):
         guides = [n for n in neighbours if n is not None]
-        imaged = job.stack.imaged(job.z, box, job.stack.read(job.z, box))
+        _, imaged = job.stack.read_imaged(job.z, box)
         if np.count_nonzero(moved & ~imaged) > _MOST_LOST * np.count_nonzero(moved):
             continue
         if all(shows(job.stack, n, box, moved, job.damage) for n in guides):
@@ -183,8 +183,7 @@ def run_trial(
     None where that is refused, nothing there is intact, or its neighbours do not fit.
     """
     box = job.with_halo(trial.box, method)
-    raw = job.stack.read(trial.z, box)
-    imaged = job.stack.imaged(trial.z, box, raw)
+    raw, imaged = job.stack.read_imaged(trial.z, box)
     known = imaged & is_grey(raw) & ~job.damage(trial.z, box)
     hole = np.zeros(box.shape, dtype=bool)
     hole[trial.box.within(box)] = trial.hole

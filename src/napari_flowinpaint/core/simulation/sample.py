@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..kinds import KINDS
 from ..types import AnyImage, BoolImage, FloatImage, VoxelSize
 from .fields import SmoothVolume, smooth_field
+from .fold import Fold, fold_section
 from .simulate import (
     Charging,
     DamageModel,
@@ -244,6 +246,10 @@ class DamagedSample:
         (Z, Y, X) bool, True = damaged.
     kinds
         What happened to each damaged section: section number to plain words.
+    labels
+        (Z, Y, X) uint8, the labels of the kinds of damage in the mask.
+    zone
+        (Z, Y, X) bool, all that is not as it was: the mask, and tissue that a fold has displaced.
     voxel_size
         z, y, x in nm.
     """
@@ -252,6 +258,8 @@ class DamagedSample:
     stack: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
     kinds: dict[int, str]
+    labels: npt.NDArray[np.uint8]
+    zone: npt.NDArray[np.bool_]
     voxel_size: VoxelSize
 
 
@@ -277,26 +285,33 @@ def damaged_sample(config: SampleConfig = SampleConfig()) -> DamagedSample:
         raise InputError(f"The sample needs at least 3 sections; {config.shape[0]} were asked for.")
     truth = synthetic_stack(config)
     stack = truth.copy()
-    mask = np.zeros(config.shape, dtype=bool)
+    labels = np.zeros(config.shape, dtype=np.uint8)
+    zone = np.zeros(config.shape, dtype=bool)
     places = np.linspace(1, config.shape[0] - 2, len(_DAMAGES)).round().astype(int)
     kinds: dict[int, str] = {}
     for (words, damages), z in zip(_DAMAGES.items(), places.tolist(), strict=True):
-        for n, damage in enumerate(damages):
+        for n, (kind, damage) in enumerate(damages):
             seed = config.seed + 100 * z + n
-            stack[z], where = damage_section(stack[z], damage, seed=seed)
-            mask[z] |= where
+            if isinstance(damage, Fold):  # its mask is the line; what it displaces is more
+                folded = fold_section(stack[z], damage, seed=seed)
+                stack[z], where, moved = folded.image, folded.line, folded.moved
+            else:
+                stack[z], where = damage_section(stack[z], damage, seed=seed)
+                moved = where
+            labels[z][where] = KINDS[kind].label
+            zone[z] |= where | moved
         kinds[z] = f"{kinds[z]}, {words}" if z in kinds else words
-    return DamagedSample(truth, stack, mask, kinds, config.voxel_size)
+    return DamagedSample(truth, stack, labels > 0, kinds, labels, zone, config.voxel_size)
 
 
 #: what the sample suffers, in the order of its sections
-_DAMAGES: dict[str, tuple[DamageModel, ...]] = {
-    "hole": (Hole(0.04),),
-    "debris": (Debris(),),
-    "staining cloud": (StainingCloud(0.08),),
-    "fold line": (Line(16),),
-    "charging": (Charging(0.06),),
-    "two holes": (Hole(0.02), Hole(0.03, bright=False)),
-    "crack": (Line(10, bright=True),),
-    "missing region": (Missing(0.2),),
+_DAMAGES: dict[str, tuple[tuple[str, DamageModel], ...]] = {
+    "hole": (("hole", Hole(0.04)),),
+    "debris": (("dark", Debris()),),
+    "staining cloud": (("staining", StainingCloud(0.08)),),
+    "fold": (("fold", Fold(12, 36, 0.06, bend=0.06)),),
+    "charging": (("bright", Charging(0.06)),),
+    "two holes": (("hole", Hole(0.02)), ("hole", Hole(0.03, bright=False))),
+    "crack": (("crack", Line(10, bright=True)),),
+    "missing region": (("missing", Missing(0.2)),),
 }

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -190,49 +192,22 @@ class TrainingBatch:
         )
 
 
-class Triplets:
-    """Draws training samples.
+B = TypeVar("B")
 
-    Parameters
-    ----------
-    specs
-        The stacks; each is drawn from equally often.
-    size
-        Side of the crops, pixels.
-    seed
-        Seed of everything.
-    varied
-        Whether crops have any side from :data:`LEAST` to ``size`` that the view has room for;
-        only for batches of one. Large crops teach large holes, small ones leave room to be turned
-        and shifted.
-    """
 
-    def __init__(
-        self, specs: Sequence[StackSpec], size: int, seed: int, *, varied: bool = False
-    ) -> None:
-        self.size = size
-        self.seed = seed
-        self.least = min(size, LEAST) if varied else size
-        self._stacks = [(spec, _views(spec, self.least)) for spec in specs]
+class Samples(ABC, Generic[B]):
+    """Draws the batches of a training, of any kind."""
 
-    def batch(self, step: int, count: int) -> TrainingBatch:
+    @abstractmethod
+    def batch(self, step: int, count: int) -> B:
         """Return the batch of one step; the same step gives the same batch."""
-        samples = [
-            self._sample(np.random.default_rng((self.seed, step, number)))
-            for number in range(count)
-        ]
-        stacked = [torch.stack(parts)[:, None] for parts in zip(*samples, strict=True)]
-        truth, known, previous, following, valid_p, valid_f, alpha = stacked
-        return TrainingBatch(
-            truth, known, (previous, following), (valid_p, valid_f), alpha.reshape(-1)
-        )
 
-    def batches(self, first: int, last: int, count: int) -> Iterator[TrainingBatch]:
+    def batches(self, first: int, last: int, count: int) -> Iterator[B]:
         """Yield the batches of steps ``first`` to ``last`` (exclusive), made ahead in a thread."""
-        ready: queue.Queue[TrainingBatch | BaseException] = queue.Queue(_AHEAD)
+        ready: queue.Queue[B | BaseException] = queue.Queue(_AHEAD)
         stop = threading.Event()
 
-        def put(item: TrainingBatch | BaseException) -> None:
+        def put(item: B | BaseException) -> None:
             while not stop.is_set():
                 try:
                     return ready.put(item, timeout=0.5)
@@ -259,6 +234,44 @@ class Triplets:
         finally:
             stop.set()
             thread.join()
+
+
+class Triplets(Samples[TrainingBatch]):
+    """Draws training samples.
+
+    Parameters
+    ----------
+    specs
+        The stacks; each is drawn from equally often.
+    size
+        Side of the crops, pixels.
+    seed
+        Seed of everything.
+    varied
+        Whether crops have any side from :data:`LEAST` to ``size`` that the view has room for;
+        only for batches of one. Large crops teach large holes, small ones leave room to be turned
+        and shifted.
+    """
+
+    def __init__(
+        self, specs: Sequence[StackSpec], size: int, seed: int, *, varied: bool = False
+    ) -> None:
+        self.size = size
+        self.seed = seed
+        self.least = min(size, LEAST) if varied else size
+        self._stacks = [(spec, cuts(spec, self.least)) for spec in specs]
+
+    def batch(self, step: int, count: int) -> TrainingBatch:
+        """Return the batch of one step; the same step gives the same batch."""
+        samples = [
+            self._sample(np.random.default_rng((self.seed, step, number)))
+            for number in range(count)
+        ]
+        stacked = [torch.stack(parts)[:, None] for parts in zip(*samples, strict=True)]
+        truth, known, previous, following, valid_p, valid_f, alpha = stacked
+        return TrainingBatch(
+            truth, known, (previous, following), (valid_p, valid_f), alpha.reshape(-1)
+        )
 
     def _side(self, room: int, rng: np.random.Generator) -> int:
         """Return the side of a crop of a section ``room`` pixels wide."""
@@ -325,7 +338,7 @@ def _restained(images: Tensor, known: Tensor, rng: np.random.Generator) -> tuple
     return tuple(normalise(image, seen) for image, seen in zip(rough, where, strict=True))
 
 
-def _views(spec: StackSpec, size: int) -> list[tuple[AnyImage, BoolImage | None]]:
+def cuts(spec: StackSpec, size: int) -> list[tuple[AnyImage, BoolImage | None]]:
     """Return a stack cut along its axial axis, or along all three that leave room for crops.
 
     Each with where it was imaged; None for everywhere.

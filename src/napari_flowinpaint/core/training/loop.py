@@ -23,13 +23,13 @@ from ..errors import InputError
 from ..networks.registration import autocast
 from ..networks.weights import save_network
 from ..types import Progress
-from .data import StackSpec, TrainingBatch, Triplets
+from .data import Samples, StackSpec, Triplets
 from .log import Log
 from .state import ParameterAverage, load_state, read_numbers, save_state
-from .validation import ValidationCase, ValidationReport, cases, validate
+from .validation import ValidationReport, cases, validate
 
 #: Entries of the plans that are paths.
-_FILES = ("start", "refined", "vgg")
+_FILES = ("start", "refined", "vgg", "interpolation", "unfolding")
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Training(ABC, Generic[P, N]):
         device: str,
     ) -> None:
         self.plan, self.output, self.device = plan, output, device
-        self.data = Triplets(train, plan.crop, plan.seed, varied=plan.batch == 1)
-        self.cases: list[ValidationCase] = cases(held_out)
+        self.data = self._samples(train)
+        self.cases = self._held_out(held_out)
         self.names = [f"{n}:{Path(s.path).stem}" for n, s in enumerate(held_out)]
         torch.manual_seed(plan.seed)
         self.net = self._ready(self._build())
@@ -135,6 +135,14 @@ class Training(ABC, Generic[P, N]):
         self.step, self.before, self.best = 0, 0.0, -math.inf
         self.started = time.monotonic()
         self.resumed: int | None = None
+
+    def _samples(self, train: Sequence[StackSpec]) -> Samples[Any]:
+        """Return what draws the batches."""
+        return Triplets(train, self.plan.crop, self.plan.seed, varied=self.plan.batch == 1)
+
+    def _held_out(self, held_out: Sequence[StackSpec]) -> Sequence[Any]:
+        """Return the cases to validate on."""
+        return cases(held_out)
 
     @abstractmethod
     def _build(self) -> N:
@@ -145,12 +153,16 @@ class Training(ABC, Generic[P, N]):
         """Return the optimizer of ``self.net``."""
 
     @abstractmethod
-    def _advance(self, batch: TrainingBatch) -> float:
+    def _advance(self, batch: Any) -> float:
         """Make one step and return its loss; a gradient that is not finite changes nothing."""
 
     def _adapter(self, net: N) -> Any:
         """Return what the validation calls; see :func:`.validation.validate`."""
         return net
+
+    def _score(self, net: N) -> ValidationReport:
+        """Return the scores of a network on the cases, of which there are some."""
+        return validate(self._adapter(net), self.cases, self.device)
 
     def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
         """Save what else is needed to go on, beside the state."""
@@ -238,10 +250,10 @@ class Training(ABC, Generic[P, N]):
         report = ValidationReport(math.nan, math.nan, math.nan, ())
         if self.cases:
             with autocast(self.device):
-                report = validate(self._adapter(averaged), self.cases, self.device)
+                report = self._score(averaged)
         if not self.cases or report.structure > self.best:
             self.best = report.structure if self.cases else self.best
-            save_network(self.output, averaged, self._record())
+            save_network(self.output, self._finished(averaged), self._record())
         self._save()
         scores = (report.structure, report.psnr, report.detail, *report.per_stack)
         log.add([self.step, self.seconds, rate, sum(losses) / len(losses), *scores])
@@ -252,6 +264,10 @@ class Training(ABC, Generic[P, N]):
         averaged = self._ready(type(self.net)(config))
         averaged.load_state_dict(self.average.values)
         return averaged.eval()
+
+    def _finished(self, net: N) -> nn.Module:
+        """Return what is written of the best network."""
+        return net
 
     def _ready(self, net: N) -> N:
         """Return a network on the device, channels last."""

@@ -23,7 +23,7 @@ import numpy as np
 from ..io import pyramid
 from ..io.levels import Level, write_grid
 from ..types import AnyImage, BoolImage, Box
-from .entries import Entry
+from .entries import DISPLACED, Entry
 from .pieces import ChangedPixels, Piece
 from .target import Target
 
@@ -197,7 +197,8 @@ def _mark(
     step: Callable[[], None],
 ) -> bool:
     """Make the label image right wherever ``touched`` touch it."""
-    known = [0, *{entry.id for entry in (*entries, *live)}]
+    numbers = {entry.id for entry in (*entries, *live)}
+    known = [0, *numbers, *map(displaced_number, numbers)]
     changed = False
     for index, level in enumerate(labels if touched else ()):
         paste = _paste_numbers(live, index)
@@ -219,12 +220,46 @@ def _paste_numbers(live: Sequence[Entry], index: int) -> Paste:
     """Return what puts the numbers of ``live`` on a level of the label image."""
 
     def paste(section: AnyImage, touched: BoolImage, z: int, region: Box) -> None:
-        for entry, _, changed, part in overlapping(live, index, z, region):
-            here = part.within(region)
-            mask = changed.mask[part.within(changed.region.box)] & touched[here]
+        for entry, piece, changed, part in overlapping(live, index, z, region):
+            here, there = part.within(region), part.within(changed.region.box)
+            mask = changed.mask[there] & touched[here]
             section[here][mask] = entry.id
+            if piece.moved is not None:
+                mask &= ~_synthetic(piece, index)[there]
+                section[here][mask] = displaced_number(entry.id)
 
     return paste
+
+
+def displaced_number(number: int) -> int:
+    """Return the mark of pixels that the repair of this number has moved.
+
+    Numbers of repairs do not reach these; one that did would mark all of its pixels alike.
+    """
+    return number + DISPLACED if number < DISPLACED else number
+
+
+def _synthetic(piece: Piece, index: int) -> BoolImage:
+    """Return which pixels of a level depend on synthetic ones of a piece that moves others."""
+    first, changed = piece.changed_pixels[0], piece.changed_pixels[index]
+    assert first is not None
+    assert changed is not None
+    assert piece.moved is not None
+    synthetic = first.mask & ~piece.moved.mask
+    if index == 0:
+        return synthetic
+    out = np.zeros(changed.mask.shape, dtype=bool)
+    fine, (height, width) = first.region.box, changed.region.box.shape
+    rows, columns = (place.astype(np.int64) for place in np.nonzero(synthetic))
+    # where in the reduced box a pixel of the full one lies: both boxes hold the same tissue
+    y = (rows + 0.5) * height / (fine.y1 - fine.y0)
+    x = (columns + 0.5) * width / (fine.x1 - fine.x0)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            i = np.clip(y.astype(np.int64) + dy, 0, height - 1)
+            j = np.clip(x.astype(np.int64) + dx, 0, width - 1)
+            out[i, j] = True
+    return out
 
 
 def _paste_reduced(target: Target, live: Sequence[Entry], index: int) -> Paste:

@@ -10,7 +10,7 @@ from ..io import pyramid
 from ..io.pyramid import DownsamplingRule, Factors
 from ..types import AnyImage, BoolImage, Box, Patch
 from .entries import Entry
-from .pieces import ChangedPixels, Piece, SectionRegion
+from .pieces import ChangedPixels, MovedPixels, Piece, SectionRegion
 from .target import Target
 
 Shape = tuple[int, int, int]
@@ -54,7 +54,19 @@ def make_piece(target: Target, z: int, patch: Patch, live: Iterable[Entry]) -> P
         paste_originals(original, live, index, region)
         marks = _unknown_marks(target, live, index, region, mask)
         changed_pixels.append(ChangedPixels(region, mask, original, marks))
-    return Piece(tuple(changed_pixels), patch.result[inner.slices].copy())
+    new = patch.result[inner.slices].copy()
+    return Piece(tuple(changed_pixels), new, _moved(patch, inner))
+
+
+def _moved(patch: Patch, inner: Box) -> MovedPixels | None:
+    """Return what the journal keeps of the tissue that a patch has moved, within a box of it."""
+    if patch.displaced is None:
+        return None
+    mask = (patch.displaced.mask & patch.mask)[inner.slices]
+    if not mask.any():
+        return None
+    flow = np.where(mask, patch.displaced.flow[:, *inner.slices], 0)
+    return MovedPixels(mask, np.ascontiguousarray(flow, dtype=np.float16))
 
 
 def _unknown_marks(

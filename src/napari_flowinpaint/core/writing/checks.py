@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import folders
-from ..errors import InputError, StoreError
+from ..errors import InputError, SectionChanged, StoreError
 from ..io.folder import Folder, open_root
 from ..io.names import printable
 from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
@@ -68,6 +68,7 @@ def check_places(group: Path, levels: tuple[Level, ...]) -> None:
             _check_folder(root, (*journal, name))
         for number in range(len(levels)):
             _check_folder(root, (*label_names(levels), str(number)))
+        _check_metadata(root, label_names(levels))
         try:
             with root.folder(*journal) as home:
                 lock = home.is_folder(folders.LOCK)
@@ -94,6 +95,19 @@ def _check_folder(root: Folder, names: Sequence[str]) -> None:
             if not here.is_folder(name):
                 return
             here = opened.enter_context(here.folder(name))
+
+
+def _check_metadata(root: Folder, names: Sequence[str]) -> None:
+    """Refuse a folder in the place of the metadata of one of the last two groups of a path."""
+    for end in range(len(names) - 1, len(names) + 1):
+        try:
+            with root.folder(*names[:end]) as group:
+                for name in ("zarr.json", ".zgroup", ".zattrs"):
+                    if group.is_folder(name):
+                        path = printable(group.path / name)
+                        raise StoreError(_IN_THE_WAY.format(path=path, found="folder"))
+        except FileNotFoundError:
+            return
 
 
 def check_repairs(stack: Stack, repairs: Sequence[SectionRepair]) -> None:
@@ -162,7 +176,7 @@ def check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]
         if not unchanged and not foreign.any():
             unchanged = any(pixel_digest(layer) == patch.source_digest for layer in layers[:-1])
         if not unchanged:
-            raise StoreError(
+            raise SectionChanged(
                 f"section {repair.z} has changed since it was read, so the repair no longer fits "
                 "it; nothing was written: repair the section again."
             )

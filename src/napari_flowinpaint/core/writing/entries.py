@@ -13,7 +13,9 @@ An entry is a folder ``<id>-z<section>.<state>`` with two files:
     ``mask-<piece>-<level>`` (packed bits, which pixels of the box were changed) and
     ``original-<piece>-<level>`` (the pixels of the box as they were *before any repair*). Where
     the pixels were marked by repairs that the journal does not know, ``marks-<piece>-<level>`` has
-    these marks.
+    these marks. Where an unfolding has moved the section's own pixels, ``moved-<piece>`` (packed
+    bits) tells which, and ``flow-<piece>`` (2, H, W, float16, compressed) from where:
+    ``new(x) = original(x + flow(x))``, (dy, dx) in pixels.
 
 The state is part of the folder's name, so that it changes by one atomic rename that needs no disk
 space. Nothing that is read here is trusted: numbers are checked against the stack, files against
@@ -48,6 +50,9 @@ LIVE = (PREPARED, COMMITTED)
 UNFINISHED = (PREPARED, REVERTING, ABORTING)
 #: Largest number that an entry may have: that of a pixel of the label image.
 LARGEST_ID = 2**32 - 1
+
+#: Added to the number of a repair: the mark of pixels that it has moved, not made.
+DISPLACED = 2**31
 
 _NAME = re.compile(r"(\d{8,10})-z(\d{1,10})\.([a-z]+)")
 #: Of two folders of one entry, which a merge of two copies leaves, the first of these counts:

@@ -27,7 +27,15 @@ from ..io.levels import DTYPES
 from ..io.names import printable
 from ..io.pyramid import DownsamplingRule
 from ..types import AnyImage, BoolImage, Box, Provenance
-from .pieces import ChangedPixels, Header, Layout, LevelRecord, Piece, SectionRegion
+from .pieces import (
+    ChangedPixels,
+    Header,
+    Layout,
+    LevelRecord,
+    MovedPixels,
+    Piece,
+    SectionRegion,
+)
 
 FORMAT = 1
 _RECORD, _PIXELS = "entry.json", "pixels.npz"
@@ -48,8 +56,12 @@ def write_entry(folder: Folder, header: Header, pieces: tuple[Piece, ...]) -> No
     record = json.loads(json.dumps(_header_record(header), default=_plain))
     _parse_header(record)
     arrays: dict[str, AnyImage] = {}
+    fields_of_flow: dict[str, AnyImage] = {}
     for number, piece in enumerate(pieces):
         arrays[f"new-{number}"] = piece.new
+        if piece.moved is not None:
+            fields_of_flow[f"moved-{number}"] = np.packbits(piece.moved.mask)
+            fields_of_flow[f"flow-{number}"] = piece.moved.flow
         for level, changed in enumerate(piece.changed_pixels):
             if changed is not None:
                 arrays[f"mask-{number}-{level}"] = np.packbits(changed.mask)
@@ -57,11 +69,23 @@ def write_entry(folder: Folder, header: Header, pieces: tuple[Piece, ...]) -> No
                 if changed.marks is not None:
                     arrays[f"marks-{number}-{level}"] = changed.marks
     with folder.new_file(_PIXELS) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        _save(file, arrays, fields_of_flow)
     digests = {_PIXELS: _digest_of_file(folder), _RECORD: _digest_of_record(record)}
     with folder.new_file(_RECORD) as file:
         file.write(json.dumps({**record, "digests": digests}, indent=1).encode())
     folder.sync()
+
+
+def _save(file: Any, arrays: dict[str, AnyImage], smooth: dict[str, AnyImage]) -> None:
+    """Write arrays as ``numpy.load`` reads them; what is smooth is compressed."""
+    ways = {zipfile.ZIP_STORED: arrays, zipfile.ZIP_DEFLATED: smooth}
+    with zipfile.ZipFile(file, "w") as archive:
+        for way, some in ways.items():
+            for name, array in some.items():
+                member = zipfile.ZipInfo(f"{name}.npy")
+                member.compress_type = way
+                with archive.open(member, "w", force_zip64=True) as stored:
+                    npy.write_array(stored, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_header(folder: Folder) -> Header:
@@ -264,16 +288,35 @@ def _load_piece(
         changed_pixels.append(ChangedPixels(region, mask, original, marks))
     first = regions[0]
     assert first is not None
-    return Piece(tuple(changed_pixels), _load(archive, f"new-{number}", first.box.shape, dtype))
+    new = _load(archive, f"new-{number}", first.box.shape, dtype)
+    return Piece(tuple(changed_pixels), new, _load_moved(archive, number, first, present))
+
+
+def _load_moved(
+    archive: zipfile.ZipFile, number: int, region: SectionRegion, present: set[str]
+) -> MovedPixels | None:
+    """Load what a piece has moved; None where it has moved nothing."""
+    if f"moved-{number}.npy" not in present:
+        return None
+    mask = _load_bits(archive, f"moved-{number}", region)
+    flow = _load(archive, f"flow-{number}", (2, *region.box.shape), "float16")
+    if not np.isfinite(flow).all():
+        raise ValueError(f"flow-{number} is not finite")
+    return MovedPixels(mask, flow)
 
 
 def _load_mask(
     archive: zipfile.ZipFile, number: int, level: int, region: SectionRegion
 ) -> BoolImage:
     """Load the mask of one piece on one level."""
+    return _load_bits(archive, f"mask-{number}-{level}", region)
+
+
+def _load_bits(archive: zipfile.ZipFile, key: str, region: SectionRegion) -> BoolImage:
+    """Load a mask of a region."""
     height, width = region.box.shape
     shape = (-(-height * width // 8),)
-    packed = _load(archive, f"mask-{number}-{level}", shape, "uint8")
+    packed = _load(archive, key, shape, "uint8")
     return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ..io.axes import Axes
 from ..io.pyramid import DownsamplingRule, block_factors
-from ..types import AnyImage, BoolImage, Box, Provenance
+from ..types import AnyImage, BoolImage, Box, Displaced, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,28 @@ class ChangedPixels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MovedPixels:
+    """Pixels of a piece that an unfolding has moved.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool, over the box of the full resolution.
+    flow
+        (2, H, W) float16, (dy, dx): ``new(x) = original(x + flow(x))`` in the mask, the original
+        beyond the box being that of the section; 0 elsewhere.
+    """
+
+    mask: BoolImage
+    flow: AnyImage
+
+
+def displaced_by(moved: MovedPixels | None, zone: BoolImage) -> Displaced | None:
+    """Return moved pixels as a patch has them, whose zone is all that it replaces."""
+    return None if moved is None else Displaced(moved.mask, zone, moved.flow.astype("float32"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """One repaired window in the journal.
 
@@ -100,10 +122,13 @@ class Piece:
         One per level; None where no pixel of the level depends on the piece.
     new
         (H, W) repaired pixels over the box of the first changed.
+    moved
+        Where they are the section's own, moved; None where nothing was moved.
     """
 
     changed_pixels: tuple[ChangedPixels | None, ...]
     new: AnyImage
+    moved: MovedPixels | None = None
 
 
 @dataclass(frozen=True, slots=True)

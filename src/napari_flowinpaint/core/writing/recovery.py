@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.folder import open_root
-from ..io.zarr_reader import is_zarr_node
+from ..io.zarr_node import is_zarr_node
 from ..types import Box, Provenance
 from .journal import Journal, pyramids
 from .target import parts_of

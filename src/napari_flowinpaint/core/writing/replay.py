@@ -22,7 +22,7 @@ from .apply import bits, overlay
 from .changed_pixels import paste_originals
 from .entries import Entry
 from .journal import Journal
-from .pieces import SectionRegion
+from .pieces import SectionRegion, displaced_by
 from .synthetic import has_section, read_labels
 from .writing_journal import put_marks
 
@@ -156,6 +156,7 @@ class EarlierRepairs:
                 alpha=provenance.alpha[number] if number < len(provenance.alpha) else 0.5,
                 method=provenance.method,
                 source_digest=pixel_digest(before),
+                displaced=displaced_by(piece.moved, mask),
             )
 
     def _as_found(self, entry: Entry, new: AnyImage, box: Box) -> AnyImage:

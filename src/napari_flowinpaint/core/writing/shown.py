@@ -56,15 +56,15 @@ def _message(journal: Journal, opened: ReaderResult) -> str:
     if journal.busy:
         return f"Another process is writing to {journal.shown} right now."
     sections = ", ".join(str(z) for z in sorted({entry.z for entry in journal.unfinished}))
-    what = f"run {journal.command('recover', opened.levels[0].axes)}"
+    command = journal.command("recover", opened.levels[0].axes)
     if opened.why_not_writable:
         why = opened.why_not_writable.partition(";")[0]
-        where = f"{what} where that is possible; here {why}."
+        where = f": run {command} where that is possible; here {why}."
     else:
-        where = f"{what}, or write to it."
+        where = f": run {command}, or write to it."
     return (
         f"A write to section {sections} was interrupted; the stack is shown as it will be when "
-        f"that is finished: {where}"
+        f"that is finished{where}"
     )
 
 

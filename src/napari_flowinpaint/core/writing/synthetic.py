@@ -1,7 +1,8 @@
 """The label image ``labels/synthetic``: which pixels of a stack were made by which repair.
 
 An NGFF label image beside the data with the axes, the shape, the voxel size and the pyramid of
-the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. A pixel of
+the image; ``uint32``, one number per repair, 0 where the pixels are the microscope's. Pixels that
+a repair has moved, not made, have its number plus 2147483648. A pixel of
 a reduced level is marked if any pixel it was made from is synthetic. Only chunks with marks are
 stored.
 
@@ -20,7 +21,7 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,13 @@ _LARGEST = "flowinpaint_largest_number"
 #: Numbers above are not ours: somebody has painted them.
 _LIMIT = 2**31
 
+#: What the values mean, for who reads the label image without this program.
+_MEANING = {
+    "synthetic": "number of the repair that made the pixel",
+    "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
+}
+#: Their colours, for viewers that take them from the label image: red, green, blue, alpha.
+_SYNTHETIC_COLOUR, _DISPLACED_COLOUR = [63, 167, 255, 255], [255, 211, 77, 255]
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -168,6 +176,58 @@ def note_largest(labels: Labels, number: int) -> None:
         attributes.update({_LARGEST: number})
 
 
+def describe(root: Folder, levels: Labels, scratch: Folder, moved: Collection[int]) -> None:
+    """Say in the attributes of the label image what its values mean.
+
+    Every value of a repair that has moved pixels is told by itself, in ``properties`` and
+    ``colors``: of others there is one value only, which needs no entry.
+
+    Parameters
+    ----------
+    root, levels, scratch
+        As for :func:`open_labels`.
+    moved
+        Numbers of repairs that have moved pixels.
+    """
+    import zarr
+
+    from ..io.folder_store import FolderStore
+
+    names = label_names(levels)
+    store = FolderStore(root.folder(*names), scratch=scratch)
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    attributes: dict[str, Any] = dict(group.attrs)
+    ome = attributes.get("ome")
+    before = (attributes if ome is None else ome).get("image-label")
+    label = dict(before) if isinstance(before, dict) else {}
+    label["flowinpaint"] = _MEANING
+    for number in sorted(moved):
+        for value, what, colour in (
+            (number, "synthetic", _SYNTHETIC_COLOUR),
+            (number + _LIMIT, "displaced", _DISPLACED_COLOUR),
+        ):
+            told = {"pixels": what, "repair": number, "description": _MEANING[what]}
+            _tell(label, "properties", {"label-value": value, **told})
+            _tell(label, "colors", {"label-value": value, "rgba": colour})
+    if label == before:
+        return
+    changed = {"image-label": label}
+    group.attrs.update(changed if ome is None else {"ome": {**ome, **changed}})
+    *home, name = names
+    _consolidate(root.folder(*home), name, scratch, again=True)
+    if levels[0].path:
+        _consolidate(root, "/".join(names), scratch, again=True)
+
+
+def _tell(label: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
+    """Put what is said of one value into a list of such entries, in place of what was said."""
+    value = entry["label-value"]
+    found = label.get(key)
+    others = found if isinstance(found, list) else []
+    kept = [o for o in others if not (isinstance(o, dict) and o.get("label-value") == value)]
+    label[key] = [*kept, entry]
+
+
 def marked_chunks(labels: Level) -> Iterator[tuple[tuple[slice, ...], AnyImage]]:
     """Yield where in the array of a label image chunks are stored, and the marks there."""
     array = labels.source
@@ -256,7 +316,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
     from ..io.folder_store import FolderStore
 
     zarr_format = levels[0].source.metadata.zarr_format
-    label = {"source": {"image": "../../"}}
+    label: dict[str, Any] = {"source": {"image": "../../"}, "flowinpaint": _MEANING}
     if levels[0].path:
         found: dict[str, Any] = dict(
             zarr.open_group(
@@ -272,7 +332,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
         multiscale |= {"name": folders.SYNTHETIC, "datasets": datasets}
     else:
         version = "0.5" if zarr_format == 3 else "0.4"
-        label = {"source": {"image": "../../../"}}
+        label["source"] = {"image": "../../../"}
         multiscale = _bare_multiscale(levels[0])
     system = intrinsic_system(multiscale) if is_06(version) else multiscale
     names = [str(axis["name"]) for axis in system["axes"]]
@@ -329,8 +389,11 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 
 
-def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
-    """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such."""
+def _consolidate(group: Folder, name: str, scratch: Folder, again: bool = False) -> None:
+    """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such.
+
+    With ``again``, as it has become.
+    """
     import zarr
 
     from ..io.folder_store import FolderStore
@@ -345,7 +408,7 @@ def _consolidate(group: Folder, name: str, scratch: Folder) -> None:
         mentions(".zmetadata", "metadata"),
         mentions("zarr.json", "consolidated_metadata", "metadata"),
     )
-    if False in found:
+    if False in found or (again and True in found):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that v3 has not standardised it yet
             zarr.consolidate_metadata(FolderStore(group, scratch=scratch))

@@ -25,11 +25,20 @@ from ..io.names import printable
 from ..types import AnyImage, Provenance
 from .apply import apply, mark
 from .checks import check_later_edits
-from .entries import ABORTING, COMMITTED, LARGEST_ID, PREPARED, REVERTED, REVERTING, Entry
+from .entries import (
+    ABORTING,
+    COMMITTED,
+    DISPLACED,
+    LARGEST_ID,
+    PREPARED,
+    REVERTED,
+    REVERTING,
+    Entry,
+)
 from .entry_format import write_entry
 from .journal import RESTORE_PYRAMID, Journal, pyramids, same_arrays
 from .pieces import Header, Layout, Piece, SectionRegion
-from .synthetic import has_section, largest_number, note_largest, open_labels
+from .synthetic import describe, has_section, largest_number, note_largest, open_labels
 from .target import Target, check_links, open_level, parts_of
 
 if TYPE_CHECKING:
@@ -67,6 +76,8 @@ class WritingJournal(Journal):
     def __init__(self, root: Path, path: str) -> None:
         super().__init__(root, path)
         self._targets: dict[Any, Target] = {}
+        #: Numbers of repairs just written that have moved pixels, by layout.
+        self._moved: dict[Layout, set[int]] = {}
         #: Whether what is written could be written to a copy instead, for messages.
         self.elsewhere = False
         #: Repairs whose interrupted revert was finished by :meth:`writing`.
@@ -304,6 +315,10 @@ class WritingJournal(Journal):
         largest = max((e.id for e in self.entries if not e.unfinished), default=0)
         for target in self._targets.values():
             note_largest(target.labels, max(largest, target.largest_number))
+        for layout, moved in self._moved.items():
+            target = self.target(layout)
+            describe(self._base(layout), target.levels, self.scratch, moved)
+        self._moved.clear()
 
     def finish(self, step: Callable[[], None] = lambda: None) -> None:
         """Bring every unfinished entry to its end.
@@ -316,6 +331,9 @@ class WritingJournal(Journal):
         for layout, entries in self.by_layout(self.unfinished):
             live = self.live_near([entry.z for entry in entries], layout)
             apply(self.target(layout), entries, live, step)
+            moved = {e.id for e in entries if e.live and any(p.moved is not None for p in e.pieces)}
+            if moved:
+                self._moved.setdefault(layout, set()).update(moved)
             for entry in entries:
                 self._settle(entry)
             for entry in (*entries, *live):
@@ -378,15 +396,23 @@ def put_marks(stack: Stack, marks: Iterable[tuple[int, AnyImage]]) -> None:
     with journal.writing():
         target = journal.target(journal.layout_of(stack))
         largest = 0
+        moved: set[int] = set()
         for z, section in marks:
-            largest = max(largest, int(section.max()))
+            largest = max(largest, int(section[section < DISPLACED].max(initial=0)))
+            moved.update((np.unique(section[section > DISPLACED]) - DISPLACED).tolist())
             for fine, level in pairwise((target.labels[0], *target.labels)):
                 if level is not fine:
                     rows, columns = (
                         np.arange(0, size, -(-size // m))
                         for size, m in zip(section.shape, level.shape[1:], strict=True)
                     )
+                    # synthetic pixels before displaced ones, and these before none
+                    section = np.where(section > 0, section ^ np.uint32(DISPLACED), 0)
                     section = np.maximum.reduceat(section, rows, axis=0)
                     section = np.maximum.reduceat(section, columns, axis=1)
+                    section = np.where(section > 0, section ^ np.uint32(DISPLACED), 0)
                 level.write(z, section)
         note_largest(target.labels, largest)
+        if moved:
+            layout = journal.layout_of(stack)
+            describe(journal._base(layout), target.levels, journal.scratch, moved)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from ...core.types import SectionRepair
-from .. import layers
+from .. import layers, repair_layers
 from ..tasks.one_section import StackHistory
 from ..tasks.review import Review
 
@@ -93,9 +93,10 @@ class AcceptedState(layers.ViewerState):
         if repair is not None:
             accepted = self._accepted.setdefault(image, {})
             accepted.update(dict.fromkeys(history.changed, repair))
-        if history.changed:
-            layers.refresh_stack(image, stack)
-        layers.show_synthetic(self.viewer, image, stack, history.synthetic)
+        if image in self.viewer.layers:  # it may have been removed meanwhile
+            if history.changed:
+                layers.refresh_stack(image, stack)
+            repair_layers.show_synthetic(self.viewer, image, stack, history.synthetic)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:
@@ -107,7 +108,7 @@ class AcceptedState(layers.ViewerState):
 
         Its layer is still hidden.
         """
-        layer = layers.add_unsaved(self.viewer, image, review)
+        layer = repair_layers.add_unsaved(self.viewer, image, review)
         unsaved = UnsavedRepair(review.selected(), layer)
         self._unsaved.setdefault(image, []).append(unsaved)
         self.changed.emit()
@@ -118,9 +119,16 @@ class AcceptedState(layers.ViewerState):
         """How many accepted repairs are not saved, of all stacks."""
         return sum(len(repairs) for repairs in self._unsaved.values())
 
-    def forget_unsaved(self) -> None:
-        """Forget the accepted repairs that are not saved: the viewer closes."""
-        self._unsaved.clear()
+    def layers_of(self, image: Image) -> list[Image]:
+        """Return the layers that show accepted repairs of a stack that are not saved."""
+        return [unsaved.layer for unsaved in self.unsaved(image)]
+
+    def forget(self, layer: object) -> None:
+        """Note that a layer was removed from the viewer: a repair that only it showed is gone."""
+        for repairs in self._unsaved.values():
+            for unsaved in [item for item in repairs if item.layer is layer]:
+                repairs.remove(unsaved)
+                self.changed.emit()
 
     def remove_unsaved(self, image: Image, unsaved: UnsavedRepair) -> None:
         """Take back a repair that is not saved, or forget it once it is."""

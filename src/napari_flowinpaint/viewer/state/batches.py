@@ -77,10 +77,10 @@ class StackBatch:
         if self.plan is None:
             raise InputError("there is no plan; press Plan first")
         if not self.plan.planned:
-            raise InputError("nothing can be repaired; the table says why")
+            raise InputError("nothing can be repaired; the table gives the reasons")
         for z, version in self._versions.items():
             if mask is not None and mask.version(z) != version:
-                raise InputError(f"the mask of section {z} was changed; press Plan again")
+                raise InputError(f"the mask of section {z} has changed; press Plan again")
         return self.plan
 
     def set_plan(self, planned: PlannedBatch, mask: SparseMask) -> None:

@@ -6,7 +6,7 @@ No Qt; called from the GUI thread.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from psygnal import Signal
 
@@ -102,6 +102,7 @@ class FlagState(layers.ViewerState):
         self.masks = masks
         self.saving: object | None = None
         self._flags: WeakKeyDictionary[Image, StackFlags] = WeakKeyDictionary()
+        self._given_up: WeakSet[Image] = WeakSet()
 
     def of(self, image: Image | None) -> StackFlags | None:
         """Return the flagged sections of an image layer, or None until they were opened."""
@@ -125,6 +126,24 @@ class FlagState(layers.ViewerState):
             self.masks.show(image)
         self.changed.emit()
         return flags
+
+    def give_up(self, image: Image) -> None:
+        """Note that what is stored of a stack cannot be opened; nothing is saved of it."""
+        self._given_up.add(image)
+        self.changed.emit()
+
+    def is_settled(self, image: Image | None) -> bool:
+        """Return whether it is known what is stored of a stack: a new mask hides nothing then."""
+        return image is not None and (image in self._flags or image in self._given_up)
+
+    @property
+    def lost_count(self) -> int:
+        """How many masks were painted that are kept nowhere, since their stacks have no file."""
+        lost = 0
+        for image in list(self._flags):
+            mask = self.masks.mask(image)
+            lost += not self._flags[image].store.lasting and mask is not None and mask.can_undo
+        return lost
 
     def add_search(self, image: Image, result: SearchResult) -> None:
         """Take over what a search found, into the list and into the mask.

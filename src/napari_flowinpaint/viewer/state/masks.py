@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from psygnal import Signal
 
 from ...core.errors import InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
-from ...core.types import SectionRepair
+from ...core.types import AnyImage, Box, SectionRepair
 from .. import camera, layers
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class MaskState(layers.ViewerState):
     """The mask layers of a viewer, at most one per stack.
 
     napari keeps the history of a labels layer only until the slider moves; here it belongs to
-    the mask, and taking a step back moves the slider to where the step was made.
+    the mask, and taking a step back moves the slider to where the step was made. A mask that was
+    replaced, or whose layer was removed, is one step back as well.
 
     Parameters
     ----------
@@ -43,7 +45,14 @@ class MaskState(layers.ViewerState):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
         self._layers: WeakKeyDictionary[Image, Labels] = WeakKeyDictionary()
+        #: What repairs that were accepted have cleared, by section and box.
+        self._cleared: WeakKeyDictionary[Labels, dict[tuple[int, Box], AnyImage]] = (
+            WeakKeyDictionary()
+        )
         self._tools: WeakKeyDictionary[Labels, str] = WeakKeyDictionary()
+        self._removed: WeakKeyDictionary[Image, SparseMask] = WeakKeyDictionary()
+        self._before: WeakKeyDictionary[SparseMask, SparseMask] = WeakKeyDictionary()
+        self._after: WeakKeyDictionary[SparseMask, SparseMask] = WeakKeyDictionary()
 
     def layer(self, image: Image | None) -> Labels | None:
         """Return the mask layer of an image layer, or None."""
@@ -61,7 +70,9 @@ class MaskState(layers.ViewerState):
     def new(
         self, image: Image, base: Any = None, name: str = "damage mask", *, paint: bool = True
     ) -> Labels:
-        """Make a mask, on top of ``base``, show it, drop the old one; return the layer.
+        """Make a mask, on top of ``base``, and show it; return the layer.
+
+        It takes the place of the mask that is there, which :meth:`step` brings back.
 
         Parameters
         ----------
@@ -83,23 +94,34 @@ class MaskState(layers.ViewerState):
         depth, height, width = layers.zyx_shape(image)
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
-                f"the mask has the shape {tuple(base.shape)} but the stack "
-                f"{(depth, height, width)}; choose a mask of the same stack"
+                f"the mask has the shape {tuple(base.shape)}, the stack {(depth, height, width)}; "
+                "choose a mask made for this stack"
             )
         mask = SparseMask((depth, height, width), base)
-        layer = layers.mask_layer(image, mask, name)
-        layers.add_hidden(self.viewer, len(self.viewer.layers), layer)
-        layer.events.paint.connect(self._on_paint)
-        layer.bind_key("Control-Z", lambda layer: self.step(layer, back=True))
-        layer.bind_key("Control-Shift-Z", lambda layer: self.step(layer, back=False))
-        old = self._layers.get(image)
-        self._layers[image] = layer
+        layer = self._layers.get(image)
+        if layer is not None:
+            layer.data.commit()
+            self._before[mask] = layer.data
+            layer.data = mask
+            layer.name = name
+        else:
+            if image in self._removed:
+                self._before[mask] = self._removed.pop(image)
+            layer = layers.mask_layer(image, mask, name)
+            self.adopt(image, layer)
+            layers.add_hidden(self.viewer, len(self.viewer.layers), layer)
         self.changed.emit()
-        if old is not None:
-            layers.remove(self.viewer, old)
         if paint:
             layers.take_brush(self.viewer, layer)
         return layer
+
+    def adopt(self, image: Image, layer: Labels) -> None:
+        """Take a layer whose data are a :class:`SparseMask` for the mask of a stack."""
+        self._layers[image] = layer
+        layer.brush_size = max(10, min(layers.zyx_shape(image)[1:]) // 40)
+        layer.events.paint.connect(self._on_paint)
+        layer.bind_key("Ctrl+Z", lambda layer: self.step(layer, back=True))
+        layer.bind_key("Ctrl+Shift+Z", lambda layer: self.step(layer, back=False))
 
     def brush(self, image: Image) -> Labels:
         """Take the brush in hand, for a new mask where there is none; return the mask's layer."""
@@ -113,7 +135,7 @@ class MaskState(layers.ViewerState):
         """Note that a layer was removed from the viewer."""
         image = self.image_of(layer)
         if image is not None:
-            del self._layers[image]
+            self._removed[image] = self._layers.pop(image).data
             self.changed.emit()
 
     def hide(self, image: Image | None, *, put_down: bool = False) -> None:
@@ -138,21 +160,38 @@ class MaskState(layers.ViewerState):
             layer.visible = True
             layer.mode = self._tools.pop(layer, layer.mode)
 
+    def can_step(self, image: Image | None, *, back: bool) -> bool:
+        """Return whether there is a change to take back, or to do again."""
+        mask = self.mask(image)
+        if mask is None:
+            return False
+        own, other = (mask.can_undo, self._before) if back else (mask.can_redo, self._after)
+        return own or mask in other
+
     def _on_paint(self, event: Any) -> None:
-        event.source.data.commit()
+        if event.source.data.commit():
+            self._after.pop(event.source.data, None)
         self.changed.emit()
 
     def edit(self, image: Image, z: int, tiles: SectionTiles) -> None:
         """Put edited tiles into a section, as one step that can be undone."""
         layer = self._layers[image]
         layer.data.set_section(z, tiles)
+        self._after.pop(layer.data, None)
         self._show_change(layer, z)
 
     def step(self, layer: Labels, *, back: bool) -> None:
         """Take back the last change of a mask, or do it again, in whatever section it was."""
-        z = layer.data.undo() if back else layer.data.redo()
+        mask: SparseMask = layer.data
+        z = mask.undo() if back else mask.redo()
+        other = (self._before if back else self._after).get(mask)
         if z is not None:
             self._show_change(layer, z)
+        elif other is not None:
+            if back:
+                self._after[other] = mask
+            layer.data = other
+            self._show_change(layer, None)
 
     def set_repaired(self, image: Image, repair: SectionRepair, damaged: bool) -> None:
         """Clear the mask where a repair was accepted, or bring it back where it was reverted."""
@@ -160,10 +199,18 @@ class MaskState(layers.ViewerState):
         if layer is None:
             return
         layer.data.commit()
+        cleared = self._cleared.setdefault(layer, {})
         for patch in repair.patches:
             where = (slice(repair.z, repair.z + 1), *patch.box.slices)
             pixels = layer.data[where]
-            pixels[0][patch.mask] = damaged
+            key = (repair.z, patch.box)
+            if not damaged:
+                cleared[key] = np.where(patch.mask, pixels[0], cleared.get(key, 0)).astype(np.uint8)
+                pixels[0][patch.mask] = 0
+            else:  # as it was: the zone of an unfolding is more than its mask
+                moved = False if patch.displaced is None else patch.displaced.mask
+                before = cleared.get(key, patch.mask & ~np.asarray(moved))
+                pixels[0][patch.mask] = before[patch.mask]
             layer.data[where] = pixels
         layer.data.commit()
         layer.refresh()
@@ -181,8 +228,9 @@ class MaskState(layers.ViewerState):
             layer.data.set_section(z, section)
         self.refresh(image)
 
-    def _show_change(self, layer: Labels, z: int) -> None:
+    def _show_change(self, layer: Labels, z: int | None) -> None:
         self.show(self.image_of(layer))
-        camera.go_to_section(self.viewer, layer, z)
+        if z is not None:
+            camera.go_to_section(self.viewer, layer, z)
         layer.refresh()
         self.changed.emit()

@@ -44,6 +44,14 @@ class NoDataState(layers.ViewerState):
         self._asked = (ref(stack), z)
         return True
 
+    def forget(self, image: Image) -> Shapes | None:
+        """Forget the outline over a stack that was removed; return its layer."""
+        if image is not self._image:
+            return None
+        layer, self.layer = self.layer, None
+        self._image = self._asked = None
+        return layer
+
     def show(self, image: Image, z: int, outline: Outline) -> None:
         """Show the outline of a section in place of the last."""
         if self.layer is not None and image is not self._image:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from .. import camera, layers
+from .. import camera, layers, repair_layers
+from ..fold_layers import FoldLayers
 from ..tasks.review import STAGES, Component, Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 
 class ReviewState(layers.ViewerState):
@@ -36,8 +38,12 @@ class ReviewState(layers.ViewerState):
         The repair under review.
     image
         The layer of the stack that it repairs.
+    staged
+        Whether it is of a batch, which keeps it.
     layers
         The stage layers by name.
+    fold
+        The layers that show what an unfolding moves.
     """
 
     changed = Signal()
@@ -47,10 +53,33 @@ class ReviewState(layers.ViewerState):
         super().__init__(viewer)
         self.current: Review | None = None
         self.image: Image | None = None
+        self.staged = False
         self.layers: dict[str, Image] = {}
+        self.fold = FoldLayers()
+        self._waiting: WeakKeyDictionary[Image, dict[int, Review]] = WeakKeyDictionary()
 
-    def open(self, image: Image, review: Review) -> Iterator[Image]:
+    def keep(self, image: Image, review: Review) -> None:
+        """Let a repair wait until it is accepted or discarded; one per section, the newest."""
+        self._waiting.setdefault(image, {})[review.z] = review
+        self.changed.emit()
+
+    def waiting(self, image: Image | None) -> tuple[Review, ...]:
+        """Return the repairs of a stack that wait, by section."""
+        if image is None:
+            return ()
+        found = self._waiting.get(image, {})
+        return tuple(found[z] for z in sorted(found))
+
+    @property
+    def count(self) -> int:
+        """How many repairs wait, of all stacks that are shown."""
+        shown = [image for image in self._waiting if image in self.viewer.layers]
+        return sum(len(self._waiting[image]) for image in shown)
+
+    def open(self, image: Image, review: Review, *, staged: bool = False) -> Iterator[Layer]:
         """Show the four stages over the stack, in place of those of the last repair.
+
+        Of an unfolding, also the zone and where tissue moves.
 
         Layers that lie over another stack are replaced.
 
@@ -61,12 +90,16 @@ class ReviewState(layers.ViewerState):
             event loop run in between.
         """
         if image is not self.image:
-            self._remove()
-        self.current, self.image = review, image
-        for layer in layers.show_stages(self.viewer, image, review, self.layers):
+            self.clear()
+        self.current, self.image, self.staged = review, image, staged
+        for layer in repair_layers.show_stages(self.viewer, image, review, self.layers):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
             yield layer
+            if self.current is not review:
+                return
+        for shown in self.fold.open(self.viewer, image, review):
+            yield shown
             if self.current is not review:
                 return
         self.changed.emit()
@@ -74,12 +107,17 @@ class ReviewState(layers.ViewerState):
     def close(self) -> None:
         """Forget the repair; nothing is written. Its layers are hidden, for the next review."""
         if self.current is not None:
+            found = self._waiting.get(self.image, {}) if self.image is not None else {}
+            if found.get(self.current.z) is self.current:
+                del found[self.current.z]
             self.current = None
+            self.fold.close(self.viewer)
             self.show(None)
             self.changed.emit()
 
-    def _remove(self) -> None:
-        """Remove the layers."""
+    def clear(self) -> None:
+        """Remove the layers; the repair waits on, where it did."""
+        self.fold.close(self.viewer)
         shown = list(self.layers.values())
         self.current = self.image = None
         self.layers.clear()
@@ -88,11 +126,13 @@ class ReviewState(layers.ViewerState):
 
     def forget(self, layer: Any) -> None:
         """Note that a layer was removed from the viewer."""
+        self.fold.forget(layer)
         for stage, shown in list(self.layers.items()):
             if shown is layer:
                 del self.layers[stage]
+        self._waiting.pop(layer, None)
         if layer is self.image:
-            self._remove()
+            self.current = self.image = None
             self.changed.emit()
 
     def set_accepted(self, numbers: set[int], accepted: bool) -> None:
@@ -102,6 +142,7 @@ class ReviewState(layers.ViewerState):
         self.current.set_accepted(numbers, accepted)
         if "result" in self.layers:
             self.layers["result"].refresh()
+        self.fold.refresh(self.current)
         self.changed.emit()
 
     def center_on(self, component: Component) -> None:

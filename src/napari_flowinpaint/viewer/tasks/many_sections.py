@@ -25,12 +25,22 @@ from ...core.batch import (
 )
 from ...core.batch.records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN
 from ...core.batch.staging_folder import StagingFolder
+from ...core.detection.flag_table import Flagged
 from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.masks.stack_mask import StackMask
 from ...core.notes import Notes
-from ...core.types import BoolImage, Progress, RepairOptions, SectionRepair, no_progress
+from ...core.types import (
+    AnyImage,
+    BoolImage,
+    Box,
+    Progress,
+    RepairOptions,
+    no_progress,
+)
 from . import one_section
 from .find_damage import decided_mask
+from .follow import without
 from .review import Review, find_components
 
 if TYPE_CHECKING:
@@ -83,17 +93,17 @@ def plan(request: BatchRequest, *, progress: Progress) -> PlannedBatch:
     InputError
         If there is nothing to repair.
     """
-    progress(0.0, "looking at the masks")
+    progress(0.0, "reading the masks")
     mask = decided_mask(request.mask, request.intact)
     damaged = []
     for number, z in enumerate(request.sections):
-        progress(0.3 * number / len(request.sections), f"looking at the mask of section {z}")
+        progress(0.3 * number / len(request.sections), f"reading the mask of section {z}")
         box = mask.damaged_box(z)
         if box is not None and mask.read(z, box).any():
             damaged.append(z)
     if not damaged:
         raise InputError(
-            "nothing is masked in the chosen sections; find damage or paint it, and mark the "
+            "nothing is masked in the chosen sections; find the damage or paint it, and mark the "
             "sections as damaged"
         )
 
@@ -145,7 +155,7 @@ def read_staged(
     folder = StagingFolder(staging)
     if not folder.exists or folder.foreign:
         return ()
-    progress(0.0, "reading what is staged")
+    progress(0.0, "reading the staged repairs")
     found = Staging(staging)
     sections = found.worst_first()
     known = {entry.id for entry in one_section.read_history(stack).entries}
@@ -212,14 +222,19 @@ def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
     """Repair a section again."""
     progress(0.0, f"section {request.z}: repairing again")
     damage: BoolImage | None = None
+    kinds: AnyImage | None = None
     if request.mask is not None:
         intact = {z: labels for z, labels in request.intact.items() if z == request.z}
-        damage = decided_mask(request.mask, intact).read(request.z)
+        mask = decided_mask(request.mask, intact)
+        damage = mask.read(request.z)
+        whole = Box.whole(damage.shape)
+        kinds = StackMask(mask, request.stack.shape).kinds(request.z, whole)
     return Staging(request.staging).redo(
         request.stack,
         request.z,
         method=request.method,
         mask=damage,
+        kinds=kinds,
         device=request.device,
         progress=progress,
     )
@@ -271,7 +286,7 @@ def write(
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
     if not todo:
-        raise InputError("no repair is accepted; look at them and press Accept first")
+        raise InputError("no repair is accepted yet; review them and press Accept first")
     error: FlowInpaintError | None = None
     notes = Notes()
     try:
@@ -281,7 +296,7 @@ def write(
     done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
     if error is not None and not done:
         raise error
-    tiles = {} if mask is None else {z: _cleared(mask, found.repair(z)) for z in done}
+    tiles = {} if mask is None else {z: without(mask, found.repair(z)) for z in done}
     return _changed(stack, staging, done, tiles, mask, error, notes)
 
 
@@ -307,7 +322,7 @@ def revert(
     chosen = found.sections if sections is None else found.get(sorted(sections))
     todo = {s.z: s.repair_id for s in chosen if s.decision == WRITTEN}
     if not todo:
-        raise InputError("there is nothing to revert: none of these repairs was written")
+        raise InputError("there is nothing to revert: none of these repairs has been written")
     done: list[int] = []
     error: FlowInpaintError | None = None
     notes = Notes()
@@ -346,13 +361,6 @@ def _changed(
     return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 
-def _cleared(mask: SparseMask, repair: SectionRepair) -> SectionTiles:
-    """Return the tiles of a section without what was repaired."""
-    pixels = mask[(repair.z, *repair.box.slices)]
-    pixels[repair.mask] = 0
-    return mask.paste(repair.z, repair.box, pixels)
-
-
 def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> SectionTiles:
     """Return the tiles of a section with what was repaired from."""
     known = found.mask(z)
@@ -368,7 +376,13 @@ def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> Secti
 
 
 def save_copy(
-    stack: Stack, staging: Path, path: Path, *, progress: Progress
+    stack: Stack,
+    staging: Path,
+    path: Path,
+    rows: tuple[Flagged, ...] = (),
+    mask: SparseMask | None = None,
+    *,
+    progress: Progress,
 ) -> one_section.LoadedStack:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
@@ -380,5 +394,6 @@ def save_copy(
     found = Staging(staging)
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
-        raise InputError("no repair is accepted; look at them and press Accept first")
-    return one_section.save(stack, path, found.repairs(accepted), progress=progress)
+        raise InputError("no repair is accepted yet; review them and press Accept first")
+    repairs = found.repairs(accepted)
+    return one_section.save(stack, path, repairs, rows, mask, progress=progress)

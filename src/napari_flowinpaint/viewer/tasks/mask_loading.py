@@ -55,6 +55,8 @@ class LayerMask:
         Whether it has colours.
     outlines
         By section, of a layer of shapes.
+    kinds
+        The kinds of damage that its values stand for, where it says so.
     notes
         What was left out.
     """
@@ -64,6 +66,7 @@ class LayerMask:
     rgb: bool = False
     outlines: Mapping[int, Sequence[Outline]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kinds: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +118,7 @@ def from_layer(layer: LayerMask, request: MaskRequest, *, progress: Progress) ->
             source = MaskImages({request.section: np.asarray(source)}, source.shape)
         elif not isinstance(source, np.ndarray):
             source = _Volume(source)
-    mask = StackMask(source, shape, request.choice, levels, notes)
+    mask = StackMask(source, shape, request.choice, levels, notes, layer.kinds)
     mask.notes += check_mask(mask, sample_of(mask, request.section))
     return _opened(mask, request)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.detection.flag_table import Flagged
 from ...core.notes import Notes
 from ...core.types import (
     BoolImage,
@@ -98,7 +99,7 @@ def load(
 
     progress(0.0, f"opening {path}")
     stack = open_stack(path, dataset=dataset, channel=channel, time=time, no_data=no_data)
-    progress(0.5, "looking at the grey values")
+    progress(0.5, "measuring grey values")
     return LoadedStack(stack, contrast_limits(stack), contrast_polarity(stack))
 
 
@@ -164,6 +165,7 @@ def _same_pixels(first: Stack, second: Stack) -> bool:
 
 def repair(job: SectionJob, *, progress: Progress) -> Review:
     """Repair a section and prepare what is needed to look at it."""
+    from ...core.masks.stack_mask import StackMask
     from ...core.repair.repair_section import repair_section
 
     request = job.request
@@ -172,19 +174,22 @@ def repair(job: SectionJob, *, progress: Progress) -> Review:
         progress(0.95 * fraction, message)
 
     progress(0.0, f"section {request.z}: reading the mask")
+    around = job.mask.damaged_box(request.z)
+    damage = StackMask(job.mask, job.stack.shape)
     result = repair_section(
         job.stack,
         request.z,
         job.mask.read(request.z),
         masks=job.mask.read,
+        kinds=None if around is None else damage.section_kinds(request.z, around),
         method=request.method,
         device=request.device,
         options=request.options,
         progress=engine,
     )
-    original = job.stack.read(result.z, result.box)
+    review = Review(result, job.stack.read(result.z, result.box), find_components(result))
     progress(1.0, f"section {request.z}: repaired")
-    return Review(result, original, find_components(result))
+    return review
 
 
 def mask_status(
@@ -222,10 +227,15 @@ def mask_status(
 def edit_mask(
     mask: SparseMask, z: int, operation: str, pixels: int, *, progress: Progress
 ) -> SectionTiles:
-    """Return the tiles of a section after ``"grow"``, ``"shrink"``, ``"clear"``, ``"invert"``."""
+    """Return the tiles of a section after an edit.
+
+    ``"grow"``, ``"shrink"``, ``"clear"``, ``"invert"``, or ``"missing"``: all of it is.
+    """
     progress(0.0, f"section {z}: {operation}")
     if operation == "invert":
         return mask.edit(z, np.logical_not, -1)
+    if operation == "missing":
+        return mask.edit(z, np.ones_like, -1)
     if operation == "clear":
         return mask.edit(z, np.zeros_like, 0)
     sign = {"grow": 1, "shrink": -1}[operation]
@@ -299,17 +309,29 @@ def read_history(stack: Stack, *, progress: Progress = no_progress) -> StackHist
 
 
 def save(
-    stack: Stack, path: Path, repairs: Iterable[SectionRepair], *, progress: Progress
+    stack: Stack,
+    path: Path,
+    repairs: Iterable[SectionRepair],
+    rows: tuple[Flagged, ...] = (),
+    mask: SparseMask | None = None,
+    *,
+    progress: Progress,
 ) -> LoadedStack:
-    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result."""
+    """Save a stack with its accepted repairs as OME-Zarr, named so, and open the result.
+
+    The list of flagged sections and the mask, which is frozen, are kept beside it.
+    """
     from ...core.export import save_ome_zarr
+    from .follow import follow
 
     if path.suffix != ".zarr":
         path = path.with_name(path.name + ".zarr")
-    notes = Notes()
+    notes, repairs = Notes(), list(repairs)
     save_ome_zarr(stack, path, repairs=repairs, progress=progress, note=notes)
     # from here on it is too late to cancel
-    return replace(load(str(path), progress=no_progress), notes=tuple(notes.texts))
+    loaded = load(str(path), progress=no_progress)
+    follow(loaded.stack, rows, mask, repairs, progress=no_progress)
+    return replace(loaded, notes=tuple(notes.texts))
 
 
 def list_devices(*, progress: Progress) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...core.kinds import why_unfolded
+from ...core.reference.optical_flow import Flow
 from ...core.refusal import describe_refused
-from ...core.types import AnyImage, BoolImage, Box, Patch, SectionRepair
+from ...core.types import AnyImage, BoolImage, Box, FloatImage, Patch, SectionRepair
 
 #: The four layers of a repair, in the order in which they are shown.
 STAGES = ("initial reference", "refined reference", "result", "confidence")
 
+#: Arrows of an unfolding are at least so many pixels apart, and at most so many in a row.
+_ARROW_STEP, _MOST_ARROWS = 24, 40
 _ATTRIBUTES = {
     "initial reference": "initial_reference",
     "refined reference": "refined_reference",
@@ -112,6 +116,43 @@ class Review:
             out[patch.box.within(box)][patch.mask] = getattr(patch, name)[patch.mask]
         return out
 
+    @property
+    def moves(self) -> bool:
+        """Whether the repair moves tissue."""
+        return any(patch.displaced is not None for patch in self.repair.patches)
+
+    def zone(self) -> AnyImage:
+        """Return what the accepted folds change, over ``repair.box``: (H, W) uint8.
+
+        0 outside, elsewhere 1 to 255 by the number of the fold, so that zones that touch are told
+        apart.
+        """
+        out = np.zeros(self.repair.box.shape, dtype=np.uint8)
+        for patch in self.repair.patches:
+            if patch.displaced is not None:
+                numbers = np.where(_is_any_of(patch.components, self.accepted), patch.components, 0)
+                place = out[patch.box.within(self.repair.box)]
+                place[numbers > 0] = (numbers[numbers > 0] - 1) % 255 + 1
+        return out
+
+    def arrows(self) -> FloatImage:
+        """Return how the accepted folds move tissue, thinned: (N, 2, 2) float32.
+
+        Each is a place (y, x) over ``repair.box``, and how far the tissue there is moved, pixels.
+        """
+        found = [np.zeros((0, 2, 2), dtype=np.float32)]
+        for patch in self.repair.patches:
+            if patch.displaced is not None:
+                moved = patch.displaced.mask
+                if not moved.any():  # all of it went through a network, and is synthetic
+                    moved = patch.displaced.zone
+                moved = moved & _is_any_of(patch.components, self.accepted)
+                place = patch.box.shifted(-self.repair.box.y0, -self.repair.box.x0)
+                arrows = _arrows(patch.displaced.flow, moved)
+                arrows[:, 0] += (place.y0, place.x0)
+                found.append(arrows)
+        return np.concatenate(found).astype(np.float32)
+
     def selected(self) -> SectionRepair:
         """Return the repair reduced to the accepted components."""
         return self.repair.select(set(self.accepted))
@@ -121,7 +162,9 @@ class Review:
         sections = self.repair.provenance.neighbours
         names = " and ".join(str(n) for n in sections) or "no other section"
         seconds = sum(patch.seconds for patch in self.repair.patches)
-        made = f"method {self.repair.provenance.method}, from {names}, {seconds:.1f} s"
+        record = self.repair.provenance
+        why = why_unfolded(record.method, record.options.get("kind"))
+        made = f"method {record.method}{why}, from {names}, {seconds:.1f} s"
         return f"{made}; {describe_refused(self.repair.refused)}" if self.repair.refused else made
 
 
@@ -130,6 +173,16 @@ def _is_any_of(components: AnyImage, numbers: set[int]) -> BoolImage:
     lookup = np.zeros(int(components.max(initial=0)) + 1, dtype=bool)
     lookup[[n for n in numbers if 0 < n < lookup.size]] = True
     return lookup[components]
+
+
+def _arrows(flow: Flow, moved: BoolImage) -> FloatImage:
+    """Return arrows on a grid, from where tissue is to where it is moved, (N, 2, 2)."""
+    step = max(_ARROW_STEP, max(moved.shape) // _MOST_ARROWS)
+    grid = np.zeros_like(moved)
+    grid[step // 2 :: step, step // 2 :: step] = True
+    there = np.argwhere(moved & grid & (np.hypot(*flow) > 1))
+    shift = flow[:, there[:, 0], there[:, 1]].T
+    return np.stack([there + shift, -shift], axis=1).astype(np.float32)
 
 
 def find_components(repair: SectionRepair) -> tuple[Component, ...]:

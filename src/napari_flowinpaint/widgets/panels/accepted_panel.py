@@ -22,6 +22,7 @@ from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_where_to_save
 from ..parts.steps import Steps
+from ..parts.wording import counted
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -55,8 +56,10 @@ class AcceptedPanel(QGroupBox):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.list.setToolTip("The newest first")
-        self.revert_button.setToolTip("Bring the original pixels of the chosen repair back")
-        self.save_button.setToolTip("Save the whole stack with the accepted repairs")
+        self.revert_button.setToolTip("Bring back the original pixels of the selected repair")
+        self.save_button.setToolTip(
+            "Save the whole stack, with the accepted repairs, as a new file"
+        )
         row = QHBoxLayout()
         for button in (self.revert_button, self.save_button):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -81,7 +84,7 @@ class AcceptedPanel(QGroupBox):
             raise InputError("there is no repair to revert")
         if isinstance(chosen, UnsavedRepair):
             self.session.revert_unsaved(chosen)
-            self.messages.say(f"section {chosen.repair.z}: the repair was taken back")
+            self.messages.say(f"section {chosen.repair.z}: repair removed")
             return
         image, stack = self.session.require_image(), self.session.require_stack()
 
@@ -114,6 +117,7 @@ class AcceptedPanel(QGroupBox):
             stack,
             path,
             [item.repair for item in unsaved],
+            *self.session.kept(image),
             done=done,
             failed=self.messages.fail,
             lasting=True,
@@ -129,8 +133,8 @@ class AcceptedPanel(QGroupBox):
         self.session.add_stack(loaded)
         image.visible = False
         self.messages.notify(
-            f"saved {loaded.stack.path} with {len(unsaved)} repair{'s' * (len(unsaved) != 1)}; "
-            "it is opened, and can be written to from now on",
+            f"saved {loaded.stack.path} with {counted(len(unsaved), 'new repair')}; "
+            "this copy is now open and can be repaired in place",
             loaded.notes,
         )
 
@@ -159,7 +163,7 @@ class AcceptedPanel(QGroupBox):
         if rows != self._rows:
             self._rows = rows
             self.list.clear()
-            for text, data in rows or [("none in this stack", None)]:
+            for text, data in rows or [("none in this stack yet", None)]:
                 self.list.addItem(text, data)
         busy = self.is_showing or self.jobs.is_running("repair", "accept", "revert", "save")
         self.revert_button.setEnabled(bool(rows) and not busy)

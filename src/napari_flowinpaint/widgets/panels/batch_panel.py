@@ -17,6 +17,7 @@ from ...viewer.tasks.flag_list import DAMAGED, UNDECIDED
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.rows_table import Column, RowsTable
+from ..parts.wording import counted, in_window
 from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
@@ -36,26 +37,27 @@ def _guides(row: BatchRow) -> str:
 
 
 def _explain(row: BatchRow) -> str:
-    return (
-        str(row.plan) if row.plan.windows and row.outcome is None else row.reason or str(row.plan)
-    )
+    planned = row.plan.windows and row.outcome is None
+    return in_window(str(row.plan) if planned else row.reason or str(row.plan))
 
 
 _COLUMNS = (
     Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=52),
-    Column("guides", "Sections that guide the repair", _guides, explain=_explain, width=78),
+    Column(
+        "guides", "Neighbouring sections that guide the repair", _guides, explain=_explain, width=78
+    ),
     Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain, width=80),
     Column(
         "time",
-        "Estimate, on one worker",
+        "Estimated time on one core",
         lambda r: duration(r.plan.seconds) if r.plan.windows else "",
         lambda r: r.plan.seconds,
         number=True,
     ),
     Column(
         "state",
-        "What became of it, and why",
-        lambda r: f"{r.status}: {r.reason}" if r.reason else r.status,
+        "Outcome, and the reason for it",
+        lambda r: f"{r.status}: {in_window(r.reason)}" if r.reason else r.status,
         explain=_explain,
         width=86,
     ),
@@ -108,12 +110,15 @@ class BatchPanel(QWidget):
 
     def _lay_out(self) -> None:
         self.which.addItems(list(_WHICH))
-        self.which.setToolTip("Flagged sections that are repaired")
-        self.plan_button.setToolTip("Find windows, neighbours and methods; nothing is computed")
-        self.run_button.setToolTip(
-            "Repair into a staging folder; the stack is not touched. A cancelled batch is resumed"
+        self.which.setToolTip("Which of the flagged sections to repair")
+        self.plan_button.setToolTip(
+            "Work out neighbours, methods and times; nothing is repaired yet"
         )
-        self.pause_button.setToolTip("Begin no other section until it is pressed again")
+        self.run_button.setToolTip(
+            "Repair in the background, for review; the stack is not changed. Run resumes a "
+            "cancelled batch"
+        )
+        self.pause_button.setToolTip("Finish the sections that are under way and start no others")
         self.pause_button.setCheckable(True)
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
@@ -183,23 +188,26 @@ class BatchPanel(QWidget):
             lambda outcome: self._relay.received.emit(image, outcome),
             done=self._on_done,
             failed=self._on_failed,
+            waits=True,
         )
 
     def _on_outcome(self, image: Any, outcome: SectionOutcome) -> None:
         self.session.batch.add_outcome(image, outcome)
 
     def _on_done(self, report: BatchReport) -> None:
-        text = f"{len(report.repaired)} sections are repaired and wait in Review"
+        text = f"{counted(len(report.repaired), 'section')} repaired and ready for review"
         if report.unrepaired:
-            text += f"; {len(report.unrepaired)} are not, the table says why"
+            text += f"; {len(report.unrepaired):,} not repaired"
         if report.incomplete:
-            text += f"; {len(report.incomplete)} of them only in part, the table says why"
+            text += f"; {len(report.incomplete):,} repaired only in part"
+        if report.unrepaired or report.incomplete:
+            text += " (the table gives the reasons)"
         self.messages.notify(text)
         self.finished.emit()
 
     def _on_failed(self, error: Exception) -> None:
         if isinstance(error, Cancelled):
-            self.messages.say("cancelled; what is repaired is staged, press Run to resume")
+            self.messages.say("cancelled; finished repairs are kept, press Run to resume")
         else:
             self.messages.fail(error)
         self.finished.emit()
@@ -227,14 +235,17 @@ class BatchPanel(QWidget):
         if not running and self.pause_button.isChecked():
             self.pause_button.setChecked(False)
         if batch.plan is None:
-            self.summary.setText("Plan first: which sections, guided by which, how, how long.")
+            self.summary.setText(
+                "Press Plan to see which sections will be repaired, from which neighbours, by "
+                "which method, and how long it will take."
+            )
             return
         done = sum(1 for row in batch.rows if row.outcome is not None)
         text = batch.plan.summary() if not done else f"{done} of {len(batch.rows)} sections done"
         if batch.empty:
-            text += f"; nothing is masked in {', '.join(map(str, batch.empty[:8]))}"
+            text += f"; no mask in section {', '.join(map(str, batch.empty[:8]))}"
         if flags is not None:
-            text += f"\nstaging: {flags.store.staging}"
+            text += f"\nkept in {flags.store.staging}"
         self.summary.setText(text)
 
     def disconnect_session(self) -> None:

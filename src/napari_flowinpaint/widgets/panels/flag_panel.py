@@ -28,6 +28,7 @@ from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.rows_table import Column, RowsTable
 from ..parts.thumbnails import ThumbnailRow
+from ..parts.wording import counted
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -40,7 +41,7 @@ _TABLES = "Tables (*.csv *.json);;All files (*)"
 
 def _explain(row: Flagged) -> str:
     words = f"{KINDS[row.kind].words}; usable neighbours {row.neighbours}"
-    return f"{words}; method {row.suggested_method or 'none fits'}"
+    return f"{words}; suggested method: {row.suggested_method or 'none'}"
 
 
 _COLUMNS = (
@@ -55,7 +56,7 @@ _COLUMNS = (
     ),
     Column(
         "score",
-        "1 is just enough at a sensitivity of 0.5",
+        "Strength of the evidence; 1 is the threshold at a sensitivity of 0.5",
         lambda r: f"{r.score:.1f}",
         lambda r: r.score,
         number=True,
@@ -63,14 +64,14 @@ _COLUMNS = (
     ),
     Column(
         "area %",
-        "Share of the section that is masked as this kind",
+        "Percentage of the section masked as this kind",
         lambda r: f"{r.area_percent:.2f}",
         lambda r: r.area_percent,
         number=True,
         explain=_explain,
         width=54,
     ),
-    Column("decision", "What was decided", lambda r: words_of(r.decision), width=90),
+    Column("decision", "Your decision", lambda r: words_of(r.decision), width=90),
 )
 
 
@@ -117,18 +118,18 @@ class FlagPanel(QWidget):
         for decision in DECISIONS:
             self.decision_filter.addItem(words_of(decision), decision)
         tips = {
-            self.kind_filter: "Show rows of this kind",
-            self.decision_filter: "Show rows that were decided so",
-            self.damaged_button: "It is damaged and will be repaired (Shift+D)",
-            self.intact_button: "Nothing is damaged: its mask is left out of the batch (Shift+I)",
-            self.skip_button: "Neither repaired now nor used to repair others (Shift+S)",
-            self.undecide_button: "Take the decision back",
-            self.edit_button: "Take the brush, set to this kind",
-            self.new_kind: "Kind of the section that is added",
-            self.add_button: "Flag the section that is shown, as damaged",
-            self.remove_button: "Take the selected rows off the list; the mask stays",
-            self.load_button: "Replace the list by a table of 'flowinpaint detect --report'",
-            self.save_button: "As CSV or JSON; the list is also saved automatically",
+            self.kind_filter: "Show this kind of damage only",
+            self.decision_filter: "Show rows with this decision only",
+            self.damaged_button: "Damaged: repair it in the next batch (Shift+D)",
+            self.intact_button: "False alarm: ignore this mask in the batch (Shift+I)",
+            self.skip_button: "Do not repair it, and do not use it to repair others (Shift+S)",
+            self.undecide_button: "Clear the decision",
+            self.edit_button: "Paint on the mask, with the brush set to this kind",
+            self.new_kind: "Kind of damage for Add section",
+            self.add_button: "Flag the current section as damaged",
+            self.remove_button: "Remove the selected rows from the list; the mask is kept",
+            self.load_button: "Replace the list with one saved as CSV or JSON",
+            self.save_button: "Save the list as CSV or JSON; it is also kept automatically",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -198,8 +199,8 @@ class FlagPanel(QWidget):
             rows, total = flags.list.shown(which), len(flags.list.rows)
             self.table.show_rows(rows)
             open_rows = flags.list.count()[UNDECIDED]
-            shown = f"{len(rows)} of {total}" if len(rows) < total else f"{total} rows"
-            self.count.setText(f"{shown}, {open_rows} open")
+            shown = f"{len(rows)} of {total}" if len(rows) < total else counted(total, "row")
+            self.count.setText(f"{shown}, {open_rows} undecided")
         some = bool(self.table.rows.rows)
         for button in (
             self.damaged_button,
@@ -260,7 +261,7 @@ class FlagPanel(QWidget):
     def _current(self) -> Flagged:
         row: Flagged | None = self.table.current
         if row is None:
-            raise InputError("no row is selected; click on one")
+            raise InputError("no row is selected; click one")
         return row
 
     # ---- deciding
@@ -289,8 +290,8 @@ class FlagPanel(QWidget):
         self._soon.stop()
         self._paint(image, row)
         self.messages.say(
-            f"section {row.section}: paint {row.kind} damage; 1 erases, 2 paints, [ and ] change "
-            "the size"
+            f"section {row.section}: paint the damage ({row.kind}); 1 erases, 2 paints, [ and ] "
+            "change the brush size"
         )
 
     def _paint(self, image: Image, row: Flagged) -> None:
@@ -309,7 +310,7 @@ class FlagPanel(QWidget):
         if self.session.masks.layer(image) is None:
             self._paint(image, row)
         if not self.table.select(key_of(row)):
-            self.messages.say(f"section {z} is on the list, hidden by the filter")
+            self.messages.say(f"section {z} is on the list, but hidden by the filter")
         else:
             self.messages.say(f"section {z} is on the list; press Edit mask to paint its damage")
 
@@ -318,7 +319,7 @@ class FlagPanel(QWidget):
         """Take the selected rows off the list."""
         rows = self.table.selected or [self._current()]
         self.session.require_flags().list.remove([key_of(row) for row in rows])
-        self.messages.say(f"{len(rows)} row{'s' * (len(rows) != 1)} removed; the mask is as it was")
+        self.messages.say(f"{counted(len(rows), 'row')} removed; the mask was kept")
 
     # ---- files
 
@@ -333,7 +334,7 @@ class FlagPanel(QWidget):
         stack = self.session.require_stack()
         flags = self.session.require_flags()
         flags.list.take(read_table(path), stack.shape[0])
-        self.messages.say(f"the list comes from {path.name}")
+        self.messages.say(f"loaded the list from {path.name}")
 
     @guarded
     def _choose_target(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import (
     QInputDialog,
     QLabel,
     QMenu,
+    QMessageBox,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -25,7 +27,8 @@ from ...viewer import mask_layers
 from ...viewer.tasks import mask_loading, one_section
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
-from ..parts.questions import ask_which_class
+from ..parts.questions import ask_to_replace, ask_which_class
+from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -63,23 +66,25 @@ class MaskPanel(QGroupBox):
         self.undo_button = QPushButton("Undo")
         self.redo_button = QPushButton("Redo")
         self.status = QLabel()
+        self.question: QInputDialog | QMessageBox | None = None
         self._count_timer = QTimer(self)
-        self.question: QInputDialog | None = None
         self._lay_out()
         self._connect()
         self.refresh()
 
     def _lay_out(self) -> None:
         self.new_button.setToolTip("An empty mask to paint on with napari's brush")
-        self.load_button.setToolTip("From a file, a folder or another layer, also of shapes")
+        self.load_button.setToolTip("From a file, a folder or another layer, including shapes")
         for button in (self.grow_button, self.shrink_button):
-            button.setToolTip("The mask of the section that is shown")
-        self.undo_button.setToolTip("Take back painting or an edit, in any section (Ctrl+Z)")
-        self.redo_button.setToolTip("Do it again (Ctrl+Shift+Z)")
+            button.setToolTip("Grow or shrink the mask of the current section")
+        self.undo_button.setToolTip(
+            "Undo the last change of the mask, in whatever section (Ctrl+Z)"
+        )
+        self.redo_button.setToolTip("Redo the change that was undone (Ctrl+Shift+Z)")
         self.pixels.setRange(1, 200)
         self.pixels.setValue(3)
         self.pixels.setSuffix(" px")
-        self.pixels.setToolTip("By how many pixels to grow or shrink")
+        self.pixels.setToolTip("Distance to grow or shrink, in pixels")
         self.status.setWordWrap(True)
         self._count_timer.setSingleShot(True)
         self._count_timer.setInterval(_PAUSE)
@@ -109,6 +114,7 @@ class MaskPanel(QGroupBox):
         self.redo_button.clicked.connect(self.redo)
         self._count_timer.timeout.connect(self._count)
         self.session.masks.changed.connect(self.refresh)
+        self.session.flags.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
         self.session.section_changed.connect(self.refresh)
         self.session.settings.events.max_gap.connect(self.refresh)
@@ -118,8 +124,31 @@ class MaskPanel(QGroupBox):
     @guarded
     def new_mask(self) -> None:
         """Make an empty mask and select the brush."""
-        self.session.masks.new(self.session.require_image())
-        self.messages.say("paint the damage with the brush; [ and ] change its size")
+
+        def then() -> None:
+            self.messages.say("paint over the damage; [ and ] change the brush size")
+
+        self._replace(self.session.require_image(), None, then)
+
+    def _replace(self, image: Image, base: Any, then: Callable[[], None]) -> None:
+        """Make a mask, after asking where one with damage would be replaced."""
+
+        def answered(yes: bool) -> None:
+            self.question = None
+            if not yes or image not in self.session.viewer.layers:
+                self.messages.say("the mask was kept")
+                return
+            try:
+                self.session.masks.new(image, base)
+                then()
+            except Exception as error:
+                self.messages.fail(error)
+
+        mask = self.session.masks.mask(image)
+        if mask is None or (mask.base is None and not mask.painted_sections):
+            answered(True)
+        else:
+            self.question = ask_to_replace(self, image.name, answered)
 
     @guarded
     def _choose_file(self) -> None:
@@ -155,9 +184,7 @@ class MaskPanel(QGroupBox):
         request = mask_loading.MaskRequest(stack, session.section, choice, under)
 
         def done(opened: mask_loading.OpenedMask) -> None:
-            self._show(image, name, under, opened)
-            if hidden is not None:
-                hidden.visible = False
+            self._show(image, name, under, opened, hidden)
 
         def failed(error: Exception) -> None:
             if not isinstance(error, ChoiceNeeded) or error.option != MASK_CLASS:
@@ -177,28 +204,39 @@ class MaskPanel(QGroupBox):
         self.question = None
 
     def _show(
-        self, image: Image, name: str, under: SparseMask | None, opened: mask_loading.OpenedMask
+        self,
+        image: Image,
+        name: str,
+        under: SparseMask | None,
+        opened: mask_loading.OpenedMask,
+        hidden: Layer | None,
     ) -> None:
         """Show a mask that was opened: as a new one, or in some sections of the one there is."""
         mask, masks = opened.mask, self.session.masks
         old = masks.mask(image)
+        where = ""
+        if mask.sections is not None:
+            count = len(mask.sections)
+            numbers = ", ".join(map(str, mask.sections[:8])) + (", …" if count > 8 else "")
+            where = f" of section{'s' * (count != 1)} {numbers}"
+
+        def then() -> None:
+            text = f"took the mask{where} from {name}; you can paint on it"
+            if hidden is not None:
+                hidden.visible = False
+            if mask.notes:
+                self.messages.notify(text, mask.notes)
+            else:
+                self.messages.say(text)
+
         if opened.tiles is None or old is None or under is None:
-            masks.new(image, mask)
+            self._replace(image, mask, then)
         else:
             masks.set_sections(
                 image, {z: t for z, t in opened.tiles.items() if old.version(z) == under.version(z)}
             )
             masks.show(image)
-        where = ""
-        if mask.sections is not None:
-            count = len(mask.sections)
-            listed = ", ".join(map(str, mask.sections[:8])) + (", …" if count > 8 else "")
-            where = f" of section{'s' * (count != 1)} {listed}"
-        text = f"the mask{where} comes from {name}; it can be painted on"
-        if mask.notes:
-            self.messages.notify(text, mask.notes)
-        else:
-            self.messages.say(text)
+            then()
 
     def _fill_load_menu(self) -> None:
         self.load_menu.clear()
@@ -261,11 +299,12 @@ class MaskPanel(QGroupBox):
         version = mask.version(z)
 
         def done(tiles: SectionTiles) -> None:
-            if self.session.masks.layer(image) is not layer:
+            current = self.session.masks.mask(image)
+            if current is None or current is not mask:
                 return
-            if mask.version(z) != version:
+            if current.version(z) != version:
                 raise InputError(
-                    f"the mask changed meanwhile; press {operation.capitalize()} again"
+                    f"the mask changed in the meantime; press {operation.capitalize()} again"
                 )
             self.session.masks.edit(image, z, tiles)
 
@@ -279,6 +318,15 @@ class MaskPanel(QGroupBox):
             done=done,
             failed=self.messages.fail,
         )
+
+    @guarded
+    def mark_missing(self) -> None:
+        """Mask the whole section that is shown."""
+        image = self.session.require_image()
+        self.session.require_section()
+        if self.session.masks.layer(image) is None:
+            self.session.masks.new(image, paint=False)
+        self.edit("missing")
 
     @guarded
     def undo(self) -> None:
@@ -295,12 +343,14 @@ class MaskPanel(QGroupBox):
     def refresh(self) -> None:
         """Enable what can be done, and count the damage as soon as nothing changes any more."""
         mask = self.session.mask
-        self.new_button.setEnabled(self.session.image is not None)
-        self.load_button.setEnabled(self.session.image is not None)
+        settled = self.session.flags.is_settled(self.session.image)
+        self.new_button.setEnabled(settled)
+        self.load_button.setEnabled(settled)
         for button in (self.grow_button, self.shrink_button, self.clear_button, self.invert_button):
             button.setEnabled(mask is not None)
-        self.undo_button.setEnabled(mask is not None and mask.can_undo)
-        self.redo_button.setEnabled(mask is not None and mask.can_redo)
+        masks, image = self.session.masks, self.session.image
+        self.undo_button.setEnabled(masks.can_step(image, back=True))
+        self.redo_button.setEnabled(masks.can_step(image, back=False))
         if mask is None:
             self.status.setText("No mask yet.")
         self._count_timer.start()
@@ -322,18 +372,18 @@ class MaskPanel(QGroupBox):
 
     def _show_status(self, status: one_section.MaskStatus) -> None:
         if not status.pixels:
-            self.status.setText(f"Section {status.z}: nothing is damaged.")
+            self.status.setText(f"Section {status.z}: nothing is masked.")
             return
-        plural = "" if status.components == 1 else "s"
         text = (
-            f"Section {status.z}: {status.components:,} damaged component{plural}, "
-            f"{status.pixels:,} pixels"
+            f"Section {status.z}: {counted(status.components, 'damaged component')}, "
+            f"{counted(status.pixels, 'pixel')}"
         )
         if status.neighbours is not None:
             usable = sorted({z for pair in status.neighbours for z in pair if z is not None})
             lost = status.neighbours.count((None, None))
             if usable:
-                text += f"; neighbours {' and '.join(map(str, usable))}"
+                noun = "neighbour" if len(usable) == 1 else "neighbours"
+                text += f"; {noun} {listed(usable)}"
             if lost:
                 text += "; no usable neighbour"
                 text += f" for {lost} of {len(status.neighbours)} parts" if usable else ""
@@ -348,6 +398,7 @@ class MaskPanel(QGroupBox):
         if self.question is not None:
             self.question.close()
         self.session.masks.changed.disconnect(self.refresh)
+        self.session.flags.changed.disconnect(self.refresh)
         self.session.target_changed.disconnect(self.refresh)
         self.session.section_changed.disconnect(self.refresh)
         self.session.settings.events.max_gap.disconnect(self.refresh)

@@ -26,7 +26,7 @@ class ProgressRow(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
-        self.cancel_button.setToolTip("Stop; a cancelled job changes nothing")
+        self.cancel_button.setToolTip("Stop what is running; nothing is changed")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.bar, stretch=1)
@@ -39,8 +39,8 @@ class ProgressRow(QWidget):
     @guarded
     def cancel(self) -> None:
         """Stop what runs."""
-        self.jobs.cancel(*self._shown)
         self.messages.say("cancelling…")
+        self.jobs.cancel(*self._shown)
 
     def _show_jobs(self) -> None:
         running = self.jobs.is_running(*self._shown)

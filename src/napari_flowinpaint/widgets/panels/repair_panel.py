@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout
 
@@ -44,9 +45,9 @@ class RepairPanel(QGroupBox):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.repair_button.setToolTip("Repair the masked pixels of this section (Shift+R)")
+        self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R)")
         self.anyway_button.setToolTip(
-            "Repair what was refused all the same; why it was is kept with the repair"
+            "Repair what was refused all the same; the reason is kept with the repair"
         )
         self.anyway_button.hide()
         box = QVBoxLayout(self)
@@ -93,11 +94,26 @@ class RepairPanel(QGroupBox):
 
     def show_repair(self, job: SectionJob, review: Review) -> None:
         """Show a finished repair, and say what was left of the section."""
-        self._steps.start(self.session.open_review(job, review))
+        steps = self.session.open_review(job, review)
+        if self.session.where_shown(job) is None:
+            self.messages.notify(
+                f"section {review.z} is repaired; you find it under Review, in the list of "
+                "waiting repairs"
+            )
+        self._steps.start(self._shown(steps, review))
+
+    def _shown(self, steps: Iterator[Any], review: Review) -> Iterator[None]:
+        """Show the layers, the result first, and then say what was left of the section."""
+        for number, _ in enumerate(steps):
+            if number == 0:
+                self._say(review)
+            yield
+
+    def _say(self, review: Review) -> None:
         left = review.repair.refused
         self.messages.say(
             f"section {review.z} is repaired{' in part' if left else ''} ({review.summary()}); "
-            "compare the stages, untick what is not good, then press Accept"
+            "compare the stages, untick any component that looks wrong, then press Accept"
         )
         if left:
             self.messages.warn(describe_refused(left))

@@ -57,7 +57,7 @@ class SettingsForm(QFormLayout):
         self.device = _LazyCombo()
         self.max_gap = QSpinBox()
         self.texture = QComboBox()
-        self.quality = QCheckBox("predict the quality on intact places")
+        self.quality = QCheckBox("predict the quality by test repairs")
         self._devices_known = False
         self._lay_out()
         self._show_settings()
@@ -68,9 +68,9 @@ class SettingsForm(QFormLayout):
         self.device.addItems(["auto", "cpu"])
         self.max_gap.setRange(1, 50)
         self.max_gap.setSuffix(" sections")
-        self.method.setToolTip("auto takes the best method for the neighbours at hand")
-        self.device.setToolTip("Where networks run; training-free methods run on the CPU")
-        self.max_gap.setToolTip("How far away a neighbour may be that guides the repair")
+        self.method.setToolTip("auto picks the best method for the neighbours there are")
+        self.device.setToolTip("Where the networks run; methods without one run on the CPU")
+        self.max_gap.setToolTip("How far away, in sections, a guiding neighbour may be")
         for name, label in _TEXTURES.items():
             self.texture.addItem(label, name)
         self.texture.setToolTip(
@@ -79,8 +79,8 @@ class SettingsForm(QFormLayout):
             "natural: also invents detail of up to 20 pixels that nobody can predict"
         )
         self.quality.setToolTip(
-            "Predicts how good the repair is, by repairing the same damage where nothing is "
-            "damaged; takes about four times as long"
+            "Predicts how good the repair is by repairing the same damage on intact tissue, where "
+            "the truth is known; takes about four times as long"
         )
         self.addRow("method", self.method)
         self.addRow("device", self.device)

@@ -30,6 +30,7 @@ from ..parts.messages import Messages, guarded
 from ..parts.rows_table import Column, RowsTable
 from ..parts.stage_buttons import StageButtons
 from ..parts.steps import Steps
+from ..parts.wording import counted, in_window
 from .write_panel import WritePanel
 
 if TYPE_CHECKING:
@@ -46,15 +47,16 @@ def _number(value: float | None, digits: int) -> str:
 def _explain(row: StagedSection) -> str:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
     guides = ", ".join(map(str, row.neighbours)) or "no other section"
-    left = f"; {describe_refused(row.refused)}" if row.refused else ""
-    return f"{row.pixels:,} pixels, guided by {guides}{left}; {scores}"
+    left = f"; {in_window(describe_refused(row.refused))}" if row.refused else ""
+    doubts = "".join(f"; {in_window(flag)}" for flag in row.flags)
+    return f"{row.pixels:,} pixels, guided by {guides}{left}{doubts}; {scores}"
 
 
 _COLUMNS = (
     Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=52),
     Column(
         "dB",
-        "Expected structure PSNR inside the mask; the worst are the first",
+        "Expected structure PSNR inside the mask, worst first",
         lambda r: _number(r.quality, 1),
         lambda r: r.quality,
         number=True,
@@ -62,7 +64,7 @@ _COLUMNS = (
     ),
     Column(
         "mean",
-        "Expected of the mean of the neighbours, dB",
+        "The same for the plain mean of the neighbours, dB",
         lambda r: _number(r.scores.get("expected_mean_structure"), 1),
         lambda r: r.scores.get("expected_mean_structure", -np.inf),
         number=True,
@@ -70,14 +72,14 @@ _COLUMNS = (
     ),
     Column(
         "SSIM",
-        "Expected inside the mask; empty where it was not tried on intact places",
+        "Expected SSIM inside the mask; empty without test repairs on intact tissue",
         lambda r: _number(r.expected_ssim, 2),
         lambda r: -np.inf if r.expected_ssim is None else r.expected_ssim,
         number=True,
         explain=_explain,
     ),
     Column("method", "Method", lambda r: r.method, explain=_explain, width=84),
-    Column("decision", "What was decided", lambda r: r.decision, explain=_explain, width=78),
+    Column("decision", "Your decision", lambda r: r.decision, explain=_explain, width=78),
 )
 
 
@@ -97,13 +99,13 @@ class StagedPanel(QWidget):
         self.stages = StageButtons(session.review)
         self.accept_button = QPushButton("Accept")
         self.reject_button = QPushButton("Reject")
-        self.undecide_button = QPushButton("Undecide")
+        self.undecide_button = QPushButton("Undecided")
         self.above_button = QPushButton("Accept above")
         self.threshold = QDoubleSpinBox()
         self.method = QComboBox()
-        self.new_mask = QCheckBox("mask as painted")
+        self.new_mask = QCheckBox("use the painted mask")
         self.mask_button = QPushButton("Paint mask")
-        self.redo_button = QPushButton("Redo")
+        self.redo_button = QPushButton("Repair again")
         self.writing = WritePanel(session, jobs, messages, self._current)
         self.summary = QLabel()
         self._steps = Steps(messages.fail, self)
@@ -119,15 +121,15 @@ class StagedPanel(QWidget):
         self.threshold.setValue(20)
         self.threshold.setSuffix(" dB")
         tips = {
-            self.accept_button: "Write this repair with the next Write accepted (Shift+A)",
-            self.reject_button: "Never write this repair (Shift+X)",
-            self.undecide_button: "Take the decision back",
-            self.above_button: "Accept all undecided repairs that are expected to be this good",
+            self.accept_button: "Accept this repair, to be written by Write accepted (Shift+A)",
+            self.reject_button: "Reject this repair; it is not written (Shift+X)",
+            self.undecide_button: "Clear the decision",
+            self.above_button: "Accept every undecided repair expected to be at least this good",
             self.threshold: "Expected structure PSNR",
-            self.method: "Method of Redo",
-            self.new_mask: "Redo repairs what is painted now, instead of the mask it had",
-            self.mask_button: "Show the mask of the section and take the brush",
-            self.redo_button: "Repair the section again; it has to be decided anew",
+            self.method: "Method for Repair again",
+            self.new_mask: "Repair what is painted now instead of what was masked before",
+            self.mask_button: "Show the mask of this section and pick up the brush",
+            self.redo_button: "Repair this section again; you then decide anew",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -195,7 +197,7 @@ class StagedPanel(QWidget):
     def _current(self) -> StagedSection:
         row: StagedSection | None = self.table.current
         if row is None:
-            raise InputError("no repair is selected; click on one")
+            raise InputError("no repair is selected; click one")
         return row
 
     # ---- looking
@@ -218,6 +220,8 @@ class StagedPanel(QWidget):
                 return
             self._steps.start(self.session.open_staged(image, review))
             self.messages.say(f"section {review.z}: {review.summary()}")
+            for flag in review.repair.flags:
+                self.messages.warn(flag)
 
         self.jobs.start(
             "review",
@@ -277,7 +281,9 @@ class StagedPanel(QWidget):
 
         def done(accepted: tuple[StagedSection, ...]) -> None:
             self.session.batch.update(image, accepted)
-            self.messages.say(f"{len(accepted)} repairs of {threshold:g} dB or more are accepted")
+            self.messages.say(
+                f"accepted {counted(len(accepted), 'repair')} of {threshold:g} dB or more"
+            )
 
         self.jobs.start(
             "above",
@@ -299,7 +305,7 @@ class StagedPanel(QWidget):
         self.session.close_review()
         self.session.masks.brush(image)
         self.new_mask.setChecked(True)
-        self.messages.say(f"section {row.z}: paint what is damaged, then press Redo")
+        self.messages.say(f"section {row.z}: paint over the damage, then press Repair again")
 
     @guarded
     def redo(self) -> None:
@@ -325,11 +331,12 @@ class StagedPanel(QWidget):
         def done(section: StagedSection) -> None:
             self.session.batch.update(image, [section])
             self.new_mask.setChecked(False)
-            self.messages.notify(f"section {section.z} is repaired again, by {section.method}")
+            self.messages.notify(f"section {section.z} was repaired again by {section.method}")
             if self.table.current is not None and self.table.current.z == section.z:
                 self._on_picked(section)
 
-        self.jobs.start("redo", many_sections.redo, request, done=done, failed=self._redo_failed)
+        failed = self._redo_failed
+        self.jobs.start("redo", many_sections.redo, request, done=done, failed=failed, waits=True)
 
     def _redo_failed(self, error: Exception) -> None:
         self.messages.fail(error)
@@ -353,7 +360,7 @@ class StagedPanel(QWidget):
         ):
             button.setEnabled(bool(decisions) and not busy)
         if not decisions:
-            self.summary.setText("Nothing is staged; plan and run a batch first.")
+            self.summary.setText("No repairs to review; plan and run a batch first.")
             return
         counts = ", ".join(
             f"{decisions.count(d)} {d}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
@@ -35,6 +36,7 @@ class TargetLine(QLabel):
     def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
         super().__init__()
         self.session, self.jobs, self.messages = session, jobs, messages
+        self._unusable: WeakSet[Image] = WeakSet()
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
@@ -64,13 +66,13 @@ class TargetLine(QLabel):
                 else:
                     self.messages.say("")
 
-            self.jobs.start(
-                "open",
-                one_section.open_layer,
-                layers.source_of(image),
-                done=done,
-                failed=self.messages.fail,
-            )
+            def failed(error: Exception) -> None:
+                self._unusable.add(image)
+                self._show()
+                self.messages.fail(error)
+
+            source = layers.source_of(image)
+            self.jobs.start("open", one_section.open_layer, source, done=done, failed=failed)
         self._wait()
         self._show()
 
@@ -112,9 +114,10 @@ class TargetLine(QLabel):
             return
         depth = layers.zyx_shape(image)[0]
         where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
-        access = (
-            "opening…" if stack is None else "can be written to" if stack.writable else "read-only"
-        )
+        if stack is None:
+            access = "cannot be repaired" if image in self._unusable else "opening…"
+        else:
+            access = "writable" if stack.writable else "read-only"
         self.setText("\n".join(filter(None, (f"{image.name}: {where} ({access})", why))))
 
     def disconnect_session(self) -> None:

@@ -16,6 +16,7 @@ from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, BatchChange
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_to_write, ask_where_to_save
+from ..parts.wording import counted
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
@@ -54,10 +55,10 @@ class WritePanel(QWidget):
 
     def _lay_out(self) -> None:
         tips = {
-            self.write_button: "Write all accepted repairs into the stack, journalled",
+            self.write_button: "Write all accepted repairs into the stack; the originals are kept",
             self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr",
-            self.revert_button: "Bring the original pixels of this section back",
-            self.revert_all_button: "Bring the original pixels of all written repairs back",
+            self.revert_button: "Bring back the original pixels of this section",
+            self.revert_all_button: "Bring back the original pixels of all written repairs",
         }
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -83,7 +84,9 @@ class WritePanel(QWidget):
         """Write the accepted repairs, after asking once per stack."""
         image, stack = self.session.require_image(), self.session.require_stack()
         if not stack.writable:
-            raise InputError(f"{stack.why_not_writable}; press Save copy… instead")
+            raise InputError(
+                f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead"
+            )
         if self.session.accepted.agreed(image):
             self._write()
             return
@@ -127,8 +130,7 @@ class WritePanel(QWidget):
 
         def done(change: BatchChange) -> None:
             self.session.finish_batch(image, stack, change)
-            count = len(change.sections)
-            text = f"{count} section{'s' * (count != 1)} {words}"
+            text = f"{counted(len(change.sections), 'section')} {words}"
             self.messages.notify(text, change.history.notes)
             if change.error is not None:
                 self.messages.fail(change.error)
@@ -160,7 +162,7 @@ class WritePanel(QWidget):
             self.session.add_stack(loaded)
             image.visible = False
             self.messages.notify(
-                f"saved {loaded.stack.path}; it is opened, and can be written to from now on",
+                f"saved {loaded.stack.path}; this copy is now open and can be repaired in place",
                 loaded.notes,
             )
 
@@ -170,6 +172,7 @@ class WritePanel(QWidget):
             stack,
             self._staging(),
             path,
+            *self.session.kept(image),
             done=done,
             failed=self.messages.fail,
             lasting=True,

@@ -12,9 +12,9 @@ from ...viewer.tasks.review import Component
 
 _COLUMNS = ("use", "no.", "pixels", "confidence")
 _TIPS = (
-    "Ticked components are written by Accept; the result shows the original of the others",
-    "Number of the connected component of the mask",
-    "Number of pixels that are replaced",
+    "Accept writes the ticked components; the others keep their original pixels",
+    "Number of the component: a connected piece of the mask",
+    "Number of pixels to be replaced",
     "Mean confidence, from 0 (guessed) to 1 (certain)",
 )
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import ref
 
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
@@ -33,6 +34,10 @@ class Job:
         Called in the GUI thread with the result or the exception.
     lasting
         Whether it changes something that outlives it, see :meth:`JobRunner.start`.
+    waits
+        Whether it leaves files.
+    subject
+        What it is about; None for nothing in particular.
     """
 
     def __init__(
@@ -41,8 +46,12 @@ class Job:
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
         lasting: bool,
+        waits: bool = False,
+        subject: object = None,
     ) -> None:
         self.name = name
+        self.waits = waits
+        self.subject = None if subject is None else ref(subject)
         self.done = done
         self.failed = failed
         self.lasting = lasting
@@ -56,6 +65,8 @@ class JobRunner(QObject):
     ----------
     parent
         Qt parent.
+    subject
+        Returns what a job that starts now is about; see :meth:`cancel_of`.
 
     Attributes
     ----------
@@ -68,13 +79,18 @@ class JobRunner(QObject):
     progressed = Signal(str, float, str)
     changed = Signal()
     _ended = Signal(object, object, object)
+    _reported = Signal(object, float, str)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self, parent: QObject | None = None, subject: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(parent)
+        self._subject = subject
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="flowinpaint")
         self._jobs: dict[str, Job] = {}
         self._stopped = False
         self._ended.connect(self._on_ended)
+        self._reported.connect(self._on_reported)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.stop)
@@ -87,6 +103,7 @@ class JobRunner(QObject):
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
         lasting: bool = False,
+        waits: bool = False,
         **keywords: Any,
     ) -> None:
         """Run ``task(*args, progress=..., **keywords)`` in a thread.
@@ -105,6 +122,9 @@ class JobRunner(QObject):
             True for a task that writes: once it is done it cannot be cancelled any more, so its
             answer is delivered even if Cancel came at the last moment, and a second job of
             its kind does not replace it but is ignored.
+        waits
+            True for a task that leaves files which the next of its kind resumes from: when it is
+            cancelled, it answers once its thread has ended.
         """
         if self._stopped:
             return
@@ -112,7 +132,7 @@ class JobRunner(QObject):
             if self._jobs[name].lasting:
                 return
             self._jobs[name].cancelled.set()
-        job = Job(name, done, failed, lasting)
+        job = Job(name, done, failed, lasting, waits, self._subject())
         self._jobs[name] = job
         self._pool.submit(self._run, job, task, args, keywords)
         self.changed.emit()
@@ -140,9 +160,14 @@ class JobRunner(QObject):
             now = time.monotonic()
             if now - last >= _INTERVAL and not self._stopped:
                 last = now
-                self.progressed.emit(job.name, float(fraction), message)
+                self._reported.emit(job, float(fraction), message)
 
         return report
+
+    def _on_reported(self, job: Job, fraction: float, message: str) -> None:
+        """Pass on how far a job is (in the GUI thread), unless it has ended meanwhile."""
+        if self._jobs.get(job.name) is job and not job.cancelled.is_set():
+            self.progressed.emit(job.name, fraction, message)
 
     def _on_ended(self, job: Job, result: Any, error: Exception | None) -> None:
         """Deliver an answer (in the GUI thread), unless it is not wanted any more."""
@@ -166,10 +191,22 @@ class JobRunner(QObject):
         return any(name in self._jobs for name in names) if names else bool(self._jobs)
 
     def cancel(self, *names: str) -> None:
-        """Ask jobs to stop; they answer ``failed(Cancelled)``."""
+        """Stop jobs; they answer ``failed(Cancelled)``.
+
+        At once, though their threads may notice it seconds later; those that write answer when
+        their threads have put everything right.
+        """
         for name in names:
-            if name in self._jobs:
-                self._jobs[name].cancelled.set()
+            job = self._jobs.get(name)
+            if job is not None:
+                job.cancelled.set()
+                if not (job.lasting or job.waits):
+                    self._on_ended(job, None, Cancelled("cancelled; nothing was changed"))
+
+    def cancel_of(self, subject: object) -> None:
+        """Stop the jobs that are about something, such as a layer that was removed."""
+        about = [j.name for j in self._jobs.values() if j.subject and j.subject() is subject]
+        self.cancel(*about)
 
     def stop(self) -> None:
         """Cancel everything and wait until all threads are done; nothing is delivered any more.

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from ...core.errors import Cancelled, FlowInpaintError, first_line
 from ...core.io.names import printable
+from .wording import in_window
 
 _log = logging.getLogger(__name__)
 _Widget = TypeVar("_Widget", bound=QWidget)
@@ -124,6 +125,11 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
 
 
 def _sentence(text: str) -> str:
-    """Return a text as it is shown; what came from files cannot steer the terminal of napari."""
-    text = "\n".join(map(printable, text.splitlines()))
-    return text[:1].upper() + text[1:]
+    """Return a text as it is shown: in words of the window, and as a sentence.
+
+    What came from files cannot steer the terminal of napari. Names of files and layers stay as
+    they are.
+    """
+    text = in_window("\n".join(map(printable, text.splitlines())))
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.rstrip(",;:").isalpha() else text

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from ...core.errors import ChoiceNeeded
 from ...core.io.stack import Stack
+from .wording import listed
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
@@ -33,20 +36,49 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     QMessageBox
         The question, which is open now.
     """
+    return _ask(
+        parent,
+        "Write into the stack?",
+        f"Write the repaired pixels into {stack.path}?",
+        "The original pixels are kept in a journal beside the data, the new ones are marked "
+        "as synthetic, and Revert brings the originals back. You are asked once per stack.",
+        "Write",
+        answered,
+    )
+
+
+def ask_to_replace(parent: QWidget, name: str, answered: Callable[[bool], None]) -> QMessageBox:
+    """Ask whether the mask of the stack ``name`` may be replaced; see :func:`ask_to_write`."""
+    return _ask(
+        parent,
+        "Replace the mask?",
+        f"{name} has a mask already. Replace it?",
+        "Undo brings the present mask back.",
+        "Replace",
+        answered,
+    )
+
+
+def _ask(
+    parent: QWidget,
+    title: str,
+    text: str,
+    details: str,
+    yes: str,
+    answered: Callable[[bool], None],
+) -> QMessageBox:
+    """Ask something without holding up the viewer; the first button is a yes."""
     question = QMessageBox(parent)
     question.setIcon(QMessageBox.Icon.Question)
-    question.setWindowTitle("Write to the stack?")
-    question.setText(f"Write the repaired pixels into {stack.path}?")
-    question.setInformativeText(
-        "The original pixels are kept in a journal beside the data, the new ones are marked "
-        "as synthetic, and Revert brings the originals back. This is asked once per stack."
-    )
-    write = question.addButton("Write", QMessageBox.ButtonRole.AcceptRole)
+    question.setWindowTitle(title)
+    question.setText(text)
+    question.setInformativeText(details)
+    button = question.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
     question.addButton(QMessageBox.StandardButton.Cancel)
-    question.setDefaultButton(write)
+    question.setDefaultButton(button)
 
     def finished(*_: object) -> None:
-        answered(question.clickedButton() is write)
+        answered(question.clickedButton() is button)
         question.deleteLater()
 
     question.finished.connect(finished)
@@ -94,29 +126,27 @@ def ask_where_to_save(parent: QWidget, stack: Stack, title: str) -> Path | None:
 
 
 def may_close(parent: QWidget, session: Session) -> bool:
-    """Ask whether napari may close, where accepted repairs exist only in the viewer.
+    """Ask whether napari may close, where something exists only in the viewer.
 
     Parameters
     ----------
     parent
         The widget that asks.
     session
-        What the viewer is working on; a yes forgets the repairs.
+        What the viewer is working on; a yes forgets what is unsaved.
     """
-    count = session.accepted.unsaved_count
-    if not count:
+    unsaved = session.unsaved()
+    if session.closing or not unsaved:
         return True
     choice = QMessageBox.StandardButton
     answer = QMessageBox.question(
         parent,
         "Close without saving?",
-        f"{count} accepted repair{'s are' if count != 1 else ' is'} not saved yet, since the stack "
-        "cannot be written to in place. Save as OME-Zarr… in the dock Repair section saves "
-        "the stack with them.",
+        f"Not saved yet: {listed(unsaved)}. Save as OME-Zarr… in the dock Repair section saves "
+        "the stack with the accepted repairs, the list and the mask.",
         choice.Close | choice.Cancel,
         choice.Cancel,
     )
-    if answer == choice.Close:
-        session.accepted.forget_unsaved()
-        return True
-    return False
+    session.closing = answer == choice.Close  # other docks do not ask again
+    QTimer.singleShot(0, partial(setattr, session, "closing", False))
+    return session.closing

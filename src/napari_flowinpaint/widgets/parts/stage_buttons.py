@@ -17,7 +17,7 @@ _BUTTONS = {
     "initial reference": "Initial",
     "refined reference": "Refined",
     "result": "Result",
-    "confidence": "Confid.",
+    "confidence": "Confidence",
 }
 
 
@@ -43,7 +43,7 @@ class StageButtons(QWidget):
             button.setCheckable(True)
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.group.addButton(button, number)
-            row.addWidget(button)
+            row.addWidget(button, stretch=len(text))
         self.group.idClicked.connect(self._on_clicked)
         review.changed.connect(self.refresh)
         review.stage_changed.connect(self.refresh)

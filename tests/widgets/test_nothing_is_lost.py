@@ -1,0 +1,200 @@
+"""Work of the user is never lost: masks, repairs that wait, what is unsaved when napari closes."""
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QMessageBox
+
+from napari_flowinpaint.viewer.tasks import one_section
+from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
+
+
+def paint(dock, z=3, at=(35, 40)):
+    if dock.session.mask_layer is None:
+        dock.mask_panel.new_mask()
+    layer = dock.session.mask_layer
+    layer.brush_size = 14
+    layer.paint((z, *at), 1)
+    return layer
+
+
+def repair(dock, wait, z=3):
+    dock.session.viewer.dims.set_point(0, z * 50)
+    dock.repair_panel.method.setCurrentText("flow")
+    dock.repair_panel.repair()
+    wait(lambda: not dock.jobs.is_running("repair") and not dock.repair_panel.is_showing)
+
+
+def press(question, text):
+    next(button for button in question.buttons() if button.text().strip("&") == text).click()
+
+
+def test_a_mask_is_replaced_after_a_question_and_undo_brings_it_back(make_dock, stack_path):
+    _, dock = make_dock(stack_path)
+    layer, panel = paint(dock), dock.mask_panel
+    painted = layer.data.read(3)
+    panel.new_button.click()
+    assert np.array_equal(layer.data.read(3), painted), "nothing before the answer"
+    press(panel.question, "Cancel")
+    assert np.array_equal(layer.data.read(3), painted)
+    panel.new_button.click()
+    press(panel.question, "Replace")
+    assert not layer.data.read(3).any()
+    assert panel.undo_button.isEnabled()
+    layer.paint((3, 90, 90), 1)
+    new = layer.data.read(3)
+    panel.undo()
+    panel.undo()
+    assert np.array_equal(layer.data.read(3), painted)
+    panel.redo()
+    panel.redo()
+    assert np.array_equal(layer.data.read(3), new)
+
+
+def test_a_mask_whose_layer_was_removed_comes_back(make_dock, stack_path):
+    viewer, dock = make_dock(stack_path)
+    painted = paint(dock).data.read(3)
+    viewer.layers.remove(dock.session.mask_layer)
+    dock.mask_panel.new_mask()
+    dock.mask_panel.undo()
+    assert np.array_equal(dock.session.mask.read(3), painted)
+
+
+def test_a_mask_painted_in_repair_section_is_back_on_reopening(make_dock, stack_path, wait):
+    viewer, dock = make_dock(stack_path)
+    painted = paint(dock).data.read(3)
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+    again = RepairSection(viewer)
+    viewer.window.add_dock_widget(again)
+    again.session.add_stack(one_section.load(str(stack_path), progress=lambda *_: None))
+    wait(lambda: again.session.mask is not None)
+    assert np.array_equal(again.session.mask.read(3), painted)
+
+
+def test_list_and_mask_follow_into_a_copy(make_dock, stack_path, wait, tmp_path):
+    _, dock = make_dock(stack_path)
+    paint(dock)
+    painted = paint(dock, 4).data.read(4)
+    dock.session.require_flags().list.add(4, "hole")
+    dock.accepted_panel.save(tmp_path / "copy.zarr")
+    wait(lambda: dock.session.image is not None and dock.session.image.name == "copy")
+    wait(lambda: dock.session.mask is not None)
+    assert np.array_equal(dock.session.mask.read(4), painted)
+    assert [row.section for row in dock.session.require_flags().list.rows] == [4]
+
+
+def test_marks_exist_once_with_all_docks(make_dock, stack_path, wait):
+    viewer, dock = make_dock(stack_path)
+    flagged = FlaggedSections(viewer)
+    viewer.window.add_dock_widget(flagged, name="Flagged sections")
+    dock.session.accepted.agree(dock.session.image)
+    for z in (3, 5):
+        paint(dock, z)
+        repair(dock, wait, z)
+        dock.review_panel.accept()
+        wait(lambda: not dock.jobs.is_running("accept"))
+    viewer.open(str(stack_path), plugin="napari-flowinpaint")
+    wait(lambda: dock.session.accepted.is_known(dock.session.image))
+    assert [layer.name for layer in viewer.layers].count("synthetic pixels") == 1
+
+
+def test_a_repair_waits_while_one_looks_elsewhere(make_dock, stack_path, wait):
+    viewer, dock = make_dock(stack_path)
+    panel, session = dock.review_panel, dock.session
+    paint(dock, 5)
+    paint(dock, 3)
+    repair(dock, wait, 3)
+    assert panel.waiting.isHidden(), "it is the only one"
+    viewer.dims.set_point(0, 5 * 50)
+    assert session.mask_layer.visible, "to be painted on"
+    dock.repair_panel.repair()
+    viewer.dims.set_point(0, 0)
+    wait(lambda: not dock.jobs.is_running("repair"))
+    assert [review.z for review in session.review.waiting(session.image)] == [3, 5]
+    assert "waiting repairs" in dock.messages.text()
+    assert not panel.waiting.isHidden()
+    panel.waiting.setCurrentIndex(1)
+    panel.waiting.activated.emit(1)
+    wait(lambda: session.review.current is not None and session.review.current.z == 5)
+    assert session.section == 5
+    assert not session.mask_layer.visible
+    panel.discard()
+    assert [review.z for review in session.review.waiting(session.image)] == [3]
+
+
+def test_closing_asks_where_something_is_unsaved(make_dock, wait, monkeypatch):
+    viewer, dock = make_dock()
+    asked = []
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return QMessageBox.StandardButton.Cancel
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    viewer.add_image(np.zeros((5, 64, 64), np.uint8), name="array")
+    wait(lambda: dock.session.flags.is_settled(dock.session.image))
+    assert dock.session.unsaved() == []
+    paint(dock, 2, (20, 20))
+    assert dock.session.unsaved() == ["1 mask of a stack without a file"]
+    assert not dock.window().close()
+    assert len(asked) == 1
+    assert "1 mask of a stack without a file" in asked[0]
+    assert dock.keys.bound, "it goes on"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Close)
+
+
+def blocked(job, *, progress):
+    import time
+
+    progress(0.5, "about 1 s left")
+    time.sleep(1.5)
+    progress(0.6, "later")
+
+
+def test_cancel_answers_at_once(make_dock, stack_path, wait, monkeypatch):
+    import time
+
+    monkeypatch.setattr(one_section, "repair", blocked)
+    _, dock = make_dock(stack_path)
+    paint(dock)
+    dock.repair_panel.repair()
+    started = time.monotonic()
+    dock.cancel_button.click()
+    assert not dock.jobs.is_running("repair")
+    assert "ancelled" in dock.messages.text()
+    assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.parametrize("how", ["stack", "selected"])
+def test_removing_layers_leaves_nothing_behind(make_dock, stack_path, wait, monkeypatch, how):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    repair(dock, wait)
+    monkeypatch.setattr(one_section, "repair", blocked)
+    dock.repair_panel.repair()
+    wait(lambda: "left" in dock.messages.text())
+    if how == "stack":
+        viewer.layers.remove(dock.session.image)
+    else:
+        viewer.layers.select_all()
+        viewer.layers.remove_selected()
+    wait(lambda: not len(viewer.layers))
+    assert not dock.jobs.is_running("repair")
+    assert "left" not in dock.messages.text()
+    assert dock.session.review.current is None
+    assert dock.progress.value() == 0
+    assert "Load a stack" in dock.target.text()
+
+
+def test_the_result_is_the_first_layer_and_the_message_comes_with_it(make_dock, stack_path, wait):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    dock.repair_panel.method.setCurrentText("flow")
+    dock.repair_panel.repair()
+    wait(lambda: "is repaired" in dock.messages.text())
+    assert viewer.layers["result"].visible
+    assert "confidence" not in viewer.layers
+    wait(lambda: not dock.repair_panel.is_showing)
+    names = [layer.name for layer in viewer.layers]
+    assert names[1:5] == ["initial reference", "refined reference", "result", "confidence"]
