@@ -63,6 +63,8 @@ _WIDE_DISC = 2
 _NARROWER = 0.5
 #: Least length of a line whatever the section, in pixels of the maps: longer than a piece.
 _SHORTEST = 48
+#: Factor on it for sections so small that membranes are as long as pieces.
+_TINY = 1.5
 #: How much longer than its extent a line may be, for its bends and branches.
 _WINDING = 1.2
 #: Pieces of a line that is too faint in between: their least length, in units of the least length
@@ -160,6 +162,7 @@ class LineDetector:
         outliers = seen & _narrow(view, sign)
         wide, seen = seen | ridges, outliers | ridges
         least = max(self.length * min(seen.shape), _SHORTEST)
+        least *= _TINY if view.section.zoom > 2 else 1.0
         if seen.sum() < least:
             return None
         found = self._pieces(view, sign, seen, outliers, least)
