@@ -209,7 +209,7 @@ def test_axes_that_are_guessed_are_told(tmp_path: Path) -> None:
 
 
 def write_cosem(path: Path) -> None:
-    from test_formats import write_n5
+    from make_formats import write_n5
 
     transform = {
         "axes": ["z", "y", "x"],
@@ -222,14 +222,14 @@ def write_cosem(path: Path) -> None:
 
 
 def write_n5_ij(path: Path) -> None:
-    from test_formats import write_n5
+    from make_formats import write_n5
 
     space = {"resolution": [4, 5, 40], "offset": [-20, 10, 400], "units": ["nm"] * 3}
     write_n5(path / "raw", volume(SHAPE), **space, sample="a")
 
 
 def write_precomputed_place(path: Path) -> None:
-    from test_formats import write_precomputed
+    from make_formats import write_precomputed
 
     write_precomputed(path, volume(SHAPE))
     file = path / "info"
@@ -240,7 +240,7 @@ def write_precomputed_place(path: Path) -> None:
 
 
 def write_mrc_place(path: Path, flags: int) -> None:
-    from test_formats import imod, set_bytes, write_mrc
+    from make_formats import imod, set_bytes, write_mrc
 
     write_mrc(path, volume(SHAPE, "int16"))
     with mrcfile.open(path, "r+") as file:

@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import json
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import mrcfile
 import numpy as np
 import pytest
 import zarr
+from make_formats import imod, set_bytes, write_mrc, write_n5, write_precomputed
 from make_stacks import volume, write_ngff
 from PIL import Image
 
@@ -35,22 +35,6 @@ def assert_same(stack: Stack, pixels: np.ndarray) -> None:
 # --- MRC ------------------------------------------------------------------------------------
 
 
-def write_mrc(path: Path, pixels: np.ndarray, **header: Any) -> Path:
-    """Write an MRC file; ``header`` are fields, or bytes at an offset."""
-    with mrcfile.new(path, overwrite=True) as file:
-        file.set_data(pixels)
-        file.voxel_size = (40, 40, 400)
-        for name, value in header.items():
-            file.header[name] = value
-    return path
-
-
-def set_bytes(path: Path, at: int, value: bytes) -> None:
-    with path.open("r+b") as opened:
-        opened.seek(at)
-        opened.write(value)
-
-
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float32", "float16"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_mrc(tmp_path: Path, dtype: str, order: str) -> None:
@@ -61,10 +45,6 @@ def test_mrc(tmp_path: Path, dtype: str, order: str) -> None:
     assert stack.dtype == np.dtype("float32" if dtype == "float16" else dtype)
     assert (stack.kind, stack.voxel_size) == ("mrc", (40, 4, 4))
     assert_same(stack, pixels)
-
-
-def imod(flags: int) -> bytes:
-    return (1146047817).to_bytes(4, "little") + flags.to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(
@@ -156,21 +136,6 @@ def test_a_folder_without_images_is_named_for_what_is_in_it(
 # --- N5 and precomputed ---------------------------------------------------------------------
 
 
-def write_n5(path: Path, pixels: np.ndarray, compression: str = "gzip", **attributes: Any) -> Path:
-    ts = pytest.importorskip("tensorstore")
-    metadata = {
-        "dimensions": pixels.shape[::-1],
-        "blockSize": [32, 32, 2] + [1] * (pixels.ndim - 3),
-        "dataType": pixels.dtype.name,
-        "compression": {"type": compression},
-    }
-    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(path)}, "metadata": metadata}
-    ts.open(spec, create=True).result()[...] = pixels.T
-    file = path / "attributes.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | attributes))
-    return path
-
-
 @pytest.mark.parametrize("compression", ["raw", "gzip", "xz", "zstd"])
 def test_n5(tmp_path: Path, compression: str) -> None:
     pixels = volume(SHAPE, "uint16")
@@ -198,37 +163,6 @@ def test_a_pyramid_of_n5(tmp_path: Path) -> None:
         assert open_mask(tmp_path / "a.n5", dataset=choice).shape == SHAPE
     with pytest.raises(InputError, match="no dataset"):
         open_stack(tmp_path / "a.n5", dataset="raw")
-
-
-def write_precomputed(path: Path, pixels: np.ndarray, sharded: bool = False) -> Path:
-    ts = pytest.importorskip("tensorstore")
-    sharding = {
-        "@type": "neuroglancer_uint64_sharded_v1",
-        "preshift_bits": 1,
-        "minishard_bits": 1,
-        "shard_bits": 1,
-        "hash": "identity",
-    }
-    for level, factor in enumerate((1, 2)):
-        scale = {
-            "size": pixels[:, ::factor, ::factor].shape[::-1],
-            "resolution": [4 * factor, 4 * factor, 40],
-            "encoding": "raw",
-            "chunk_size": [32, 32, 2],
-            "voxel_offset": [100 // factor, 200 // factor, 3],
-        }
-        if sharded:
-            scale["sharding"] = sharding
-        spec = {
-            "driver": "neuroglancer_precomputed",
-            "kvstore": {"driver": "file", "path": str(path)},
-            "scale_metadata": scale,
-        }
-        if level == 0:
-            data_type = {"data_type": pixels.dtype.name, "num_channels": 1, "type": "image"}
-            spec["multiscale_metadata"] = data_type
-        ts.open(spec, create=True).result()[...] = pixels[:, ::factor, ::factor].T[..., None]
-    return path
 
 
 @pytest.mark.parametrize("sharded", [False, True])
