@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 XVFB := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
-# Tests of windows: nothing heavy runs beside them
+# Tests of windows: nothing runs beside them, since windows on one display take the focus from each other
 WINDOWS := tests/widgets tests/test_demo.py
 INSTALL_NEEDS := pyproject.toml constraints.txt scripts/install.sh
 export PYTHON TORCH_INDEX
@@ -25,7 +25,7 @@ demo: .venv/app.stamp
 
 test: lint docs
 	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(WINDOWS:%=--ignore=%)
-	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(WINDOWS)
+	$(XVFB) $(BIN)/python -m pytest $(WINDOWS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
