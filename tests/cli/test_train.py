@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_flowinpaint.cli import run
-from napari_flowinpaint.core.networks.fold.fusion import FUSION_SIZES, FusionConfig
+from napari_flowinpaint.core.networks.fold.fold_fusion import FUSION_SIZES, FusionConfig
 from napari_flowinpaint.core.networks.fold.kpn import KPN_SIZES, KpnConfig
 from napari_flowinpaint.core.networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingConfig
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig

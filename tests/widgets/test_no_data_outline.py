@@ -7,7 +7,7 @@ import pytest
 import zarr
 from napari.layers import Shapes
 
-from napari_flowinpaint.viewer.tasks.no_data import outline
+from napari_flowinpaint.viewer.tasks.find_no_data import outline
 from napari_flowinpaint.widgets.load_stack_dock import LoadStack
 from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 

@@ -25,7 +25,7 @@ from .state.accepted import AcceptedState, UnsavedRepair
 from .state.batches import BatchState
 from .state.flags import FlagState, StackFlags
 from .state.masks import MaskState
-from .state.no_data import NoDataState
+from .state.outlines import NoDataState
 from .state.reviews import ReviewState
 from .state.search_settings import SearchSettings
 from .tasks.one_section import LoadedStack, SectionJob, StackHistory

@@ -13,7 +13,7 @@ from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods import get_method
 from napari_flowinpaint.core.methods.unfold_paper import PaperUnfoldMethod
 from napari_flowinpaint.core.networks import released
-from napari_flowinpaint.core.networks.fold.fusion import FusionConfig
+from napari_flowinpaint.core.networks.fold.fold_fusion import FusionConfig
 from napari_flowinpaint.core.networks.fold.kpn import KpnConfig
 from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
 from napari_flowinpaint.core.networks.fold.unfolding import UnfoldingConfig

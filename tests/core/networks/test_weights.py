@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks import weights
-from napari_flowinpaint.core.networks.fold.fusion import FusionConfig, FusionNetwork
+from napari_flowinpaint.core.networks.fold.fold_fusion import FusionConfig, FusionNetwork
 from napari_flowinpaint.core.networks.fold.kpn import KernelPredictionNetwork, KpnConfig
 from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
 from napari_flowinpaint.core.networks.fold.unfolding import UnfoldingConfig, UnfoldingNetwork

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..types import VoxelSize
 from .axes import choose_index, nanometres
-from .hdf5_parts import Find, Layout, PartOfDataset
+from .hdf5_parts import Find, PartOfDataset, StackLayout
 from .levels import scale_by_shape
 from .metadata import axes_of, metadata_in_nm
 
@@ -45,7 +45,7 @@ def bdv_layout(
     times: list[str],
     channel: int | None,
     time: int | None,
-) -> Layout:
+) -> StackLayout:
     """Return the pyramid ``tNNNNN/sNN/L/cells``."""
     setups = sorted(name for name in file if _SETUP.fullmatch(name))
     if not setups:
@@ -72,7 +72,7 @@ def bdv_layout(
         display={"label": told.name} if told.name else None,
         other_axes=axes_of(len(times), len(setups)),
     )
-    return Layout(tuple(sources), tuple(scales), told.voxel_size, metadata)
+    return StackLayout(tuple(sources), tuple(scales), told.voxel_size, metadata)
 
 
 def unsigned(dataset: Any) -> Any:

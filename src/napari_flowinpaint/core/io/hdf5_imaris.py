@@ -13,14 +13,14 @@ import numpy as np
 from ..errors import InputError
 from ..types import VoxelSize
 from .axes import choose_index, nanometres
-from .hdf5_parts import Find, Layout, PartOfDataset
+from .hdf5_parts import Find, PartOfDataset, StackLayout
 from .levels import scale_by_shape
 from .metadata import axes_of, metadata_in_nm
 
 IMARIS_DATA = re.compile(r"/?(DataSet/ResolutionLevel \d+/TimePoint \d+/Channel \d+)/Data")
 
 
-def imaris_layout(path: Path, find: Find, channel: int | None, time: int | None) -> Layout:
+def imaris_layout(path: Path, find: Find, channel: int | None, time: int | None) -> StackLayout:
     """Return the pyramid ``DataSet/ResolutionLevel r/TimePoint t/Channel c/Data``."""
     levels = _numbered(find("DataSet"), "ResolutionLevel")
     times = _numbered(find("DataSet/ResolutionLevel 0"), "TimePoint")
@@ -49,7 +49,7 @@ def imaris_layout(path: Path, find: Find, channel: int | None, time: int | None)
         display=_display(find(f"DataSetInfo/Channel {chosen}")),
         other_axes=axes_of(times, channels),
     )
-    return Layout(tuple(sources), scales, voxel_size, metadata)
+    return StackLayout(tuple(sources), scales, voxel_size, metadata)
 
 
 def _numbered(group: Any, name: str) -> int:

@@ -13,14 +13,14 @@ from typing import Any
 from ..errors import InputError
 from .hdf5_bdv import BDV_CELLS, bdv_layout, bdv_times, unsigned
 from .hdf5_imaris import IMARIS_DATA, imaris_layout, without_padding
-from .hdf5_parts import Find, Layout
+from .hdf5_parts import Find, StackLayout
 
 _MATLAB = b"MATLAB 7.3 MAT-file"
 
 
 def in_layout(
     path: Path, file: Any, find: Find, channel: int | None, time: int | None
-) -> Layout | None:
+) -> StackLayout | None:
     """Return the stack of a file of BigDataViewer or Imaris; None where it is of neither.
 
     Parameters

@@ -16,7 +16,7 @@ Find = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StackLayout:
     """A stack in an HDF5 file.
 
     Parameters

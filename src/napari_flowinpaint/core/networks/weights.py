@@ -35,7 +35,7 @@ ARCHITECTURES = {
     "kpn": ("fold.kpn", "KernelPredictionNetwork", "KpnConfig"),
     "unfolding": ("fold.unfolding", "UnfoldingNetwork", "UnfoldingConfig"),
     "fold": ("fold.restoration", "FoldNetwork", "FoldConfig"),
-    "fold-fusion": ("fold.fusion", "FusionNetwork", "FusionConfig"),
+    "fold-fusion": ("fold.fold_fusion", "FusionNetwork", "FusionConfig"),
     "discriminator": ("paper.discriminator", "Discriminator", "DiscriminatorConfig"),
 }
 #: Files for the package must not be larger; others are not ours.

@@ -31,7 +31,7 @@ from ..types import (
     no_progress,
 )
 from ..writing.marks import marks_of
-from .folds import by_kind, join_folds, kind_of
+from .fold_kinds import by_kind, join_folds, kind_of
 from .gate import check_gate
 from .neighbours import (
     Masks,

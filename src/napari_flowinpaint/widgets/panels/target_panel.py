@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from ...viewer import layers
 from ...viewer.tasks import one_section
-from ...viewer.tasks.no_data import Outline, outline
+from ...viewer.tasks.find_no_data import Outline, outline
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
 

@@ -8,7 +8,7 @@ import torch
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks.blocks import gaussian, warp
-from napari_flowinpaint.core.networks.fold.fusion import FusionConfig, FusionNetwork
+from napari_flowinpaint.core.networks.fold.fold_fusion import FusionConfig, FusionNetwork
 from napari_flowinpaint.core.networks.fold.kpn import (
     KernelPredictionNetwork,
     KpnConfig,

@@ -10,20 +10,20 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks.blocks import warp
-from napari_flowinpaint.core.networks.fold.fusion import FUSION_SIZES, FusionConfig
+from napari_flowinpaint.core.networks.fold.fold_fusion import FUSION_SIZES, FusionConfig
 from napari_flowinpaint.core.networks.fold.kpn import KPN_SIZES, KpnConfig
 from napari_flowinpaint.core.networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingConfig
 from napari_flowinpaint.core.networks.weights import load_network
 from napari_flowinpaint.core.simulation.fold import Fold
 from napari_flowinpaint.core.training.data import StackSpec
-from napari_flowinpaint.core.training.fold.folds import (
+from napari_flowinpaint.core.training.fold.fold_samples import (
     FoldBatch,
     FoldSamples,
     folded,
     random_fold,
     restorable,
 )
-from napari_flowinpaint.core.training.fold.sections import InterpolationSamples
+from napari_flowinpaint.core.training.fold.interpolation_samples import InterpolationSamples
 from napari_flowinpaint.core.training.fold.train_fold import FoldPlan, flow_loss, train_fold
 
 

@@ -15,7 +15,7 @@ from ...types import BoolImage, FloatImage
 from ..blocks import intact_statistics, pad_to, warp
 from ..config import Config
 from ..registration import autocast
-from .fusion import FusionConfig, FusionNetwork
+from .fold_fusion import FusionConfig, FusionNetwork
 from .kpn import KernelPredictionNetwork, KpnConfig
 from .settling import settle
 from .unfolding import UnfoldingConfig, UnfoldingNetwork, swallowed

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...networks.blocks import pad_to, warp
-from ...networks.fold.fusion import FUSION_SIZES, FusionNetwork
+from ...networks.fold.fold_fusion import FUSION_SIZES, FusionNetwork
 from ...networks.fold.kpn import KPN_SIZES, KernelPredictionNetwork
 from ...networks.fold.restoration import FoldNetwork
 from ...networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingNetwork, swallowed
@@ -30,8 +30,22 @@ from ...types import Progress, no_progress
 from ..data import Samples, StackSpec
 from ..loop import Schedule, Training, TrainingOutcome
 from ..validation import ValidationReport, structure_psnr
-from .folds import FoldBatch, FoldSamples, Interpolate, Restorable, folded, random_fold, restorable
-from .sections import Between, InterpolationBatch, InterpolationSamples, all_between, few
+from .fold_samples import (
+    FoldBatch,
+    FoldSamples,
+    Interpolate,
+    Restorable,
+    folded,
+    random_fold,
+    restorable,
+)
+from .interpolation_samples import (
+    Between,
+    InterpolationBatch,
+    InterpolationSamples,
+    all_between,
+    few,
+)
 
 #: Networks to train, in this order.
 STAGES = ("interpolation", "unfolding", "fusion")

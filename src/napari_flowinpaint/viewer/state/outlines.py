@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
     from ...core.io.stack import Stack
-    from ..tasks.no_data import Outline
+    from ..tasks.find_no_data import Outline
 
 
 class NoDataState(layers.ViewerState):

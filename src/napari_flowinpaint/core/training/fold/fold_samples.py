@@ -16,7 +16,7 @@ from torch import Tensor
 from ...simulation.fold import Fold, FoldedSection, fold_section
 from ...types import FloatImage
 from ..data import Samples, StackSpec
-from .sections import Between, all_between, crop, few, restained, turned
+from .interpolation_samples import Between, all_between, crop, few, restained, turned
 
 #: Interpolates a section from its neighbours: (previous, following), (Y, X) each, normalised.
 Interpolate = Callable[[Tensor, Tensor], Tensor]
