@@ -30,7 +30,7 @@ from napari_flowinpaint.core.detection.features.sections import Sections
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.simulation.draw import draw_damage, simulate
+from napari_flowinpaint.core.simulation.draw import DRAWN, draw_damage, simulate
 
 APART = 4
 
@@ -86,7 +86,7 @@ def one_pass(source, options, real, seed, counts, report):
     for z in free[start:]:
         if not chosen or z - chosen[-1] >= APART:
             chosen.append(z)
-    kinds = [str(k) for k in rng.permutation(list(KINDS))]
+    kinds = [str(k) for k in rng.permutation(DRAWN)]
     volume, truth = source.volume.copy(), {}
     for n, z in enumerate(chosen):
         kind = kinds[n % len(kinds)]

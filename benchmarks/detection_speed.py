@@ -39,9 +39,8 @@ from napari_flowinpaint.cli._parse import parse_sections
 from napari_flowinpaint.core.detection.detect_stack import detect_stack
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
-from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.simulation.draw import draw_damage, simulate
+from napari_flowinpaint.core.simulation.draw import DRAWN, draw_damage, simulate
 
 #: Numbers of sections that memory is measured with.
 DEPTHS = (100, 1000, 4000)
@@ -85,7 +84,7 @@ def damage(volume: np.ndarray, share: float) -> int:
     count = round(share * len(volume))
     places = np.linspace(2, len(volume) - 3, count).astype(int)
     for z in places:
-        kind = str(rng.choice(list(KINDS)))
+        kind = str(rng.choice(DRAWN))
         volume[z] = simulate(volume[z], draw_damage(kind, rng, volume.shape[1:]), seed=z).image
     return count
 

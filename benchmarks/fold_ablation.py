@@ -17,7 +17,7 @@ flow, and inpainting the dark line alone (Telea). The rows of the ablation:
 * unfolding + fusion: the previous section in place of the interpolated one;
 * all three.
 
-The networks are not trained anew for a row.
+The networks are not trained again for a row.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def main() -> None:
     assert isinstance(net, FoldNetwork)
     for text in options.stacks:
         spec = StackSpec.parse(text)
-        pixels = spec.read()[:: spec.spacings[0], : options.size, : options.size]
+        pixels, _ = spec.read()
+        pixels = pixels[:: spec.spacings[0], : options.size, : options.size]
         print(table(net, pixels, options, Path(spec.path).stem), flush=True)
 
 

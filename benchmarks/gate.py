@@ -31,7 +31,8 @@ from napari_flowinpaint.cli._parse import parse_sections
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.parallel import alone
 from napari_flowinpaint.core.repair.gate import measure_fit
-from napari_flowinpaint.core.types import Box, Neighbour, Window
+from napari_flowinpaint.core.types import Box
+from napari_flowinpaint.core.window import Neighbour, Window
 
 REAL = ("previous", "following")
 UNRELATED = ("other stack", "far place", "turned", "mirrored", "noise")

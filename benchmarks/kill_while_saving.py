@@ -26,8 +26,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 
 from killing import Killer, stage  # noqa: E402
 
+from napari_flowinpaint.core.disk.ownership import MARK  # noqa: E402
 from napari_flowinpaint.core.export import save_ome_zarr  # noqa: E402
-from napari_flowinpaint.core.io.ownership import MARK  # noqa: E402
 from napari_flowinpaint.core.io.stack import Stack  # noqa: E402
 from napari_flowinpaint.core.open import open_stack  # noqa: E402
 

@@ -69,7 +69,7 @@ class Large(Session):
 def load(s: Large, folder: Path) -> None:
     """Load the mask and the list."""
     repair = s.robot.open_dock("Repair section", RepairSection)
-    repair.mask_panel.load_mask(str(folder / "mask.zarr"))
+    repair.mask_panel.loading.load(str(folder / "mask.zarr"))
     s.robot.wait(lambda: s.session.mask_layer is not None)
     dock_of(repair).close()
     s.flagged.flag_panel.load(folder / "flagged.csv")

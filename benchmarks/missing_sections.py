@@ -3,8 +3,9 @@
     python benchmarks/missing_sections.py STACK@SECTIONS[@EVERY]... [--methods flow,flowinpaint]
 
 Every section named is taken out, one at a time, and made from the sections EVERY before and after
-it (1 where it is not given). Printed are means of structure PSNR (dB over 255 grey values) and
-detail over the sections of a stack, the section that gains least over the best peer, and seconds.
+it (1 where it is not given); those beyond are there too, where the stack has them. Printed are
+means of structure PSNR (dB over 255 grey values) and detail over the sections of a stack, the
+section that gains least over the best peer, and seconds.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.metrics import Scores, score
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
-from napari_flowinpaint.core.types import RepairOptions
+from napari_flowinpaint.core.repair_options import RepairOptions
 
 #: Telea needs intact pixels of the section.
 _PEERS = [name for name in PEERS if name != "telea"]
 
 
 def scores_of(pixels: np.ndarray, methods: list[str]) -> dict[str, tuple[Scores, float]]:
-    """Return scores and seconds of the middle one of three sections, made by peers and methods."""
-    truth, mask = pixels[1], np.ones(pixels.shape[1:], dtype=bool)
+    """Return scores and seconds of the middle one of some sections, made by peers and methods."""
+    middle = len(pixels) // 2
+    truth, mask = pixels[middle], np.ones(pixels.shape[1:], dtype=bool)
     gone = pixels.copy()
-    gone[1] = 0
-    images = [image.astype(np.float32) for image in gone[[1, 0, 2]]]
+    gone[middle] = 0
+    images = [image.astype(np.float32) for image in gone[[middle, middle - 1, middle + 1]]]
     stack, found = Stack.from_array(gone), {}
 
     def note(name: str, image: np.ndarray, started: float) -> None:
@@ -45,11 +47,17 @@ def scores_of(pixels: np.ndarray, methods: list[str]) -> dict[str, tuple[Scores,
         for texture in ("noise", "smooth"):
             started = time.perf_counter()
             options = RepairOptions(texture=texture)
-            repair = repair_section(stack, 1, mask, method=name, options=options)
+            repair = repair_section(stack, middle, mask, method=name, options=options)
             note(
                 name if texture == "noise" else f"{name}, smooth", repair.patches[0].result, started
             )
     return found
+
+
+def around(stack: Stack, z: int, step: int) -> np.ndarray:
+    """Return a section with one or two on each side, as the stack has them, (3 or 5, Y, X)."""
+    reach = 2 if z - 2 * step >= 0 and z + 2 * step < stack.shape[0] else 1
+    return np.stack([stack.read(z + k * step) for k in range(-reach, reach + 1)])
 
 
 def main() -> None:
@@ -62,10 +70,7 @@ def main() -> None:
         path, chosen, every = [*spec.split("@"), "1"][:3]
         stack, step = open_stack(path), int(every)
         sections = parse_sections(chosen)
-        rows = [
-            scores_of(np.stack([stack.read(n) for n in (z - step, z, z + step)]), methods)
-            for z in sections
-        ]
+        rows = [scores_of(around(stack, z, step), methods) for z in sections]
         print(f"{Path(path).stem}: {len(sections)} sections of {stack.shape[1:]}")
         for name in rows[0]:
             structure = [row[name][0].structure_psnr for row in rows]

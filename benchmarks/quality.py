@@ -38,7 +38,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import describe_refused
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import repair_section
-from napari_flowinpaint.core.types import RepairOptions
+from napari_flowinpaint.core.repair_options import RepairOptions
 
 PLANTED = ("far section", "far place", "blur 2", "blur 4", "blur 8", "shift 200")
 #: Planted in place of the following section only; not counted with the others.

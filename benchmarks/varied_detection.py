@@ -25,7 +25,7 @@ from napari_flowinpaint.core.detection.detect_section import DetectionOptions, d
 from napari_flowinpaint.core.detection.features.sections import Sections
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.simulation.varied import SORTS, vary
+from napari_flowinpaint.core.simulation.varied import COPIED, SORTS, copy_of, vary
 
 
 def read(spec):
@@ -46,6 +46,12 @@ def keep_maps(sections, known, z):
             sections.keep(other, maps)
 
 
+def copied(volume, z, rng):
+    """Put a copy of one of its neighbours in the place of a section."""
+    beside = [n for n in (z - 1, z + 1) if 0 <= n < len(volume)]
+    return copy_of(volume[int(rng.choice(beside))], rng)
+
+
 def measure(volume, chosen, arguments, rows, name):
     options = DetectionOptions(sensitivity=arguments.sensitivity)
     clean = Sections(Stack.from_array(volume), options.side, len(volume))
@@ -62,7 +68,7 @@ def measure(volume, chosen, arguments, rows, name):
         rng = np.random.default_rng((arguments.seed, zlib.crc32(sort.encode())))
         for n in range(arguments.cases):
             z = int(rng.choice(chosen))
-            done = vary(sort, volume[z], rng)
+            done = copied(volume, z, rng) if sort == COPIED else vary(sort, volume[z], rng)
             damaged = volume.copy()
             damaged[z] = done.image
             sections = Sections(Stack.from_array(damaged), options.side, len(volume))
@@ -99,7 +105,7 @@ def main():
     parser.add_argument("stacks", nargs="+")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cases", type=int, default=4)
-    parser.add_argument("--sorts", type=lambda s: s.split(","), default=list(SORTS))
+    parser.add_argument("--sorts", type=lambda s: s.split(","), default=[*SORTS, COPIED])
     parser.add_argument("--sensitivity", type=float, default=0.5)
     parser.add_argument("--report", action="store_true", help="list every error")
     arguments = parser.parse_args()

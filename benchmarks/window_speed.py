@@ -24,9 +24,11 @@ from napari_flowinpaint.core.benchmark.peers import farneback
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods import get_method
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import irregular_mask
-from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
+from napari_flowinpaint.core.types import Box, no_progress
+from napari_flowinpaint.core.window import Neighbour, Window
 
 
 def mirrored(pixels: np.ndarray, size: int) -> np.ndarray:

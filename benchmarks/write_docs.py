@@ -28,9 +28,9 @@ from napari_flowinpaint import Stack, open_stack
 from napari_flowinpaint.cli._benchmark import parse_ablations
 from napari_flowinpaint.core.benchmark.figure import draw_figure
 from napari_flowinpaint.core.benchmark.peers import PEERS
-from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
+from napari_flowinpaint.core.benchmark.run_benchmark import check_request, run_benchmark
 from napari_flowinpaint.core.benchmark.table import BenchmarkRow, BenchmarkTable, markdown_table
-from napari_flowinpaint.core.methods import Method, available_methods, get_method
+from napari_flowinpaint.core.methods import Method, get_method
 from napari_flowinpaint.core.simulation.sample import synthetic_stack
 
 ROOT = Path(__file__).parents[1]
@@ -92,10 +92,10 @@ class Candidate:
 
 
 def candidates(ablations: list[str], quick: bool) -> list[Candidate]:
-    """Return the peers, every method that is ready, and the ablations."""
+    """Return the peers, every method for such damage that is ready, and the ablations."""
     found = [Candidate("peers", tuple(PEERS))]
-    for name in available_methods():
-        if get_method(name).ready() and not (quick and name != "flow"):
+    for name in check_request(None, (), ()):
+        if name not in PEERS and not (quick and name != "flow"):
             found.append(Candidate(name, (name,), weights=digest(ROOT / "weights", name != "flow")))
     for text, (label, method) in zip(ablations, parse_ablations(ablations), strict=True):
         path = Path(text.partition("=")[2])
@@ -210,7 +210,7 @@ def summary(tables: dict[Entry, BenchmarkTable]) -> str:
         for (shape, fraction), cell in grouped(table).items():
             if main in cell and any(name in PEERS for name in cell):
                 rows.append((entry.title, shape, f"{fraction:.0%}", *_compare(cell, main)))
-    return markdown_table((*head, "detail"), rows, 3)
+    return markdown_table((*head, "AUC"), rows, 3)
 
 
 def _compare(cell: dict[str, BenchmarkRow], main: str) -> list[str]:
@@ -229,7 +229,7 @@ def _compare(cell: dict[str, BenchmarkRow], main: str) -> list[str]:
         f"{peers[plain].psnr:.2f} ({plain})",
         f"{shown[-1].psnr:.2f}",
         f"{own.psnr:.2f}",
-        f"{own.detail:.2f}",
+        "" if (told := cell[main].texture) is None or told.auc != told.auc else f"{told.auc:.2f}",
     ]
 
 

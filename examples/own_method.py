@@ -13,8 +13,10 @@ import numpy as np
 from napari_flowinpaint import Stack, repair_section
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.metrics import score
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.types import Box, Progress, RepairOptions, Window, WindowRepair
+from napari_flowinpaint.core.types import Box, Progress
+from napari_flowinpaint.core.window import Window, WindowRepair
 
 SECTION = 2
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_flowinpaint import Stack, repair_section
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.simulation.sample import DamagedSample, damaged_sample
+from napari_flowinpaint.core.simulation.sample import DamagedSample, SampleConfig, damaged_sample
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -39,8 +39,12 @@ BRUSH = 6
 #: Edge of the pictures of the stages, which show twice as much of the screen, and their middle
 #: in the section, (y, x).
 STAGE_EDGE, STAGE_MIDDLE = 188, (286, 412)
+#: Width and height of the pictures of the dock of many sections, in pixels.
+SMALLER = (960, 600)
 #: Bytes; the repository is no place for large pictures.
-LARGEST = 300_000
+LARGEST, LARGEST_FILM = 300_000, 3_000_000
+#: Colours of a frame of the film.
+FILM_COLOURS = 40
 
 
 def save(picture: Image.Image, path: Path, colours: int = 256) -> None:
@@ -101,6 +105,7 @@ class Photographer:
         from window_robot import Robot
 
         self.folder = folder
+        self.frames: list[tuple[Image.Image, int]] = []
         self.viewer = napari.Viewer(title="napari")
         self.robot = Robot(self.viewer, folder)
 
@@ -124,16 +129,23 @@ class Photographer:
         specks = strokes(sample.mask[SECTION])
         for points in specks:
             robot.paint(mask, points)
+            self.film(0.3)
         robot.wait(lambda: f" {len(specks)} damaged" in dock.mask_panel.status.text())
+        (y0, y1), (x0, x1) = VIEW
+        missed = sample.mask[SECTION] & ~mask.data.read(SECTION)
+        assert not missed[y0:y1, x0 : x1 - BRUSH].any(), "a speck is not painted over as a whole"
         self.shoot("window-mask")
 
         self.viewer.window.remove_dock_widget(load)  # the other one needs the height more
         self.look()
+        self.film(1)
         robot.click(dock.repair_panel.repair_button)
         robot.wait(lambda: bool(self.viewer.layers) and dock.session.review.current is not None)
         robot.wait(lambda: not dock.repair_panel.is_showing)
+        self.film(1.5)
         self.shoot_stages(dock)
         dock.review_panel.table.components.ticked.emit(2, False)
+        self.film(1.5)
         self.shoot("window-review")
 
         robot.click(dock.review_panel.accept_button)
@@ -142,7 +154,9 @@ class Photographer:
         robot.click(next(b for b in question.buttons() if b.text() == "Write"))
         robot.wait(lambda: not dock.jobs.is_running() and dock.session.review.current is None)
         robot.wait(lambda: False, 8, must=False)  # until the notification is gone
+        self.film(3)
         self.shoot("window-accepted")
+        self.save_film()
         self.viewer.close()
 
     def look(self) -> None:
@@ -157,22 +171,26 @@ class Photographer:
         size = np.array([canvas.height(), canvas.width()])
         self.viewer.scene.camera.zoom = float(np.max(size / (high - low)))
 
-    def grab(self, part: Any = None) -> Image.Image:
-        """Return the screen, or a rectangle (QRect) of it, once nothing moves any more."""
-        from qtpy.QtWidgets import QApplication
+    def film(self, seconds: float) -> None:
+        """Let the window, as it is now, be seen in the film for some seconds."""
+        picture = grab(self.robot, self.folder).resize(SMALLER, Image.Resampling.LANCZOS)
+        self.frames.append((picture, round(1000 * seconds)))
 
-        self.robot.wait(lambda: False, 0.7, must=False)
-        path = self.folder / "grabbed.png"
-        shot = QApplication.primaryScreen().grabWindow(0)
-        (shot if part is None else shot.copy(part)).save(str(path))
-        with Image.open(path) as picture:
-            picture.load()
-        path.unlink()
-        return picture
+    def save_film(self) -> None:
+        """Save all that was filmed as a GIF."""
+        path = self.folder / "first-repair.gif"
+        first, *others = (
+            picture.quantize(FILM_COLOURS, dither=Image.Dither.NONE) for picture, _ in self.frames
+        )
+        durations = [time for _, time in self.frames]
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+        print(f"{path}: {len(durations)} frames, {path.stat().st_size / 1000:.0f} kB")
+        if path.stat().st_size > LARGEST_FILM:
+            raise SystemExit(f"{path} is larger than {LARGEST_FILM / 1000:.0f} kB")
 
     def shoot(self, name: str) -> None:
         """Save a picture of the window."""
-        save(self.grab(), self.folder / f"{name}.png")
+        save(grab(self.robot, self.folder), self.folder / f"{name}.png")
 
     def shoot_stages(self, dock: Any) -> None:
         """Save a part of the canvas at every stage, side by side."""
@@ -184,9 +202,63 @@ class Photographer:
         pictures = {}
         for button in dock.review_panel.stages.buttons():
             self.robot.click(button)
-            pictures[button.text()] = self.grab(part).resize((STAGE_EDGE, STAGE_EDGE))
+            pictures[button.text()] = grab(self.robot, self.folder, part).resize(
+                (STAGE_EDGE, STAGE_EDGE)
+            )
+            self.film(1)
         self.robot.click(dock.review_panel.stages.button(3))
         save(side_by_side(pictures), self.folder / "stages.png")
+
+
+def grab(robot: Any, folder: Path, part: Any = None) -> Image.Image:
+    """Return the screen, or a rectangle (QRect) of it, once nothing moves any more."""
+    from qtpy.QtWidgets import QApplication
+
+    leave_canvas(robot)
+    robot.wait(lambda: False, 0.7, must=False)
+    path = folder / "grabbed.png"
+    shot = QApplication.primaryScreen().grabWindow(0)
+    (shot if part is None else shot.copy(part)).save(str(path))
+    with Image.open(path) as picture:
+        picture.load()
+    path.unlink()
+    return picture
+
+
+def leave_canvas(robot: Any) -> None:
+    """Move the mouse away: napari draws the brush where it is."""
+    from qtpy.QtCore import QEvent
+    from qtpy.QtGui import QCursor
+    from qtpy.QtWidgets import QApplication
+
+    QCursor.setPos(0, 0)
+    QApplication.sendEvent(robot.canvas, QEvent(QEvent.Type.Leave))
+
+
+def batch_pictures(folder: Path) -> None:
+    """Find damage, decide, repair a batch and review it; take pictures of the last dock."""
+    import napari
+    import scripted_batch_session as scripted
+
+    def shoot(name: str) -> None:
+        session.robot.wait(lambda: False, 8, must=False)  # until the notification is gone
+        picture = grab(session.robot, folder).resize(SMALLER, Image.Resampling.LANCZOS)
+        save(picture, folder / f"{name}.png")
+
+    scratch = Path.cwd()
+    path = scripted.sample(scratch, SampleConfig())
+    session = scripted.Session(napari.Viewer(title="napari"), path, scratch)
+    scripted.search(session)
+    scripted.decide(session)
+    shoot("window-flagged")
+    scripted.batch(session)
+    session.show(session.flagged, 2)
+    session.click_row(session.flagged.staged_panel.table, 0)
+    session.idle()
+    session.robot.click(session.flagged.staged_panel.accept_button)
+    session.idle()
+    shoot("window-batch")
+    session.viewer.close()
 
 
 def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
@@ -203,7 +275,10 @@ def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
 
 
 def strokes(mask: npt.NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
-    """Return a stroke of the brush to and fro over every large speck in the view."""
+    """Return a stroke of the brush to and fro over every large speck in the view.
+
+    It goes a pixel beyond the speck on every side: what is not painted is taken as intact.
+    """
     import cv2
 
     (y0, y1), (x0, x1) = VIEW
@@ -214,10 +289,11 @@ def strokes(mask: npt.NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
         inside = y0 < top and top + height < y1 and x0 < left and left + width <= x1
         if not inside or area < 15:
             continue
+        speck = cv2.dilate((labels == number).astype(np.uint8), np.ones((3, 3), np.uint8))
         points: list[tuple[float, float]] = []
-        for y in range(top + 1, top + height, BRUSH // 2):
-            columns = np.flatnonzero(labels[y] == number)
-            points += [(float(y), float(x)) for x in columns[:: len(points) % 4 - 1 or 1][[0, -1]]]
+        for turn, y in enumerate(range(top, top + height, BRUSH // 3)):
+            ends = np.flatnonzero(speck[y])[[0, -1]]
+            points += [(float(y), float(x)) for x in (ends if turn % 2 else ends[::-1])]
         found.append(points)
     return found
 
@@ -235,6 +311,7 @@ def main() -> None:
         os.chdir(scratch)  # so that the window shows a short path
         save_ome_zarr(stack, "sample.zarr")
         Photographer(folder).run(sample)
+        batch_pictures(folder)
         os.chdir(ROOT)
 
 

@@ -94,7 +94,7 @@ def test_demo_does_not_throw_a_painted_mask_away(small, tmp_path, capsys):
     capsys.readouterr()
     assert run(["demo", "--folder", str(folder), "--no-window"]) == 2
     error = capsys.readouterr().err
-    assert "is not as the demo made it" in error
+    assert "has changed since the demo made it" in error
     assert error.count("\n") == 1
     assert mask[0, 5, 5] == 1
     assert len(history(open_stack(folder / demo.STACK))) == repaired
@@ -105,7 +105,7 @@ def test_demo_in_a_folder_of_the_users(small, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert run(["demo", "--folder", str(tmp_path), "--no-window"]) == 0
     assert run(["demo", "--folder", str(tmp_path), "--no-window"]) == 2
-    assert "is not replaced; name another --folder" in capsys.readouterr().err
+    assert "is not replaced; choose another --folder" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

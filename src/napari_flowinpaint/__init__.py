@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .core.open import open_stack
     from .core.repair.quality import Quality, predict_quality
     from .core.repair.repair_section import repair_section
-    from .core.types import RepairOptions, SectionRepair
+    from .core.repair_options import RepairOptions
+    from .core.section_repair import SectionRepair
     from .core.writing.writeback import history, revert, write_back
 
 _WHERE = {
@@ -32,8 +33,8 @@ _WHERE = {
     "write_back": "core.writing.writeback",
     "revert": "core.writing.writeback",
     "history": "core.writing.writeback",
-    "RepairOptions": "core.types",
-    "SectionRepair": "core.types",
+    "RepairOptions": "core.repair_options",
+    "SectionRepair": "core.section_repair",
 }
 
 __all__ = [

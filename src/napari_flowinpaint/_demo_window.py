@@ -37,11 +37,11 @@ def open_window(folder: Path) -> tuple[napari.Viewer, Session]:
 
     from .viewer.camera import go_to_section, placed_like
     from .viewer.session import session_of
-    from .viewer.tasks import one_section
+    from .viewer.tasks import loading
 
     viewer = napari.Viewer(title="FlowInpaint demo")
     session = session_of(viewer)
-    image = session.add_stack(one_section.load(str(folder / STACK), progress=no_progress))
+    image = session.add_stack(loading.load(str(folder / STACK), progress=no_progress))
     before = open_stack(folder / BEFORE)
     viewer.add_image(
         before.array,

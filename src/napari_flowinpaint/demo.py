@@ -23,7 +23,7 @@ from .core.errors import InputError
 from .core.types import AnyImage
 
 if TYPE_CHECKING:
-    from .core.io.folder import Folder
+    from .core.disk.folder import Folder
     from .core.simulation.sample import DamagedSample
 
 STACK, MASK, BEFORE = "sample.zarr", "damage.zarr", "before.zarr"
@@ -81,7 +81,7 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
         folder = Path(tempfile.mkdtemp(prefix="flowinpaint-demo-"))
     folder = folder.expanduser().absolute()
     if os.path.lexists(folder) and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, or a link to none; name another one.")
+        raise InputError(f"{folder} is not a folder; choose another --folder.")
     opened, ours = _open_folder(folder)
     sample = _make_sample()
     if ours:
@@ -93,7 +93,10 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     table = format_scores(scores)
     opened.write(SCORES, f"{table}\n".encode())
     opened.write(COMPARISON, _draw_comparison(sample, repaired))
-    print(f"\n{table}\n\nEverything is in {folder}: {STACK}, {MASK}, scores.txt, comparison.png")
+    print(
+        f"\n{table}\n\nEverything is in {folder}: {BEFORE} (damaged), {MASK}, {STACK} (repaired), "
+        f"{SCORES}, {COMPARISON}"
+    )
     return _open_window(folder) if window else 0
 
 
@@ -107,9 +110,9 @@ def _open_folder(folder: Path) -> tuple[Folder, bool]:
     bool
         Whether a demo has made it, so that what demos write may be replaced.
     """
-    from .core.io.folder import open_root
-    from .core.io.ownership import is_owned
-    from .core.io.workplace import is_empty, make_ours
+    from .core.disk.open_root import open_root
+    from .core.disk.ownership import is_owned
+    from .core.disk.workplace import is_empty, make_ours
 
     if folder.is_dir():
         opened = open_root(folder)
@@ -121,7 +124,7 @@ def _open_folder(folder: Path) -> tuple[Folder, bool]:
             for name in _NAMES:
                 if opened.stat(name) is not None:
                     raise InputError(
-                        f"{folder / name} was not made here by a demo and is not replaced; name "
+                        f"{folder / name} was not made by the demo and is not replaced; choose "
                         "another --folder."
                     )
             return opened, False
@@ -145,8 +148,8 @@ def _check_mask(path: Path, sample: DamagedSample) -> None:
         same = False
     if not same:
         raise InputError(
-            f"{path} is not as the demo made it and is not replaced; move it away, or name another "
-            "--folder."
+            f"{path} has changed since the demo made it and is not replaced; move it away, or "
+            "choose another --folder."
         )
 
 
@@ -173,14 +176,14 @@ def _write_sample(folder: Path, sample: DamagedSample, *, overwrite: bool) -> No
     depth, height, width = sample.stack.shape
     print(
         f"A synthetic stack of {depth} sections, {height} x {width} pixels, {len(sample.kinds)} "
-        f"of them damaged ({time.perf_counter() - started:.1f} s). Repairing them, as would\n"
-        f"  flowinpaint repair {folder / STACK} --mask {folder / MASK} --in-place"
+        f"of them damaged ({time.perf_counter() - started:.1f} s). Repairing them, like the "
+        f"command\n  flowinpaint repair {folder / STACK} --mask {folder / MASK} --in-place"
     )
 
 
 def _repair(folder: Path, sample: DamagedSample) -> None:
     """Repair every damaged section in place."""
-    from .core.kinds import why_unfolded
+    from .core.methods.choice import describe_methods
     from .core.open import open_stack
     from .core.repair.repair_section import repair_section
     from .core.types import BoolImage, Box
@@ -195,10 +198,9 @@ def _repair(folder: Path, sample: DamagedSample) -> None:
         started = time.perf_counter()
         repair = repair_section(stack, z, sample.mask[z], masks=masks, kinds=sample.labels[z])
         write_back(stack, repair)
-        record = repair.provenance
-        why = why_unfolded(record.method, record.options["kind"])
+        made = describe_methods(repair.patches)
         seconds = time.perf_counter() - started
-        print(f"section {z}: repaired by {record.method}{why} in {seconds:.1f} s", flush=True)
+        print(f"section {z}: repaired by {made} in {seconds:.1f} s", flush=True)
 
 
 def _read(path: Path, sections: dict[int, str]) -> dict[int, AnyImage]:
@@ -283,8 +285,8 @@ def _open_window(folder: Path) -> int:
     missing = [name for name in ("xvfb-run", "Xvfb", "xauth") if shutil.which(name) is None]
     if missing:
         print(
-            f"flowinpaint: there is no display and no {missing[0]} to do without; for screenshots "
-            "install the packages xvfb and xauth.",
+            f"flowinpaint: there is no display, and {missing[0]} is not installed; for "
+            "screenshots install the packages xvfb and xauth.",
             file=sys.stderr,
         )
         return 1

@@ -61,7 +61,7 @@ def test_the_plan_alone_writes_nothing_but_its_report(data, capsys):
     assert "guided by 3 alone" in capsys.readouterr().out
     assert repair(data, "--plan", "--max-gap", 1, "--method", "flowinpaint") == 1
     output = capsys.readouterr()
-    assert "plan: section 4: refused: section 4 has only one usable neighbour" in output.out
+    assert "plan: section 4: refused: it has only one usable neighbour" in output.out
     assert output.err.startswith("flowinpaint: 2 of 4 sections would not be repaired: 4, 5 (")
     assert output.err.count("\n") == 1
     assert sorted(data.rglob("*")) == before
@@ -72,13 +72,13 @@ def test_stage_review_and_write(data, capsys):
     staging = data / "repairs"
     assert repair(data, "--staging", staging, "--workers", 2) == 0
     assert image_files(data / "stack.zarr") == pixels
-    assert "waits to be accepted" in capsys.readouterr().out
+    assert "waiting to be accepted" in capsys.readouterr().out
     staged = load_staged(staging)
     staged.reject([4])
     report = data / "report.json"
     assert repair(data, "--staging", staging, "--resume", "--in-place", "--report", report) == 0
     out = capsys.readouterr().out
-    assert out.count("staged before") == len(DAMAGED)
+    assert out.count("already staged") == len(DAMAGED)
     assert repaired_ids(data) == {2: 1, 5: 2, 8: 3}
     text = json.loads(report.read_text())
     assert text["staging"] == str(staging)
@@ -106,7 +106,7 @@ def test_accept_above(data, capsys):
     staging = data / "stack.zarr.staging"
     assert repair(data, "--in-place", "--accept-above", 1000) == 1
     error = capsys.readouterr().err
-    assert "section 2, 4, 5, 8 stayed below --accept-above" in error
+    assert "sections 2, 4, 5, 8 stayed below --accept-above" in error
     assert error.count("\n") == 1
     assert repaired_ids(data) == {}
     quality = {section.z: section.quality for section in load_staged(staging).sections}
@@ -135,7 +135,7 @@ def test_going_on_after_an_interruption(data, capsys, monkeypatch):
     monkeypatch.setattr(module, "repair_section", interrupted)
     assert repair(data, "--in-place", "--workers", 1) == 1
     text = capsys.readouterr()
-    assert "1 of 4 sections were not repaired: 5" in text.err
+    assert "1 of 4 sections not repaired: 5" in text.err
     assert "section 5: failed: section 5 needs more memory than there is" in text.out
     staging = data / "stack.zarr.staging"
     assert not staging.exists(), "what is there was written"
@@ -156,7 +156,7 @@ def test_one_section_goes_the_way_of_many(data, capsys):
     waiting = [s.z for s in load_staged(staging).sections if s.decision != "written"]
     assert waiting == [2], "the repair of section 2 is not lost"
     assert repair(data, "--in-place", "--sections", 2) == 0
-    assert "staged before" in capsys.readouterr().out
+    assert "already staged" in capsys.readouterr().out
     assert not staging.exists()
     assert repaired_ids(data) == {8: 1, 2: 2}
 
@@ -186,7 +186,7 @@ def test_resume_and_its_opposite(data, capsys):
     load_staged(staging).reject(DAMAGED)
     capsys.readouterr()
     assert repair(data, "--staging", staging, "--no-resume") == 0
-    assert "staged before" not in capsys.readouterr().out
+    assert "already staged" not in capsys.readouterr().out
     assert staged_files(staging) == first
     assert {section.decision for section in load_staged(staging).sections} == {"undecided"}
 
@@ -210,7 +210,8 @@ def test_two_at_once(data):
     text = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
     assert 0 in [code for _, code in text]
     for error, code in text:
-        assert error.count("\n") == (code != 0)
+        lines = [line for line in error.splitlines() if not line.startswith("note: ")]
+        assert len(lines) == (code != 0)  # who waited for the other says so in a note
         if code:
             assert code in (1, 2)
             assert "another process" in error
@@ -256,7 +257,7 @@ def test_a_mask_that_grew_in_the_review_is_not_that_of_the_command_line(data, ca
     assert repair(data, "--staging", staging, "--in-place") == 1
     error = capsys.readouterr().err
     assert "section 8" in error
-    assert "100 pixels outside of the mask" in error
+    assert "100 pixels outside the mask" in error
     assert error.count("\n") == 1
     assert np.array_equal(open_stack(data / "stack.zarr").read(8), before)
 
@@ -265,7 +266,7 @@ def test_staging_folders_that_cannot_be(data, capsys):
     (data / "photos").mkdir()
     (data / "photos" / "a.txt").write_text("mine")
     for staging, words in (
-        (data / "photos", "no staging folder"),
+        (data / "photos", "not a staging folder"),
         (data / "no" / "st", "does not exist"),
         (data / "stack.zarr" / "st", "another place"),
         (data / "mask.tif", "another place"),
@@ -333,6 +334,6 @@ def test_a_hole_that_no_neighbour_shows_is_left_and_the_other_is_repaired(
 def test_sections_repaired_in_part_are_reported_beside_refused_ones(two_holes, capsys):
     assert repair(two_holes, "--in-place", "--sections", "2,3", "--max-gap", 1) == 1
     text = capsys.readouterr().err.splitlines()
-    assert text[0].startswith("flowinpaint: 1 of 2 sections were not repaired: 3 (section 3: ")
-    assert text[1].startswith("flowinpaint: 1 of 2 sections were repaired in part: 2 (section 2: ")
+    assert text[0].startswith("flowinpaint: 1 of 2 sections not repaired: 3 (section 3: ")
+    assert text[1].startswith("flowinpaint: 1 of 2 sections repaired in part: 2 (section 2: ")
     assert len(text) == 2

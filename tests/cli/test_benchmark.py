@@ -57,7 +57,7 @@ def test_benchmark_refuses(data, capsys):
 
     cases = {
         ("--methods", "magic"): "magic",
-        ("--fractions", "1.5"): "share",
+        ("--fractions", "1.5"): "masked fraction",
         ("--fractions", "x"): "--fractions",
         ("--shapes", "round"): "round",
         ("--sections", "2,50"): "section 50",

@@ -42,7 +42,7 @@ def test_detect_then_repair(path, volume, capsys):
     output = capsys.readouterr().out
     assert "section 2: hole" in output
     assert "section 4: missing" in output
-    assert "2 of 6 sections are flagged." in output
+    assert "2 of 6 sections flagged." in output
     with (folder / "flagged.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(r["section"], r["kind"]) for r in rows] == [("2", "hole"), ("4", "missing")]
@@ -67,8 +67,8 @@ def test_what_was_found_to_be_a_fold_is_unfolded(tmp_path, capsys):
     command = ["repair", str(tmp_path / "stack.tif"), "--mask", masks, "--output", out]
     assert run([*command, "--report", str(tmp_path / "report.json")]) == 0
     plan, *_, repaired, _written = capsys.readouterr().out.strip().splitlines()
-    assert "by unfold (a fold: unfolded)" in plan
-    assert "by unfold (a fold: unfolded)" in repaired
+    assert "by unfold (a fold: its tissue is moved back)" in plan
+    assert "by unfold (a fold: its tissue is moved back)" in repaired
     (section,) = json.loads((tmp_path / "report.json").read_text())["sections"]
     assert section["provenance"]["options"]["kind"] == "fold"
     whole = np.ones(truth.shape[1:], bool)
@@ -88,7 +88,7 @@ def test_a_declared_value_is_neither_damage_nor_repaired(path, volume, capsys):
     tifffile.imwrite(path, declared)
     tifffile.imwrite(folder / "mask.tif", mask)
     assert detect(path, "--sections", "1", "--no-data", "3") == 0
-    assert "0 of 1 sections are flagged." in capsys.readouterr().out
+    assert "0 of 1 sections flagged." in capsys.readouterr().out
     out, report = folder / "out.zarr", folder / "report.json"
     command = ["repair", str(path), "--mask", str(folder / "mask.tif"), "--output", str(out)]
     command += ["--method", "flow", "--gate", "off", "--no-data", "3", "--report", str(report)]
@@ -110,16 +110,16 @@ def test_report_as_json(path):
 def test_options(path, capsys):
     assert detect(path, "--kinds", "missing", "--estimate", "--sensitivity", "0.4") == 0
     output = capsys.readouterr().out
-    assert "thresholds, as factors of the defaults: missing" in output
-    assert "1 of 6 sections are flagged." in output
+    assert "thresholds, as multiples of the defaults: missing" in output
+    assert "1 of 6 sections flagged." in output
     assert detect(path, "--overwrite") == 0
-    assert "2 of 6 sections are flagged." in capsys.readouterr().out
+    assert "2 of 6 sections flagged." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--kinds", "rain"], "there is no kind 'rain'"),
+        (["--kinds", "rain"], "unknown kind 'rain'"),
         (["--sensitivity", "2"], "between 0 and 1"),
         (["--sections", "9"], "section 9 does not exist"),
         (["--workers", "0"], "--workers"),
@@ -152,7 +152,7 @@ def test_sections_that_cannot_be_read(path, monkeypatch, capsys):
     monkeypatch.setattr(Level, "read", broken)
     assert detect(path) == 1
     error = capsys.readouterr().err
-    assert "1 sections could not be searched: 3" in error
+    assert "1 section could not be searched: 3" in error
     assert "section 3 is torn" in error
 
 
@@ -169,7 +169,7 @@ def test_interrupted_search_goes_on(path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(store.DetectionStore, "finish", interrupt)
         assert detect(path) == 130
-    assert "the same command resumes it" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
     assert not (path.parent / "masks.zarr").exists()
     searched = []
 
@@ -180,4 +180,4 @@ def test_interrupted_search_goes_on(path, monkeypatch, capsys):
     monkeypatch.setattr(store.DetectionStore, "finish", count)
     assert detect(path) == 0
     assert searched == [4, 5]
-    assert "2 of 6 sections are flagged." in capsys.readouterr().out
+    assert "2 of 6 sections flagged." in capsys.readouterr().out

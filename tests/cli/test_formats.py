@@ -85,15 +85,13 @@ def test_what_a_message_proposes_for_a_mask_works_as_pasted(
     assert plan(tmp_path / "a.tif", tmp_path / "mask.tif", *shlex.split(option[1])) == 0
 
 
-def test_mrc_of_signed_bytes_is_repaired_elsewhere_and_not_in_place(
-    tmp_path: Path, pixels: np.ndarray, mask: Path, capsys: Any
+def test_mrc_of_signed_bytes_is_repaired_elsewhere(
+    tmp_path: Path, pixels: np.ndarray, mask: Path
 ) -> None:
     signed = (pixels.astype(int) - 128).astype("int8")
     with mrcfile.new(tmp_path / "a.mrc") as file:
         file.set_data(signed)
         file.voxel_size = (40, 40, 400)
-    assert run(["repair", str(tmp_path / "a.mrc"), "--mask", str(mask), "--in-place"]) == 2
-    assert "an MRC file cannot be written in place" in capsys.readouterr().err
     output = tmp_path / "out.zarr"
     assert (
         run(["repair", str(tmp_path / "a.mrc"), "--mask", str(mask), "--output", str(output)]) == 0
@@ -104,3 +102,44 @@ def test_mrc_of_signed_bytes_is_repaired_elsewhere_and_not_in_place(
     repaired = np.asarray(stack.array)
     np.testing.assert_array_equal(repaired[intact], signed[intact])
     assert np.abs(repaired.astype(int) - signed)[~intact].mean() < 40
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.mrc"])
+def test_repairs_in_place_of_a_file_are_kept_beside_it_from_the_first_on(
+    tmp_path: Path, pixels: np.ndarray, mask: Path, capsys: Any, name: str
+) -> None:
+    path, kept = tmp_path / name, tmp_path / f"{name}.repairs"
+    if name == "a.tif":
+        tifffile.imwrite(path, pixels, photometric="minisblack")
+    else:
+        with mrcfile.new(path) as file:
+            file.set_data(pixels.astype("uint16"))
+    before, damaged = path.read_bytes(), tifffile.imread(mask) != 0
+    command = ["repair", str(path), "--mask", str(mask), "--in-place", "--method", "flow"]
+    assert run([*command, "--plan"]) == 0
+    assert not kept.exists()
+    capsys.readouterr()
+    assert run(command) == 0
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert f"{path} stays as it is; its repairs are kept in {kept}" in told
+    assert path.read_bytes() == before
+    shown = np.asarray(open_stack(path).array)
+    np.testing.assert_array_equal(shown[~damaged], pixels[~damaged])
+    assert (shown[damaged] != pixels[damaged]).any()
+    assert run(command) == 0
+    assert "stays as it is" not in " ".join("".join(capsys.readouterr()).split())
+    assert run(["revert", str(path)]) == 0
+    np.testing.assert_array_equal(np.asarray(open_stack(path).array), pixels)
+
+
+def test_what_lies_in_the_place_of_the_repairs_is_told_before_anything_is_computed(
+    tmp_path: Path, pixels: np.ndarray, mask: Path, capsys: Any
+) -> None:
+    path, other = tmp_path / "a.tif", tmp_path / "a.tif.repairs"
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    other.write_text("mine")
+    assert run(["repair", str(path), "--mask", str(mask), "--in-place"]) == 2
+    told = "".join(capsys.readouterr())
+    assert "plan:" not in told
+    assert f"{other} is a file" in " ".join(told.split())
+    assert other.read_text() == "mine"

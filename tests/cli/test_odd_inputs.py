@@ -204,7 +204,10 @@ def test_weights_for_a_repair(data, capsys):
     command = ["repair", data / "stack.zarr", "--mask", data / "mask.tif", "--in-place"]
     paper = ["--method", "flowinpaint-paper"]
     for arguments, message in (
-        (["--weights", own], "--weights needs --method flowinpaint or"),
+        (
+            ["--weights", own],
+            "--weights needs a method with a network; choose one with --method: flowinpaint, ",
+        ),
         ([*paper, "--weights", other], "holds a network 'discriminator', not 'paper'"),
         (["--method", "flowinpaint", "--weights", own], "holds a network 'paper', not 'joint'"),
         ([*paper, "--weights", data / "nowhere.safetensors"], "cannot be read as weights"),

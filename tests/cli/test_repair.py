@@ -126,7 +126,7 @@ def test_a_refused_section_does_not_stop_the_others(data, capsys):
     original = open_stack(data / "stack.zarr").read(2)
     assert run([str(a) for a in arguments]) == 1
     output = capsys.readouterr()
-    assert "1 of 2 sections were not repaired: 2" in output.err
+    assert "1 of 2 sections not repaired: 2" in output.err
     assert output.err.count("\n") == 1
     assert "section 2: refused" in output.out
     content = json.loads(report.read_text())
@@ -183,7 +183,9 @@ def test_interrupt_is_one_line(data, section, number):
     else:
         # section 2 is repaired; whether it was written by then is a matter of time
         written = "flowinpaint: interrupted. Written before that: section 2.\n"
-        kept = f"Repaired and kept in {data}/stack.zarr.staging: section 2; run it again"
+        kept = (
+            f"Repaired and kept in {data}/stack.zarr.staging: section 2; run the same command again"
+        )
         assert error == written or kept in error
 
 

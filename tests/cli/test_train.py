@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -11,6 +13,7 @@ from napari_flowinpaint.core.networks.fold.fold_fusion import FUSION_SIZES, Fusi
 from napari_flowinpaint.core.networks.fold.kpn import KPN_SIZES, KpnConfig
 from napari_flowinpaint.core.networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingConfig
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
+from napari_flowinpaint.core.networks.single.separation import SEPARATION_SIZES, SeparationConfig
 from napari_flowinpaint.core.networks.weights import load_network
 
 
@@ -50,14 +53,14 @@ def test_train_writes_weights_log_and_checkpoint(stack, tmp_path, capsys):
         (["STACK", "--output", "w.safetensors", "--crop", "512"], "smaller than the crops"),
         (["STACK", "--output", "w.safetensors", "--size", "giant"], "unknown size"),
         (["STACK", "--output", "w.safetensors", "--network", "fold-thing"], "unknown --network"),
-        (["STACK", "--output", "w.safetensors", "--unfolding", "u"], "need --network fold"),
+        (["STACK", "--output", "w.safetensors", "--unfolding", "u"], "needs --network fold"),
         (
             ["STACK", "--output", "w.safetensors", "--network", "fold-fusion", "--crop", "32"],
-            "needs the weights of the interpolation",
+            "needs the weights of fold-interpolation",
         ),
         (
             ["STACK", "--output", "w.safetensors", "--crop", "32", "--resume", "STACK"],
-            "not a checkpoint",
+            "not a training checkpoint",
         ),
     ],
 )
@@ -68,6 +71,22 @@ def test_bad_requests_are_one_line(stack, tmp_path, monkeypatch, capsys, argumen
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_train_the_network_of_single_sections_and_repair_with_it(stack, tmp_path, monkeypatch):
+    monkeypatch.setitem(SEPARATION_SIZES, "small", SeparationConfig((4, 6), 1, 2))
+    output, mask = tmp_path / "single.safetensors", np.zeros((6, 64, 64), np.uint8)
+    options = ["--network", "single", "--steps", "1", "--crop", "64", "--batch", "1"]
+    assert run(["train", str(stack), *options, "--output", str(output)]) == 0
+    mask[2, 30:33, 10:50] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    method = ["--method", "single_section", "--weights", str(output)]
+    where = ["--mask", str(tmp_path / "mask.tif"), "--output", str(tmp_path / "out.zarr")]
+    report = tmp_path / "report.json"
+    assert run(["repair", str(stack), *where, *method, "--report", str(report)]) == 0
+    (section,) = json.loads(report.read_text())["sections"]
+    assert section["windows"][0]["previous"] is None
+    assert "nothing but itself" in section["windows"][0]["flags"][0]
 
 
 def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
@@ -93,7 +112,7 @@ def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
     assert not net.config.inpainting.aggregation
     assert info.training["plan"]["rate"] == 0.002
     assert run(inpainting) == 2
-    assert "needs the weights of the first" in capsys.readouterr().err
+    assert "needs the weights of the reference stage" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_train_the_networks_of_the_paper(stack, tmp_path, monkeypatch, capsys):
     [
         (["--network", "other"], "unknown --network"),
         (["--network", "inpainting", "--ablation", "all"], "unknown --ablation"),
-        (["--fine-tune"], "need --network inpainting"),
+        (["--fine-tune"], "needs --network inpainting"),
         (["--vgg", "vgg.pth"], "--vgg needs"),
         (["--network", "reference", "--vgg", "vgg.pth"], "cannot be read as VGG16"),
     ],

@@ -24,7 +24,8 @@ from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.pyramid import DownsamplingRule, detect_rules, downsample
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.types import Box, SectionRepair
+from napari_flowinpaint.core.section_repair import SectionRepair
+from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 HALVES = (1, 2, 2)
@@ -237,7 +238,9 @@ def test_an_existing_store_is_kept_unless_asked(tmp_path: Path) -> None:
         save_ome_zarr(Stack.from_array(second), path)
     assert_saved(path, first)
     (path / "mine.txt").write_text("notes")
-    with pytest.raises(InputError, match=r"mine\.txt in it is not of the store; move that away"):
+    with pytest.raises(
+        InputError, match=r"mine\.txt in it is not part of the store; move that away"
+    ):
         save_ome_zarr(Stack.from_array(second), path, overwrite=True)
     assert_saved(path, first)
     (path / "mine.txt").unlink()
@@ -253,7 +256,7 @@ def test_a_store_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
         if message.startswith("copied section 1"):
             save_ome_zarr(Stack.from_array(volume((3, 8, 8))), tmp_path / "out.zarr")
 
-    with pytest.raises(InputError, match="exists by now"):
+    with pytest.raises(InputError, match="was created in the meantime"):
         save_ome_zarr(stack, tmp_path / "out.zarr", progress=progress)
     assert open_stack(tmp_path / "out.zarr").shape == (3, 8, 8)
     assert left_behind(tmp_path) == ["out.zarr"]

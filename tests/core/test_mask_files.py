@@ -197,7 +197,7 @@ def test_a_picture_of_the_section_is_no_mask(tmp_path: Path, stack: Stack) -> No
 def test_classes_are_numbers_or_colours(text: str, value: int) -> None:
     assert parse_class(text) == value
     assert parse_class(class_name(value)) == value
-    with pytest.raises(InputError, match="no class"):
+    with pytest.raises(InputError, match="not a class of a mask"):
         parse_class("red")
 
 
@@ -313,7 +313,7 @@ def test_rois_fill_what_imagej_fills(tmp_path: Path, stack: Stack) -> None:
     np.testing.assert_array_equal(mask.read(3), expected)
     assert list(open_damage(tmp_path / "RoiSet.zip", stack).find()) == [1, 3]
     square().tofile(tmp_path / "b.roi")
-    with pytest.raises(InputError, match="says no slice"):
+    with pytest.raises(InputError, match="has no slice"):
         open_damage(tmp_path / "b.roi", stack)
     assert list(open_damage(tmp_path / "b.roi", stack, [5]).find()) == [5]
     square(7).tofile(tmp_path / "c.roi")
@@ -362,3 +362,18 @@ def test_damaged_roi_files_are_refused(tmp_path: Path, stack: Stack) -> None:
     for name in ("a.roi", "b.zip"):
         with pytest.raises(InputError):
             open_damage(tmp_path / name, stack)
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_sections_that_tifffile_calls_colours_are_sections(tmp_path: Path, depth: int) -> None:
+    masks = np.zeros((depth, *SHAPE[1:]), np.uint8)
+    masks[1] = WHITE
+    tifffile.imwrite(tmp_path / "m.tif", masks)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        assert len(file.pages) == 1, "else there is nothing to tell apart"
+    mask = open_damage(tmp_path / "m.tif", Stack.from_array(volume((depth, *SHAPE[1:]))))
+    assert [bool(mask.read(z).any()) for z in range(depth)] == [z == 1 for z in range(depth)]
+    assert np.array_equal(mask.read(1), TRUTH)
+    assert "m.tif calls its sections colours" in mask.notes[0]
+    with pytest.raises(InputError, match="the mask of a single section"):
+        open_damage(tmp_path / "m.tif", Stack.from_array(volume(SHAPE)))

@@ -15,11 +15,18 @@ from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.refusal import Refusal, describe_reasons, describe_refused
+from napari_flowinpaint.core.refusal import (
+    Refusal,
+    describe_reasons,
+    describe_refused,
+    in_short,
+    sections_at_fault,
+)
+from napari_flowinpaint.core.repair.gate import NeighbourFit, describe_faults
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writing.writeback import revert, write_back
 
 Z = 2
@@ -59,6 +66,31 @@ def test_few_places_and_reasons_are_reported():
     assert "and 2 more: blank; 7 pixels left at rows 9-9" in told
     assert describe_reasons([*same, Refusal(Box(9, 9, 10, 10), 7, "far")]) == "blank; far"
     assert describe_refused([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("fits", "short"),
+    [
+        ([(3, 0.2, 0.2, 1.0, 0)], "section 3 shows something other than section 4"),
+        (
+            [(3, 0.2, 0.2, 1.0, 0), (5, 0.2, 0.2, 1.0, 0), (7, 0.2, 0.2, 1.0, 0)],
+            "sections 3, 5 and 7 show something other than section 4",
+        ),
+        (
+            [(3, 0.2, 0.2, 1.0, 0), (5, 0.9, None, 0.5, 0)],
+            "section 3 shows something other than section 4, and section 5 is out of focus",
+        ),
+        ([(3, 0.9, None, 1.0, 900)], "section 3 lies 900 px off section 4"),
+        ([(3, 0.9, None, 0.5, 0), (5, 0.9, None, 0.5, 0)], "sections 3 and 5 are out of focus"),
+    ],
+)
+def test_a_reason_of_the_gate_names_the_sections_at_fault_in_one_sentence(fits, short):
+    said = describe_faults(4, [NeighbourFit(*fit) for fit in fits])
+    reason = f"{said}; no other within 5 sections fits: align the stack there, {refusal.ANYWAY}"
+    assert sections_at_fault(reason) == tuple(fit[0] for fit in fits)
+    assert in_short(reason) == short
+    assert refusal.is_of_gate(reason)
+    assert sections_at_fault("section 4 has no usable neighbour within 5 sections") == ()
 
 
 def test_one_refused_window_does_not_refuse_the_others(pixels):

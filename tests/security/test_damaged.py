@@ -23,7 +23,7 @@ import zarr
 from attacks import damage, entry, truth
 
 from napari_flowinpaint import open_stack
-from napari_flowinpaint.core.io.folder import Folder
+from napari_flowinpaint.core.disk.folder import Folder
 
 
 class Trap:

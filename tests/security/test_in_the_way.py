@@ -1,4 +1,4 @@
-"""What is in the place of our files and folders is told before anything is computed."""
+"""What is in place of our files and folders is told before anything is computed."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_level_copied_out_of_its_pyramid(repaired, no_computing, unchanged):
     check = unchanged(lone)
     for command in (["revert", lone], repaired.to_repair("--in-place", stack=lone)):
         message = repaired.refused(*command)
-        assert "put it back into its pyramid, or save a copy" in message
+        assert "restore that pyramid, or save a copy" in message
     with pytest.raises(writeback.StoreError, match="another pyramid"):
         writeback.check_in_place(open_stack(lone))
     check()
@@ -133,7 +133,7 @@ def test_the_loser_of_two_reverts_says_so(repaired, monkeypatch):
 
     monkeypatch.setattr(writeback, "revert", twice)
     message = repaired.refused("revert", repaired.stack)
-    assert "another process has reverted it meanwhile" in message
+    assert "sections 2, 3 had nothing left to undo: another process has reverted them" in message
 
 
 def test_the_loser_of_two_detections_leaves_nothing(scene, monkeypatch):
@@ -171,7 +171,7 @@ def test_true_is_no_length(tmp_path, capsys, version, key):
 
 def test_advice_of_a_revert_is_no_output(repaired, monkeypatch):
     """A revert has no other place to write to."""
-    from napari_flowinpaint.core.io.folder import Folder
+    from napari_flowinpaint.core.disk.folder import Folder
 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")

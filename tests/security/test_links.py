@@ -17,7 +17,7 @@ from napari_flowinpaint.core.errors import FlowInpaintError
 
 
 def put_link(path: Path, target: Path) -> None:
-    """Put a link in the place of whatever is there."""
+    """Put a link in place of whatever is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

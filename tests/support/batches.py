@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,13 +19,9 @@ import numpy as np
 from napari_flowinpaint.core.batch import BatchPlan, plan_batch
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
-from napari_flowinpaint.core.types import (
-    Box,
-    Progress,
-    RepairOptions,
-    Window,
-    WindowRepair,
-)
+from napari_flowinpaint.core.repair_options import RepairOptions
+from napari_flowinpaint.core.types import Box, Progress
+from napari_flowinpaint.core.window import Window, WindowRepair
 
 #: Sections that the mask of :func:`write_scene` damages.
 DAMAGED = (2, 4, 5, 8)
@@ -120,9 +117,11 @@ def staged_files(staging: Path) -> dict[str, bytes]:
 
 
 def image_files(store: Path) -> dict[str, bytes]:
-    """Pixels and marks of a store, every level; without the journal, which has times."""
+    """Pixels and marks of a store, every level; without the journal, and without times."""
     return {
-        name: content for name, content in files(store, ".").items() if ".flowinpaint" not in name
+        name: re.sub(rb'"time": "[^"]*"', b'"time": ""', content)
+        for name, content in files(store, ".").items()
+        if ".flowinpaint" not in name
     }
 
 
@@ -147,7 +146,7 @@ def _work(job: dict[str, Any]) -> None:
     from killing import CountingOs
 
     from napari_flowinpaint.core.batch import commit, load_staged, plan_batch, run_batch
-    from napari_flowinpaint.core.io import folder
+    from napari_flowinpaint.core.disk import folder
     from napari_flowinpaint.core.open import open_stack
 
     if job.get("kill_at"):

@@ -112,7 +112,7 @@ def stage(store: Path | str, target: Path | str) -> None:
 
     from napari_flowinpaint.core.batch import plan_batch, run_batch
     from napari_flowinpaint.core.open import open_stack
-    from napari_flowinpaint.core.types import RepairOptions
+    from napari_flowinpaint.core.repair_options import RepairOptions
 
     stack = open_stack(store)
     mask = np.zeros(stack.shape, bool)
@@ -123,10 +123,11 @@ def stage(store: Path | str, target: Path | str) -> None:
 
 def _work(job: dict[str, Any], ready: int) -> None:
     """Do a job, in the child."""
+    from napari_flowinpaint.core.disk import folder
     from napari_flowinpaint.core.errors import Cancelled
     from napari_flowinpaint.core.export import save_ome_zarr
-    from napari_flowinpaint.core.io import folder
     from napari_flowinpaint.core.open import open_stack
+    from napari_flowinpaint.core.writing.kept import keep_beside
     from napari_flowinpaint.core.writing.recovery import recover
     from napari_flowinpaint.core.writing.writeback import revert, write_back
 
@@ -154,7 +155,7 @@ def _work(job: dict[str, Any], ready: int) -> None:
         elif job["action"] == "revert":
             revert(stack, z=job.get("z"), progress=progress)
         else:
-            write_back(stack, repairs, progress=progress)
+            write_back(stack if stack.writable else keep_beside(stack), repairs, progress=progress)
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
     os.write(ready, json.dumps([counting.steps, error]).encode())
@@ -173,6 +174,7 @@ def _serve() -> None:
     import napari_flowinpaint.core.export
     import napari_flowinpaint.core.io.folder_store
     import napari_flowinpaint.core.open
+    import napari_flowinpaint.core.writing.kept
     import napari_flowinpaint.core.writing.recovery
     import napari_flowinpaint.core.writing.writeback  # noqa: F401
 

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_flowinpaint.core.io.stack import Stack
+from napari_flowinpaint.core.types import Box
+
+#: The types of stacks that tests of formats go through.
+DTYPES = ("uint8", "uint16", "int16", "float32")
+
 
 def volume(shape: tuple[int, ...], dtype: Any = "uint8", seed: int = 0) -> np.ndarray:
     """Random pixels over the whole range of a dtype (normal for floats)."""
@@ -84,3 +90,22 @@ def write_ngff(
     else:
         group.attrs["ome"] = {"version": version, "multiscales": [multiscale]}
     return path
+
+
+def assert_same(stack: Stack, pixels: np.ndarray) -> None:
+    """Compare a stack with the truth: all sections, a box, one pixel, the array for viewers."""
+    assert stack.shape == pixels.shape
+    assert stack.dtype == pixels.dtype
+    depth, height, width = pixels.shape
+    box = Box(height // 3, width // 4, height // 3 + max(height // 2, 1), width // 4 + 1)
+    for z in range(depth):
+        section = stack.read(z)
+        assert section.dtype == pixels.dtype
+        assert section.dtype.isnative
+        np.testing.assert_array_equal(section, pixels[z])
+        np.testing.assert_array_equal(stack.read(z, box), pixels[z][box.slices])
+    np.testing.assert_array_equal(np.asarray(stack.array[0]), pixels[0])
+    np.testing.assert_array_equal(
+        np.asarray(stack.array[-1, height // 2 :, : width // 2]),
+        pixels[-1, height // 2 :, : width // 2],
+    )

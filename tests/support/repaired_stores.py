@@ -15,7 +15,8 @@ import numpy as np
 import zarr
 
 from napari_flowinpaint.core.io import pyramid
-from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair, pixel_digest
+from napari_flowinpaint.core.section_repair import Patch, Provenance, SectionRepair, pixel_digest
+from napari_flowinpaint.core.types import Box
 
 Factors = tuple[int, int, int]
 

@@ -14,7 +14,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer import camera, layers
 from napari_flowinpaint.viewer.reader import read_stack
 from napari_flowinpaint.viewer.session import session_of
-from napari_flowinpaint.viewer.tasks.one_section import load, open_layer
+from napari_flowinpaint.viewer.tasks.loading import load, open_layer
 
 SHAPE = (5, 24, 32)
 

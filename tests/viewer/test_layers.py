@@ -8,9 +8,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
-from napari_flowinpaint.core.types import Box, Patch, Provenance, SectionRepair
+from napari_flowinpaint.core.section_repair import Patch, Provenance, SectionRepair
+from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.viewer import camera, layers, mask_layers, repair_layers
-from napari_flowinpaint.viewer.tasks.one_section import (
+from napari_flowinpaint.viewer.tasks.loading import (
     LayerSource,
     LoadedStack,
     contrast_limits,
@@ -155,6 +156,34 @@ def test_marks_of_synthetic_pixels_lie_below_the_stages(tmp_path):
     assert [layer.name for layer in viewer.layers] == names
 
 
+def test_displaced_pixels_are_told_from_synthetic_ones_by_colour_and_by_name(tmp_path):
+    from napari_flowinpaint.core.io.stack import Stack
+
+    viewer = ViewerModel()
+    data = np.full((3, 60, 80), 50, np.uint8)
+    image = viewer.add_image(data, name="stack")
+    stack = Stack.from_array(data)
+    marks = np.zeros(data.shape, np.uint32)
+    marks[1, :20], marks[1, 20:40] = 7, 7 + 2**31
+    marks[2, :20], marks[2, 20:40] = 70_000, 70_000 + 2**31
+
+    def look(z, y):
+        (layer,) = (other for other in viewer.layers if other.name == "synthetic pixels")
+        place = layer.data_to_world((z, y, 5))
+        return layer.get_color(layer.data[z, y, 5]), layer.get_status(place, world=True)["value"]
+
+    for _ in range(2):  # added, then brought up to date
+        repair_layers.show_synthetic(viewer, image, stack, [marks], [7, 70_000])
+        viewer.dims.set_point(0, 1)
+        (blue, made), (yellow, moved) = look(1, 5), look(1, 25)
+        assert not np.allclose(blue, yellow)
+        assert "pixels: synthetic, repair: 7" in made
+        assert "pixels: displaced, repair: 7" in moved
+        viewer.dims.set_point(0, 2)
+        assert np.allclose(look(2, 5)[0], blue), "numbers beyond what can be shown"
+        assert np.allclose(look(2, 25)[0], yellow)
+
+
 def test_the_section_is_that_of_the_slider_in_any_unit():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((9, 60, 80), np.uint8), scale=(50, 4, 4), units=("nm",) * 3)
@@ -181,6 +210,23 @@ def test_no_section_in_3d_across_or_beside_the_stack():
     viewer.dims.ndisplay = 2
     viewer.dims.order = (1, 0, 2)
     assert camera.section_of(viewer, image) is None
+
+
+def test_why_no_section_is_shown_and_going_to_one_shows_it():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((9, 60, 80), np.uint8))
+    beside = viewer.add_image(np.zeros((2, 60, 80), np.uint8))
+    camera.go_to_section(viewer, image, 7)
+    assert camera.why_no_section(viewer, image) == ""
+    assert "outside the stack" in camera.why_no_section(viewer, beside)
+    viewer.dims.ndisplay = 3
+    assert "3-D" in camera.why_no_section(viewer, image)
+    camera.go_to_section(viewer, image, 5)
+    assert camera.section_of(viewer, image) == 5
+    viewer.dims.order = (1, 0, 2)
+    assert "other axes" in camera.why_no_section(viewer, image)
+    camera.go_to_section(viewer, image, 4)
+    assert camera.section_of(viewer, image) == 4
 
 
 def test_which_layers_are_stacks_and_masks():
@@ -260,6 +306,15 @@ def test_the_camera_goes_to_a_component():
     camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
     assert camera.section_of(viewer, image) == 6
     assert np.allclose(viewer.scene.camera.center[-2:], (4 * 119.5, 4 * 229.5))
+
+
+def test_the_camera_goes_to_a_component_where_the_axes_are_transposed():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((9, 600, 800), np.uint8), scale=(50, 4, 4))
+    viewer.dims.order = (0, 2, 1)
+    camera.center_on(viewer, image, 6, Box(100, 200, 140, 260))
+    assert camera.section_of(viewer, image) == 6
+    assert np.allclose(viewer.scene.camera.center[-2:], (4 * 229.5, 4 * 119.5))
 
 
 def test_a_labels_layer_may_say_which_kinds_its_values_are():

@@ -12,7 +12,7 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer.layers import stack_layer
 from napari_flowinpaint.viewer.lazy import LazyArray, shown_levels
-from napari_flowinpaint.viewer.tasks.one_section import load
+from napari_flowinpaint.viewer.tasks.loading import load
 
 
 class Recording:
@@ -83,7 +83,7 @@ def test_what_is_not_there(pixels, key):
 
 
 def test_steps_backwards_are_refused(pixels):
-    with pytest.raises(IndexError, match="backwards"):
+    with pytest.raises(IndexError, match="negative steps"):
         np.asarray(LazyArray(pixels)[::-1])
 
 

@@ -7,7 +7,7 @@ import tifffile
 from npe2 import PluginManager
 
 from napari_flowinpaint import open_stack, repair_section, write_back
-from napari_flowinpaint.core.errors import ChoiceNeeded
+from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
@@ -65,5 +65,5 @@ def test_of_several_stacks_the_reader_says_how_to_choose(tmp_path):
     pixels = np.zeros((2, 3, 20, 30), "uint8")
     tifffile.imwrite(tmp_path / "a.tif", pixels, metadata={"axes": "CZYX"})
     reader = get_reader(str(tmp_path / "a.tif"))
-    with pytest.raises(ChoiceNeeded, match="--channel 0"):
+    with pytest.raises(InputError, match=r"2 channels; open it with .* Load stack"):
         reader(str(tmp_path / "a.tif"))

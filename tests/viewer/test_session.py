@@ -14,9 +14,10 @@ from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.masks.sparse_mask import SparseMask
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.core.repair_options import RepairRequest
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
-from napari_flowinpaint.viewer.tasks import one_section
+from napari_flowinpaint.viewer.tasks import loading, mask_tools, one_section, writing
 
 SHAPE = (7, 96, 112)
 
@@ -45,7 +46,7 @@ def session(viewer):
     """Return a session with a stack of which section 3 is shown."""
     session = session_of(viewer)
     stack = Stack.from_array(texture(), voxel_size=(50, 4, 4), name="texture")
-    session.add_stack(one_section.LoadedStack(stack, (0, 255), "dark membranes"))
+    session.add_stack(loading.LoadedStack(stack, (0, 255), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     return session
 
@@ -58,7 +59,7 @@ def written_session(viewer, tmp_path):
     path = tmp_path / "stack.zarr"
     zarr.create_array(path, data=texture(), chunks=(2, 64, 64))
     session = session_of(viewer)
-    session.add_stack(one_section.load(str(path), progress=quiet))
+    session.add_stack(loading.load(str(path), progress=quiet))
     camera.go_to_section(viewer, session.image, 3)
     return session, path
 
@@ -188,7 +189,7 @@ def test_undo_of_painting_survives_moving_and_goes_back_there(session, viewer):
 def test_edits_of_a_section_are_one_step(session, operation, change):
     layer = paint(session)
     before, other = session.mask.read(3), session.mask.read(2)
-    tiles = one_section.edit_mask(session.mask.frozen(), 3, operation, 2, progress=quiet)
+    tiles = mask_tools.edit_mask(session.mask.frozen(), 3, operation, 2, progress=quiet)
     session.masks.edit(session.image, 3, tiles)
     after = session.mask.read(3)
     if change == 1:
@@ -209,7 +210,7 @@ def test_edits_of_a_section_are_one_step(session, operation, change):
 def test_shrinking_does_not_start_at_the_border(session):
     layer = session.masks.new(session.image)
     layer.data[3, :20] = 1
-    tiles = one_section.edit_mask(session.mask.frozen(), 3, "shrink", 4, progress=quiet)
+    tiles = mask_tools.edit_mask(session.mask.frozen(), 3, "shrink", 4, progress=quiet)
     session.masks.edit(session.image, 3, tiles)
     assert session.mask.read(3)[:16].all()
     assert not session.mask.read(3)[16:].any()
@@ -232,11 +233,13 @@ def test_a_mask_lies_on_an_existing_one_without_changing_it(session):
 def test_status_of_the_mask(session):
     paint(session)
     mask = session.mask.frozen()
-    status = one_section.mask_status(session.stack, mask, 3, 5, progress=quiet)
+    status = one_section.mask_status(session.stack, mask, RepairRequest(3), progress=quiet)
     assert (status.components, status.neighbours) == (2, ((2, 4),))
     assert status.pixels == session.mask.read(3).sum()
-    assert one_section.mask_status(session.stack, mask, 2, 5, progress=quiet).pixels == 0
-    untold = one_section.mask_status(None, mask, 3, 5, progress=quiet)
+    assert (
+        one_section.mask_status(session.stack, mask, RepairRequest(2), progress=quiet).pixels == 0
+    )
+    untold = one_section.mask_status(None, mask, RepairRequest(3), progress=quiet)
     assert (untold.components, untold.pixels, untold.neighbours) == (2, status.pixels, None)
 
 
@@ -246,7 +249,9 @@ def test_status_of_parts_far_apart():
     damage = np.zeros(pixels.shape, bool)
     damage[1, 20:30, 20:30] = damage[1, 20:30, 350:360] = True
     mask = SparseMask(pixels.shape, base=damage)
-    status = one_section.mask_status(Stack.from_array(pixels), mask, 1, 5, progress=quiet)
+    status = one_section.mask_status(
+        Stack.from_array(pixels), mask, RepairRequest(1), progress=quiet
+    )
     assert (status.components, status.pixels) == (2, 200)
     assert status.neighbours == ((0, 2), (None, None))
 
@@ -282,7 +287,7 @@ def test_layers_over_another_stack_are_made_anew(session, viewer):
     repair(session)
     first = dict(session.review.layers)
     stack = Stack.from_array(texture(seed=1)[:, :90], voxel_size=(50, 4, 4), name="another")
-    session.add_stack(one_section.LoadedStack(stack, (10, 200), "dark membranes"))
+    session.add_stack(loading.LoadedStack(stack, (10, 200), "dark membranes"))
     camera.go_to_section(viewer, session.image, 3)
     paint(session)
     repair(session)
@@ -353,7 +358,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     repair(session)
     session.review.set_accepted({2}, False)
     image, stack, selected = session.request_accept()
-    written = one_section.accept(stack, selected, progress=quiet)
+    written = writing.accept(stack, selected, progress=quiet)
     session.finish_accept(image, stack, selected, written)
     after = open_stack(path).read(3)
     left = session.mask.read(3)
@@ -367,7 +372,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     marks = next(x for x in viewer.layers if x.name == "synthetic pixels")
     assert np.array_equal(np.asarray(marks.data[3]) > 0, written)
     (entry,) = session.accepted.written(image)
-    reverted = one_section.revert(stack, entry.id, progress=quiet)
+    reverted = writing.revert(stack, entry.id, progress=quiet)
     session.finish_revert(image, stack, entry.id, reverted)
     assert np.array_equal(open_stack(path).read(3), before)
     assert np.array_equal(session.mask.read(3), damaged), "the mask is back as well"
@@ -395,7 +400,7 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     assert not session.mask.read(3).any()
     (item,) = session.accepted.unsaved(session.image)
     assert "accepted, section 3 (not saved)" in viewer.layers
-    loaded = one_section.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
+    loaded = writing.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
     saved = loaded.stack.read(3)
     assert np.array_equal(saved[~damaged], original[~damaged])
     assert (saved[damaged] != original[damaged]).any()

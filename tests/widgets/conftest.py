@@ -80,9 +80,9 @@ def make_dock(make_napari_viewer, wait):
         dock = RepairSection(viewer)
         viewer.window.add_dock_widget(dock, name="Repair section")
         if path is not None:
-            from napari_flowinpaint.viewer.tasks import one_section
+            from napari_flowinpaint.viewer.tasks import loading
 
-            dock.session.add_stack(one_section.load(str(path), progress=lambda *_: None))
+            dock.session.add_stack(loading.load(str(path), progress=lambda *_: None))
             viewer.dims.set_point(0, 3 * viewer.layers[0].scale[0])
             wait(lambda: not dock.jobs.is_running())
         return viewer, dock

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_flowinpaint.core.batch import BatchReport, Rate, SectionOutcome
 from napari_flowinpaint.core.detection.flag_table import read_table
@@ -41,7 +42,7 @@ def damaged_path(sections_of_tissue, tmp_path):
 @pytest.fixture
 def make_docks(make_napari_viewer, wait):
     """Return a function that opens a viewer with both docks and a stack."""
-    from napari_flowinpaint.viewer.tasks import one_section
+    from napari_flowinpaint.viewer.tasks import loading
     from napari_flowinpaint.widgets.find_damage_dock import FindDamage
     from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 
@@ -50,7 +51,7 @@ def make_docks(make_napari_viewer, wait):
         find, flagged = FindDamage(viewer), FlaggedSections(viewer)
         viewer.window.add_dock_widget(find, name="Find damage")
         viewer.window.add_dock_widget(flagged, name="Flagged sections")
-        flagged.session.add_stack(one_section.load(str(path), progress=lambda *_: None))
+        flagged.session.add_stack(loading.load(str(path), progress=lambda *_: None))
         wait(lambda: flagged.session.flags.of(flagged.session.image) is not None)
         wait(lambda: not find.jobs.is_running() and not flagged.jobs.is_running())
         return viewer, find, flagged
@@ -159,7 +160,9 @@ def test_a_cancelled_search_leaves_no_mask(make_docks, wait, damaged_path, monke
     assert not sections(flagged.flag_panel)
 
 
-def test_decisions_are_made_filtered_and_kept(make_docks, wait, damaged_path, tmp_path):
+def test_decisions_are_made_filtered_and_kept(
+    make_docks, wait, damaged_path, tmp_path, monkeypatch
+):
     viewer, _find, flagged = make_docks(damaged_path)
     panel, flags = flagged.flag_panel, flagged.session.require_flags()
     for z in (1, 2, 5):
@@ -180,6 +183,11 @@ def test_decisions_are_made_filtered_and_kept(make_docks, wait, damaged_path, tm
     assert sections(panel) == [5, 2, 1]
     panel.save(tmp_path / "list")
     assert [row.decision for row in read_table(tmp_path / "list.csv")] == [INTACT, SKIP, UNDECIDED]
+    chosen = str(tmp_path / "list"), ""  # the dialog has not asked about list.csv
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: chosen)
+    panel.save_button.click()
+    assert "list.csv" in panel.question.text()
+    panel.question.reject()
     panel.table.select((2, "dark"))
     panel.remove()
     assert sections(panel) == [5, 1]
@@ -361,7 +369,7 @@ def test_a_paused_batch_can_be_cancelled_and_gone_on_with(make_docks, wait, dama
     assert len(flagged.staged_panel.table.rows.rows) == 2
 
 
-def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
+def test_repairs_of_a_file_are_kept_beside_it_or_saved_as_a_copy(
     make_docks, wait, sections_of_tissue, tmp_path
 ):
     import tifffile
@@ -376,8 +384,6 @@ def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
     panel.threshold.setValue(0)
     panel.accept_above()
     wait_until_idle(flagged, wait)
-    panel.writing.write()
-    assert "Save copy" in flagged.messages.text()
     panel.writing.save(tmp_path / "copy")
     wait_until_idle(flagged, wait)
     copy = open_stack(tmp_path / "copy.zarr")
@@ -385,3 +391,11 @@ def test_a_stack_that_cannot_be_written_to_is_saved_as_a_copy(
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])
     assert flagged.session.stack.path == copy.path, "the copy is worked on now"
     assert viewer.layers.selection.active.name == "copy"
+    viewer.layers.selection.active = viewer.layers["tissue"]
+    wait_until_idle(flagged, wait)
+    panel.writing.write()
+    wait_until_idle(flagged, wait)
+    shown = np.asarray(viewer.layers["tissue"].data)
+    assert np.array_equal(shown, np.asarray(copy.array)), "without a question"
+    assert np.array_equal(tifffile.imread(path), sections_of_tissue)
+    assert (tmp_path / "tissue.tif.repairs").is_dir()

@@ -23,7 +23,7 @@ def panel(make_dock, stack_path):
 
 def load(panel, wait, path):
     """Load a mask and wait for it."""
-    panel.load_mask(str(path))
+    panel.loading.load(str(path))
     wait(lambda: not panel.jobs.is_running("mask"))
 
 
@@ -54,12 +54,12 @@ def test_images_and_rois_are_masks_of_their_sections(panel, wait, tmp_path):
 def test_classes_are_asked_about(panel, wait, tmp_path):
     Image.fromarray((TRUTH + np.uint8(1)).astype(np.uint8)).save(tmp_path / "a.png")
     load(panel, wait, tmp_path / "a.png")
-    wait(lambda: panel.question is not None)
+    wait(lambda: panel.loading.question is not None)
     assert panel.session.mask is None
-    assert "--" not in panel.question.labelText()
-    assert panel.question.comboBoxItems() == ["1", "2"]
-    panel.question.setTextValue("2")
-    panel.question.accept()
+    assert "--" not in panel.loading.question.labelText()
+    assert panel.loading.question.comboBoxItems() == ["1", "2"]
+    panel.loading.question.setTextValue("2")
+    panel.loading.question.accept()
     wait(lambda: panel.session.mask is not None)
     np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
 
@@ -84,13 +84,13 @@ def test_layers_become_the_mask(panel, wait):
     for name, flat, scale in (("solid", False, (50, 4, 4)), ("flat", True, (4, 4))):
         viewer.add_shapes(drawn(flat), shape_type=kinds, edge_width=5, scale=scale, name=name)
     viewer.layers.selection.active = viewer.layers["texture"]
-    assert panel.usable_layers() == ["picture", "reduced", "solid", "flat"]
+    assert panel.loading.usable_layers() == ["picture", "reduced", "solid", "flat"]
 
     def use(name):
-        panel.use_layer(name)
+        panel.loading.use_layer(name)
         wait(lambda: not panel.jobs.is_running("mask"))
-        if panel.question is not None:
-            panel.question.defaultButton().click()  # replaces the last
+        if panel.loading.question is not None:
+            panel.loading.question.defaultButton().click()  # replaces the last
         assert not viewer.layers[name].visible
         return panel.session.mask
 

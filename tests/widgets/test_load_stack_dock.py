@@ -57,7 +57,7 @@ def test_a_file_that_holds_several_stacks_asks_which(dock, wait, tmp_path):
     dock.load()
     wait(lambda: len(layers_of(dock)) == 1)
     assert layers_of(dock)[0].data.shape == (3, 40, 50)
-    assert "read-only" in dock.facts.text()
+    assert "repairs are kept beside it" in dock.facts.text()
     dock.path.setText("another")
     assert combo.isHidden(), "the choice belongs to the file"
 

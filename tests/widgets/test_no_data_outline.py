@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Shapes
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_flowinpaint.viewer.tasks.find_no_data import outline
 from napari_flowinpaint.widgets.load_stack_dock import LoadStack
+from napari_flowinpaint.widgets.parts.no_data_field import NoDataField
 from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 
@@ -61,7 +65,7 @@ def test_a_value_is_declared(make_napari_viewer, qtbot, padded_path):
     dock.path.setText(str(padded_path))
     dock.no_data.setText("seven")
     dock.load()
-    assert "write a grey value" in dock.messages.text()
+    assert "is not a grey value" in dock.messages.text()
     dock.no_data.setText("7")
     dock.load()
     qtbot.waitUntil(lambda: dock.session.stack is not None, timeout=5000)
@@ -75,3 +79,31 @@ def test_a_value_is_declared(make_napari_viewer, qtbot, padded_path):
     dock.declare()
     assert "uint8" in dock.messages.text()
     dock.close_session()
+
+
+def test_a_value_counts_without_enter(make_dock, stack_path, qtbot):
+    _, dock = make_dock(stack_path)
+    field, session = dock.repair_panel.no_data, dock.session
+    qtbot.keyClicks(field, "255")
+    left = QFocusEvent(QEvent.Type.FocusOut, Qt.FocusReason.MouseFocusReason)
+    QApplication.sendEvent(field, left)
+    assert session.stack.no_data == 255
+    assert "255 are no data" in dock.messages.text()
+    field.setText("white")
+    dock.mask_panel.new_mask()
+    session.mask[3, 50:60, 60:70] = 1
+    dock.repair_panel.repair()
+    assert "'white'" in dock.messages.text()
+    assert not dock.jobs.is_running("repair"), "it would be repaired as if nothing were written"
+    field.setText("")
+    dock.repair_panel.repair()
+    assert session.stack.no_data is None
+    assert dock.jobs.is_running("repair")
+
+
+@pytest.mark.parametrize("value", [255.0, 0.1, float(np.finfo(np.float32).min), 16777215.0])
+def test_a_value_is_read_as_it_was_written(qtbot, value):
+    field = NoDataField()
+    qtbot.addWidget(field)
+    field.show_value(value)
+    assert field.value() == value

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
-from napari_flowinpaint.viewer.tasks import one_section
+from napari_flowinpaint.viewer.tasks import loading, one_section
 from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
@@ -35,10 +35,10 @@ def test_a_mask_is_replaced_after_a_question_and_undo_brings_it_back(make_dock, 
     painted = layer.data.read(3)
     panel.new_button.click()
     assert np.array_equal(layer.data.read(3), painted), "nothing before the answer"
-    press(panel.question, "Cancel")
+    press(panel.loading.question, "Cancel")
     assert np.array_equal(layer.data.read(3), painted)
     panel.new_button.click()
-    press(panel.question, "Replace")
+    press(panel.loading.question, "Replace")
     assert not layer.data.read(3).any()
     assert panel.undo_button.isEnabled()
     layer.paint((3, 90, 90), 1)
@@ -67,9 +67,33 @@ def test_a_mask_painted_in_repair_section_is_back_on_reopening(make_dock, stack_
     viewer.layers.clear()
     again = RepairSection(viewer)
     viewer.window.add_dock_widget(again)
-    again.session.add_stack(one_section.load(str(stack_path), progress=lambda *_: None))
+    again.session.add_stack(loading.load(str(stack_path), progress=lambda *_: None))
     wait(lambda: again.session.mask is not None)
     assert np.array_equal(again.session.mask.read(3), painted)
+
+
+@pytest.mark.parametrize("removed", ["stack", "mask", "all"])
+@pytest.mark.parametrize("saving", [False, True])
+def test_a_mask_is_saved_when_layers_are_removed_at_once(
+    make_dock, stack_path, wait, removed, saving
+):
+    viewer, dock = make_dock(stack_path)
+    flags, image = dock.session.flags, dock.session.image
+    painted = paint(dock).data.read(3)
+    flags.saving = object() if saving else None  # of another dock
+    if removed == "all":
+        viewer.layers.clear()
+    else:
+        viewer.layers.remove(image if removed == "stack" else dock.session.mask_layer)
+    flags.saving = None
+    if saving:
+        wait(lambda: flags.first_unsaved() is None)
+    else:
+        assert flags.first_unsaved() is None
+    viewer.layers.clear()
+    dock.session.add_stack(loading.load(str(stack_path), progress=lambda *_: None))
+    wait(lambda: dock.session.mask is not None)
+    assert np.array_equal(dock.session.mask.read(3), painted)
 
 
 def test_list_and_mask_follow_into_a_copy(make_dock, stack_path, wait, tmp_path):
@@ -112,15 +136,49 @@ def test_a_repair_waits_while_one_looks_elsewhere(make_dock, stack_path, wait):
     viewer.dims.set_point(0, 0)
     wait(lambda: not dock.jobs.is_running("repair"))
     assert [review.z for review in session.review.waiting(session.image)] == [3, 5]
-    assert "waiting repairs" in dock.messages.text()
+    assert "waits in the list" in dock.messages.text()
     assert not panel.waiting.isHidden()
-    panel.waiting.setCurrentIndex(1)
-    panel.waiting.activated.emit(1)
+    panel.waiting.select(("waiting", 5))
     wait(lambda: session.review.current is not None and session.review.current.z == 5)
     assert session.section == 5
     assert not session.mask_layer.visible
     panel.discard()
     assert [review.z for review in session.review.waiting(session.image)] == [3]
+
+
+def test_accepting_one_repair_keeps_the_others_that_wait(make_dock, stack_path, wait):
+    _, dock = make_dock(stack_path)
+    session = dock.session
+    session.accepted.agree(session.image)
+    for z in (3, 5):
+        paint(dock, z)
+        repair(dock, wait, z)
+    dock.review_panel.accept()  # of section 5, and one goes to section 3 while it is written
+    dock.review_panel.waiting.select(("waiting", 3))
+    wait(lambda: not dock.jobs.is_running() and not dock.review_panel.is_showing)
+    assert [review.z for review in session.review.waiting(session.image)] == [3]
+    assert session.review.current is not None
+    assert session.review.current.z == 3
+    assert not session.mask.read(5).any()
+    assert session.mask.read(3).any()
+
+
+def test_both_docks_list_the_same_repairs(make_dock, stack_path, wait):
+    viewer, dock = make_dock(stack_path)
+    flagged = FlaggedSections(viewer)
+    viewer.window.add_dock_widget(flagged, name="Flagged sections")
+    for z in (3, 5):
+        paint(dock, z)
+        repair(dock, wait, z)
+    lists = [panel.rows.rows for panel in (dock.review_panel.waiting, flagged.staged_panel.table)]
+    assert lists[0] == lists[1]
+    assert [row.z for row in lists[0]] == [3, 5]
+    flagged.staged_panel.table.select(("waiting", 3))
+    wait(lambda: dock.session.review.current is not None and dock.session.review.current.z == 3)
+    wait(lambda: not flagged.staged_panel.is_showing)
+    flagged.staged_panel.reject()
+    assert [row.z for row in dock.review_panel.waiting.rows.rows] == [5]
+    assert dock.session.mask.read(3).any(), "what was dropped is still damaged"
 
 
 def test_closing_asks_where_something_is_unsaved(make_dock, wait, monkeypatch):
@@ -136,12 +194,35 @@ def test_closing_asks_where_something_is_unsaved(make_dock, wait, monkeypatch):
     wait(lambda: dock.session.flags.is_settled(dock.session.image))
     assert dock.session.unsaved() == []
     paint(dock, 2, (20, 20))
-    assert dock.session.unsaved() == ["1 mask of a stack without a file"]
+    assert dock.session.unsaved() == ["1 mask or list of flagged sections"]
     assert not dock.window().close()
     assert len(asked) == 1
-    assert "1 mask of a stack without a file" in asked[0]
+    assert "1 mask or list of flagged sections" in asked[0]
     assert dock.keys.bound, "it goes on"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Close)
+
+
+def test_closing_at_once_asks_where_the_mask_cannot_be_saved(
+    make_dock, stack_path, wait, monkeypatch
+):
+    flagged = stack_path.with_name(stack_path.name + ".flagged")
+    flagged.write_text("of somebody else")
+    _, dock = make_dock(stack_path)
+    asked, choice = [], QMessageBox.StandardButton
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return choice.Cancel
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    wait(lambda: dock.session.flags.is_settled(dock.session.image))
+    paint(dock)
+    assert not dock.window().close(), "nothing has been tried to be saved before"
+    assert "Not saved yet: 1 mask or list of flagged sections." in asked[0]
+    flagged.unlink()
+    assert dock.window().close()
+    assert len(asked) == 1, "it is saved now"
+    assert flagged.is_dir()
 
 
 def blocked(job, *, progress):
@@ -166,7 +247,7 @@ def test_cancel_answers_at_once(make_dock, stack_path, wait, monkeypatch):
     assert time.monotonic() - started < 0.5
 
 
-@pytest.mark.parametrize("how", ["stack", "selected"])
+@pytest.mark.parametrize("how", ["stack", "selected", "clear"])
 def test_removing_layers_leaves_nothing_behind(make_dock, stack_path, wait, monkeypatch, how):
     viewer, dock = make_dock(stack_path)
     paint(dock)
@@ -176,6 +257,8 @@ def test_removing_layers_leaves_nothing_behind(make_dock, stack_path, wait, monk
     wait(lambda: "left" in dock.messages.text())
     if how == "stack":
         viewer.layers.remove(dock.session.image)
+    elif how == "clear":
+        viewer.layers.clear()
     else:
         viewer.layers.select_all()
         viewer.layers.remove_selected()
@@ -187,14 +270,16 @@ def test_removing_layers_leaves_nothing_behind(make_dock, stack_path, wait, monk
     assert "Load a stack" in dock.target.text()
 
 
-def test_the_result_is_the_first_layer_and_the_message_comes_with_it(make_dock, stack_path, wait):
+def test_the_result_is_the_first_layer_and_the_message_comes_after_it(make_dock, stack_path, wait):
     viewer, dock = make_dock(stack_path)
     paint(dock)
     dock.repair_panel.method.setCurrentText("flow")
     dock.repair_panel.repair()
+    seen = []
+    viewer.layers.events.inserted.connect(lambda event: seen.append(dock.messages.text()))
     wait(lambda: "is repaired" in dock.messages.text())
     assert viewer.layers["result"].visible
-    assert "confidence" not in viewer.layers
+    assert "is repaired" not in seen[0], "the message comes after it"
     wait(lambda: not dock.repair_panel.is_showing)
     names = [layer.name for layer in viewer.layers]
     assert names[1:5] == ["initial reference", "refined reference", "result", "confidence"]

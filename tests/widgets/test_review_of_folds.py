@@ -19,15 +19,11 @@ SHOWN = (ZONE, ARROWS)
 @pytest.fixture
 def two_folds(tmp_path):
     """Return a stack on disk whose section 3 has two folds, the section, and the folds' lines."""
-    array = tissue(size=160, depth=7)
-    part = array[3, :, :80]
-    made = [
-        fold_section(part, Fold(6, 24, 0.5), seed=0),
-        fold_section(part, Fold(6, 24, 0.5), seed=0),
-    ]
+    array = tissue(size=384, depth=7)
+    part = array[3, :, :192]
+    made = [fold_section(part, Fold(6, 30, 0.3), seed=0) for _ in (0, 1)]
     array[3] = np.hstack([made[0].image, made[1].image[:, ::-1]])
     lines = np.hstack([made[0].line, made[1].line[:, ::-1]])
-    lines[:, 78:82] = False
     return save_ome_zarr(Stack.from_array(array, voxel_size=(50, 4, 4)), tmp_path / "f.zarr"), lines
 
 
@@ -58,7 +54,7 @@ def untick(dock, qtbot, row):
 def test_zone_and_arrows_are_shown_and_one_fold_refused(make_dock, wait, qtbot, two_folds):
     viewer, dock = repaired(make_dock, wait, qtbot, two_folds)
     review = dock.session.review.current
-    assert "a fold: unfolded" in review.summary()
+    assert "a fold: its tissue is moved back" in review.summary()
     assert [layer.name for layer in viewer.layers][-2:] == [*SHOWN]
     assert all(viewer.layers[name].visible for name in SHOWN)
     zone, arrows = (viewer.layers[name] for name in SHOWN)
@@ -78,6 +74,7 @@ def test_zone_and_arrows_are_shown_and_one_fold_refused(make_dock, wait, qtbot, 
     dock.session.accepted.agree(dock.session.image)
     qtbot.mouseClick(dock.review_panel.accept_button, Qt.MouseButton.LeftButton)
     wait(lambda: not dock.jobs.is_running() and dock.session.review.current is None)
+    assert "marked as synthetic or moved; 1 rejected" in dock.messages.text()
     assert not any(name in viewer.layers for name in SHOWN)
     after = open_stack(dock.session.stack.path).read(3)
     box = review.repair.box

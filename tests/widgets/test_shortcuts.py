@@ -94,10 +94,10 @@ def test_commands_are_in_the_palette_and_act(make_napari_viewer, stack_path, wai
     assert found == {f.__name__ for f in functions if not f.__name__.startswith("_")}
     for name in found:
         assert getattr(commands, name).__annotations__["viewer"] == "napari.viewer.Viewer"
-    viewer.open(str(stack_path), plugin="napari-flowinpaint")
     session = session_of(viewer)
     dock = RepairSection(viewer)
     viewer.window.add_dock_widget(dock)
+    viewer.open(str(stack_path), plugin="napari-flowinpaint")  # opens none where one is open
     assert open_dock_of(session, RepairSection) is dock
     wait(lambda: session.flags.is_settled(session.image))
     viewer.dims.set_point(0, 150)

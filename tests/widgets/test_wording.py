@@ -1,4 +1,4 @@
-"""Words of the window: no options and commands of the command line, numbers with their nouns."""
+"""Words of the window: no options and commands of the command line, lists that end with and."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import napari_flowinpaint
-from napari_flowinpaint.widgets.parts.wording import counted, in_window, listed
+from napari_flowinpaint.widgets.parts.wording import in_window, listed
 
 SOURCE = Path(napari_flowinpaint.__file__).parent
 #: Never called from the window.
@@ -58,10 +58,28 @@ def test_the_window_speaks_no_command_line():
     assert not wrong
 
 
-@pytest.mark.parametrize(("number", "words"), [(0, "0 rows"), (1, "1 row"), (1200, "1,200 rows")])
-def test_numbers_have_their_nouns(number, words):
-    assert counted(number, "row") == words
-
-
 def test_lists_end_with_and():
     assert [listed(range(n)) for n in (1, 2, 3)] == ["0", "0 and 1", "0, 1 and 2"]
+
+
+def test_a_sentence_that_ends_in_a_button_has_one_full_stop():
+    assert in_window("it is full; use --output.") == "it is full; use Save as OME-Zarr…"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            "a.zarr exists; choose another name or overwrite it (--overwrite).",
+            "a.zarr exists; choose another name.",
+        ),
+        (
+            "a.staging is not a staging folder made by flowinpaint, so nothing in it is changed or "
+            "removed; move it away, or choose another folder.",
+            "a.staging is not a staging folder made by flowinpaint, so nothing in it is changed or "
+            "removed; move it away.",
+        ),
+    ],
+)
+def test_the_window_advises_nothing_that_it_cannot_do(told, shown):
+    assert in_window(told) == shown

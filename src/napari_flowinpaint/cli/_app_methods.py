@@ -1,4 +1,4 @@
-"""``benchmark``, ``train`` and ``demo``, with their options."""
+"""``benchmark``, ``train``, ``adapt`` and ``demo``, with their options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import typer
 from . import _help
 from ._options import (
     AllowExternal,
+    AllowExternalMask,
     Channel,
     Dataset,
     Device,
+    MaskDataset,
     NoData,
     Stack,
     Time,
     VoxelSize,
+    opening_of,
 )
 from ._program import app
 
@@ -60,7 +63,13 @@ def benchmark(
         typer.Option(metavar="FILE", help="InceptionV3's weights; FID is measured with them"),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Masks drawn per section")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the masks")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the masks")] = 0,
+    neighbours: Annotated[
+        int,
+        typer.Option(
+            min=1, max=2, help="1: guided by the previous section only, as at the end of a stack"
+        ),
+    ] = 2,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
@@ -86,18 +95,12 @@ def benchmark(
         inception=inception,
         repeats=repeats,
         seed=seed,
-        opening={
-            "channel": channel,
-            "time": time,
-            "dataset": dataset,
-            "allow_external": allow_external,
-            "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
-            "no_data": no_data,
-        },
+        neighbours=neighbours,
+        opening=opening_of(channel, time, dataset, allow_external, voxel_size, no_data),
     )
 
 
-@app.command(help=_help.TRAIN, short_help="Train the learned method on your own stacks")
+@app.command(help=_help.TRAIN, short_help="Train a network on your own stacks")
 def train(
     stacks: Annotated[
         list[str],
@@ -134,14 +137,17 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(
             metavar="WEIGHTS.safetensors",
-            help="Start from these weights, or from the most important channels of a wider network",
+            help="Start from these weights (one-neighbour: also from joint ones); of a wider "
+            "network the most important channels are taken",
         ),
     ] = None,
     network: Annotated[
         str,
         typer.Option(
-            help="joint; a stage of the paper's: reference, then inpainting; or what undoes folds: "
-            "fold-interpolation, then fold-unfolding, then fold-fusion"
+            help="joint; missing (the same, for missing sections); one-neighbour; the stages of "
+            "the paper: reference, then inpainting; for folds: fold-interpolation, then "
+            "fold-unfolding, then fold-fusion; gap (gaps in isotropic volumes); or single "
+            "(repairs a section from itself)"
         ),
     ] = "joint",
     refined: Annotated[
@@ -161,7 +167,7 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             help="Leave out in the inpainting stage: references, refinement, aggregation or "
-            "adversary; may be repeated"
+            "adversary; of one-neighbour: larn, triplet or adversary; may be repeated"
         ),
     ] = None,
     interpolation: Annotated[
@@ -181,7 +187,7 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="VGG16's weights for the perceptual loss of the paper"),
     ] = None,
-    size: Annotated[str, typer.Option(help="small or base")] = "small",
+    size: Annotated[str, typer.Option(help="small or base; gap: also unet, msd")] = "small",
     batch: Annotated[int, typer.Option(min=1, help="Samples per step")] = 3,
     crop: Annotated[int, typer.Option(min=32, help="Side of the samples, pixels")] = 256,
     rate: Annotated[
@@ -189,18 +195,27 @@ def train(
         typer.Option(min=1e-8, help="Highest learning rate; 5e-4, or the paper's 1e-4, by default"),
     ] = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and data")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed")] = 0,
     no_data: NoData = None,
     allow_external: AllowExternal = False,
 ) -> int:
     """Train."""
-    from ._train import fold_options, paper_options, train_weights
+    from ._networks import settings_of
+    from ._train import train_weights
 
-    fold = fold_options(network, interpolation, unfolding)
-    paper = None
-    if fold is None:
-        paper = paper_options(network, refined, fine_tune, ablation or [], vgg)
+    chosen, settings = settings_of(
+        network,
+        ablation or [],
+        start=start,
+        refined=refined,
+        fine_tune=fine_tune,
+        vgg=vgg,
+        interpolation=interpolation,
+        unfolding=unfolding,
+    )
     return train_weights(
+        chosen,
+        settings,
         stacks,
         validate or [],
         output,
@@ -208,7 +223,6 @@ def train(
         steps=steps,
         every=every,
         resume=resume,
-        start=start,
         size=size,
         batch=batch,
         crop=crop,
@@ -216,10 +230,48 @@ def train(
         device=device,
         seed=seed,
         no_data=no_data,
-        paper=paper,
-        fold=fold,
         allow_external=allow_external,
     )
+
+
+@app.command(help=_help.ADAPT, short_help="Adapt the released weights to one stack")
+def adapt(
+    stack: Stack,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="WEIGHTS.safetensors", help="Weights; beside STACK by default"),
+    ] = None,
+    mask: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="MASK", help="Damage to leave out, besides what was flagged"),
+    ] = None,
+    mask_dataset: MaskDataset = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Time limit")] = 10,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run, or start over")] = True,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed")] = 0,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    allow_external: AllowExternalMask = False,
+    voxel_size: VoxelSize = None,
+    no_data: NoData = None,
+) -> int:
+    """Adapt."""
+    from ._adapt import AdaptCommand, adapt_weights
+
+    command = AdaptCommand(
+        stack=stack,
+        output=output,
+        mask=mask,
+        mask_dataset=mask_dataset,
+        minutes=minutes,
+        resume=resume,
+        device=device,
+        seed=seed,
+        opening=opening_of(channel, time, dataset, allow_external, voxel_size, no_data),
+    )
+    return adapt_weights(command)
 
 
 @app.command(help=_help.DEMO, short_help="Repair a synthetic stack and show it")

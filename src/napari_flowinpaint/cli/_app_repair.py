@@ -9,10 +9,11 @@ import typer
 
 from . import _help
 from ._options import (
-    AllowExternal,
+    AllowExternalMask,
     Channel,
     Dataset,
     Device,
+    MaskDataset,
     NoData,
     Sections,
     Stack,
@@ -28,8 +29,9 @@ def repair(
     mask: Annotated[
         str,
         typer.Option(
-            help="Mask of the stack's shape, nonzero where damaged; a folder of images; "
-            "ImageJ ROIs; with a single section in --sections, a single image",
+            metavar="MASK",
+            help="Mask of the stack's shape, non-zero where damaged; a folder of images; ImageJ "
+            "ROIs; or, for one section named with --sections, a single image",
             show_default=False,
         ),
     ],
@@ -41,15 +43,20 @@ def repair(
         typer.Option(metavar="OUT.zarr", help="Write all sections to a new OME-Zarr"),
     ] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Write the repairs into STACK")
+        bool, typer.Option("--in-place", help="Write the repairs into STACK, or beside a file")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT.zarr if it exists")
     ] = False,
+    ro_crate: Annotated[
+        bool,
+        typer.Option("--ro-crate", help="Also write ro-crate-metadata.json into OUT.zarr"),
+    ] = False,
     report: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            metavar="REPORT.json", help="Write scores, windows, neighbours and times as JSON"
+            metavar="REPORT.json",
+            help="Write scores, windows, neighbours and times as JSON; replaces an existing file",
         ),
     ] = None,
     max_gap: Annotated[
@@ -58,8 +65,8 @@ def repair(
     texture: Annotated[
         str,
         typer.Option(
-            help="Look of repaired pixels: smooth (prediction alone), noise (as the section's) or "
-            "natural (also invents scales up to 20 pixels)"
+            help="Texture of repaired pixels: smooth (the prediction alone), noise (like the "
+            "section's) or natural (also invents detail of up to 20 pixels)"
         ),
     ] = "noise",
     grain: Annotated[bool, typer.Option(hidden=True)] = True,
@@ -73,12 +80,12 @@ def repair(
     kind: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Kind of damage under the mask; fold and crack are unfolded where --method is auto"
+            help="Kind of damage under the mask; with --method auto, fold and crack are unfolded"
         ),
     ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=8, help="Rotated and mirrored copies that are averaged; slower"),
+        typer.Option(min=1, max=8, help="Number of rotated and mirrored copies to average; slower"),
     ] = None,
     gate: Annotated[
         str, typer.Option(help="If neighbours do not fit: refuse, flag (repair and say so) or off")
@@ -112,31 +119,28 @@ def repair(
     ] = None,
     accept_above: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(metavar="DB", help="Write only repairs of at least this quality"),
+        typer.Option(metavar="DB", help="Write only repairs expected to reach this structure PSNR"),
     ] = None,
     channel: Channel = None,
     time: Time = None,
     dataset: Dataset = None,
-    mask_dataset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Name of the mask within a zarr group or HDF5 file"),
-    ] = None,
+    mask_dataset: MaskDataset = None,
     mask_class: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            metavar="VALUES", help="Values of the mask that are damage, e.g. 2 or 2,3 or #ff0000"
+            metavar="VALUES", help="Mask values that mean damage, e.g. 2 or 2,3 or #ff0000"
         ),
     ] = None,
     invert_mask: Annotated[
         bool, typer.Option("--invert-mask", help="The mask shows what is intact")
     ] = False,
-    allow_external: AllowExternal = False,
+    allow_external: AllowExternalMask = False,
     voxel_size: VoxelSize = None,
     no_data: NoData = None,
 ) -> int:
     """Replace damaged pixels."""
     from ..core.errors import InputError
-    from ..core.types import RepairOptions
+    from ..core.repair_options import RepairOptions
     from ._commands import repair_stack
     from ._parse import parse_numbers
     from ._request import BatchOptions, RepairCommand
@@ -144,6 +148,11 @@ def repair(
     writes = int(in_place) + (output is not None)
     if writes > 1 or (writes == 0 and staging is None and not plan):
         raise InputError("say where to write: either --output OUT.zarr or --in-place.")
+    if ro_crate and output is None:
+        raise InputError(
+            "--ro-crate describes a copy: add --output OUT.zarr, or describe the stack itself with "
+            "flowinpaint describe STACK --ro-crate."
+        )
     command = RepairCommand(
         stack=stack,
         mask=mask,
@@ -164,6 +173,7 @@ def repair(
         in_place=in_place,
         output=output,
         overwrite=overwrite,
+        ro_crate=ro_crate,
         report=report,
         channel=channel,
         time=time,

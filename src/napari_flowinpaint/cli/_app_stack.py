@@ -1,4 +1,4 @@
-"""``detect``, ``revert``, ``recover`` and ``history``, with their options."""
+"""``detect``, ``revert``, ``recover``, ``history``, ``describe`` and ``originals``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ._options import (
     Stack,
     Time,
     VoxelSize,
+    opening_of,
 )
 from ._program import app
 
@@ -27,11 +28,14 @@ def detect(
     stack: Stack,
     output: Annotated[
         Path,
-        typer.Option(metavar="MASK.zarr", help="New label image of masks", show_default=False),
+        typer.Option(metavar="MASK.zarr", help="New label image for the masks", show_default=False),
     ],
     report: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FLAGGED.csv", help="Table of flagged sections (.csv or .json)"),
+        typer.Option(
+            metavar="FLAGGED.csv",
+            help="Table of flagged sections (.csv or .json); replaces an existing file",
+        ),
     ] = None,
     sections: Sections = None,
     kinds: Annotated[
@@ -46,7 +50,7 @@ def detect(
     ] = False,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Threads; one per core, at most 8, by default"),
+        typer.Option(min=1, help="Sections searched at once; by default one per core, at most 8"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace MASK.zarr if it exists")
@@ -60,7 +64,7 @@ def detect(
 ) -> int:
     """Find damage."""
     from ._detect import DetectCommand, detect_damaged
-    from ._parse import parse_names, parse_numbers
+    from ._parse import parse_names
 
     command = DetectCommand(
         stack=stack,
@@ -72,14 +76,7 @@ def detect(
         estimate=estimate,
         workers=workers,
         overwrite=overwrite,
-        opening={
-            "channel": channel,
-            "time": time,
-            "dataset": dataset,
-            "allow_external": allow_external,
-            "voxel_size": parse_numbers(voxel_size, "--voxel-size") if voxel_size else None,
-            "no_data": no_data,
-        },
+        opening=opening_of(channel, time, dataset, allow_external, voxel_size, no_data),
     )
     return detect_damaged(command)
 
@@ -97,12 +94,7 @@ def revert(
     """Restore original pixels."""
     from ._commands import revert_stack
 
-    opening = {
-        "channel": channel,
-        "time": time,
-        "dataset": dataset,
-        "allow_external": allow_external,
-    }
+    opening = opening_of(channel, time, dataset, allow_external)
     return revert_stack(stack, sections, force, opening)
 
 
@@ -118,12 +110,7 @@ def recover(
     """Finish interrupted writes."""
     from ._commands import recover_stack
 
-    opening = {
-        "channel": channel,
-        "time": time,
-        "dataset": dataset,
-        "allow_external": allow_external,
-    }
+    opening = opening_of(channel, time, dataset, allow_external)
     return recover_stack(stack, force, opening)
 
 
@@ -138,10 +125,56 @@ def history(
     """List repairs."""
     from ._commands import list_history
 
-    opening = {
-        "channel": channel,
-        "time": time,
-        "dataset": dataset,
-        "allow_external": allow_external,
-    }
+    opening = opening_of(channel, time, dataset, allow_external)
     return list_history(stack, opening)
+
+
+@app.command(help=_help.DESCRIBE, short_help="Describe what was repaired, for a publication")
+def describe(
+    stack: Stack,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="TEXT.md", help="Text to write: .md or .tex"),
+    ] = None,
+    figure: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FIGURE.png", help="Figure to write: .png or .pdf"),
+    ] = None,
+    ro_crate: Annotated[
+        bool, typer.Option("--ro-crate", help="Write ro-crate-metadata.json into the OME-Zarr")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace these files if they exist")
+    ] = False,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    allow_external: AllowExternal = False,
+) -> int:
+    """Describe repairs."""
+    from ._describe import describe_repairs
+
+    opening = opening_of(channel, time, dataset, allow_external)
+    return describe_repairs(stack, output, figure, ro_crate, overwrite, opening)
+
+
+@app.command(help=_help.ORIGINALS, short_help="Write the untouched data to a new OME-Zarr")
+def originals(
+    stack: Stack,
+    output: Annotated[
+        Path, typer.Option(metavar="OUT.zarr", help="New OME-Zarr", show_default=False)
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT.zarr if it exists")
+    ] = False,
+    channel: Channel = None,
+    time: Time = None,
+    dataset: Dataset = None,
+    allow_external: AllowExternal = False,
+    voxel_size: VoxelSize = None,
+) -> int:
+    """Write original pixels."""
+    from ._describe import write_originals
+
+    opening = opening_of(channel, time, dataset, allow_external, voxel_size)
+    return write_originals(stack, output, overwrite, opening)

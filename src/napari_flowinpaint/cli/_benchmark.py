@@ -11,6 +11,8 @@ from ._console import DONE, NOT_ALL_DONE, print_error, print_line, print_note, p
 from ._parse import check_apart, check_file, parse_sections
 
 if TYPE_CHECKING:
+    from ..core.benchmark.table import BenchmarkTable
+    from ..core.io.stack import Stack
     from ..core.methods import Method
 
 
@@ -29,28 +31,26 @@ def benchmark_stack(
     inception: Path | None,
     repeats: int,
     seed: int,
+    neighbours: int,
     opening: Mapping[str, Any],
 ) -> int:
     """Run the benchmark, print its tables, draw its figure; return the exit code."""
-    from ..core.benchmark.figure import draw_figure, figure_method
+    from ..core.benchmark.figure import figure_method
     from ..core.benchmark.run_benchmark import check_request, run_benchmark
     from ..core.device import resolve_device
     from ..core.open import open_stack
 
     extra = parse_ablations(ablations)
-    names = check_request(methods, shapes, fractions, [label for label, _ in extra])
+    names = check_request(methods, shapes, fractions, [label for label, _ in extra], neighbours)
     drawn = figure_method(names, extra)
     if figure is not None and drawn is None:
         raise InputError("--figure shows a repair, and --methods names peers only; add a method.")
-    for file, option in ((output, "--output"), (figure, "--figure")):
-        if file is not None:
-            check_file(file, option)
-    if figure is not None and figure.suffix.lower() != ".png":
-        raise InputError(f"--figure {figure} must end in .png.")
+    files = {"--output": output, "--figure": figure}
+    _check_files(files)
     if device != "auto":
         device = resolve_device(device)
     stack = open_stack(path, **opening)
-    for file, option in ((output, "--output"), (figure, "--figure")):
+    for option, file in files.items():
         if file is not None:
             check_apart(file, option, path, *([stack.group_path] if stack.group_path else []))
     for message in stack.messages:
@@ -59,6 +59,7 @@ def benchmark_stack(
         "spacing": spacing,
         "sections": None if sections is None else parse_sections(sections, stack.shape[0]),
         "seed": seed,
+        "neighbours": neighbours,
         "device": device,
     }
     with progress_bar("benchmark") as progress:
@@ -73,20 +74,42 @@ def benchmark_stack(
             progress=progress,
             **common,
         )
+    _show_table(table, output)
+    if figure is None or drawn is None:
+        return DONE
+    common |= {"fraction": fractions[len(fractions) // 2], "shape": shapes[0]}
+    return _draw(stack, drawn, figure, common | {"method": dict(extra).get(drawn)})
+
+
+def _check_files(files: Mapping[str, Path | None]) -> None:
+    """Refuse files, by option, that cannot be written, before anything is computed."""
+    for option, file in files.items():
+        if file is not None:
+            check_file(file, option)
+    figure = files["--figure"]
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise InputError(f"--figure {figure} must end in .png.")
+
+
+def _show_table(table: BenchmarkTable, output: Path | None) -> None:
+    """Print the tables, and write them where that was asked for."""
     for line in table.to_text().splitlines():
         print_line(line)
     if output is not None:
         output.write_text(table.to_markdown() + "\n", encoding="utf-8")
         print_line(f"written: {output}")
-    if figure is not None and drawn is not None:
-        middle = fractions[len(fractions) // 2]
-        common |= {"fraction": middle, "shape": shapes[0], "method": dict(extra).get(drawn)}
-        try:
-            draw_figure(stack, drawn, **common).save(figure, optimize=True)
-        except RepairRefused as error:
-            print_error(f"{figure} was not drawn: {error}")
-            return NOT_ALL_DONE
-        print_line(f"written: {figure}")
+
+
+def _draw(stack: Stack, drawn: str, figure: Path, options: Mapping[str, Any]) -> int:
+    """Draw the figure with the repair of the method ``drawn``; return the exit code."""
+    from ..core.benchmark.figure import draw_figure
+
+    try:
+        draw_figure(stack, drawn, **options).save(figure, optimize=True)
+    except RepairRefused as error:
+        print_error(f"{figure} was not drawn: {error}")
+        return NOT_ALL_DONE
+    print_line(f"written: {figure}")
     return DONE
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..core.errors import Cancelled, FlowInpaintError, InputError, SectionChanged
-from ..core.io.names import quoted
+from ..core.errors import (
+    Cancelled,
+    FlowInpaintError,
+    InputError,
+    SectionChanged,
+    name_sections,
+)
+from ..core.io.command_line import command_words
 from ..core.notes import Notes
-from ..core.refusal import describe_refused
+from ..core.refusal import describe_refused, reason_of
 from ._console import (
     BAD_INPUT,
     DONE,
@@ -59,10 +66,21 @@ def repair_stack(command: RepairCommand) -> int:
             lost = f"the report {command.report} could not be written ({caught.strerror})."
     if command.output is not None and error is None and report.written:
         print_line(f"written: {command.output}")
+        if command.ro_crate:
+            _write_crate(command.output)
     code = _conclude(request, report, error)
     if lost:
         print_error(lost)
     return max(code, NOT_ALL_DONE) if lost else code
+
+
+def _write_crate(output: Path) -> None:
+    """Write into a new store what it is and what was repaired, for a deposit."""
+    from ..core.crate import write_crate
+    from ..core.open import open_stack
+
+    copy = open_stack(output)
+    print_line(f"written: {write_crate(copy, copy.name)}")
 
 
 def _conclude_plan(request: PlannedRepair, notes: Notes) -> int:
@@ -84,7 +102,7 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
     """Say what is left to say on stderr; return the exit code."""
     written = report.written if request.command.in_place else []
     if error is not None:
-        kept = f" Written before that: section {_list(written)}." if written else ""
+        kept = f" Written before that: {name_sections(written)}." if written else ""
         kept += _staged(request, error, written)
         if isinstance(error, KeyboardInterrupt):
             raise Cancelled(f"interrupted.{kept}") from error
@@ -92,13 +110,14 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
         return NOT_ALL_DONE if written else BAD_INPUT
     if report.waiting and request.command.writes:
         print_error(
-            f"section {_list(report.waiting)} stayed below --accept-above; look at "
-            f"{'it' if len(report.waiting) == 1 else 'them'} in {request.staging}."
+            f"{name_sections(report.waiting)} stayed below --accept-above; review "
+            f"{_them(report.waiting)} in {request.staging}, or run the same command again with a "
+            "lower threshold."
         )
         return NOT_ALL_DONE
     for records, what in (
-        (report.unrepaired, "were not repaired"),
-        (report.incomplete, "were repaired in part"),
+        (report.unrepaired, "not repaired"),
+        (report.incomplete, "repaired in part"),
     ):
         left = [(record["section"], record["message"]) for record in records]
         if left:
@@ -113,8 +132,8 @@ def _conclude(request: PlannedRepair, report: RepairReport, error: BaseException
 def _count(left: list[tuple[int, str]], what: str, total: int) -> str:
     """Say of which sections something is to be said, and why of the first of them."""
     z, reason = left[0]
-    numbers = _list([number for number, _ in left])
-    return f"{len(left)} of {total} sections {what}: {numbers} (section {z}: {reason})"
+    numbers, first = _list([number for number, _ in left]), reason_of(z, reason)
+    return f"{len(left)} of {total} sections {what}: {numbers} (section {z}: {first})"
 
 
 def _staged(request: PlannedRepair, error: BaseException, written: list[int]) -> str:
@@ -135,17 +154,21 @@ def _staged(request: PlannedRepair, error: BaseException, written: list[int]) ->
     kept = [record.z for record in records if record is not None and record.status == REPAIRED]
     if not kept:
         return ""
-    told = f" Repaired and kept in {stage.path}: section {_list(kept)}; "
+    told = f" Repaired and kept in {stage.path}: {name_sections(kept)}; "
     if isinstance(error, SectionChanged):  # masked pixels do not count for what is resumed
         return f"{told}to repair them all again, add --no-resume."
-    return f"{told}run it again to resume from there."
+    return f"{told}run the same command again to continue from there."
+
+
+def _them(numbers: list[int]) -> str:
+    return "it" if len(numbers) == 1 else "them"
 
 
 def _list(numbers: Any) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _open(path: str, opening: Mapping[str, Any]) -> Stack:
+def open_and_say(path: str, opening: Mapping[str, Any]) -> Stack:
     """Open a stack; print what is to be said of it."""
     from ..core.open import open_stack
 
@@ -160,7 +183,7 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
     """Undo repairs; return the exit code."""
     from ..core.writing.writeback import history, revert
 
-    stack = _open(path, opening)
+    stack = open_and_say(path, opening)
     there = [entry for entry in history(stack) if entry.state != "reverted"]
     chosen = None
     if sections is not None:
@@ -168,8 +191,10 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
         untouched = sorted(set(chosen) - {entry.z for entry in there})
         if untouched:
             command = _command("history", path, opening)
+            have = "has" if len(untouched) == 1 else "have"
             raise InputError(
-                f"section {_list(untouched)} has no repair to undo; {command} lists what there is."
+                f"{name_sections(untouched)} {have} no repair to undo; {command} lists what there "
+                "is."
             )
     if not there:
         print_line("there is no repair to undo.")
@@ -184,20 +209,15 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
     if not left:
         return DONE
     print_error(
-        f"section {_list(left)} had nothing left to undo: another process has reverted it "
-        f"meanwhile; {_command('history', path, opening)} lists what there is."
+        f"{name_sections(left)} had nothing left to undo: another process has reverted "
+        f"{_them(left)} in the meantime; {_command('history', path, opening)} lists what there is."
     )
     return NOT_ALL_DONE if undone else BAD_INPUT
 
 
 def _command(verb: str, path: str, opening: Mapping[str, Any]) -> str:
     """Return the command line that does something to the same stack, for messages."""
-    words = ["flowinpaint", verb, quoted(path)]
-    for option, value in opening.items():
-        if value is not None and value is not False:
-            words.append(f"--{option.replace('_', '-')}")
-            words += [] if value is True else [quoted(value)]
-    return f"`{' '.join(words)}`"
+    return f"`{' '.join(command_words(verb, path, opening))}`"
 
 
 def recover_stack(path: str, force: bool, opening: Mapping[str, Any]) -> int:
@@ -215,7 +235,7 @@ def list_history(path: str, opening: Mapping[str, Any]) -> int:
     """Print the repairs of a stack; return the exit code."""
     from ..core.writing.writeback import history
 
-    stack = _open(path, opening)
+    stack = open_and_say(path, opening)
     entries = history(stack)
     if not entries:
         print_line("no repairs.")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..core.io.names import printable
+from ..core.names import printable
 from ..core.types import Progress, no_progress
 
 #: Characters of a message; what is quoted from a file may be of any length.
@@ -29,7 +29,7 @@ def print_line(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
-            print_error(f"the output could not be printed ({error.strerror}); the work goes on.")
+            print_error(f"the output could not be printed ({error.strerror}); the work continues.")
 
 
 def print_note(text: str) -> None:

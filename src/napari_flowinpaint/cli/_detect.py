@@ -70,7 +70,7 @@ def detect_damaged(command: DetectCommand) -> int:
             with progress_bar("estimate") as progress:
                 options = estimate_parameters(stack, options, progress=progress)
             factors = ", ".join(f"{kind} {factor:g}" for kind, factor in options.scales.items())
-            print_line(f"thresholds, as factors of the defaults: {factors}")
+            print_line(f"thresholds, as multiples of the defaults: {factors}")
         with progress_bar("detect") as progress:
             found = detect_stack(
                 stack,
@@ -83,7 +83,7 @@ def detect_damaged(command: DetectCommand) -> int:
                 progress=progress,
             )
     except KeyboardInterrupt as error:
-        raise Cancelled("interrupted; the same command resumes it.") from error
+        raise Cancelled("interrupted; run the same command again to continue.") from error
     return _conclude(command, found)
 
 
@@ -93,13 +93,14 @@ def _conclude(command: DetectCommand, found: Detection) -> int:
             f"section {row.section}: {row.kind}, score {row.score:.2f}, {row.area_percent:.2f} %"
         )
     sections = {row.section for row in found.flagged}
-    print_line(f"{len(sections)} of {len(found.searched)} sections are flagged.")
+    print_line(f"{len(sections)} of {len(found.searched)} sections flagged.")
     print_line(f"written: {command.output}")
     if not found.failed:
         return DONE
     first, why = next(iter(found.failed.items()))
-    numbers = ", ".join(map(str, found.failed))
+    count, numbers = len(found.failed), ", ".join(map(str, found.failed))
     print_error(
-        f"{len(found.failed)} sections could not be searched: {numbers} (section {first}: {why})"
+        f"{count} section{'s' * (count > 1)} could not be searched: {numbers} (section {first}: "
+        f"{why})"
     )
     return NOT_ALL_DONE

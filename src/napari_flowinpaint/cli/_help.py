@@ -19,8 +19,9 @@ REPAIR = """\
 Replace the damaged pixels of a stack, guided by the neighbouring sections.
 
 STACK is repaired in place (OME-Zarr or zarr on a local disk: journalled, marked in
-labels/synthetic, revertible), or a repaired copy is written to a new OME-Zarr of the same shape
-and dtype. Damage that no usable neighbour shows is reported and left as it is.
+labels/synthetic, revertible; of a TIFF or another file, which stays as it is, the repairs are kept
+beside it), or a repaired copy is written to a new OME-Zarr of the same shape and dtype. Damage
+that no usable neighbour shows is reported and left as it is.
 Sections are planned, then repaired into a staging folder, then written; after an interruption,
 the same command continues where it stopped.
 
@@ -46,9 +47,9 @@ Exit codes:
 DETECT = """\
 Find damaged sections and write their masks, for a person to look at and for 'repair'.
 
-Every section is compared with its neighbours. It finds missing sections and regions, holes, folds,
-cracks, dark and bright debris, staining clouds, blur, and misaligned sections. After an
-interruption, the same command continues where it stopped.
+Every section is compared with its neighbours. It finds missing, copied and misaligned
+sections, missing regions, holes, folds, cracks, dark and bright debris, staining clouds, blur, and
+noise. After an interruption, the same command continues where it stopped.
 
 \b
 Examples:
@@ -68,7 +69,7 @@ REVERT = """\
 Restore the original pixels of repaired sections, byte for byte.
 
 Without --sections every repair in STACK is undone. Pixels that another program has changed since
-are not overwritten unless --force says so.
+are not overwritten unless --force is given.
 
 \b
 Examples:
@@ -77,11 +78,11 @@ Examples:
 """
 
 RECOVER = """\
-Finish what a crash has interrupted.
+Finish what a crash interrupted.
 
-A write or a revert that had begun is finished, one that was being undone is undone; marks that
-were lost are made again. Whatever writes into STACK does the same first; commands that only look
-show what will be, and change nothing.
+A write or a revert that had begun is finished, or undone if it was being cancelled; lost marks of
+synthetic pixels are restored. Every command that writes into STACK does this first; commands that
+only read it show the stack as it will be, and change nothing.
 
 \b
 Example:
@@ -94,6 +95,31 @@ List the repairs that were written into a stack.
 \b
 Example:
   flowinpaint history stack.zarr
+"""
+
+ORIGINALS = """\
+Write the original data, without any repair, to a new OME-Zarr, to deposit in EMPIAR for example.
+
+The copy contains the microscope's pixels only: no repairs, no journal, no marks. STACK is not
+changed.
+
+\b
+Example:
+  flowinpaint originals stack.zarr --output raw.zarr
+"""
+
+DESCRIBE = """\
+Describe what was repaired, for the methods section of a publication.
+
+Lists sections, methods, share of synthetic pixels, predicted scores, versions and literature, as
+Markdown (.md) or LaTeX (.tex); without --output it is printed. The figure (.png or .pdf) shows the
+largest repairs: as acquired, as they are now, and which pixels are synthetic.
+
+\b
+Examples:
+  flowinpaint describe stack.zarr
+  flowinpaint describe stack.zarr --output repairs.tex --figure repairs.pdf
+  flowinpaint describe stack.zarr --ro-crate
 """
 
 BENCHMARK = """\
@@ -110,7 +136,7 @@ Examples:
 """
 
 TRAIN = """\
-Train the network of the learned method on intact sections of your own stacks.
+Train one of the networks on intact sections of your own stacks.
 
 The weights with the best score on the held-out sections are kept; a log (.csv, .svg) and a
 checkpoint to resume from (.state.safetensors) are saved beside them. Ctrl-C stops the training
@@ -125,6 +151,26 @@ Examples:
 The networks of the paper are trained in two stages, for 'repair --method flowinpaint-paper':
   flowinpaint train a.tif --network reference --output one.safetensors
   flowinpaint train a.tif --network inpainting --refined one.safetensors --output two.safetensors
+
+\b
+The network for sections with one neighbour starts from the joint network:
+  flowinpaint train a.tif --network one-neighbour --start joint.safetensors --output one.safetensors
+"""
+
+ADAPT = """\
+Adapt the released weights to one stack, using its own intact sections.
+
+First it learns how much each hypothesis counts, then, in the time that is left, it trains the
+network. Damage that was flagged or painted, or that --mask shows, is left out. Some sections are
+held back: they are repaired with and without the new weights, which are kept only if they repair
+better. Without --output the weights are written beside STACK, and repairs of STACK use them from
+then on. Ctrl-C keeps what the network has learned; the same command continues from there.
+
+\b
+Examples:
+  flowinpaint adapt stack.zarr
+  flowinpaint adapt stack.tif --mask damage.zarr --minutes 5
+  flowinpaint adapt stack.tif --output mine.safetensors
 """
 
 DEMO = """\

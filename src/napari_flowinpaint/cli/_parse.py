@@ -83,7 +83,7 @@ def check_file(path: Path, option: str) -> None:
         return  # it is replaced; also a device, whose folder nobody may write to
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InputError(f"{option} {path}: the folder {folder} does not exist; make it first.")
+        raise InputError(f"{option} {path}: the folder {folder} does not exist; create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{option} {path}: you may not write to {folder}; choose another folder.")
     if path.is_dir():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
+from ..core.methods import available_methods, get_method
 from ..core.types import Progress, no_progress
 from ._console import print_line
 from ._parse import check_apart, check_file, parse_sections
@@ -81,8 +82,23 @@ def plan_repair(command: RepairCommand, progress: Progress = no_progress) -> Pla
     staging = check_staging(command, stack)
     for section in plan.sections:
         _check_pixels(plan, section.z)
-    notes = (*stack.messages, *mask.notes, *told)
+    notes = (*stack.messages, *mask.notes, *told, *_adapted(command, stack))
     return PlannedRepair(command, plan, staging, notes)
+
+
+def _adapted(command: RepairCommand, stack: Stack) -> tuple[str, ...]:
+    """Say whether weights that were adapted to the stack are used, and why not if not."""
+    if command.method not in ("auto", "flowinpaint") or command.options.weights is not None:
+        return ()
+    from ..core.repair.adapted import adapted_weights
+
+    found = adapted_weights(stack)
+    if found.note or found.path is None:
+        return (found.note,) if found.note else ()
+    return (
+        f"the weights adapted to this stack are used: {found.path.name} ({found.gain:+.2f} dB on "
+        "sections held back)",
+    )
 
 
 def show_plan(request: PlannedRepair) -> None:
@@ -100,16 +116,23 @@ def _check_weights(command: RepairCommand) -> None:
     """Refuse weights that the method takes none of, or that are not of its network."""
     if command.options.weights is None:
         return
-    wanted = {"flowinpaint": "joint", "flowinpaint-paper": "paper"}.get(command.method)
-    if wanted is None:
-        raise InputError("--weights needs --method flowinpaint or flowinpaint-paper.")
     from ..core.networks.weights import read_info
+
+    networks = {
+        name: getattr(get_method(name), "architecture", None) for name in available_methods()
+    }
+    wanted = networks.get(command.method)
+    if wanted is None:
+        learned = ", ".join(name for name, network in networks.items() if network is not None)
+        raise InputError(
+            f"--weights needs a method with a network; choose one with --method: {learned}."
+        )
 
     path = Path(command.options.weights)
     kind = read_info(path).architecture
     if kind != wanted:
         raise InputError(
-            f"{path.name} holds a network '{kind}', not '{wanted}'; choose other weights"
+            f"{path.name} holds a network '{kind}', not '{wanted}'; choose other weights."
         )
 
 
@@ -117,12 +140,15 @@ def _check_targets(command: RepairCommand, stack: Stack) -> tuple[str, ...]:
     """Refuse to write where it is impossible, or over what is read; return what was put right."""
     told: tuple[str, ...] = ()
     from ..core.export import check_target
+    from ..core.writing.kept import can_keep, check_can_keep
     from ..core.writing.writeback import check_in_place
 
-    if command.in_place:
+    if command.in_place and can_keep(stack):
+        check_can_keep(stack)
+    elif command.in_place:
         if not stack.writable:
             raise InputError(
-                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}"
+                f"{command.stack} cannot be repaired in place: {stack.why_not_writable}."
             )
         check_in_place(stack)
     if command.output is not None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..core.kinds import why_unfolded
+from ..core.methods.choice import describe_methods
 from ..core.notes import Notes
-from ..core.refusal import describe_refused
-from ..core.types import Patch
+from ..core.refusal import describe_refused, reason_of
+from ..core.section_repair import Patch
 from ._request import PlannedRepair, RepairOutcome
 
 
@@ -149,6 +149,7 @@ def _window(patch: Patch) -> dict[str, Any]:
         "following": patch.neighbours[1],
         "alpha": patch.alpha,
         "method": patch.method,
+        "why": patch.why,
         "confidence": float(patch.confidence[mask].mean()) if mask.any() else None,
         "seconds": round(patch.seconds, 3),
         "scores": patch.scores,
@@ -160,17 +161,16 @@ def _line(outcome: RepairOutcome) -> str:
     """Return an outcome in words."""
     repair = outcome.repair
     if repair is None:
-        return f"section {outcome.z}: {outcome.status}: {outcome.message}"
+        return f"section {outcome.z}: {outcome.status}: {reason_of(outcome.z, outcome.message)}"
     record = repair.provenance
     guides = " and ".join(map(str, record.neighbours)) or "none"
-    why = why_unfolded(record.method, record.options.get("kind"))
     windows = len(repair.patches)
     number = "" if outcome.repair_id is None else f", repair {outcome.repair_id}"
-    taken = f"{outcome.seconds:.1f} s" if outcome.computed else "staged before"
-    kept = {"written": "", "undecided": ", waits to be accepted", "rejected": ", rejected"}
+    taken = f"{outcome.seconds:.1f} s" if outcome.computed else "already staged"
+    kept = {"written": "", "undecided": ", waiting to be accepted", "rejected": ", rejected"}
     return (
         f"section {outcome.z}: repaired {record.mask_pixels} pixels in {windows} "
-        f"window{'s' if windows > 1 else ''} by {record.method}{why}, "
+        f"window{'s' if windows > 1 else ''} by {describe_methods(repair.patches)}, "
         f"guided by {guides}, "
         f"{taken}{number}{kept[outcome.decision]}{_expected(record.scores)}"
         + (f"; {describe_refused(repair.refused)}" if repair.refused else "")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.types import RepairOptions, SectionRepair
+from ..core.repair_options import RepairOptions
+from ..core.section_repair import SectionRepair
 
 if TYPE_CHECKING:
     from ..core.batch import BatchPlan
@@ -54,6 +55,8 @@ class RepairCommand:
         Whether to write into the stack; OME-Zarr to write, or None. Neither: only stage, or plan.
     overwrite
         Whether ``output`` may exist.
+    ro_crate
+        Whether ``output`` gets RO-Crate metadata.
     report
         JSON file to write, or None.
     channel, time, dataset, voxel_size, no_data
@@ -77,6 +80,7 @@ class RepairCommand:
     in_place: bool = False
     output: Path | None = None
     overwrite: bool = False
+    ro_crate: bool = False
     report: Path | None = None
     channel: int | None = None
     time: int | None = None

@@ -13,10 +13,11 @@ from ..core.notes import Note, no_note
 from ..core.types import Progress, no_progress
 from ._console import uninterrupted
 from ._request import PlannedRepair, RepairOutcome
-from ._staging import start_anew, tidy
+from ._staging import start_over, tidy
 
 if TYPE_CHECKING:
     from ..core.batch import SectionOutcome, StagedSection, Staging
+    from ..core.io.stack import Stack
 
 #: Of the time it takes to write a new store: the rest is the repairs'.
 _SAVING = 0.2
@@ -50,7 +51,7 @@ def run_repair(
 
     command = request.command
     if command.batch.resume is False:
-        start_anew(request.staging, note)
+        start_over(request.staging, note)
     writer = _OutcomeWriter(request, report, note)
     share = 1.0 if command.output is None else 1 - _SAVING
     complete = False
@@ -136,7 +137,8 @@ class _OutcomeWriter:
         chosen = [z for z in repaired if decided[z] == "written"]
         numbers: dict[int, int] = {}
         if self._command.in_place and chosen:
-            numbers = commit(self._stack, self._staging, chosen, within=self._mask, note=self._note)
+            stack = self._to_write()
+            numbers = commit(stack, self._staging, chosen, within=self._mask, note=self._note)
         self.accepted += chosen
         for z in sections:
             known = self._known[z]
@@ -151,6 +153,19 @@ class _OutcomeWriter:
                 computed=known.computed,
             )
             self._report(outcome)
+
+    def _to_write(self) -> Stack:
+        """Return the stack; of a file that cannot be written to, what is kept beside it."""
+        from ..core.writing.kept import keep_beside
+
+        if not self._stack.writable:
+            self._stack = keep_beside(self._stack)
+            assert self._stack.group_path is not None
+            self._note(
+                f"{self._command.stack} stays as it is; its repairs are kept in "
+                f"{self._stack.group_path.parent}, and shown over it from now on"
+            )
+        return self._stack
 
     @property
     def _staging(self) -> Staging:

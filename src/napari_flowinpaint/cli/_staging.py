@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import FlowInpaintError, InputError
 from ..core.folders import STAGING, beside
-from ..core.io.names import printable
+from ..core.names import printable
 from ..core.notes import Note, no_note
 from ._parse import check_apart
 from ._request import RepairCommand
@@ -32,13 +32,13 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
 
     given = command.batch.staging
     if given == Path():  # in a shell: a variable that is not set
-        raise InputError("the path of --staging is empty; give one.")
+        raise InputError("--staging is empty; give the path of a folder.")
     folder = (given or default_staging(command, stack)).expanduser().absolute()
     others = [command.stack, command.mask, stack.group_path, command.output]
     check_apart(folder, "--staging", *(other for other in others if other))
     stage = StagingFolder(folder)
     if stage.foreign:
-        raise InputError(f"{folder} is no staging folder; choose another one with --staging.")
+        raise InputError(f"{folder} is not a staging folder; choose another one with --staging.")
     stage.check_kinds()
     if command.batch.resume is False and stage.exists and not stage.ours:
         raise InputError(
@@ -53,7 +53,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     if not place.is_dir() and given is None and command.output is None:
         return folder  # in the user's state folder: it is made
     if not place.is_dir():
-        raise InputError(f"the folder {place} does not exist; make it first.")
+        raise InputError(f"the folder {place} does not exist; create it first.")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"you may not write to {place}; choose another folder with --staging.")
     return folder
@@ -70,13 +70,14 @@ def default_staging(command: RepairCommand, stack: Stack) -> Path:
     return kept_beside(stack, STAGING) or Path(f"{stack.name}.{STAGING}")
 
 
-def start_anew(folder: Path, note: Note = no_note) -> None:
+def start_over(folder: Path, note: Note = no_note) -> None:
     """Remove what an earlier batch left in a staging folder; say what is kept.
 
     Raises
     ------
     StoreError
-        If the folder was not made here: nothing in it is removed. Or if another one is at work.
+        If the folder was not made by flowinpaint (nothing in it is removed), or another process
+        is at work in it.
     """
     from ..core.batch.staging_folder import StagingFolder
 
@@ -86,7 +87,7 @@ def start_anew(folder: Path, note: Note = no_note) -> None:
     with stage.writing():
         left = stage.clear()
     if left:
-        note(f"kept in {folder}, since it is not ours: {printable(', '.join(left))}")
+        note(f"kept in {folder}, as flowinpaint did not write it: {printable(', '.join(left))}")
 
 
 def tidy(folder: Path, done: bool, written: Collection[int]) -> None:

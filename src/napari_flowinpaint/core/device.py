@@ -65,6 +65,5 @@ def resolve_device(device: str = "auto", *, needs_torch: bool = True) -> str:
         return device
     there = ["cpu", *(f"cuda:{i}" for i in range(cuda))]
     raise InputError(
-        f"There is no device '{device}' here (there is {', '.join(there)}); "
-        "choose one of these, or auto."
+        f"there is no device '{device}' on this computer; choose one of: auto, {', '.join(there)}."
     )

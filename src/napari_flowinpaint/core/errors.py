@@ -7,7 +7,7 @@ command line and the notifications of the viewer can show it as it is.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class FlowInpaintError(Exception):
@@ -46,11 +46,11 @@ class StoreError(FlowInpaintError):
 
 
 class SectionChanged(StoreError):
-    """The pixels that a repair was made from are others by now; it has to be made again."""
+    """The pixels that a repair was made from have changed; the section must be repaired again."""
 
 
 class LinkFound(StoreError):
-    """There is a link where none is followed: whatever else is asked of the store is refused."""
+    """There is a link where none is followed: everything else asked of the store is refused."""
 
 
 class Cancelled(FlowInpaintError):
@@ -72,6 +72,27 @@ def first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as in "1 section" and "1,200 sections"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def name_sections(sections: Iterable[int], most: int | None = None) -> str:
+    """Return sections in words: "section 3", "sections 3, 4", or "sections 3, 4 and 7 more".
+
+    Parameters
+    ----------
+    sections
+        Section numbers.
+    most
+        How many are named; None for all.
+    """
+    numbers = list(map(str, sections))
+    named = numbers[:most]
+    more = f" and {len(numbers) - len(named)} more" if len(numbers) > len(named) else ""
+    return f"section{'s' * (len(numbers) != 1)} {', '.join(named)}{more}"
+
+
 def explain_failed_write(error: BaseException, data: object, elsewhere: bool = True) -> str:
     """Return in plain words why ``data`` could not be written, and what to do.
 
@@ -90,7 +111,7 @@ def explain_failed_write(error: BaseException, data: object, elsewhere: bool = T
     if getattr(error, "errno", None) in _FORBIDDEN:
         file = getattr(error, "filename2", None) or getattr(error, "filename", None)
         told = f" (no permission for {file})" if file else ""
-        advice = "use --output (or Save as OME-Zarr)" if elsewhere else "permit it"
+        advice = "use --output (or Save as OME-Zarr)" if elsewhere else "change the permissions"
         return f"{data} may not be written to{told}; {advice}"
     advice = "check the disk, or use --output" if elsewhere else "check the disk"
     return f"{data} could not be written ({first_line(error)}); {advice}"

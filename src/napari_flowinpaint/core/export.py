@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import folders
-from .errors import InputError, StoreError, is_disk_full
+from .disk.folder import Folder
+from .errors import InputError, StoreError, is_disk_full, name_sections
 from .io import pyramid
 from .io.axes import Axes
-from .io.folder import Folder
 from .io.folder_store import FolderStore
 from .io.levels import Level
 from .io.ngff_attributes import NgffAttributes, image_attributes
@@ -39,7 +39,8 @@ from .io.replace import (
     settle,
 )
 from .notes import Note, no_note
-from .types import AnyImage, Progress, SectionRepair, no_progress
+from .section_repair import SectionRepair
+from .types import AnyImage, Progress, no_progress
 from .writing.replay import EarlierRepairs
 from .writing.writeback import write_back
 
@@ -115,6 +116,50 @@ def save_ome_zarr(
     return target
 
 
+def save_originals(
+    stack: Stack,
+    path: Path | str,
+    *,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    note: Note = no_note,
+) -> Path:
+    """Write a stack as it was before any repair as a new OME-Zarr, for a deposit.
+
+    Parameters
+    ----------
+    stack, path, overwrite, progress, note
+        As for :func:`save_ome_zarr`.
+
+    Returns
+    -------
+    pathlib.Path
+        The new store, without journal and marks: it has nothing that was made up.
+
+    Raises
+    ------
+    InputError, StoreError
+        As for :func:`save_ome_zarr`; also if pixels are marked as synthetic whose originals no
+        journal has.
+    """
+    target = _real(path)
+    told = check_target(stack, target, overwrite=overwrite)
+    for message in (*told, *settle(target, tidy=True)):
+        note(message)
+    earlier = EarlierRepairs(stack)
+    lost = earlier.without_originals()
+    if lost:
+        raise StoreError(
+            f"{name_sections(lost, 8)} of {stack.name} {'have' if lost[1:] else 'has'} synthetic "
+            "pixels whose originals are not in its journal; take these sections from the raw data."
+        )
+    with _explained(target), making(target) as work:
+        _copy(stack, earlier, work, _name(target), progress, note)
+        progress(1.0, f"saving {target.name}")  # the last moment to cancel
+        move_into_place(work, SAVING, target, overwrite)
+    return target
+
+
 def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
     """Refuse a target that would destroy something, before anything is written.
 
@@ -153,7 +198,7 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[
     if not target.exists():
         return told
     if not overwrite:
-        raise InputError(f"{target} exists; choose another name or ask to overwrite it.")
+        raise InputError(f"{target} exists; choose another name or overwrite it (--overwrite).")
     check_replaceable(target)
     return told
 

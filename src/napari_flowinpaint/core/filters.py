@@ -1,4 +1,4 @@
-"""Low-passes and resizing: thin, typed covers of OpenCV's filters for float32 images."""
+"""Low-passes and resizing, thin and typed covers of OpenCV's for float32 images; and runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .types import FloatImage
+from .types import BoolImage, FloatImage, IntImage
+
+#: What a run of pixels without an end has for its length.
+ENDLESS = 1 << 30
 
 
 def blur(image: FloatImage, sigma: float) -> FloatImage:
@@ -63,3 +66,25 @@ def halve(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def fine_scales(image: FloatImage, sigma: float = 2.0) -> FloatImage:
     """Return what a Gaussian of ``sigma`` pixels removes."""
     return image - blur(image, sigma)
+
+
+def run_lengths(gone: BoolImage, axis: int) -> IntImage:
+    """Return how many pixels side by side are gone along an axis; 0 where none is.
+
+    Runs that reach the border of the image are :data:`ENDLESS`: it is not known what is beyond.
+
+    Parameters
+    ----------
+    gone
+        (H, W) bool.
+    axis
+        0 is along y, 1 along x.
+    """
+    length = gone.shape[axis]
+    number = np.arange(length, dtype=np.int32)
+    number = number[:, None] if axis == 0 else number[None, :]
+    below = np.maximum.accumulate(np.where(gone, -1, number), axis=axis)
+    flipped = np.flip(np.where(gone, length, number), axis=axis)
+    above = np.flip(np.minimum.accumulate(flipped, axis=axis), axis=axis)
+    runs = np.where((below < 0) | (above == length), ENDLESS, above - below - 1)
+    return np.where(gone, runs, 0).astype(np.int32)

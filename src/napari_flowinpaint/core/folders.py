@@ -6,6 +6,8 @@
     stack.zarr/labels/synthetic/  which pixels were made by them
     stack.zarr.staging/           repairs of a batch that wait to be accepted
     stack.zarr.flagged/           sections that are damaged or may be, and their masks
+    stack.tif.repairs/            accepted repairs of a file that cannot be written to
+    stack.zarr.adapted.safetensors  weights that were adapted to the stack
 
 Stores of these names exist: to change one is to lose what is in them. What the folders hold is
 described where they are written.
@@ -20,7 +22,10 @@ JOURNAL = ".flowinpaint"
 #: Inside the OME-Zarr group, or inside the journal of an array without a group.
 LABELS, SYNTHETIC = "labels", "synthetic"
 #: Beside the stack, after its name.
-STAGING, FLAGGED = "staging", "flagged"
+STAGING, FLAGGED, REPAIRS = "staging", "flagged", "repairs"
+ADAPTED = "adapted.safetensors"
+#: Attribute of the store of a file's repairs: what it belongs to.
+REPAIRS_OF = "flowinpaint_repairs_of"
 #: In each of our folders: what it is, who may write, unfinished files.
 README, LOCK, SCRATCH = "README.txt", "lock", "scratch"
 #: In the journal.
@@ -34,7 +39,7 @@ FLAGGED_TABLE, PAINTED = "flagged.csv", "painted"
 
 
 def beside(data: Path, name: str) -> Path:
-    """Return the path of the folder :data:`STAGING` or :data:`FLAGGED` of some data.
+    """Return the path of the folder :data:`STAGING`, … of some data.
 
     Parameters
     ----------

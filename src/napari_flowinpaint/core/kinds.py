@@ -36,7 +36,9 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("missing", 1, (230, 25, 75, 255), "missing section or region"),
+        Kind("copied", 11, (250, 190, 212, 255), "copy of a neighbouring section"),
         Kind("hole", 2, (255, 165, 0, 255), "hole, or a saturated region"),
+        Kind("noise", 10, (190, 239, 69, 255), "drowned in noise"),
         Kind("fold", 7, (70, 130, 255, 255), "fold: a dark line"),
         Kind("crack", 8, (0, 220, 220, 255), "crack: a bright line"),
         Kind("dark", 3, (145, 30, 180, 255), "dark debris, precipitate"),
@@ -62,15 +64,3 @@ def image_label() -> dict[str, Any]:
             for kind in kinds
         ],
     }
-
-
-def why_unfolded(method: str, kinds: str | None) -> str:
-    """Return in brackets why something was repaired by "unfold"; "" where it was not so.
-
-    Parameters
-    ----------
-    method, kinds
-        Names of methods and kinds, joined by ``+``.
-    """
-    why = [f"a {kind}: unfolded" for kind in (kinds or "").split("+") if kind in UNFOLDED]
-    return f" ({', '.join(why)})" if why and "unfold" in method else ""

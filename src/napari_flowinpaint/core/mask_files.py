@@ -176,6 +176,8 @@ class _Opener:
         pages = len(file.pages)
         if pages == 1 and _is_image(file):
             with file:
+                if _has_sections_as_colours(file, self.stack.shape[0]):
+                    return self._sections_as_colours(file.pages[0])
                 picture = read_single(self.where)
             return self._single(picture.values, picture.notes)
         if pages == 1 or not is_pictured(file.pages[0]) or int(file.pages[0].photometric) == 0:
@@ -186,14 +188,22 @@ class _Opener:
         weakref.finalize(pictures, file.close)
         return self.mask(_VolumeOf(pictures))
 
+    def _sections_as_colours(self, page: Any) -> StackMask:
+        """Return the mask of the sections that the planes of a page are."""
+        from .io.memory import check_fits
+
+        check_fits(page.nbytes, str(self.where))
+        note = f"{self.where.name} calls its sections colours; they are read as sections."
+        return self.mask(page.asarray(), (note,))
+
     def _noted(self) -> StackMask:
         """Return the mask of a TIFF that is shown with white as 0."""
         from .open import open_mask
 
         volume = open_mask(self.path)
         note = (
-            f"{self.where.name} is shown with white as 0 (inverting LUT); what is stored as not 0, "
-            "and shown dark, counts as damaged."
+            f"{self.where.name} is shown with white as 0 (inverting LUT); non-zero pixels, which "
+            "are shown dark, count as damaged."
         )
         return self.mask(volume, (*volume.messages, note))
 
@@ -202,7 +212,7 @@ class _Opener:
             found = np.load(self.where, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # whatever the damaged header leads to
             raise InputError(
-                f"{self.path} cannot be read as an array of NumPy ({first_line(error)})."
+                f"{self.path} cannot be read as a NumPy array ({first_line(error)})."
             ) from error
         if found.dtype.kind not in "biuf":
             raise InputError(f"{self.path} is {found.dtype}; save the mask as bool or uint8.")
@@ -286,6 +296,16 @@ def _is_image(file: Any) -> bool:
         return False
     shape = [n for n, axis in zip(series[0].shape, series[0].axes, strict=True) if axis != "S"]
     return not set(shape[:-2]) - {1}
+
+
+def _has_sections_as_colours(file: Any, depth: int) -> bool:
+    """Return whether a TIFF of one page has a plane for each section, called a colour.
+
+    tifffile writes an array of three or four sections so, unless it is told that they are grey.
+    """
+    page = file.pages[0]
+    separate = file.is_shaped and page.planarconfig is not None and int(page.planarconfig) == 2
+    return bool(separate and page.ndim == 3 and page.shape[0] == depth)
 
 
 def _read_array(path: str, dataset: str | None, allow_external: bool) -> AnyImage | None:

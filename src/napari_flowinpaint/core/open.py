@@ -9,6 +9,7 @@ already (:meth:`.Stack.from_array`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from .io.axes import check_voxel_size
 from .io.formats import not_read, recognise, split_archive
 from .io.hdf5_reader import open_hdf5, split_hdf5
 from .io.image_reader import open_folder
-from .io.levels import DTYPES, ReaderResult, check_dtype, check_shape
+from .io.levels import DTYPES, Origin, ReaderResult, check_dtype, check_shape
 from .io.links import check_links_of_store
 from .io.mrc_reader import open_mrc
 from .io.n5_reader import is_n5, open_n5
@@ -31,6 +32,8 @@ from .io.tiff_reader import open_tiff
 from .io.zarr_node import is_zarr_node
 from .io.zarr_reader import open_zarr
 
+#: Arguments of :func:`open_stack` that tell which stack it is, or what of it is read.
+_TOLD = ("channel", "time", "dataset", "voxel_size", "allow_external")
 _LABEL_DTYPES = (*DTYPES, "bool", "int32", "int64", "uint32", "uint64", "float64")
 
 
@@ -44,6 +47,7 @@ def open_stack(
     no_data: float | None = None,
     recover: bool = True,
     allow_external: bool = False,
+    kept: bool = True,
 ) -> Stack:
     """Open a stack lazily; no pixel is read and no permission to write is needed.
 
@@ -60,7 +64,7 @@ def open_stack(
         Name of the array within a zarr group, an N5 folder or an HDF5 file, instead of in
         ``path``; or the number of the image in a TIFF that holds several.
     voxel_size
-        z, y, x in nm; overrules the file.
+        z, y, x in nm; overrides that of the file.
     no_data
         Grey value that means that nothing was imaged, besides the padding that is found anyway.
     recover
@@ -70,6 +74,9 @@ def open_stack(
         Whether a file may show what is in others: HDF5 with links to other files, external or
         virtual datasets; OME-TIFF or a folder of images with files of other folders. Whoever made
         it chose which.
+    kept
+        Whether repairs are shown that are kept beside a file which cannot be written to; if not,
+        pixels are those of the file.
 
     Returns
     -------
@@ -93,6 +100,7 @@ def open_stack(
         "dataset": dataset,
         "voxel_size": voxel_size,
         "allow_external": allow_external,
+        "kept": kept,
     }
     stack = _open(path, DTYPES, recover, given)
     return stack if no_data is None else stack.with_no_data(no_data)
@@ -129,6 +137,7 @@ def open_mask(
         "dataset": dataset,
         "voxel_size": None,
         "allow_external": allow_external,
+        "kept": False,
     }
     return _open(path, _LABEL_DTYPES, False, given)
 
@@ -148,12 +157,31 @@ def _open(path: Path | str, dtypes: Sequence[str], recover: bool, given: dict[st
         messages = tuple(m for m in messages if not m.startswith("The voxel size"))
         metadata = opened.metadata.with_voxel_size(voxel_size)
         opened = replace(opened, voxel_size=voxel_size, metadata=metadata)
-    opened = replace(opened, messages=messages)
+    origin = _origin(opened, where, given["dataset"])
+    told = {name: given[name] for name in _TOLD if given[name] not in (None, False)}
+    opened = replace(opened, messages=messages, origin=origin, opening=told)
+    if given["kept"]:
+        from .writing.kept import with_kept
+
+        opened = with_kept(opened)
     if recover and opened.group_path is not None:
         from .writing.shown import as_recovered
 
         opened = as_recovered(opened)
     return Stack(opened, where, _Reopen(str(path), tuple(dtypes), given))
+
+
+def _origin(opened: ReaderResult, where: Path | None, dataset: str | None) -> Origin | None:
+    """Return which image of which file was opened; None of a zarr store."""
+    if where is None or opened.group_path is not None:
+        return None
+    file = Path(os.path.realpath(where))
+    if not file.exists():
+        within = split_hdf5(str(where)) or split_archive(where)
+        if within is None:
+            return None
+        file, dataset = Path(os.path.realpath(within[0])), dataset or within[1]
+    return Origin(file, None if dataset is None else str(dataset).strip("/"))
 
 
 class _Reopen:
@@ -220,7 +248,7 @@ def _read_file(
 def _read_folder(
     path: Path, dataset: str | None, chosen: dict[str, int | None], allow_external: bool
 ) -> ReaderResult:
-    """Open a folder that is no zarr store."""
+    """Open a folder that is not a zarr store."""
     if is_n5(path):
         return open_n5(path, dataset, **chosen)
     _no_dataset(path, dataset)
@@ -234,7 +262,7 @@ def _read_folder(
 def _no_dataset(path: Path, dataset: str | None) -> None:
     """Refuse a dataset of what has none."""
     if dataset is not None:
-        raise InputError(f"{path} has no datasets within; leave out dataset {dataset!r}.")
+        raise InputError(f"{path} contains no datasets; leave out dataset {dataset!r}.")
 
 
 def _no_index(path: Path, option: str, index: int | None) -> None:
@@ -250,6 +278,7 @@ def _must_exist(path: Path) -> None:
     if path.exists():  # a pipe would be waited for
         raise InputError(f"{path} is neither a file nor a folder; give a file.")
     parent = next((p for p in path.parents if p.exists()), None)
-    told = parent is not None and (parent != path.parent or is_zarr_node(parent))
-    hint = f" ({parent} exists)" if told else ""
+    hint = ""
+    if parent is not None and (parent != path.parent or is_zarr_node(parent)):
+        hint = f" ({parent.resolve()} exists)"
     raise InputError(f"{path} does not exist{hint}; check the path.")

@@ -26,7 +26,7 @@ _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let this thread compute one thing after the other: its like have the other processors."""
+    """Let this thread compute one thing after the other: others use the other processors."""
     token = _ALONE.set(True)
     try:
         yield

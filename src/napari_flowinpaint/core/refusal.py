@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from .box import Box
 
 #: How a reason ends that is the gate's: with another gate the window is repaired, and flagged.
 ANYWAY = "or repair it anyway (--gate flag)"
+#: How a reason names the sections at fault, in the words of the gate.
+_AT_FAULT = re.compile(r"\bsections? (\d+(?:(?:, | and )\d+)*) (?:shows?|is out|are out|lies?) ")
+_ASIDE = re.compile(r" \([^()]*\)")
 #: Places and reasons that are listed in one line; of the others, how many there are.
 _LISTED = 3
 
@@ -45,7 +49,7 @@ class Refusal:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Refusal:
-        """Return that of which :meth:`to_dict` made ``record``."""
+        """Return the refusal that :meth:`to_dict` turned into ``record``."""
         return cls(Box(*record["box_yxyx"]), record["pixels"], record["reason"])
 
 
@@ -74,6 +78,45 @@ def describe_refused(refused: Sequence[Refusal]) -> str:
 def describe_reasons(refused: Sequence[Refusal]) -> str:
     """Return in one line why windows were refused, each reason once."""
     return _few(list(dict.fromkeys(refusal.reason for refusal in refused)), "; ")
+
+
+def reason_of(z: int, reason: str) -> str:
+    """Return the reason of a section for a line that begins with its number.
+
+    Examples
+    --------
+    >>> reason_of(3, "section 3 has no usable neighbour")
+    'it has no usable neighbour'
+    """
+    return re.sub(rf"^section {z} (?=has |is )", "it ", reason)
+
+
+def is_of_gate(reason: str) -> bool:
+    """Return whether a reason is the gate's: with another gate the window would be repaired."""
+    return ANYWAY in reason
+
+
+def sections_at_fault(reason: str) -> tuple[int, ...]:
+    """Return which neighbours a reason of the gate blames, ascending.
+
+    Examples
+    --------
+    >>> sections_at_fault("sections 3 and 5 show something other than section 4 (0.1)")
+    (3, 5)
+    """
+    found = (re.findall(r"\d+", numbers) for numbers in _AT_FAULT.findall(reason))
+    return tuple(sorted({int(number) for numbers in found for number in numbers}))
+
+
+def in_short(reason: str) -> str:
+    """Return the one sentence of a reason that says what is at fault, without numbers and advice.
+
+    Examples
+    --------
+    >>> in_short("section 3 is out of focus (50%); no other within 5 sections fits: align it")
+    'section 3 is out of focus'
+    """
+    return re.split("; |: ", _ASIDE.sub("", reason))[0]
 
 
 def _few(texts: Sequence[str], joint: str) -> str:

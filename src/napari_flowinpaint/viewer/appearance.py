@@ -1,4 +1,4 @@
-"""How a layer is displayed and what it says of its image, to and from what files carry along."""
+"""Display settings and metadata of a layer, converted to and from those of files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def colormap_of(display: Display) -> Any:
 
 
 def metadata_of(layer: Image, size: VoxelSize | None) -> Metadata:
-    """Return what a layer says of its image: place, units, display, name.
+    """Return the metadata of a layer: position, units, display, name.
 
     Parameters
     ----------
     layer
         The layer.
     size
-        Of its voxels in nm; None where its units are no lengths.
+        Voxel size z, y, x in nm; None if the layer's units are not lengths.
     """
     low, high = (float(value) for value in layer.contrast_limits)
     least, most = (float(value) for value in layer.contrast_limits_range)

@@ -21,17 +21,36 @@ def section_of(viewer: ViewerModel, layer: Layer) -> int | None:
     stands outside the layer.
     """
     dims = viewer.dims
-    if dims.ndim < 3 or dims.ndisplay != 2 or dims.ndim - 3 in dims.displayed:
+    if dims.ndim < 3 or not _is_cut_along_z(viewer):
         return None
     point = np.asarray(dims.point, dtype=float)[-3:] * units_of(viewer, layer)
     z = round(float(to_data(layer, point)[0]))
     return z if 0 <= z < layer.data.shape[-3] else None
 
 
+def why_no_section(viewer: ViewerModel, layer: Layer) -> str:
+    """Return why :func:`section_of` returns None, and what to do; "" if it returns a section."""
+    if section_of(viewer, layer) is not None:
+        return ""
+    if viewer.dims.ndisplay != 2:
+        return "no section in 3-D; switch to 2-D"
+    if not _is_cut_along_z(viewer):
+        return "no section along other axes; roll them until the slider moves along z"
+    return "the slider is outside the stack"
+
+
+def _is_cut_along_z(viewer: ViewerModel) -> bool:
+    dims = viewer.dims
+    return dims.ndisplay == 2 and dims.ndim - 3 not in dims.displayed
+
+
 def go_to_section(viewer: ViewerModel, layer: Layer, z: int) -> None:
-    """Move the viewer's slider to a section of a layer."""
+    """Show a section of a layer: move the slider there, and leave 3-D and other cuts for it."""
     if section_of(viewer, layer) == z:
         return
+    if not _is_cut_along_z(viewer):
+        viewer.dims.ndisplay = 2
+        viewer.dims.order = tuple(range(viewer.dims.ndim))
     point = to_world(layer, (z, 0, 0)) / units_of(viewer, layer)
     viewer.dims.set_point(viewer.dims.ndim - 3, float(point[0]))
 
@@ -40,8 +59,10 @@ def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
     """Show a box of a section in the middle of the canvas, with its surroundings."""
     go_to_section(viewer, layer, z)
     factors = units_of(viewer, layer)
+    # y and x, or x and y where the axes were transposed
+    shown = [axis - viewer.dims.ndim + 3 for axis in viewer.dims.displayed]
     corners = [
-        to_world(layer, (z, y, x)) / factors
+        (to_world(layer, (z, y, x)) / factors)[shown]
         for y, x in ((box.y0, box.x0), (box.y1 - 1, box.x1 - 1))
     ]
     low, high = np.minimum(*corners), np.maximum(*corners)
@@ -49,9 +70,34 @@ def center_on(viewer: ViewerModel, layer: Layer, z: int, box: Box) -> None:
     camera.center = tuple((low + high) / 2)
     canvas = getattr(getattr(viewer, "canvas", None), "size", None)
     if canvas is not None:
-        pixel = np.abs(corners[1] - corners[0])[1:] / np.maximum(np.subtract(box.shape, 1), 1)
-        extent = np.maximum(high[1:] - low[1:], 64 * pixel)
+        pixels = np.maximum(np.subtract((1, *box.shape), 1), 1)[shown]
+        pixel = np.abs(corners[1] - corners[0]) / pixels
+        extent = np.maximum(high - low, 64 * pixel)
         camera.zoom = float(np.min(np.asarray(canvas) / (3 * extent)))
+
+
+def centre(viewer: ViewerModel) -> tuple[float, ...]:
+    """Return the point of the world in the middle of the canvas."""
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    point = list(viewer.dims.point)
+    for axis, value in zip(
+        viewer.dims.displayed, camera.center[-viewer.dims.ndisplay :], strict=True
+    ):
+        point[axis] = float(value)
+    return tuple(point)
+
+
+def pixel_at(viewer: ViewerModel, layer: Layer, position: Sequence[float]) -> np.ndarray:
+    """Return which pixel (z, y, x) of a layer is at a point of the viewer's world."""
+    return to_data(layer, np.asarray(position, dtype=float)[-3:] * units_of(viewer, layer))
+
+
+def pixel_of_screen(viewer: ViewerModel, layer: Layer) -> float:
+    """Return how many pixels of a layer one of the screen is, along x."""
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    here = (0.0, 0.0, 0.0)
+    there = (0.0, 0.0, 1.0 / camera.zoom)
+    return float(np.abs(pixel_at(viewer, layer, there) - pixel_at(viewer, layer, here))[2])
 
 
 def units_of(viewer: ViewerModel, layer: Layer) -> np.ndarray:

@@ -11,14 +11,14 @@ from weakref import ref
 
 import numpy as np
 
-from ..core.io.axes import Axes
-from ..core.io.levels import Level
+from ..core.io.levels import ZyxView
 from ..core.kinds import KINDS
 from ..core.types import VoxelSize
 from . import camera
 from .appearance import colormap_of, metadata_of
 from .lazy import shown_levels
-from .tasks.one_section import LayerSource, LoadedStack
+from .tasks.loading import LayerSource, LoadedStack
+from .unit_axes import zyx_axes, zyx_view
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,6 +40,8 @@ _MASK_COLOUR: dict[int | None, Any] = {
 }
 #: The outline of what was imaged, and its width as a share of the section's side.
 NO_DATA_COLOUR, LINE_WIDTH = "#ffd34d", 0.003
+#: The outline of what was refused.
+REFUSED_COLOUR = "#ff9f1a"
 
 
 class ViewerState:
@@ -74,7 +76,7 @@ def role_of(layer: Layer) -> str:
 def is_stack(layer: Layer | None) -> bool:
     """Return whether a layer shows a stack: a grey image z, y, x that is not one of ours.
 
-    Further axes before these, of length one, do not matter.
+    Further axes of length one do not matter.
     """
     from napari.layers import Image
 
@@ -82,7 +84,7 @@ def is_stack(layer: Layer | None) -> bool:
 
 
 def why_no_stack(layer: Layer | None) -> str:
-    """Return why an image layer of the user's is no stack; empty where it is, or is no image."""
+    """Return why the user's image layer is not a stack; "" if it is one, or is not an image."""
     from napari.layers import Image
 
     if not isinstance(layer, Image) or role_of(layer) not in ("", "stack"):
@@ -90,22 +92,20 @@ def why_no_stack(layer: Layer | None) -> str:
     shape = tuple(int(n) for n in full_resolution(layer).shape)
     if layer.rgb:
         return (
-            f"layer {layer.name} is colour (RGB); right-click it in the list of layers, choose "
-            "Split RGB, and select one of the grey layers"
+            f"layer {layer.name} is a colour image (RGB); right-click it in the list of layers, "
+            "choose Split RGB, and select one of the grey layers"
         )
     if len(shape) < 3:
         return f"layer {layer.name} is a single image; a stack has the axes z, y, x"
-    if any(n != 1 for n in shape[:-3]) and sum(n != 1 for n in shape) <= 3:
-        return (
-            f"layer {layer.name} has the shape {shape}; bring its axes of length one to the front, "
-            "in napari's console: layer.data = layer.data.squeeze()"
-        )
-    if any(n != 1 for n in shape[:-3]):
+    axes = zyx_axes(shape)
+    if axes is None and sum(n != 1 for n in shape) < 3:
+        return f"layer {layer.name} has the shape {shape}; a stack has the axes z, y, x"
+    if axes is None:
         return (
             f"layer {layer.name} has the shape {shape}; right-click it in the list of layers, "
-            "choose Split Stack, and select one channel, or one time"
+            "choose Split Stack, and select one channel, or one time point"
         )
-    return "" if shape[-3] else f"layer {layer.name} is empty"
+    return "" if shape[axes[0]] else f"layer {layer.name} is empty"
 
 
 def full_resolution(layer: Image | Labels) -> Any:
@@ -114,24 +114,15 @@ def full_resolution(layer: Image | Labels) -> Any:
 
 
 def zyx_shape(layer: Image | Labels) -> tuple[int, ...]:
-    """Return the shape of a layer without axes of length one before z, y and x."""
+    """Return the shape of a layer as z, y, x, without other axes of length one."""
     shape = tuple(int(n) for n in full_resolution(layer).shape)
-    return shape[-3:] if all(n == 1 for n in shape[:-3]) else shape
+    axes = zyx_axes(shape)
+    return shape if axes is None else tuple(shape[axis] for axis in axes)
 
 
 def zyx_array(layer: Image | Labels) -> Any:
     """Return the array of a layer, full resolution, as z, y, x; nothing is read."""
-    array = full_resolution(layer)
-    if array.ndim <= 3:
-        return array
-    if type(array).__module__.partition(".")[0] in ("numpy", "dask"):
-        return array[(0,) * (array.ndim - 3)]
-    return Level(array, leading_axes(array.ndim)).array
-
-
-def leading_axes(ndim: int) -> Axes:
-    """Return the axes of an array whose last three are z, y and x, and the others one long."""
-    return Axes((ndim - 3, ndim - 2, ndim - 1), tuple((axis, 0) for axis in range(ndim - 3)))
+    return zyx_view(full_resolution(layer))
 
 
 def source_of(layer: Image) -> LayerSource:
@@ -146,7 +137,7 @@ def source_of(layer: Image) -> LayerSource:
 
 
 def voxel_size_of(layer: Layer) -> VoxelSize | None:
-    """Return z, y, x in nm, or None where the layer's units are no lengths."""
+    """Return the voxel size z, y, x in nm, or None if the layer's units are not lengths."""
     sizes = []
     for size, unit in zip(layer.scale[-3:], layer.units[-3:], strict=True):
         try:
@@ -175,6 +166,17 @@ def take_brush(viewer: ViewerModel, layer: Labels) -> None:
     layer.visible = True
     viewer.layers.selection.active = layer
     layer.mode = "paint"
+
+
+def size_brush(layer: Labels, event: Any) -> None:
+    """Make the brush larger or smaller by the wheel of the mouse while Shift is held down."""
+    if tuple(event.modifiers) != ("Shift",) or str(layer.mode) not in ("paint", "erase"):
+        return
+    turned = float(np.sum(event.delta))  # some systems turn it sideways with Shift
+    size = layer.brush_size
+    step = max(1, round(size / 10))
+    layer.brush_size = max(1, size + (step if turned > 0 else -step)) if turned else size
+    event.handled = True
 
 
 def remove(viewer: ViewerModel, layer: Layer) -> None:
@@ -260,19 +262,23 @@ def name_kinds(layer: Labels) -> None:
     }
 
 
-def no_data_layer(viewer: ViewerModel, image: Image) -> Shapes:
-    """Add an empty layer, faint and not to be edited, for the outline of what was imaged."""
+def outline_layer(viewer: ViewerModel, image: Image, name: str, colour: str) -> Shapes:
+    """Add an empty layer, not to be edited, for outlines over a stack.
+
+    What was not imaged is outlined faintly and beneath all else, what was refused above it.
+    """
     from napari.layers import Shapes as ShapesLayer
 
+    faint = colour == NO_DATA_COLOUR
     layer = ShapesLayer(
         ndim=3,
-        name="no data",
-        opacity=0.4,
-        metadata={ROLE: "no data"},
+        name=name,
+        opacity=0.4 if faint else 0.9,
+        metadata={ROLE: name},
         **camera.placed_like(image),
     )
     layer.editable = False
-    add_hidden(viewer, viewer.layers.index(image) + 1, layer)
+    add_hidden(viewer, viewer.layers.index(image) + 1 if faint else len(viewer.layers), layer)
     layer.visible = True
     return layer
 
@@ -281,10 +287,12 @@ def refresh_stack(image: Image, stack: Stack) -> None:
     """Show what was just written to a stack.
 
     A layer over dask (other readers make those) keeps showing old chunks from its cache; it is
-    given the stack's own arrays instead, which read the new pixels.
+    given the stack's own arrays instead, which read the new pixels. So is one over a file beside
+    which repairs are kept now.
     """
     shown = full_resolution(image)
-    if type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
+    elsewhere = isinstance(shown, ZyxView) and stack.beside is not None
+    if elsewhere or type(shown).__module__.partition(".")[0] in ("dask", "numpy"):
         levels = shown_levels([level.array for level in stack.levels])
         if image.ndim > 3:  # as they are stored, with the axes of length one
             levels = [level.source for level in stack.levels]

@@ -1,7 +1,7 @@
 """Levels of a pyramid as napari needs them: slices of them are lazy as well.
 
-Of a level napari first takes the rows and columns that are in sight, of all sections, and then one
-section of that. An array that reads as soon as it is sliced, such as one of zarr, would read the
+napari first slices a level to the visible rows and columns of all sections, and then takes one
+section of that. An array that reads as soon as it is sliced, such as a zarr array, would read the
 whole depth of the stack whenever the slider moves.
 """
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..core.writing.entries import DISPLACED
 
 
 class LazyArray:
@@ -63,12 +65,38 @@ class LazyArray:
     def _read(self, part: Sequence[range | int]) -> npt.NDArray[Any]:
         steps = [n.step for n in part if isinstance(n, range)]
         if min(steps, default=1) < 1:
-            raise IndexError("steps backwards are not understood; turn around what was read")
+            raise IndexError("negative steps are not supported; reverse what was read")
         return np.asarray(
             self._source[
                 tuple(slice(n.start, n.stop, n.step) if isinstance(n, range) else n for n in part)
             ]
         )
+
+
+class MarksAsShown:
+    """Marks of repairs as numbers that napari shows: (Z, Y, X) uint16.
+
+    napari gives colours of their own to labels below 2**16, unless Numba is installed; the marks
+    of displaced pixels are above 2**31.
+
+    Parameters
+    ----------
+    source
+        A level of ``labels/synthetic``.
+    """
+
+    #: Mark of displaced pixels minus the number of the repair; the largest number.
+    MOVED, LARGEST = 2**15, 2**15 - 1
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.shape = tuple(source.shape)
+        self.dtype = np.dtype(np.uint16)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.uint16]:
+        marks = np.asarray(self._source[key], np.uint32)
+        numbers = np.minimum(marks % DISPLACED, self.LARGEST)
+        return np.asarray(np.where(marks > DISPLACED, numbers + self.MOVED, numbers), np.uint16)
 
 
 def shown_levels(levels: Sequence[Any]) -> list[Any]:
@@ -77,8 +105,8 @@ def shown_levels(levels: Sequence[Any]) -> list[Any]:
     Parameters
     ----------
     levels
-        Array-likes (Z, Y, X), full resolution first. A single one is no pyramid, and returned as
-        it is, as are NumPy and dask arrays, whose slices cost nothing.
+        Array-likes (Z, Y, X), full resolution first. A single one is not a pyramid and is returned
+        unchanged, as are NumPy and dask arrays, whose slices cost nothing.
     """
     if len(levels) == 1:
         return list(levels)

@@ -44,11 +44,20 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
     InputError
         If there are several stacks, channels or times to choose from.
     """
+    from ..core.errors import ChoiceNeeded, InputError
+    from ..core.names import printable
     from ..core.types import no_progress
     from .layers import ROLE, stack_layer
-    from .tasks.one_section import load
+    from .tasks.loading import CHOICES, load
 
-    layer = stack_layer(load(str(path), progress=no_progress))
+    try:
+        loaded = load(str(path), progress=no_progress)
+    except ChoiceNeeded as error:
+        raise InputError(
+            f"{printable(str(path))} contains {len(error.choices)} {CHOICES[error.option]}; open "
+            "it with Plugins > FlowInpaint > Load stack, where you can choose one"
+        ) from error
+    layer = stack_layer(loaded)
     shown = layer.as_layer_data_tuple()[1]
     names = (
         *("name", "scale", "translate", "units", "axis_labels"),

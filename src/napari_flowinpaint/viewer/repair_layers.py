@@ -12,7 +12,7 @@ import numpy as np
 from ..core.types import AnyImage
 from . import camera
 from .layers import ROLE, add_hidden, remove, role_of
-from .lazy import shown_levels
+from .lazy import LazyArray, MarksAsShown
 from .tasks.review import STAGES, Review
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..core.io.stack import Stack
 
-_SYNTHETIC_COLOUR = {0: "transparent", None: "#3fa7ff"}
+_SYNTHETIC_COLOUR, _DISPLACED_COLOUR = "#3fa7ff", "#ffd34d"
 
 
 class StageArray:
@@ -56,7 +56,11 @@ class StageArray:
 
 
 def show_stages(
-    viewer: ViewerModel, image: Image, review: Review, layers: dict[str, Image]
+    viewer: ViewerModel,
+    image: Image,
+    review: Review,
+    layers: dict[str, Image],
+    compose: Callable[[Review, str], AnyImage] = Review.image,
 ) -> Iterator[Image]:
     """Show the four stages of a repair, reusing the layers of the last.
 
@@ -70,6 +74,8 @@ def show_stages(
         What to show.
     layers
         The stage layers by name; missing ones are added, here and in the viewer.
+    compose
+        Returns the picture of a stage.
     """
     box = review.repair.box
     position = camera.placed_like(image, (review.z, box.y0, box.x0))
@@ -79,7 +85,7 @@ def show_stages(
     for stage in sorted(STAGES, key=lambda stage: stage != "result"):
         is_confidence = stage == "confidence"
         dtype = np.float32 if is_confidence else review.repair.dtype
-        data = StageArray(box.shape, dtype, partial(review.image, stage))
+        data = StageArray(box.shape, dtype, partial(compose, review, stage))
         layer = layers.get(stage)
         if layer is not None:
             if not np.array_equal(layer.translate, position["translate"]):
@@ -139,9 +145,15 @@ def marks_of(viewer: ViewerModel, stack: Stack) -> Labels | None:
 
 
 def show_synthetic(
-    viewer: ViewerModel, image: Image | None, stack: Stack, levels: Sequence[Any]
+    viewer: ViewerModel,
+    image: Image | None,
+    stack: Stack,
+    levels: Sequence[Any],
+    numbers: Sequence[int] = (),
 ) -> None:
-    """Show or update the layer that marks synthetic pixels, or remove it.
+    """Show or update the layer that marks synthetic and displaced pixels, or remove it.
+
+    The two have colours of their own, and the status bar names them under the mouse.
 
     Parameters
     ----------
@@ -151,18 +163,20 @@ def show_synthetic(
         The stack of ``image``.
     levels
         Arrays of the stack's ``labels/synthetic``, full resolution first; empty without.
+    numbers
+        Of the repairs in the stack.
     """
-    levels = shown_levels(levels)
+    levels = [LazyArray(MarksAsShown(level)) for level in levels]
     old = marks_of(viewer, stack)
     if image is None or not levels:
         if old is not None:
             remove(viewer, old)
         return
     if old is not None:
+        _name_marks(old, numbers)
         old.data = levels if old.multiscale else levels[0]
         return
     from napari.layers import Labels as LabelsLayer
-    from napari.utils.colormaps import DirectLabelColormap
 
     layer = LabelsLayer(
         levels if len(levels) > 1 else levels[0],
@@ -170,11 +184,28 @@ def show_synthetic(
         name="synthetic pixels",
         opacity=0.35,
         visible=False,
-        colormap=DirectLabelColormap(color_dict=_SYNTHETIC_COLOUR),
         metadata={ROLE: f"synthetic {stack.path}"},
         **camera.placed_like(image),
     )
     layer.editable = False
+    _name_marks(layer, numbers)
     # below the stages of a repair, whose grey it would tint
     add_hidden(viewer, viewer.layers.index(image) + 1, layer)
     layer.visible = True
+
+
+def _name_marks(layer: Labels, numbers: Sequence[int]) -> None:
+    """Give displaced pixels a colour of their own, and let the status bar say what pixels are."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    known = [number for number in numbers if number <= MarksAsShown.LARGEST]
+    moved = [MarksAsShown.MOVED + number for number in {*known, MarksAsShown.LARGEST}]
+    colours: dict[int | None, Any] = dict.fromkeys(moved, _DISPLACED_COLOUR)
+    layer.colormap = DirectLabelColormap(
+        color_dict={0: "transparent", None: _SYNTHETIC_COLOUR, **colours}
+    )
+    layer.features = {
+        "index": [0, *known, *(MarksAsShown.MOVED + number for number in known)],
+        "pixels": ["as imaged", *["synthetic"] * len(known), *["displaced"] * len(known)],
+        "repair": [None, *known, *known],
+    }

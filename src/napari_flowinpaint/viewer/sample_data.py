@@ -1,4 +1,4 @@
-"""File > Open Sample: a stack to try the repair on, when there is none at hand."""
+"""File > Open Sample: a stack to try the repair on without data of your own."""
 
 from __future__ import annotations
 

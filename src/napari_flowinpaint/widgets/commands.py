@@ -78,11 +78,56 @@ def new_mask(viewer: napari.viewer.Viewer) -> None:
     _repair_dock(viewer).mask_panel.new_mask()
 
 
+def mask_every_section(viewer: napari.viewer.Viewer) -> None:
+    """Mask the damage of the section that is shown in every section: a gap to be filled."""
+    _repair_dock(viewer).mask_panel.spread()
+
+
 def undo_mask(viewer: napari.viewer.Viewer) -> None:
     """Take back the last change of the mask."""
     session_of(viewer).undo(back=True)
 
 
+def describe_repairs(viewer: napari.viewer.Viewer) -> None:
+    """Write what was repaired for the methods section of a publication."""
+    _repair_dock(viewer).accepted_panel.choose_text()
+
+
+def compare(viewer: napari.viewer.Viewer) -> None:
+    """Drag a line between the original and the repair under review, or end that."""
+    session_of(viewer).comparison.toggle()
+
+
+def draw_lasso(viewer: napari.viewer.Viewer) -> None:
+    """Draw around damage in one stroke."""
+    _repair_dock(viewer).mask_panel.tools.lasso()
+
+
+def draw_lasso_by_grey(viewer: napari.viewer.Viewer) -> None:
+    """Draw roughly around damage; what stands out by its grey value is taken."""
+    _repair_dock(viewer).mask_panel.tools.lasso_by_grey()
+
+
+def interpolate_mask(viewer: napari.viewer.Viewer) -> None:
+    """Mask the sections between two painted ones."""
+    _repair_dock(viewer).mask_panel.tools.interpolate()
+
+
+def copy_mask(viewer: napari.viewer.Viewer) -> None:
+    """Add the mask of the section that is shown to others."""
+    _repair_dock(viewer).mask_panel.tools.copy()
+
+
+def save_mask(viewer: napari.viewer.Viewer) -> None:
+    """Save the mask as a label image."""
+    _repair_dock(viewer).mask_panel.tools.choose_target()
+
+
 def mark_section_missing(viewer: napari.viewer.Viewer) -> None:
     """Mask the whole section that is shown."""
     _repair_dock(viewer).mask_panel.mark_missing()
+
+
+def adapt_to_stack(viewer: napari.viewer.Viewer) -> None:
+    """Open the window in which the weights are adapted to the stack."""
+    _repair_dock(viewer).repair_panel.adapt.open()

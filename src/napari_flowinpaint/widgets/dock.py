@@ -10,9 +10,11 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
-from ..viewer.session import Session, never, session_of
+from ..viewer.removal import never
+from ..viewer.session import Session, session_of
+from .parts.canvas import CanvasContext
 from .parts.jobs import JobRunner
 from .parts.keys import KeyBindings
 from .parts.messages import Messages
@@ -50,7 +52,14 @@ class Dock(QWidget):
         The viewer; given by napari.
     keeps_room
         Whether the status line is never lower than two lines.
+
+    Attributes
+    ----------
+    tab
+        Title as a tab, short: four lie side by side.
     """
+
+    tab = "FlowInpaint"
 
     def __init__(self, napari_viewer: Any, *, keeps_room: bool = False) -> None:
         super().__init__()
@@ -62,10 +71,11 @@ class Dock(QWidget):
         self._parts: list[Part] = []
         _docks.add(self)
         self._connections: list[tuple[Any, Callable[..., None]]] = []
-        self.listen(self.session.stack_removed, self.jobs.cancel_of)
+        self.listen(self.session.stack_removed, self._end_with)
         self._watch = WindowWatch(
-            self, self.close_session, lambda: may_close(self, self.session), self.keys.attach
+            self, self.close_session, lambda: may_close(self, self.session), self._on_docked
         )
+        self._placed = False
 
     def with_part(self, part: _Part) -> _Part:
         """Return a part, which is told when the dock closes."""
@@ -85,9 +95,42 @@ class Dock(QWidget):
         for widget in (*below, self.messages):
             box.addWidget(widget)
 
+    def _end_with(self, image: Any) -> None:
+        """Say and do no more about a stack that was removed."""
+        self.messages.say("")
+        self.jobs.cancel_of(image)
+
     def _later(self, what: Callable[[], None]) -> None:
         """Call something in the next iteration of the event loop, if the dock is open then."""
         QTimer.singleShot(0, lambda: what() if self in _docks else None)
+
+    def _on_docked(self, window: QMainWindow) -> None:
+        """Let the keys work in the window, and lie down beside the docks that are there."""
+        self.keys.attach(window)
+        CanvasContext.keep(self.session.viewer, window)
+        if not self._placed:
+            self._placed = True
+            self._later(self._tabify)
+
+    def _tabify(self) -> None:
+        """Become a tab of the docks of the plugin: stacked, each would be too low to work with.
+
+        Once: where the user then puts it, it stays.
+        """
+        own, window = dock_around(self), self.window()
+        if own is None or not isinstance(window, QMainWindow):
+            return
+        name = own.windowTitle()
+        own.setWindowTitle(self.tab)
+        own.toggleViewAction().setText(name)  # in the menu there is room
+        for other in _docks:
+            there = dock_around(other) if other.session is self.session else None
+            if there is None or there is own or there.window() is not window:
+                continue
+            if not there.isFloating() and there not in window.tabifiedDockWidgets(own):
+                window.tabifyDockWidget(there, own)
+                self._later(own.raise_)  # once there is a tab
+                return
 
     def close_session(self) -> None:
         """Stop and wait for the threads, unbind the keys, stop listening."""
@@ -100,6 +143,14 @@ class Dock(QWidget):
             part.disconnect_session()
         for signal, slot in self._connections:
             signal.disconnect(slot)
+
+
+def dock_around(widget: QWidget) -> QDockWidget | None:
+    """Return the dock that a widget is in, or None."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
 
 
 class WindowWatch(QObject):

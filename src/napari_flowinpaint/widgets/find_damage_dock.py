@@ -43,6 +43,8 @@ class FindDamage(DamageDock):
         The viewer; given by napari.
     """
 
+    tab = "Find damage"
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, ("search", "estimate"))
         self.settings = self.session.search
@@ -82,6 +84,7 @@ class FindDamage(DamageDock):
     def _kinds_box(self) -> QWidget:
         box = QGroupBox("What")
         grid = QGridLayout(box)
+        grid.setHorizontalSpacing(2)  # with a scroll bar beside them, three columns just fit
         grid.setVerticalSpacing(2)
         for number, (name, check) in enumerate(self.kinds.items()):
             pixmap = QPixmap(10, 10)

@@ -12,6 +12,9 @@ from .panels.flag_panel import FlagPanel, bind_keys
 from .panels.staged_panel import StagedPanel
 from .parts.keys import bind_common_keys
 
+#: Jobs whose progress is shown and which Cancel stops.
+_SHOWN = ("plan", "batch", "redo", "mark", "accept", "write", "revert", "save")
+
 
 class FlaggedSections(DamageDock):
     """The dock. It forwards.
@@ -24,8 +27,12 @@ class FlaggedSections(DamageDock):
         The viewer; given by napari.
     """
 
+    tab = "Flagged"
+
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, ("plan", "batch", "redo", "write", "revert", "save"))
+        super().__init__(
+            napari_viewer, ("plan", "batch", "redo", "mark", "accept", "write", "revert", "save")
+        )
         parts = (self.session, self.jobs, self.messages)
         self.flag_panel = self.with_part(FlagPanel(*parts))
         self.batch_panel = self.with_part(BatchPanel(*parts))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -17,18 +19,18 @@ from qtpy.QtWidgets import (
 )
 
 from ..core.errors import ChoiceNeeded, InputError
-from ..viewer.tasks import one_section
+from ..core.writing.kept import keeps_beside
+from ..viewer.tasks import loading
 from .dock import Dock
 from .parts.messages import guarded
+from .parts.no_data_field import NoDataField, described
 from .parts.scrolling import ScrollColumn
-from .parts.wording import in_window
+from .parts.wording import access_of, in_window
 
 _FILES = (
     "Stacks (*.tif *.tiff *.mrc *.rec *.st *.map *.mrcs *.ali *.preali *.h5 *.hdf5 *.hdf *.ims "
     "*.mat *.zip *.ozx);;All files (*)"
 )
-_CHOICES = ("dataset", "channel", "time")
-_PLURAL = {"dataset": "datasets", "channel": "channels", "time": "time points"}
 #: Least height of what is seen, pixels: the path, the buttons and what the stack is.
 _LEAST = 130
 
@@ -42,15 +44,18 @@ class LoadStack(Dock):
         The viewer; given by napari.
     """
 
+    tab = "Load"
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.path = QLineEdit()
         self.file_button = QPushButton("File…")
         self.folder_button = QPushButton("Folder…")
-        self.choices = {name: QComboBox() for name in _CHOICES}
-        self.no_data = QLineEdit()
+        self.choices = {name: QComboBox() for name in loading.CHOICES}
+        self.no_data = NoDataField()
         self.load_button = QPushButton("Load")
         self.facts = QLabel()
+        self._shown: Callable[[], Any] = lambda: None
         self._lay_out()
         self._connect()
 
@@ -69,10 +74,6 @@ class LoadStack(Dock):
         for name, combo in self.choices.items():
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.form.addRow(name, combo)
-        self.no_data.setPlaceholderText("padding and NaN are found")
-        self.no_data.setToolTip(
-            "A grey value where nothing was imaged; Enter declares it for the stack that is shown"
-        )
         self.form.addRow("no data", self.no_data)
         self._ask_nothing()
         row = QHBoxLayout()
@@ -99,6 +100,13 @@ class LoadStack(Dock):
         self.path.textChanged.connect(self._ask_nothing)
         self.jobs.changed.connect(self._show_jobs)
         self.jobs.progressed.connect(self._show_progress)
+        self.listen(self.session.stack_removed, self._forget)
+
+    def _forget(self, image: Any) -> None:
+        """Tell no more of a stack that was removed."""
+        if image is self._shown():
+            self.facts.clear()
+            self.messages.say("")
 
     @guarded
     def _choose_file(self) -> None:
@@ -125,33 +133,25 @@ class LoadStack(Dock):
         }
         self.jobs.start(
             "load",
-            one_section.load,
+            loading.load,
             path,
             dataset=wanted.get("dataset"),
             channel=int(wanted["channel"]) if "channel" in wanted else None,
             time=int(wanted["time"]) if "time" in wanted else None,
-            no_data=self._declared(),
+            no_data=self.no_data.value(),
             done=self._show,
             failed=self._on_failed,
         )
 
-    def _declared(self) -> float | None:
-        """Return the grey value that means no data; None where the field is empty."""
-        text = self.no_data.text().strip()
-        try:
-            return float(text) if text else None
-        except ValueError:
-            raise InputError(f"no data is '{text}'; write a grey value, or nothing") from None
-
     @guarded
     def declare(self) -> None:
         """Take the grey value for no data in the stack that is shown."""
-        value = self._declared()
+        value = self.no_data.value()
         self.session.declare_no_data(value)
-        self.messages.say("no value is declared" if value is None else f"{value:g} is no data")
+        self.messages.say(described(value))
 
-    def _show(self, loaded: one_section.LoadedStack) -> None:
-        self.session.add_stack(loaded)
+    def _show(self, loaded: loading.LoadedStack) -> None:
+        self._shown = ref(self.session.add_stack(loaded))
         self.facts.setText(describe(loaded))
         messages = " ".join(loaded.stack.messages)
         if messages:
@@ -166,10 +166,8 @@ class LoadStack(Dock):
         combo = self.choices[error.option]
         combo.addItems(error.choices)
         self._set_visible(error.option, True)
-        self.messages.say(
-            f"the file contains {len(error.choices)} {_PLURAL[error.option]}; choose one and press "
-            "Load"
-        )
+        several = f"{len(error.choices)} {loading.CHOICES[error.option]}"
+        self.messages.say(f"the file contains {several}; choose one and press Load")
 
     def _ask_nothing(self, *_: object) -> None:
         """Forget the choices that another path has asked for."""
@@ -189,7 +187,7 @@ class LoadStack(Dock):
         self.messages.say(f"{message}…")
 
 
-def describe(loaded: one_section.LoadedStack) -> str:
+def describe(loaded: loading.LoadedStack) -> str:
     """Return what there is to know about a stack, in a few lines."""
     stack = loaded.stack
     depth, height, width = stack.shape
@@ -198,11 +196,13 @@ def describe(loaded: one_section.LoadedStack) -> str:
     else:
         voxel = "voxel " + " × ".join(f"{size:g}" for size in stack.voxel_size) + " nm (z, y, x)"
     access = "can be repaired in place"
-    if not stack.writable:
+    if keeps_beside(stack):
+        access = f"{access_of(stack)}; Save as OME-Zarr… saves a copy"
+    elif not stack.writable:
         access = f"read-only: {in_window(stack.why_not_writable)}"
     levels = len(stack.levels)
     pyramid = f", pyramid of {levels} levels" if levels > 1 else ""
     return (
-        f"{depth} sections of {height:,} × {width:,} pixels, {stack.dtype}{pyramid}\n"
+        f"{stack.name}: {depth} sections of {height:,} × {width:,} pixels, {stack.dtype}{pyramid}\n"
         f"{voxel}\n{loaded.polarity}\n{access}"
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from .dock import Dock
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from .dock import Dock, open_dock_of
 from .panels.accepted_panel import AcceptedPanel
 from .panels.mask_panel import MaskPanel
 from .panels.progress_panel import ProgressRow
@@ -16,17 +20,21 @@ from .parts.keys import bind_common_keys
 from .parts.scrolling import ScrollColumn
 
 #: Jobs whose progress is shown and which Cancel stops, with what is said while they run.
-_SHOWN = ("repair", "accept", "revert", "save", "open", "flags", "mask")
+_SHOWN = ("repair", "accept", "revert", "save", "open", "flags", "mask", "mark")
+#: Milliseconds until what is shown has got its size.
+_SETTLED = 60
 
 
 class RepairSection(Dock):
-    """The dock. It forwards: state is in the session, work is in :mod:`..viewer.tasks.one_section`.
+    """The dock. It forwards: state is in the session, work is in :mod:`..viewer.tasks`.
 
     Parameters
     ----------
     napari_viewer
         The viewer; given by napari.
     """
+
+    tab = "Repair"
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
@@ -35,6 +43,8 @@ class RepairSection(Dock):
         self.mask_panel = self.with_part(MaskPanel(*parts))
         self.repair_panel = self.with_part(RepairPanel(*parts))
         self.review_panel = self.with_part(ReviewPanel(*parts))
+        self.review_panel.refusal.anyway.connect(self.repair_panel.repair_anyway)
+        self.mask_panel.status.counted.connect(self.repair_panel.show_choice)
         self.accepted_panel = self.with_part(AcceptedPanel(*parts))
         self.progress_row = ProgressRow(self.jobs, self.messages, _SHOWN)
         self.progress = self.progress_row.bar
@@ -44,7 +54,22 @@ class RepairSection(Dock):
         scroll.setMinimumWidth(340)
         self.lay_out(scroll, self.progress_row)
         self.with_part(Keeper(*parts))
+        self.listen(self.session.review.changed, self._show_review)
+        self.listen(self.session.refusals.changed, self._show_review)
+        self.review_panel.refusal.why_button.toggled.connect(self._show_review)
         self._bind_keys()
+
+    def _show_review(self, *_: object) -> None:
+        """Scroll to what is to be decided, once it has its size."""
+        panel = self.review_panel
+        if self.session.refusals.places:
+            QTimer.singleShot(_SETTLED, partial(self._scroll_to, panel.refusal))
+        elif self.session.review.current is not None:
+            QTimer.singleShot(_SETTLED, partial(self._scroll_to, panel.accept_button))
+
+    def _scroll_to(self, widget: QWidget) -> None:
+        if open_dock_of(self.session, RepairSection) is self:
+            self.scroll.ensureWidgetVisible(widget)
 
     def _bind_keys(self) -> None:
         """Bind the keys; the ones napari has are left to it."""

@@ -75,7 +75,7 @@ def test_what_cannot_be_planned(stack, store):
         (np.zeros(SHAPE, bool), None, "empty"),
         (masks(), [3], "section 3 is empty"),
         (masks(), [10], "does not exist"),
-        (masks(), [], "no section"),
+        (masks(), [], "list of sections is empty"),
         (masks()[:, :60], None, "shape"),
     ):
         with pytest.raises(InputError, match=words):

@@ -7,23 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
-from batches import (
-    DAMAGED,
-    SHAPE,
-    image_files,
-    masks,
-    options,
-    plan_of,
-)
+from batches import DAMAGED, SHAPE, image_files, masks, options, plan_of
 
-from napari_flowinpaint.core.batch import (
-    commit,
-    load_staged,
-    run_batch,
-)
+from napari_flowinpaint.core.batch import commit, load_staged, run_batch
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.open import open_stack
-from napari_flowinpaint.core.types import RepairOptions
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.writing.writeback import history, revert
 
 
@@ -99,3 +88,29 @@ def test_redo_with_another_mask_or_method(stack, tmp_path):
         staged.redo(stack, 8, mask=np.zeros(SHAPE[1:], bool))
     with pytest.raises(RepairRefused, match="usable neighbour"):
         staged.redo(stack, 9, mask=np.ones(SHAPE[1:], bool), options=RepairOptions(max_gap=1))
+
+
+def test_single_components_are_accepted(stack, store, tmp_path):
+    z, mask = 2, masks()
+    mask[z, 40:50, 40:50] = 1
+    run_batch(plan_of(stack, mask), tmp_path / "st")
+    staged = load_staged(tmp_path / "st")
+    repair = staged.repair(z)
+    first, *others = repair.component_ids
+    with pytest.raises(InputError, match="no component"):
+        staged.accept([z], {z: ()})
+    staged.accept([z], {z: [first]})
+    assert load_staged(tmp_path / "st").chosen(z) == (first,)
+    before = stack.read(z)
+    (number,) = commit(stack, staged).values()
+    assert commit(stack, staged) == {}, "written once"
+    changed = stack.read(z, repair.box) != before[repair.box.slices]
+    of_others = repair.select(set(others))
+    assert changed.any()
+    for patch in of_others.patches:
+        assert not changed[patch.box.within(repair.box)][patch.mask].any()
+    assert staged.chosen(z) == (first,), "what was written is known"
+    assert staged.accepted_repair(z).component_ids == (first,)
+    revert(stack, repair_id=number)
+    staged.accept([z])
+    assert staged.chosen(z) is None

@@ -18,6 +18,7 @@ from napari_flowinpaint.core.benchmark.figure import draw_figure, figure_method
 from napari_flowinpaint.core.benchmark.peers import LEARNED_PEERS, PEERS
 from napari_flowinpaint.core.benchmark.run_benchmark import (
     FOR_FOLDS,
+    FOR_GAPS,
     check_request,
     run_benchmark,
 )
@@ -28,6 +29,7 @@ from napari_flowinpaint.core.benchmark.scores import (
     worst_scores,
 )
 from napari_flowinpaint.core.benchmark.table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
+from napari_flowinpaint.core.benchmark.texture_scores import TextureScores
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.methods.flow import FlowMethod
@@ -85,7 +87,7 @@ def test_peers_return_sections_of_the_same_shape_and_move_what_moves():
 
 def test_the_learned_peer_runs_where_it_is_asked_for(monkeypatch, tmp_path):
     names = check_request(None, ["irregular"], [0.1])
-    assert not {"kpn", *FOR_FOLDS} & set(names)
+    assert not {"kpn", *FOR_FOLDS, *FOR_GAPS} & set(names)
     assert check_request(["kpn"], ["irregular"], [0.1]) == ("kpn",)
     monkeypatch.setattr(released, "weights_directory", lambda: tmp_path)
     base = texture((64, 64), sigma=4)
@@ -130,6 +132,25 @@ def test_the_table_compares_all_on_the_same_masks():
         stack, fractions=(0.2,), shapes=("irregular",), repeats=2, methods=("mean",)
     )
     assert again.rows[0].scores == rows["mean"].scores
+
+
+def test_only_the_previous_section_may_be_shown():
+    pixels = synthetic_stack(SampleConfig(shape=(3, 128, 128)))
+    request = {"fractions": (0.1,), "shapes": ("irregular",), "methods": ("mean", "copy", "flow")}
+    tables = []
+    for following in (pixels[2], 255 - pixels[2]):
+        stack = Stack.from_array(np.stack([*pixels[:2], following]))
+        tables.append(run_benchmark(stack, neighbours=1, **request))
+    first, second = ([row.scores for row in table.rows] for table in tables)
+    assert first == second
+    assert first[0] == first[1]  # of one section the mean is a copy
+    assert "the previous neighbour alone, 1 section away" in tables[0].to_text()
+    assert BenchmarkTable.from_dict(tables[0].to_dict()) == tables[0]
+    names = check_request(None, ("irregular",), (0.1,), neighbours=1)
+    assert {"copy", "telea", "flow"} <= set(names) <= {"copy", "telea", "flow", "one_neighbour"}
+    assert "one_neighbour" not in check_request(None, ("irregular",), (0.1,))
+    with pytest.raises(InputError, match="1 or 2 neighbours"):
+        check_request(None, ("irregular",), (0.1,), neighbours=3)
 
 
 class Refusing(FlowMethod):
@@ -179,8 +200,12 @@ def test_bad_requests(arguments, message):
 # ---- all scores, their means and the worst
 
 
+#: As in the tests below.
+ORDER = ("structure_psnr", "psnr", "ssim", "ms_ssim", "fsim", "detail", "voi", "rand_error")
+
+
 def scores(*values):
-    return BenchmarkScores(**dict(zip([m.field for m in METRICS], values, strict=True)))
+    return BenchmarkScores(**dict(zip(ORDER, values, strict=True)))
 
 
 GOOD = scores(24.0, 20.0, 0.6, 0.8, 0.9, 0.9, 0.5, 0.1)
@@ -197,11 +222,10 @@ def row(**changes):
 
 
 def test_every_score_has_a_direction():
-    assert {m.field for m in METRICS} == set(BenchmarkScores.__dataclass_fields__)
+    # detail is no score: the table of texture tells more
+    assert {m.field for m in METRICS} | {"detail"} == set(BenchmarkScores.__dataclass_fields__)
     worst = worst_scores([GOOD, BAD])
-    assert worst == scores(21.0, 20.0, 0.5, 0.7, 0.8, 1.5, 0.7, 0.2)
-    detail = next(m for m in METRICS if m.field == "detail")
-    assert detail.worst([1.5, 0.5]) == 0.5  # twice too little is further off than half too much
+    assert replace(worst, detail=1.5) == scores(21.0, 20.0, 0.5, 0.7, 0.8, 1.5, 0.7, 0.2)
 
 
 def test_means_leave_out_what_was_refused():
@@ -218,7 +242,7 @@ def test_tables_show_means_and_the_worst():
     assert table.head[-2:] == ("seconds", "per window")
     assert table.cells()[0] == (
         "irregular", "10%", "flow (1 refused)", "22.50", "20.50", "0.550", "0.750", "0.850",
-        "1.20", "0.60", "0.150", "2.50", "1.67",
+        "0.60", "0.150", "2.50", "1.67",
     )  # fmt: skip
     assert table.cells(worst=True)[0][3:5] == ("21.00", "20.00")
     assert table.cells(worst=True)[0][-2:] == ("3.00", "3.00")
@@ -233,7 +257,11 @@ def test_tables_show_means_and_the_worst():
 
 
 def test_a_table_can_be_stored():
-    table = BenchmarkTable("s", 1, (1, 4, 7), (row(), row(fid=3.5)))
+    looks = TextureScores((0.5, *[-0.1] * 6), 0.75, 12)
+    table = BenchmarkTable("s", 1, (1, 4, 7), (row(), row(fid=3.5, texture=looks)))
+    for text in (table.to_text(), table.to_markdown()):
+        assert "+0.50" in text
+        assert "0.750" in text
     assert BenchmarkTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
 
 

@@ -30,7 +30,14 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
-from napari_flowinpaint.core.simulation.degrade import Blur, ContrastLoss, Misaligned, Saturated
+from napari_flowinpaint.core.repair_options import RepairOptions
+from napari_flowinpaint.core.simulation.degrade import (
+    Blur,
+    ContrastLoss,
+    Misaligned,
+    NoiseBurst,
+    Saturated,
+)
 from napari_flowinpaint.core.simulation.draw import simulate
 from napari_flowinpaint.core.simulation.fold import Fold
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
@@ -42,7 +49,6 @@ from napari_flowinpaint.core.simulation.simulate import (
     Missing,
     StainingCloud,
 )
-from napari_flowinpaint.core.types import RepairOptions
 from napari_flowinpaint.core.writing.writeback import write_back
 
 SHAPE = (7, 320, 352)
@@ -68,6 +74,7 @@ CASES = {
     "crack": ("crack", Line(10, bright=True, wander=6), 0.6),
     "shifted": ("misaligned", Misaligned(45), 1.0),
     "turned": ("misaligned", Misaligned(20, 8), 1.0),
+    "burst of noise": ("noise", NoiseBurst(0.2), 0.75),
 }
 
 
@@ -127,6 +134,59 @@ def test_any_dtype_and_polarity(tissue, dtype, inverted):
         found = found_in(broken)
         assert list(found) == [kind]
         assert overlap(found[kind], mask) >= least - 0.1
+
+
+@pytest.mark.parametrize("from_before", [True, False])
+@pytest.mark.parametrize("change", ["none", "brightness", "noise"])
+def test_copies_of_a_neighbour_are_found_and_the_original_is_not(tissue, from_before, change):
+    volume = tissue.astype(np.float32)
+    copy = tissue[MIDDLE - 1 if from_before else MIDDLE + 1].astype(np.float32)
+    if change == "brightness":
+        copy = 0.8 * copy + 20
+    if change == "noise":
+        copy += np.random.default_rng(0).normal(0, 6, copy.shape)
+    volume[MIDDLE] = copy
+    sections = Sections(Stack.from_array(volume.clip(0, 255).astype(np.uint8)))
+    found = search_in(sections)
+    assert list(found) == ["copied"]
+    assert found["copied"].all()
+    for z in (MIDDLE - 1, MIDDLE + 1):
+        assert not search_in(sections, z), z
+
+
+def test_sections_of_a_stack_in_which_all_are_alike_are_no_copies(tissue):
+    volume = np.repeat(tissue[:1], 6, axis=0)
+    assert not found_in(volume)
+
+
+def test_rows_that_flicker_are_noise_and_no_lines(tissue):
+    rng = np.random.default_rng(3)
+    volume = tissue.copy()
+    rows = volume[MIDDLE, 100:160].astype(np.float32) + rng.normal(0, 90, (60, 1))
+    volume[MIDDLE, 100:160] = rows.clip(60, 220).astype(np.uint8)
+    assert list(found_in(volume)) == ["noise"]
+
+
+def test_a_small_black_disc_is_found(tissue):
+    """It is hardly larger than the smallest disc that is looked for."""
+    volume = tissue.copy()
+    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    spot = np.hypot(rows - 150, columns - 140) <= 5
+    volume[MIDDLE][spot] = 10
+    found = found_in(volume)
+    assert list(found) == ["dark"]
+    near = (slice(130, 170), slice(120, 160))
+    assert overlap(found["dark"][near], spot[near]) > 0.5
+
+
+def test_a_film_that_tissue_shines_through_is_found_by_its_lack_of_grain(tissue):
+    volume = tissue.copy()
+    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    film = np.hypot(rows - 150, columns - 140) <= 30
+    grey = volume[MIDDLE].astype(np.float32)
+    volume[MIDDLE] = np.where(film, 0.3 * grey + 0.7 * np.median(grey), grey).astype(np.uint8)
+    found = np.logical_or.reduce(list(found_in(volume).values()))
+    assert overlap(found, film) > 0.5
 
 
 # ---- kinds that resemble each other

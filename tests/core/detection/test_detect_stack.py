@@ -23,6 +23,7 @@ from napari_flowinpaint.core.errors import Cancelled, InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
+from napari_flowinpaint.core.methods.choice import Situation, choose_method
 from napari_flowinpaint.core.open import open_mask, open_stack
 
 SHAPE = (10, 96, 120)
@@ -321,7 +322,7 @@ def test_sections_that_cannot_be_read_do_not_stop_the_others(tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"sections": [10]}, "section 10 does not exist"), ({"workers": 0}, "at least 1 worker")],
+    [({"sections": [10]}, "section 10 does not exist"), ({"workers": 0}, "use at least 1")],
 )
 def test_wrong_requests(stack, wrong, message):
     with pytest.raises(InputError, match=message):
@@ -377,13 +378,27 @@ def test_tables_that_are_none(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match="row 1"):
         read_table(tmp_path / "t.csv")
-    with pytest.raises(InputError, match="no table"):
+    with pytest.raises(InputError, match="not a table"):
         read_table(tmp_path / "absent.csv")
 
 
-def test_a_method_is_suggested_where_both_neighbours_are_usable(stack):
-    rows = search(stack, None, max_gap=1).flagged  # 2 and 3 are damaged in the same place
-    assert {r.section: r.suggested_method for r in rows} == {2: "", 3: "", 7: "auto"}
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_suggested_method_is_that_of_auto(stack, monkeypatch, kind):
+    """With two usable neighbours (7), with one (0, 3, 5), and with none (4)."""
+    monkeypatch.setattr(Marked, "kinds", (kind,))
+    monkeypatch.setitem(globals(), "HOLES", dict.fromkeys((0, 3, 4, 5, 7), kind))
+    rows = search(stack, None, max_gap=1).flagged
+    usable = {row.section: sum(n != "-" for n in row.neighbours.split()) for row in rows}
+    assert usable == {0: 1, 3: 1, 4: 0, 5: 1, 7: 2}
+    for row in rows:
+        situation = Situation(usable[row.section], row.kind)
+        taken = choose_method("auto", situation)
+        if taken is None:
+            assert row.suggested_method == ""
+            continue
+        suggested = choose_method(row.suggested_method, situation)
+        assert suggested is not None
+        assert suggested.method.name == taken.method.name
 
 
 def test_tiles():

@@ -241,3 +241,26 @@ def test_padding_that_reaches_into_a_part_by_a_pixel_is_seen() -> None:
         found, imaged = stack.read_imaged(0, box)
         np.testing.assert_array_equal(found, pixels[0][box.slices])
         np.testing.assert_array_equal(imaged, ~padding[box.slices])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_data_anyway_need_not_be_declared(value):
+    stack = Stack.from_array(section("float32")[None])
+    assert stack.with_no_data(7.0).with_no_data(value).no_data is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("uint8", np.nan), ("uint8", np.inf), ("float32", 1e39)]
+)
+def test_a_value_that_no_pixel_can_have_is_refused(dtype, value):
+    stack = Stack.from_array(section(dtype)[None])
+    with pytest.raises(InputError, match="no pixel of array can be"):
+        stack.with_no_data(value)
+
+
+def test_the_least_float_may_be_written_with_fewer_digits():
+    pixels = section("float32")
+    pixels[50:60, 50:60] = np.finfo(np.float32).min
+    declared = Stack.from_array(pixels[None]).with_no_data(-3.4028235e38)
+    _, imaged = declared.read_imaged(0, Box(30, 30, 90, 90))
+    assert np.array_equal(~imaged, pixels[30:90, 30:90] < -1e38)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_flowinpaint.core.io.npz import Npz, parse_json
+from napari_flowinpaint.core.io.npz import Npz, parse_json, read_npy_header
 
 
 def archive(**arrays: np.ndarray) -> bytes:
@@ -51,7 +53,7 @@ def test_arrays_come_back(name):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (header("(1000000000, 1000000000)"), "has not the size"),
+        (header("(1000000000, 1000000000)"), "does not have the size"),
         (header("(-1,)"), "of shape"),
         (header("'a'"), "shape"),
         (header("(3, 3)", "'|O'"), "object"),
@@ -93,3 +95,23 @@ def test_changed_bytes_give_the_array_or_a_value_error(start, new):
 def test_what_is_no_json(content):
     with pytest.raises(ValueError, match=r"^it is "):
         parse_json(content)
+
+
+def test_headers_are_parsed_one_at_a_time(monkeypatch):
+    inside, most = [], []
+    real = np.lib.format.read_array_header_1_0
+
+    def slow(file):
+        inside.append(file)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return real(file)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", slow)
+    content = io.BytesIO()
+    np.save(content, np.zeros(3, dtype=np.uint8))
+    with ThreadPoolExecutor(3) as pool:
+        files = [io.BytesIO(content.getvalue()) for _ in range(3)]
+        assert [shape for shape, *_ in pool.map(read_npy_header, files)] == [(3,)] * 3
+    assert most == [1, 1, 1]

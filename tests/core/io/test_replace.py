@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_flowinpaint.core.disk.open_root import open_root
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.export import save_ome_zarr
-from napari_flowinpaint.core.io.folder import open_root
 from napari_flowinpaint.core.io.replace import check_replaceable, making, settle
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
@@ -59,7 +59,7 @@ def test_a_kill_while_a_store_is_replaced(target, when, after):
     missing = not target.exists()
     assert missing == ((when, after) in ((1, True), (2, False)))
     stack = open_stack(target)
-    assert any("is finished now" in message for message in stack.messages) == missing
+    assert any("is now finished" in message for message in stack.messages) == missing
     assert stack.read(0)[0, 0] == (0 if (when, after) == (1, False) else 7)
     save_ome_zarr(Stack.from_array(NEW), target, overwrite=True)
     assert hidden(target.parent) == []
@@ -73,7 +73,7 @@ def test_what_was_there_comes_back_where_the_new_store_is_gone(target):
     assert not target.exists()
     assert hidden(target.parent), "the only copy is not removed"
     (told,) = settle(target)
-    assert "what was there is back" in told
+    assert "the old store is back" in told
     assert open_stack(target).read(0)[0, 0] == 0
     assert hidden(target.parent) == []
     assert copy.is_dir()
@@ -105,7 +105,7 @@ STRANGERS = ("notes.txt", "0/notes.txt", "0/c/0/notes.txt", "figures/a.png", "la
 def test_more_than_a_store_is_not_replaced(target, name):
     (target / name).parent.mkdir(parents=True, exist_ok=True)
     (target / name).write_text("mine")
-    with pytest.raises(InputError, match="in it is not of the store"):
+    with pytest.raises(InputError, match="in it is not part of the store"):
         check_replaceable(target)
 
 
@@ -132,12 +132,12 @@ def test_an_image_with_labels_of_the_users_is_not_replaced(tmp_path):
     zarr.create_array(
         str(image / "labels" / "cells"), shape=(2, 8, 8), chunks=(1, 8, 8), dtype="u4"
     )
-    with pytest.raises(InputError, match="labels/cells in it is not of the store"):
+    with pytest.raises(InputError, match="labels/cells in it is not part of the store"):
         check_replaceable(image)
 
 
 def test_a_group_that_is_no_image_is_not_replaced(tmp_path):
     group = zarr.create_group(str(tmp_path / "group.zarr"))
     group.create_array("a", shape=(2, 8, 8), chunks=(1, 8, 8), dtype="u1")
-    with pytest.raises(InputError, match="a in it is not of the store"):
+    with pytest.raises(InputError, match="a in it is not part of the store"):
         check_replaceable(tmp_path / "group.zarr")

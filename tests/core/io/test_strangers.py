@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_not_read(tmp_path: Path, monkeypatch: pytest.Monke
     zarr.create_array(str(path), shape=(3, 20_000, 20_000), chunks=(1, 512, 512), dtype="uint8")
     stack = open_stack(path)
     monkeypatch.setattr(memory, "free_memory", lambda: 10**8)
-    with pytest.raises(StoreError, match=r"needs 0\.4 GB of memory, and 0\.1 GB are free"):
+    with pytest.raises(StoreError, match=r"needs 0\.4 GB of memory, but only 0\.1 GB is free"):
         stack.read(0)
 
 

@@ -150,3 +150,19 @@ def test_the_cost_follows_what_is_painted():
     assert mask.damaged_box(5_000) == Box(39_936, 256, 40_192, 512)
     assert mask.damaged_box(4_999) is None
     assert mask[5_000, 40_050, 350] == 1
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+def test_the_damage_of_a_section_is_spread_to_all_as_one_step(with_base):
+    dense = np.zeros(SHAPE, np.uint8)
+    if with_base:
+        dense[2, :9, 250:270] = 1
+    mask = SparseMask(SHAPE, dense.copy() if with_base else None)
+    dense[1, 30:50, 250:260] = 1
+    mask[1, 30:50, 250:260] = 1
+    mask.commit()
+    mask.set_sections(dict(mask.frozen().spread(1, range(SHAPE[0]))))
+    assert np.array_equal(mask[...], np.maximum(dense, dense[1:2]))
+    mask.undo()
+    assert np.array_equal(mask[...], dense)
+    assert not dict(SparseMask(SHAPE).spread(1, range(3)))

@@ -10,16 +10,17 @@ from tensors import lively_joint
 from napari_flowinpaint.core.benchmark.run_benchmark import run_benchmark
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
-from napari_flowinpaint.core.methods import choose_method, get_method
+from napari_flowinpaint.core.methods import get_method
+from napari_flowinpaint.core.methods.choice import Situation, choose_method
 from napari_flowinpaint.core.metrics import score
 from napari_flowinpaint.core.networks import released
 from napari_flowinpaint.core.networks.registration import Registration
 from napari_flowinpaint.core.networks.weights import save_network
-from napari_flowinpaint.core.reference.references import Hypothesis, registered_average
+from napari_flowinpaint.core.reference.hypotheses import Hypothesis, registered_average
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
 from napari_flowinpaint.core.simulation.simulate import irregular_mask
-from napari_flowinpaint.core.types import RepairOptions
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def damaged_stack(size=160):
 
 
 def test_auto_prefers_it_only_where_its_weights_are(weights):
-    assert choose_method("auto", 2).name == "flowinpaint"
-    assert choose_method("auto", 1).name == "flow"
-    assert choose_method("flow", 2).name == "flow"
+    assert choose_method("auto", Situation(2)).method.name == "flowinpaint"
+    assert choose_method("auto", Situation(1)).method.name == "flow"
+    assert choose_method("flow", Situation(2)).method.name == "flow"
     weights.unlink()
-    assert choose_method("auto", 2).name == "flow"
+    assert choose_method("auto", Situation(2)).method.name == "flow"
 
 
 def test_without_weights_it_says_so(weights):
@@ -65,6 +66,21 @@ def test_without_weights_it_says_so(weights):
     assert repair_section(stack, 1, mask).provenance.method == "flow"
     table = run_benchmark(stack, fractions=(0.1,), shapes=("rectangular",))
     assert not any(row.method.startswith("flowinpaint") for row in table.rows)
+
+
+def test_missing_sections_have_weights_of_their_own(weights, tmp_path):
+    stack, mask, _ = damaged_stack()
+    whole = np.ones_like(mask)
+    joint = repair_section(stack, 1, mask, method="flowinpaint").provenance.weights_sha256
+    assert repair_section(stack, 1, whole).provenance.weights_sha256 == joint
+    own = tmp_path / released.MISSING
+    save_network(own, lively_joint(seed=3), {})
+    digest = write_card(own)
+    assert repair_section(stack, 1, whole).provenance.weights_sha256 == digest
+    assert repair_section(stack, 1, mask).provenance.weights_sha256 == joint
+    chosen = RepairOptions(weights=str(weights))
+    told = repair_section(stack, 1, whole, method="flowinpaint", options=chosen).provenance
+    assert told.weights_sha256 == joint
 
 
 @pytest.mark.parametrize("tampered", ["weights", "card", "no checksum", "no card"])

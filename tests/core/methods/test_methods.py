@@ -7,19 +7,17 @@ import pytest
 from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
-from napari_flowinpaint.core.methods import available_methods, choose_method, get_method
-from napari_flowinpaint.core.methods.flow import trust_in_network
-from napari_flowinpaint.core.reference.fusion import (
-    Bands,
-    FusionWeights,
-    close_seam,
-    rehearsal_holes,
-    rehearsal_part,
-    ridge,
-)
+from napari_flowinpaint.core.methods import available_methods, get_method
+from napari_flowinpaint.core.methods.choice import Situation, choose_method, describe_methods
+from napari_flowinpaint.core.methods.missing_section import disagreement, trust_in_network
+from napari_flowinpaint.core.reference.fusion import Bands, FusionWeights, ridge
+from napari_flowinpaint.core.reference.guides import Guide
+from napari_flowinpaint.core.reference.hypotheses import Hypothesis
 from napari_flowinpaint.core.reference.optical_flow import IDENTITY, warp_affine
-from napari_flowinpaint.core.reference.references import Guide, Hypothesis
 from napari_flowinpaint.core.reference.rehearsal import RehearsalResult
+from napari_flowinpaint.core.reference.rehearsal_holes import rehearsal_holes, rehearsal_part
+from napari_flowinpaint.core.reference.ring import close_seam
+from napari_flowinpaint.core.repair.repair_section import WindowPlan
 from napari_flowinpaint.core.types import Box
 
 
@@ -35,10 +33,21 @@ def test_unknown_methods_are_named_with_the_known_ones():
         get_method("magic")
 
 
+def test_auto_says_why_and_a_method_that_was_asked_for_needs_no_reason():
+    for kind in ("fold", "crack"):
+        choice = choose_method("auto", Situation(2, kind))
+        assert (choice.method.name, choice.why) == ("unfold", f"a {kind}: its tissue is moved back")
+    assert choose_method("auto", Situation(2, "dark")).why == "two usable neighbours"
+    assert choose_method("auto", Situation(1, "dark")).why == "one usable neighbour"
+    assert choose_method("flow", Situation(2, "fold")).why == ""
+    windows = [WindowPlan(Box(0, 0, 9, 9), 1, (0, 2), 0.5, name, why=name * 2) for name in "aba"]
+    assert describe_methods(windows) == "a (aa) and b (bb)"
+
+
 def test_auto_needs_enough_neighbours():
-    assert choose_method("auto", 1).name == "flow"
-    assert choose_method("auto", 0) is None
-    assert choose_method("flow", 0) is None
+    assert choose_method("auto", Situation(1)).method.neighbours == 1
+    assert choose_method("auto", Situation(0)) is None
+    assert choose_method("flow", Situation(0)) is None
 
 
 def test_rehearsal_holes_are_intact_pixels_only_and_repeatable():
@@ -190,6 +199,19 @@ def test_a_cropped_guide_samples_the_same_pixels():
     assert (here.aligned == guide.aligned[part.slices]).all()
 
 
+def test_what_the_registration_reaches_by_itself_is_not_resampled():
+    section, valid = texture((192, 192), seed=1), np.ones((192, 192), dtype=bool)
+
+    def moved(pixels, reach):
+        image = np.roll(section, pixels, axis=1)
+        guide = Guide(image, valid, 0.5, IDENTITY.copy(), image, valid)
+        return guide.align_to(section, valid, reach) is not guide
+
+    assert moved(8, reach=0)
+    assert not moved(8, reach=16)
+    assert moved(28, reach=16)
+
+
 def test_a_network_is_trusted_where_neighbours_differ_and_none_is_near():
     first, other = texture(seed=1), texture(seed=2)
     flat = np.zeros((2, *first.shape), dtype=np.float32)
@@ -200,8 +222,9 @@ def test_a_network_is_trusted_where_neighbours_differ_and_none_is_near():
             Guide(image, valid, s, IDENTITY.copy(), image, valid)
             for image, s in ((first, share), (second, 1 - share))
         ]
-        return float(trust_in_network(guides, [flat, flat]))
+        squared, variance = disagreement(guides, [flat, flat])
+        return float(trust_in_network(guides, squared / variance))
 
     assert trust(first + 0.1 * (other - 128), 0.5) < 0.01
     assert trust(other, 0.5) > 0.9
-    assert trust(other, 0.1) < 0.1
+    assert trust(other, 0.05) < 0.1

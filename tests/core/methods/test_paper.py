@@ -12,7 +12,8 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.io.stack import Stack
-from napari_flowinpaint.core.methods import choose_method, get_method
+from napari_flowinpaint.core.methods import get_method
+from napari_flowinpaint.core.methods.choice import Situation, choose_method
 from napari_flowinpaint.core.methods.paper import paper_method
 from napari_flowinpaint.core.networks import released
 from napari_flowinpaint.core.networks.paper.inpainting import (
@@ -26,8 +27,10 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
 )
 from napari_flowinpaint.core.networks.weights import save_network
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
+from napari_flowinpaint.core.types import Box, no_progress
+from napari_flowinpaint.core.window import Neighbour, Window
 
 TINY = PaperConfig(
     RefinedReferenceConfig((8, 8, 8), 2, (12,), (8,)),
@@ -156,8 +159,8 @@ def test_damage_of_a_neighbour_is_not_copied(tmp_path, reference, validity):
 def test_it_needs_two_neighbours_and_is_never_chosen_by_itself(installed):
     method = get_method("flowinpaint-paper")
     assert method.ready()
-    assert choose_method("flowinpaint-paper", 1) is None
-    assert choose_method("auto", 2).name != "flowinpaint-paper"
+    assert choose_method("flowinpaint-paper", Situation(1)) is None
+    assert choose_method("auto", Situation(2)).method.name != "flowinpaint-paper"
 
 
 def test_a_section_of_a_stack(installed, tmp_path):

@@ -10,8 +10,8 @@ from napari_flowinpaint.core.filters import blur
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair.repair_section import repair_section
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.fold import Fold, fold_section
-from napari_flowinpaint.core.types import RepairOptions
 
 
 def tissue(seed: int = 0, size: int = 192) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_outside_the_zone_nothing_changes_and_the_zone_holds_the_line():
 
 
 def test_moved_pixels_have_a_mark_of_their_own_and_their_flow_is_kept(tmp_path):
-    from napari_flowinpaint.core.io.folder import open_root
+    from napari_flowinpaint.core.disk.open_root import open_root
     from napari_flowinpaint.core.writing.journal import Journal
     from napari_flowinpaint.core.writing.synthetic import read_labels
     from napari_flowinpaint.core.writing.writeback import revert, write_back
@@ -104,8 +104,9 @@ def test_the_label_image_says_which_pixels_were_moved_also_in_a_copy(tmp_path):
 
     from napari_flowinpaint.core.writing.writeback import write_back
 
-    _, damaged, line = folded(Fold(8, 30, 0.5))
-    save_ome_zarr(Stack.from_array(np.repeat(damaged, 2, axis=0)), tmp_path / "s.zarr")
+    truth, damaged, line = folded(Fold(8, 30, 0.5))
+    sections = np.concatenate([truth, damaged])
+    save_ome_zarr(Stack.from_array(sections), tmp_path / "s.zarr")
     zarr.consolidate_metadata(tmp_path / "s.zarr")
     stack = open_stack(tmp_path / "s.zarr")
     hole = np.zeros_like(line)
@@ -114,7 +115,7 @@ def test_the_label_image_says_which_pixels_were_moved_also_in_a_copy(tmp_path):
     old = zarr.open_group(tmp_path / "s.zarr" / "labels" / "synthetic", mode="r+")
     ome = dict(old.attrs)["ome"]  # as an earlier version has written it
     old.attrs["ome"] = {**ome, "image-label": {"source": {"image": "../../"}}}
-    (number,) = write_back(stack, repair_section(stack, 2, line, method="unfold"))
+    (number,) = write_back(stack, repair_section(stack, 4, line, method="unfold"))
     values, label = told(tmp_path / "s.zarr" / "labels" / "synthetic")
     v05.ImageLabel.model_validate(label)
     assert {v: entry["pixels"] for v, entry in values.items()} == {
@@ -129,13 +130,15 @@ def test_the_label_image_says_which_pixels_were_moved_also_in_a_copy(tmp_path):
     found = dict(consolidated["labels/synthetic"].attrs)["ome"]["image-label"]
     assert found["properties"] == label["properties"]
     save_ome_zarr(stack, tmp_path / "copy.zarr")
-    assert told(tmp_path / "copy.zarr" / "labels" / "synthetic")[0] == values
+    copied = told(tmp_path / "copy.zarr" / "labels" / "synthetic")[0]
+    assert {v: copied[v] for v in values} == values
+    assert copied[first]["method"] == "flow", "what the journal knows of it"
 
 
 def test_reduced_marks_of_a_copy_tell_synthetic_pixels_before_displaced_ones(tmp_path):
     import zarr
 
-    from napari_flowinpaint.core.writing.synthetic import largest_number
+    from napari_flowinpaint.core.writing.synthetic_attributes import largest_number
     from napari_flowinpaint.core.writing.writing_journal import WritingJournal, put_marks
 
     image = np.zeros((1, 600, 600), np.uint8)
@@ -154,6 +157,16 @@ def test_reduced_marks_of_a_copy_tell_synthetic_pixels_before_displaced_ones(tmp
         assert largest_number(journal.target(journal.layout_of(stack)).labels) == 3
 
 
+def test_tissue_stays_where_moving_it_does_not_make_it_agree_better():
+    truth, damaged, line = folded(
+        Fold(8, 8.01, 0.1)
+    )  # a dark line over tissue that is in its place
+    (patch,) = repair_section(Stack.from_array(damaged), 1, line, method="unfold").patches
+    assert patch.displaced is None
+    assert (patch.mask == line[patch.box.slices]).all()
+    assert error(patch.result, truth[1][patch.box.slices]) < 8
+
+
 @pytest.mark.parametrize(("missing", "torn"), [(12, False), (0, True)])
 def test_a_crack_is_closed_only_where_tissue_is_torn_apart(missing, torn):
     _, damaged, line = folded(Fold(12, missing + 0.01, 0.1))
@@ -162,3 +175,29 @@ def test_a_crack_is_closed_only_where_tissue_is_torn_apart(missing, torn):
     assert (patch.displaced is not None) == torn
     if not torn:
         assert (patch.mask == line[patch.box.slices]).all()
+
+
+def repaired(sections: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    repair = repair_section(Stack.from_array(sections), 1, mask, method="unfold")
+    result = sections[1].copy()
+    for patch in repair.patches:
+        result[patch.box.slices][patch.mask] = patch.result[patch.mask]
+    return result
+
+
+def test_sixteen_bits_with_an_offset_are_unfolded_like_eight():
+    _, damaged, line = folded(Fold(8, 30, 0.15))
+    deep = damaged.astype(np.uint16) * 100 + 12000
+    result = (repaired(deep, line).astype(float) - 12000) / 100
+    # eight bits are clipped
+    assert np.abs(np.clip(result, 0, 255) - repaired(damaged, line)).max() < 1.5
+
+
+def test_two_folds_that_cross_are_both_unfolded():
+    truth = tissue(size=256)
+    damaged = truth.copy()
+    first = fold_section(truth[1], Fold(6, 22, 0.15), seed=0)
+    turned = fold_section(np.rot90(first.image), Fold(6, 26, 0.15), seed=0)
+    damaged[1] = np.rot90(turned.image, -1)
+    mask = first.line | np.rot90(turned.line, -1)
+    assert error(repaired(damaged, mask), truth[1]) < 0.6 * error(damaged[1], truth[1])

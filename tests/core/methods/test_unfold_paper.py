@@ -18,8 +18,10 @@ from napari_flowinpaint.core.networks.fold.kpn import KpnConfig
 from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
 from napari_flowinpaint.core.networks.fold.unfolding import UnfoldingConfig
 from napari_flowinpaint.core.networks.weights import save_network
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.fold import Fold, fold_section
-from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window, no_progress
+from napari_flowinpaint.core.types import Box, no_progress
+from napari_flowinpaint.core.window import Neighbour, Window
 
 PLAIN = RepairOptions()
 

@@ -12,7 +12,7 @@ from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.filters import blur
-from napari_flowinpaint.core.networks.blocks import correlate, gaussian, join, pad_to, warp
+from napari_flowinpaint.core.networks.blocks import conv, correlate, gaussian, join, pad_to, warp
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.registration import register_jointly
 from napari_flowinpaint.core.networks.weights import load_network, save_network
@@ -273,3 +273,18 @@ def test_padding_repeats_the_edge():
     padded = pad_to(image, 4)
     assert padded.shape == (1, 1, 4, 4)
     assert padded[0, 0, 3].tolist() == [3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_dilated_convolutions_are_trained_under_autocast(dilation):
+    torch.manual_seed(0)
+    layer = conv(40, 40, dilation=dilation).to(memory_format=torch.channels_last)
+    image = torch.randn(2, 40, 32, 32).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(image)
+    assert out.dtype == torch.bfloat16
+    out.float().square().mean().backward()
+    found = layer[0].weight.grad.clone()
+    layer.zero_grad()
+    layer(image).square().mean().backward()
+    torch.testing.assert_close(found, layer[0].weight.grad, rtol=0.1, atol=1e-4)

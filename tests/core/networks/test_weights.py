@@ -15,7 +15,9 @@ from napari_flowinpaint.core.networks.fold.fold_fusion import FusionConfig, Fusi
 from napari_flowinpaint.core.networks.fold.kpn import KernelPredictionNetwork, KpnConfig
 from napari_flowinpaint.core.networks.fold.restoration import FoldConfig, FoldNetwork
 from napari_flowinpaint.core.networks.fold.unfolding import UnfoldingConfig, UnfoldingNetwork
+from napari_flowinpaint.core.networks.gap.gap_network import GapConfig, GapNetwork
 from napari_flowinpaint.core.networks.joint import JointConfig, JointNet
+from napari_flowinpaint.core.networks.one.extend import ExtendConfig, ExtendNet
 from napari_flowinpaint.core.networks.paper.discriminator import Discriminator, DiscriminatorConfig
 from napari_flowinpaint.core.networks.paper.inpainting import (
     PAPER_SIZES,
@@ -28,6 +30,7 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
 )
+from napari_flowinpaint.core.networks.single.separation import SeparationConfig, SeparationNetwork
 from napari_flowinpaint.core.networks.weights import list_weights, load_network, save_network
 
 REFINED = RefinedReferenceConfig((4, 6), 1, (6,), (6,))
@@ -42,6 +45,11 @@ NETWORKS = {
         FoldConfig(KpnConfig((4,), 3), UnfoldingConfig((4,), search=3), FusionConfig((4,)))
     ),
     "fold-fusion": lambda: FusionNetwork(FusionConfig((4, 6))),
+    "separation": lambda: SeparationNetwork(SeparationConfig((4, 6), shrink=2)),
+    "one-neighbour": lambda: ExtendNet(
+        ExtendConfig(JointConfig((4, 8, 8), (1, 2), 8, (8, 8)), (4, 6), (2,))
+    ),
+    "gap": lambda: GapNetwork(GapConfig(channels=(4, 6), depth=8, widest=4)),
     "discriminator": lambda: Discriminator(DiscriminatorConfig((4,))),
 }
 
@@ -200,7 +208,7 @@ def test_a_file_has_to_be_what_its_card_says(saved):
     card.write_text(f"# Tiny\n\nsha256: {digest}\n")
     load_network(saved)
     card.write_text("# Tiny\n")
-    with pytest.raises(InputError, match="tells no sha256"):
+    with pytest.raises(InputError, match="gives no sha256"):
         load_network(saved)
     card.write_text(f"sha256: {digest}\n")
     rewrite(saved, training='{"step": 8}')

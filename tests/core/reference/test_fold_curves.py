@@ -63,3 +63,57 @@ def test_a_curved_line_goes_on_to_bend_beyond_the_border():
     along = np.abs((frame.normal * outward).sum(axis=0))[(away > 6) & (away < 120)]
     # straight on, the corners of the section would be taken to lie some 20 degrees elsewhere
     assert np.degrees(np.arccos(np.clip(np.percentile(along, 1), -1, 1))) < 9
+
+
+@pytest.mark.parametrize("radius", [140, 200])
+def test_a_wide_line_that_borders_cut_slantwise_stays_in_its_middle(radius):
+    rows, columns = np.indices((240, 260))
+    away = np.abs(np.hypot(rows - 130, columns - 20) - radius)
+    (band,) = fold_bands(away < 16)
+    frame = LineFrame.of(band.curves, (240, 260))
+    off = np.abs(frame.distance - away)[away < 30]
+    assert np.quantile(off, 0.99) < 2
+
+
+def test_a_winding_line_does_not_come_back_into_the_section():
+    rows, columns = np.indices((240, 260))
+    middle = 120 + 50 * np.sin(2 * np.pi * columns / 150)
+    slope = np.hypot(1, 50 * 2 * np.pi / 150 * np.cos(2 * np.pi * columns / 150))
+    (band,) = fold_bands(np.abs(rows - middle) < 7 * slope)
+    frame = LineFrame.of(band.curves, (240, 260))
+    assert frame.distance[band.band].max() < 12
+    for curve in band.curves:
+        inside = ((curve.points >= 0) & (curve.points < (240, 260))).all(axis=1)
+        assert (np.diff(inside.astype(int)) > 0).sum() <= 1
+
+
+def test_pieces_of_a_broken_line_are_one_band():
+    pieces = painted(((0, 60), (110, 85), 9), ((140, 92), (259, 119), 9))
+    (band,) = fold_bands(pieces)
+    (curve,) = band.curves
+    assert curve.fades == (False, False)
+    apart = fold_bands(painted(((0, 60), (110, 60), 9), ((140, 120), (259, 120), 9)))
+    assert len(apart) == 2
+
+
+def test_lines_that_cross_are_bands_of_their_own():
+    for second in (((130, 0), (100, 239), 9), ((239, 239), (60, 0), 9)):
+        bands = fold_bands(painted(((0, 60), (259, 130), 9), second))
+        assert len(bands) == 2
+        for band in bands:
+            (curve,) = band.curves
+            assert curve.fades == (False, False)
+            assert LineFrame.of(band.curves, (240, 260)).distance[band.band].max() < 9
+
+
+def test_a_line_goes_on_where_nothing_was_imaged():
+    rows, columns = np.indices((240, 260))
+    padding = columns + 0.5 * rows < 110
+    line = painted(((0, 150), (259, 60), 15)) & ~padding
+    (band,) = fold_bands(line, padding)
+    (curve,) = band.curves
+    assert curve.fades == (False, False)
+    way = np.array([259, -90]) / np.hypot(259, 90)
+    across = (columns - 0) * -way[1] + (rows - 150) * way[0]
+    away = LineFrame.of(band.curves, (240, 260)).distance
+    np.testing.assert_allclose(away[~padding], np.abs(across)[~padding], atol=2.5)

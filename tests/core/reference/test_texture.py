@@ -34,7 +34,7 @@ def lag(image, where):
 
 def test_the_noise_has_the_power_and_the_correlation_of_the_section(scene):
     smooth, section, mask = scene
-    out = add_texture(smooth, section, mask, ~mask, texture="noise")
+    out = add_texture(smooth, section, mask, ~mask, texture="noise", error=900.0)
     fine = [(image - blur(image, 1.5))[mask].std() for image in (out, section)]
     assert fine[0] == pytest.approx(fine[1], rel=0.1)
     assert lag(out, mask) == pytest.approx(lag(section, mask), abs=0.05)
@@ -109,3 +109,57 @@ def test_an_unknown_texture_is_refused(scene):
     smooth, section, mask = scene
     with pytest.raises(InputError, match="choose one of: smooth, noise, natural"):
         add_texture(smooth, section, mask, ~mask, texture="grain")
+
+
+def test_noise_costs_little_where_nearly_everything_was_predicted(scene):
+    smooth, _, mask = scene
+    section = smooth + noisy(sigma=1.6, seed=5, strength=12)  # periods of some 10 pixels
+    close = 4.0
+    free, held = (
+        add_texture(smooth, section, mask, ~mask, texture="natural", error=e) for e in (400, close)
+    )
+    cost = [float(np.mean(blur(out - smooth, 2.0)[mask] ** 2)) for out in (free, held)]
+    assert cost[0] > 0.3 * close
+    assert cost[1] < 0.5 * cost[0]
+
+
+def test_texture_adds_a_bounded_share_of_the_error_of_the_structure(scene):
+    smooth, section, mask = scene
+    truth = section + noisy(
+        sigma=4, seed=7, strength=25
+    )  # periods of some 25 pixels, not predicted
+    error = float(np.mean(blur(truth - smooth, 2.0)[mask] ** 2))
+    for kind, most in (("noise", 0.08), ("natural", 0.29)):
+        out = add_texture(smooth, truth, mask, ~mask, texture=kind, error=error)
+        added = float(np.mean(blur(out - smooth, 2.0)[mask] ** 2))
+        assert 0.1 * most < added / error < most
+
+
+def test_coarse_noise_has_no_direction_though_membranes_have_one():
+    rng = np.random.default_rng(8)
+    lines = gaussian_filter(rng.standard_normal((256, 256)), (1.8, 12))  # stripes along x
+    section = (128 + 30 * lines / lines.std()).astype(np.float32) + noisy(seed=9, strength=5)
+    smooth = np.full_like(section, 128)
+    mask = np.zeros(section.shape, dtype=bool)
+    mask[60:190, 60:190] = True
+    out = add_texture(smooth, section, mask, ~mask, texture="natural", error=2000.0)
+    band = (blur(out, 1.5) - blur(out, 4.0))[80:170, 80:170]
+    along, across = (np.diff(band, axis=axis).std() for axis in (1, 0))
+    assert 0.7 < across / along < 1.4
+
+
+def test_edges_become_as_steep_as_the_sections_not_steeper():
+    truth = np.where((np.indices((256, 256)).sum(axis=0) // 12) % 2, 90, 170).astype(np.float32)
+    truth = blur(truth, 1.0)
+    mask = np.zeros(truth.shape, dtype=bool)
+    mask[80:170, 80:170] = True
+    faint = 130 + 0.6 * (blur(truth, 1.5) - 130)
+    steep = [
+        np.abs(np.diff(image, axis=1))[mask[:, 1:]].mean()
+        for image in (
+            faint,
+            add_texture(faint, truth, mask, ~mask, texture="noise", error=2000.0),
+            truth,
+        )
+    ]
+    assert 1.1 * steep[0] < steep[1] < 1.1 * steep[2]

@@ -11,7 +11,9 @@ from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.repair.gate import NeighbourFit, describe_faults, measure_fit
 from napari_flowinpaint.core.repair.repair_section import repair_section
-from napari_flowinpaint.core.types import Box, Neighbour, RepairOptions, Window
+from napari_flowinpaint.core.repair_options import RepairOptions
+from napari_flowinpaint.core.types import Box
+from napari_flowinpaint.core.window import Neighbour, Window
 
 SIDE = 256
 Z = 4
@@ -125,13 +127,13 @@ def test_what_is_refused_names_the_sections_at_fault(volume, mask):
     with pytest.raises(RepairRefused) as error:
         repair(stack, mask, max_gap=1)
     message = str(error.value)
-    assert message.startswith(f"section {Z - 1} shows something else than section {Z} (it agrees ")
+    assert message.startswith(f"section {Z - 1} shows something other than section {Z} (it agrees ")
     assert f"section {Z + 1} is out of focus (it has" in message
     assert message.endswith("align the stack there, or repair it anyway (--gate flag)")
     assert "\n" not in message
     flagged = repair(stack, mask, max_gap=1, gate="flag")
     assert flagged.patches[0].neighbours == (Z - 1, Z + 1)
-    assert flagged.flags[0].endswith("it was repaired all the same")
+    assert flagged.flags[0].endswith("it was repaired anyway")
     free = repair(stack, mask, max_gap=1, gate="off")
     assert free.flags == ()
     np.testing.assert_array_equal(free.patches[0].result, flagged.patches[0].result)
@@ -201,7 +203,7 @@ def test_several_sections_with_one_fault_are_named_together():
 
     text = describe_faults(4, [fit(6, 0.3), fit(3, 0.35), fit(5, 0.9, shift=140), fit(2, 0.9)])
     assert text == (
-        "sections 3 and 6 show something else than section 4 (they agree by 0.35, "
+        "sections 3 and 6 show something other than section 4 (they agree by 0.35, "
         "their mirror images by 0.30), "
         "and section 5 lies 140 px off section 4 (at most 100 px is permitted)"
     )

@@ -19,7 +19,8 @@ from napari_flowinpaint.core.repair.job import make_job
 from napari_flowinpaint.core.repair.quality import Quality, combine, predict_quality
 from napari_flowinpaint.core.repair.repair_section import repair_section
 from napari_flowinpaint.core.repair.trials import find_trials
-from napari_flowinpaint.core.types import Box, RepairOptions
+from napari_flowinpaint.core.repair_options import RepairOptions
+from napari_flowinpaint.core.types import Box
 
 SIDE = 256
 Z = 4
@@ -238,7 +239,7 @@ def test_a_repair_expected_worse_than_the_mean_is_refused(volume, mask):
             return 64
 
         def repair(self, window, options, device, progress):
-            from napari_flowinpaint.core.types import WindowRepair
+            from napari_flowinpaint.core.window import WindowRepair
 
             grey = np.full(window.mask.shape, 255, np.float32)
             return WindowRepair(grey, grey, grey, grey)

@@ -11,8 +11,9 @@ from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.repair.neighbours import find_neighbours, no_masks
 from napari_flowinpaint.core.repair.quality import predict_quality
 from napari_flowinpaint.core.repair.repair_section import plan_windows, repair_section
+from napari_flowinpaint.core.repair_options import RepairOptions
 from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_stack
-from napari_flowinpaint.core.types import Box, RepairOptions
+from napari_flowinpaint.core.types import Box
 
 Z = 2
 SHAPE = (160, 176)

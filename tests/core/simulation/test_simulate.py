@@ -93,7 +93,7 @@ def test_polarity_and_contrast():
 
 
 def test_a_stack_is_no_section():
-    with pytest.raises(InputError, match="two axes"):
+    with pytest.raises(InputError, match="a section of two"):
         damage_section(np.zeros((3, 8, 8), np.uint8), Hole(), seed=0)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import math
 
-import numpy as np
 import pytest
-import tifffile
 import torch
-from textures import texture
 
+from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
     RefinedReferenceNetwork,
@@ -37,6 +35,9 @@ class Toy(Training):
     def _optimize(self):
         return torch.optim.SGD(self.net.parameters(), self.plan.rate)
 
+    def _loss(self, batch):
+        raise NotImplementedError
+
     def _advance(self, batch):
         self.seen = [*getattr(self, "seen", []), float(batch.truth.sum())]
         with torch.no_grad():
@@ -47,18 +48,14 @@ class Toy(Training):
 
 
 @pytest.fixture
-def toy(tmp_path):
-    path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.stack([texture((40, 40), sigma=3, seed=n) for n in range(3)]))
-    specs = [StackSpec(str(path))]
+def toy(tmp_path, unrelated):
+    specs = [StackSpec(unrelated(3, (40, 40)))]
 
     def build(held_out=True, **changes):
         plan = Plan(**{"crop": 32, "batch": 1, "decay": 0.0, **changes})
         return Toy(specs, specs if held_out else [], tmp_path / "a.safetensors", plan, "cpu")
 
-    threads = torch.get_num_threads()
-    yield build
-    torch.set_num_threads(threads)
+    return build
 
 
 def scripted(monkeypatch, scores):
@@ -141,3 +138,17 @@ def test_a_gradient_that_is_not_finite_changes_nothing(toy, factor):
     ]
     assert all(changed) == math.isfinite(factor)
     assert any(changed) == math.isfinite(factor)
+
+
+def test_a_training_that_changes_nothing_says_so(toy):
+    training = toy(steps=1)
+
+    def descend(factor=math.nan):
+        loss = sum((p * factor).sum() for p in training.net.parameters())
+        return training._descend(training.net, training.optimizer, loss)
+
+    for good in (False, True):  # one good step is enough
+        assert not any(descend() for _ in range(loop._MOST_IDLE - 1))
+        assert good or descend(1.0)
+    with pytest.raises(InputError, match="changed nothing; start again"):
+        descend()

@@ -5,28 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 import torch
-from textures import texture
 
 from napari_flowinpaint.core.errors import InputError
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig, JointNet
 from napari_flowinpaint.core.networks.weights import load_network, save_network
-from napari_flowinpaint.core.training import train_joint
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
+from napari_flowinpaint.core.training.loop import train_network
 from napari_flowinpaint.core.training.narrow import _layers, _width, narrowed
+from napari_flowinpaint.core.training.train_joint import JointPlan
 
 WIDE = JointConfig((4, 4, 6), (1, 1), 6, (6, 8), 8)
 NARROW = replace(WIDE, hidden=4, fusion=(4, 5), deep=6)
 
 
 @pytest.fixture
-def specs(tmp_path) -> list[StackSpec]:
-    path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.stack([texture((64, 64), sigma=3, seed=n) for n in range(4)]))
-    return [StackSpec(str(path))]
+def specs(unrelated) -> list[StackSpec]:
+    return [StackSpec(unrelated(4, (64, 64)))]
 
 
 @pytest.fixture
@@ -91,8 +87,8 @@ def test_a_training_begins_with_wider_weights(specs, tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "small", NARROW)
     given = tmp_path / "wide.safetensors"
     save_network(given, wide(useless=False))
-    plan = train_joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
-    train_joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
+    plan = JointPlan(steps=1, batch=1, crop=32, start=str(given))
+    train_network(specs, [], tmp_path / "a.safetensors", plan)
     trained, _ = load_network(Path(tmp_path / "a.safetensors"), architecture="joint")
     assert trained.config == NARROW
 
@@ -102,6 +98,6 @@ def test_weights_of_another_shape_are_refused(specs, tmp_path, monkeypatch):
     save_network(given, wide(useless=False))
     for other in (replace(NARROW, channels=(4, 5, 6)), replace(NARROW, hidden=7)):
         monkeypatch.setitem(SIZES, "small", other)
-        plan = train_joint.JointPlan(steps=1, batch=1, crop=32, start=str(given))
+        plan = JointPlan(steps=1, batch=1, crop=32, start=str(given))
         with pytest.raises(InputError, match="another size"):
-            train_joint.train_joint(specs, [], tmp_path / "a.safetensors", plan)
+            train_network(specs, [], tmp_path / "a.safetensors", plan)

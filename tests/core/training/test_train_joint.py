@@ -20,9 +20,10 @@ from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training import data, training_masks
 from napari_flowinpaint.core.training.data import StackSpec, Triplets
 from napari_flowinpaint.core.training.log import plot
+from napari_flowinpaint.core.training.loop import train_network
 from napari_flowinpaint.core.training.loss import joint_loss, log_error
 from napari_flowinpaint.core.training.state import ParameterAverage, read_numbers
-from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
+from napari_flowinpaint.core.training.train_joint import JointPlan
 from napari_flowinpaint.core.training.training_masks import training_mask
 from napari_flowinpaint.core.training.validation import (
     cases,
@@ -30,26 +31,12 @@ from napari_flowinpaint.core.training.validation import (
     validate,
 )
 
-TINY = JointConfig(channels=(8, 16, 16), radii=(2, 2), hidden=16, fusion=(16, 16), deep=16)
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(SIZES, "tiny", TINY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("tiny_joint")
 
 
 @pytest.fixture
-def stack(tmp_path) -> str:
-    """Nine sections of a texture that drifts by 5 pixels a section."""
-    base = texture((160, 200), sigma=3)
-    sections = [base[:96, 5 * z : 5 * z + 128] for z in range(9)]
-    path = tmp_path / "drift.tif"
-    tifffile.imwrite(path, np.stack(sections).astype(np.uint8))
-    return str(path)
+def stack(drifting) -> str:
+    return drifting(9, 5, (96, 128), (160, 200))
 
 
 def plan(**changes) -> JointPlan:
@@ -188,10 +175,10 @@ def test_validation_scores_are_the_benchmarks():
     assert ours[2] == pytest.approx(theirs.detail, rel=0.01)
 
 
-def test_the_loss_looks_at_every_output(stack):
+def test_the_loss_looks_at_every_output(stack, tiny_joint):
     """The gradient reaches every part of the network: no stage is disconnected."""
     torch.manual_seed(0)
-    net = JointNet(TINY)
+    net = JointNet(tiny_joint)
     with torch.no_grad():  # heads that start at zero would stop the gradient of the first step
         for estimator in net.estimators:
             estimator.flow.weight.normal_(std=0.01)
@@ -236,7 +223,7 @@ def test_overfit_on_a_drifting_texture(stack, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "degrade", lambda n, rng: (n, torch.ones_like(n)))
     spec, held_out = StackSpec(stack, tuple(range(6))), StackSpec(stack, (6, 7, 8))
     output = tmp_path / "w.safetensors"
-    outcome = train_joint(
+    outcome = train_network(
         [spec],
         [held_out],
         output,
@@ -270,7 +257,7 @@ def _weights(path):
 def test_same_seed_same_weights_and_resumed_is_uninterrupted(stack, tmp_path):
     spec = [StackSpec(stack)]
     for name in ("a", "b"):
-        train_joint(spec, [], tmp_path / f"{name}.safetensors", plan())
+        train_network(spec, [], tmp_path / f"{name}.safetensors", plan())
 
     def stop(fraction: float, message: str) -> None:
         if message.startswith("step 2"):
@@ -278,44 +265,44 @@ def test_same_seed_same_weights_and_resumed_is_uninterrupted(stack, tmp_path):
 
     cut = tmp_path / "cut.safetensors"
     with pytest.raises(Cancelled):
-        train_joint(spec, [], cut, plan(), progress=stop)
+        train_network(spec, [], cut, plan(), progress=stop)
     half = _weights(cut)
     state = cut.with_suffix(".state.safetensors")
     assert read_numbers(state)["step"] == 2
-    outcome = train_joint(spec, [], cut, plan(), resume=state)
+    outcome = train_network(spec, [], cut, plan(), resume=state)
     assert outcome.steps == 4
     first, second, third = (_weights(tmp_path / f"{n}.safetensors") for n in ("a", "b", "cut"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert all(torch.equal(first[name], third[name]) for name in first)
     assert any(not torch.equal(first[name], half[name]) for name in first)
     other = tmp_path / "c.safetensors"
-    train_joint(spec, [], other, plan(seed=1))
+    train_network(spec, [], other, plan(seed=1))
     assert any(not torch.equal(first[name], _weights(other)[name]) for name in first)
 
 
-def test_training_begins_with_given_weights(stack, tmp_path):
+def test_training_begins_with_given_weights(stack, tmp_path, tiny_joint):
     first, second, other = (tmp_path / f"{n}.safetensors" for n in ("first", "second", "other"))
-    train_joint([StackSpec(stack)], [], first, plan(seed=3))
+    train_network([StackSpec(stack)], [], first, plan(seed=3))
     still = {"steps": 1, "rate": 1e-9}
-    train_joint([StackSpec(stack)], [], second, plan(**still, start=str(first)))
-    train_joint([StackSpec(stack)], [], other, plan(**still))
+    train_network([StackSpec(stack)], [], second, plan(**still, start=str(first)))
+    train_network([StackSpec(stack)], [], other, plan(**still))
 
     def far(path) -> float:
         ours, theirs = _weights(first), _weights(path)
         return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
 
     assert far(second) < 1e-3 < far(other)
-    without = replace(TINY, deep=0)
+    without = replace(tiny_joint, deep=0)
     save_network(first, JointNet(without))
-    train_joint([StackSpec(stack)], [], second, plan(**still, start=str(first)))
+    train_network([StackSpec(stack)], [], second, plan(**still, start=str(first)))
     assert far(second) < 1e-3
-    assert load_network(second)[0].config == TINY
+    assert load_network(second)[0].config == tiny_joint
     with pytest.raises(InputError, match="another size"):
-        train_joint([StackSpec(stack)], [], other, JointPlan(steps=1, crop=64, start=str(first)))
+        train_network([StackSpec(stack)], [], other, JointPlan(steps=1, crop=64, start=str(first)))
 
 
 def test_a_time_limit_ends_the_training(stack, tmp_path):
-    outcome = train_joint(
+    outcome = train_network(
         [StackSpec(stack)],
         [],
         tmp_path / "w.safetensors",
@@ -327,11 +314,11 @@ def test_a_time_limit_ends_the_training(stack, tmp_path):
 
 def test_checkpoints_of_others_are_refused(stack, tmp_path):
     spec, path = [StackSpec(stack)], tmp_path / "w.safetensors"
-    train_joint(spec, [], path, plan(steps=1))
-    with pytest.raises(InputError, match="not a checkpoint"):
-        train_joint(spec, [], path, plan(), resume=path)
+    train_network(spec, [], path, plan(steps=1))
+    with pytest.raises(InputError, match="not a training checkpoint"):
+        train_network(spec, [], path, plan(), resume=path)
     with pytest.raises(InputError, match="another size"):
-        train_joint(
+        train_network(
             spec,
             [],
             tmp_path / "x.safetensors",
@@ -339,14 +326,14 @@ def test_checkpoints_of_others_are_refused(stack, tmp_path):
             resume=path.with_suffix(".state.safetensors"),
         )
     with pytest.raises(InputError, match="unknown size 'giant'"):
-        train_joint(spec, [], path, plan(size="giant"))
+        train_network(spec, [], path, plan(size="giant"))
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(stack, tmp_path, monkeypatch):
     module = "napari_flowinpaint.core.training.train_joint"
     monkeypatch.setattr(f"{module}.joint_loss", lambda out, batch: out.image.sum() * float("nan"))
     path = tmp_path / "w.safetensors"
-    train_joint([StackSpec(stack)], [], path, plan(steps=2))
+    train_network([StackSpec(stack)], [], path, plan(steps=2))
     assert all(torch.isfinite(value).all() for value in _weights(path).values())
 
 
@@ -370,10 +357,11 @@ for name in ("cv2", "zarr", "dask", "napari", "h5py", "typer", "qtpy"):
 from pathlib import Path
 from napari_flowinpaint.core.networks.joint import SIZES, JointConfig
 from napari_flowinpaint.core.training.data import StackSpec
-from napari_flowinpaint.core.training.train_joint import JointPlan, train_joint
+from napari_flowinpaint.core.training.loop import train_network
+from napari_flowinpaint.core.training.train_joint import JointPlan
 SIZES["small"] = JointConfig((4, 8, 8), (1, 1), 8, (8, 8))
 spec = [StackSpec(sys.argv[1])]
-outcome = train_joint(spec, spec, Path(sys.argv[2]), JointPlan(steps=1, batch=1, crop=32))
+outcome = train_network(spec, spec, Path(sys.argv[2]), JointPlan(steps=1, batch=1, crop=32))
 assert outcome.steps == 1
 """
     output = tmp_path / "w.safetensors"
@@ -396,6 +384,6 @@ def test_half_precision_only_where_the_processor_is_fast_at_it(stack, tmp_path, 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
     monkeypatch.setattr(JointNet, "forward", watched)
     specs = [StackSpec(stack)]
-    train_joint(specs, specs, tmp_path / "a.safetensors", plan(steps=1))
+    train_network(specs, specs, tmp_path / "a.safetensors", plan(steps=1))
     assert len(seen) > 1
     assert set(seen) == {fast}

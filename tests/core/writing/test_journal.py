@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from repaired_stores import (
     random_pixels,
     write_store,
 )
+from scenes import Scene
 
 from napari_flowinpaint.core.errors import InputError, StoreError
 from napari_flowinpaint.core.open import open_stack
@@ -385,3 +387,28 @@ def test_pixels_that_were_changed_do_not_come_back(store: Path) -> None:
         with pytest.raises(StoreError, match=r"damaged \(pixels.npz was changed"):
             revert(open_stack(store), force=force)
     assert all(map(np.array_equal, level_arrays(store), shown))
+
+
+def test_provenance_is_plain_json(scene: Scene) -> None:
+    repair = scene.repair()
+    odd = replace(
+        repair.provenance,
+        neighbours=(np.int64(0), np.int64(2)),
+        scores={"psnr": np.float32(20.5)},
+        options={"path": Path("x")},
+    )
+    write_back(scene.stack, replace(repair, provenance=odd))
+    (entry,) = (journal_folder(scene.path) / "entries").glob("*/entry.json")
+    record = json.loads(entry.read_text())
+    assert record["provenance"]["neighbours"] == [0, 2]
+    assert record["provenance"]["scores"] == {"psnr": 20.5}
+    assert history(scene.stack)[0].provenance.neighbours == (0, 2)
+
+
+def test_what_the_journal_could_not_read_back_is_not_written(scene: Scene) -> None:
+    repair = scene.repair()
+    odd = replace(repair, provenance=replace(repair.provenance, mask_pixels=-1))
+    with pytest.raises(StoreError, match="-1 is not a number"):
+        write_back(scene.stack, odd)
+    scene.expected.check(scene.path)
+    assert history(open_stack(scene.path)) == ()

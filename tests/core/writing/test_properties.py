@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from repaired_stores import Expectation, Layout, make_repair, random_pixels, wri
 from napari_flowinpaint.core.io import pyramid
 from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.writing.writeback import history, revert, write_back
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 37), st.integers(1, 37))
 RULES = st.sampled_from(
@@ -56,12 +57,6 @@ def masks(draw: st.DrawFn, shape: tuple[int, int]) -> np.ndarray:
     if not mask.any():
         mask[draw(st.integers(0, shape[0] - 1)), draw(st.integers(0, shape[1] - 1))] = True
     return mask
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is killed here, so nothing need be synced."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,8 +9,8 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_flowinpaint.core.detection.flag_table import Flagged
+from napari_flowinpaint.core.disk.ownership import MARK
 from napari_flowinpaint.core.errors import InputError, StoreError
-from napari_flowinpaint.core.io.ownership import MARK
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.masks.layered_mask import LayeredMask
@@ -20,7 +20,7 @@ from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
 from napari_flowinpaint.viewer.state.search_settings import RANGE, SECTION, STACK, SearchSettings
-from napari_flowinpaint.viewer.tasks import find_damage, one_section
+from napari_flowinpaint.viewer.tasks import find_damage, loading
 from napari_flowinpaint.viewer.tasks.find_damage import SearchResult
 from napari_flowinpaint.viewer.tasks.flag_list import (
     DAMAGED,
@@ -188,7 +188,7 @@ def open_session(path):
     def make():
         viewers.append(ViewerModel())
         session = session_of(viewers[-1])
-        session.add_stack(one_section.load(str(path), progress=lambda *_: None))
+        session.add_stack(loading.load(str(path), progress=lambda *_: None))
         session.flags.open(session.image, find_damage.open_flags(session.stack))
         return session
 
@@ -280,6 +280,61 @@ def test_a_stack_without_a_file_is_kept_for_now_only():
     assert store.load((2, 8, 8)).rows == (row(1),)
 
 
+def paint(session, z=2):
+    session.masks.new(session.image).data[z, 5, 5] = 1
+    session.mask.commit()
+
+
+def test_a_mask_that_cannot_be_saved_is_lost_until_it_is(open_session, path):
+    in_the_way = path.with_name(path.name + ".flagged")
+    in_the_way.write_text("of somebody else")
+    session = open_session()
+    assert session.flags.save_now() is None
+    paint(session)
+    assert isinstance(session.flags.save_now(), StoreError)
+    assert session.flags.lost_count == 1
+    assert session.unsaved() == ["1 mask or list of flagged sections"]
+    in_the_way.unlink()
+    assert session.flags.save_now() is None
+    assert session.flags.lost_count == 0
+    assert open_session().mask.painted_sections == (2,)
+
+
+def test_a_list_that_cannot_be_saved_is_lost_as_well(open_session, path):
+    path.with_name(path.name + ".flagged").write_text("of somebody else")
+    session = open_session()
+    session.require_flags().list.add(2, "dark")
+    session.flags.save_now()
+    assert session.flags.lost_count == 1
+
+
+def test_what_is_painted_where_nothing_could_be_opened_is_lost(path):
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    session.add_stack(loading.load(str(path), progress=lambda *_: None))
+    session.flags.give_up(session.image)
+    assert session.flags.lost_count == 0
+    paint(session)
+    assert session.flags.lost_count == 1
+
+
+def test_a_stack_that_cannot_be_saved_does_not_keep_others_from_it(open_session, path, tmp_path):
+    import zarr
+
+    path.with_name(path.name + ".flagged").write_text("of somebody else")
+    session = open_session()
+    paint(session)
+    zarr.create_array(tmp_path / "other.zarr", data=np.full(SHAPE, 100, np.uint8))
+    session.add_stack(loading.load(str(tmp_path / "other.zarr"), progress=lambda *_: None))
+    other = session.viewer.layers["other"]
+    session.flags.open(other, find_damage.open_flags(open_stack(tmp_path / "other.zarr")))
+    session.masks.new(other).data[3, 5, 5] = 1
+    session.masks.mask(other).commit()
+    session.flags.save_now()
+    assert session.flags.lost_count == 1
+    assert session.flags.unsaved_changes(other) is None
+
+
 def test_showing_a_row_sets_the_brush_to_its_kind(open_session):
     session = open_session()
     session.flags.add_search(session.image, found([4]))
@@ -326,7 +381,7 @@ def test_a_folder_of_the_users_is_not_taken_for_one_of_ours(path):
         lambda: store.start_mask(alone=True),
         store.next_search,
     ):
-        with pytest.raises(StoreError, match="not a flagged folder that was made here"):
+        with pytest.raises(StoreError, match="not a flagged folder made by flowinpaint"):
             save_something()
     assert contents(store.folder) == before
 

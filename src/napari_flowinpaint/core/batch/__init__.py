@@ -14,7 +14,8 @@ from ..masks.stack_mask import StackMask
 from .batch_workers import Control
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
 from .run_batch import BatchReport, run_batch
-from .staging import StagedSection, Staging, load_staged
+from .staged_section import StagedSection
+from .staging import Staging, load_staged
 from .task import SectionOutcome
 from .writing import commit
 

@@ -128,7 +128,7 @@ class ThreadWorkers:
 
     def __init__(self, workers: int | None, methods: Sequence[str], device: str) -> None:
         if workers is not None and workers < 1:
-            raise InputError(f"{workers} workers cannot repair anything; use at least 1")
+            raise InputError(f"{workers} workers cannot repair anything; use at least 1.")
         self._devices = devices_for(methods, device)
         self.count = workers or (cores() if self._devices == ["cpu"] else len(self._devices))
         self._threads: list[threading.Thread] = []
@@ -230,8 +230,8 @@ class ClusterWorkers:
             self._send()
         except Exception as error:  # distributed has many ways to say so
             raise StoreError(
-                f"the dask scheduler does not answer any more ({first_line(error)}); what is "
-                "staged is kept: start a scheduler, and run the same command again."
+                f"the dask scheduler no longer answers ({first_line(error)}); what was staged is "
+                "kept: start a scheduler, and run the same command again."
             ) from error
 
     def _send(self) -> None:
@@ -277,5 +277,5 @@ def _connect(address: str) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(
             f"no dask scheduler answers at {address} ({first_line(error)}); start one, or check "
-            "the address"
+            "the address."
         ) from error

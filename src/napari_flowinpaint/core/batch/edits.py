@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import folders
 from ..masks.stack_mask import StackMask
-from ..types import AnyImage, BoolImage, Box, RepairOptions
+from ..repair_options import RepairOptions
+from ..types import AnyImage, BoolImage, Box
 from .plan import BatchPlan, Rate, SectionPlan, plan_section
 from .staging_folder import StagingFolder
 

@@ -13,15 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, LinkFound, RepairRefused, StoreError
-from ..kinds import why_unfolded
+from ..errors import InputError, LinkFound, RepairRefused, StoreError, counted
 from ..masks.stack_mask import StackMask
 from ..methods import Method
+from ..methods.choice import describe_methods
 from ..methods.flowinpaint import MUCH
-from ..refusal import Refusal, describe_refused
+from ..reference.gap_geometry import is_isotropic
+from ..refusal import Refusal, describe_refused, reason_of
+from ..repair.gap_windows import GAP, REACH
 from ..repair.quality import PLACES
 from ..repair.repair_section import WindowPlan, plan_windows
-from ..types import AnyImage, Box, Progress, RepairOptions, no_progress
+from ..repair_options import RepairOptions
+from ..types import AnyImage, Box, Progress, no_progress
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
 #: What a section's plan may say.
 PLANNED, REFUSED, FAILED = "planned", "refused", "failed"
+
+
+#: How many times as long as ``flowinpaint`` other methods take for a window of the same size.
+_LONGER = {"unfold": 3.0, "one_neighbour": 3.0, "single_section": 6.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Rate:
         """Return the pixels of a window, as often as they are looked at."""
         area = window.box.shape[0] * window.box.shape[1]
         often = window.method == "flowinpaint" and window.pixels > MUCH * area
-        return area * (self.missing if often else 1.0)
+        return area * (self.missing if often else _LONGER.get(window.method, 1.0))
 
     def corrected(self, factor: float) -> Rate:
         """Return the rate of a machine that takes ``factor`` times as long."""
@@ -101,26 +108,26 @@ class SectionPlan:
     refused: tuple[Refusal, ...] = ()
 
     @property
+    def most_pixels(self) -> int:
+        """Pixels that are going to be replaced at most, with the tissue that folds displaced."""
+        return sum(window.most_pixels for window in self.windows)
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods, each once."""
         return tuple(sorted({window.method for window in self.windows}))
 
-    @property
-    def _why(self) -> str:
-        """Why it is unfolded, in brackets; "" where it is not."""
-        kinds = sorted({window.kind for window in self.windows if window.kind is not None})
-        return why_unfolded("+".join(self.methods), "+".join(kinds))
-
     def __str__(self) -> str:
         if self.status != PLANNED:
-            return f"section {self.z}: {self.status}: {self.reason}"
+            return f"section {self.z}: {self.status}: {reason_of(self.z, self.reason)}"
         guided = sorted({(w.neighbours, w.alpha) for w in self.windows}, key=str)
-        number = len(self.windows)
+        flags = dict.fromkeys(flag for window in self.windows for flag in window.flags)
         return (
-            f"section {self.z}: {self.pixels} pixels in {number} window{'s' * (number != 1)}, "
-            f"guided by {'; '.join(_guides(*g) for g in guided)}, by {'+'.join(self.methods)}"
-            f"{self._why}, "
-            f"about {duration(self.seconds)}"
+            f"section {self.z}: {_pixels(self.pixels, self.most_pixels)} in "
+            f"{counted(len(self.windows), 'window')}, "
+            f"guided by {'; '.join(_guides(*g) for g in guided)}, "
+            f"by {describe_methods(self.windows)}, about {duration(self.seconds)}"
+            + "".join(f"; {reason_of(self.z, flag)}" for flag in flags)
             + (f"; {describe_refused(self.refused)}" if self.refused else "")
         )
 
@@ -171,6 +178,11 @@ class BatchPlan:
         return sum(section.pixels for section in self.planned)
 
     @property
+    def most_pixels(self) -> int:
+        """Pixels that are going to be replaced at most, with the tissue that folds displaced."""
+        return sum(section.most_pixels for section in self.planned)
+
+    @property
     def seconds(self) -> float:
         """Estimate, on one worker."""
         return sum(section.seconds for section in self.planned)
@@ -186,11 +198,11 @@ class BatchPlan:
         refused = len(self.unplanned)
         left = sum(len(section.refused) for section in self.incomplete)
         return (
-            f"{_count(len(self.planned), 'section')}, {_count(windows, 'window')}, "
-            f"{self.pixels} pixels, about {duration(self.seconds / max(workers, 1))} with "
-            f"{_count(workers, 'worker')}"
+            f"{counted(len(self.planned), 'section')}, {counted(windows, 'window')}, "
+            f"{_pixels(self.pixels, self.most_pixels)}, "
+            f"about {duration(self.seconds / max(workers, 1))} with {counted(workers, 'worker')}"
             + (f"; {refused} not repaired" if refused else "")
-            + (f"; {_count(left, 'window')} left in the others" if left else "")
+            + (f"; {counted(left, 'window')} left in the others" if left else "")
         )
 
     def __str__(self) -> str:
@@ -238,7 +250,7 @@ def plan_batch(
     options, method, device, thickness
         As for :func:`~napari_flowinpaint.core.repair.repair_section.repair_section`.
     max_gap
-        Overrules that of ``options``: largest distance to a guiding section.
+        Overrides that of ``options``: largest distance to a guiding section.
     rate
         How long repairs take on this machine, where that is known.
     progress
@@ -270,7 +282,8 @@ def plan_batch(
         options = replace(options, max_gap=max_gap)
     damage = masks if isinstance(masks, StackMask) else StackMask(masks, stack.shape)
     progress(0.0, "looking at the masks")
-    chosen, boxes = _look(damage, sections, options.max_gap)
+    reach = reach_of(stack, method, options)
+    chosen, boxes = _look(damage, sections, reach)
     given = None if thickness is None else tuple(float(t) for t in thickness)
     plan = BatchPlan(stack, damage, (), boxes, method, device, options, given)
     plans = []
@@ -279,6 +292,13 @@ def plan_batch(
         plans.append(plan_section(plan, z, rate or Rate()))
     progress(1.0, "planned")
     return replace(plan, sections=tuple(plans))
+
+
+def reach_of(stack: Stack, method: str | Method, options: RepairOptions) -> int:
+    """Return how many sections away damage matters to a repair."""
+    name = method if isinstance(method, str) else method.name
+    fills_gaps = name in ("auto", GAP) and is_isotropic(stack.voxel_size)
+    return max(options.max_gap, REACH) if fills_gaps else options.max_gap
 
 
 def _look(
@@ -293,7 +313,7 @@ def _look(
             raise InputError("the mask is empty: no section has damage; paint it first.")
         return list(boxes), boxes
     if not chosen:
-        raise InputError("no section was asked for; name one, or leave the list away for all.")
+        raise InputError("the list of sections is empty; name some, or leave the list out for all.")
     for z in chosen:
         if not 0 <= z < depth:
             raise InputError(f"section {z} does not exist; the stack has sections 0 to {depth - 1}")
@@ -340,16 +360,20 @@ def _section_to_json(section: SectionPlan) -> dict[str, Any]:
         "status": section.status,
         "reason": section.reason,
         "pixels": section.pixels,
+        "most_pixels": section.most_pixels,
         "seconds": round(section.seconds, 1),
         "windows": [
             {
                 "box_yxyx": [w.box.y0, w.box.x0, w.box.y1, w.box.x1],
                 "pixels": w.pixels,
+                "most_pixels": w.most_pixels,
                 "previous": w.neighbours[0],
                 "following": w.neighbours[1],
                 "alpha": w.alpha,
                 "method": w.method,
                 "kind": w.kind,
+                "why": w.why,
+                "flags": list(w.flags),
             }
             for w in section.windows
         ],
@@ -360,13 +384,18 @@ def _section_to_json(section: SectionPlan) -> dict[str, Any]:
 def _guides(neighbours: tuple[int | None, int | None], alpha: float) -> str:
     """Return the neighbours of a window in words."""
     before, after = neighbours
+    if before is None and after is None:
+        return "what is around it"
     if before is None or after is None:
         return f"{before if after is None else after} alone"
     return f"{before} and {after} (alpha {alpha:.2f})"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+def _pixels(masked: int, most: int) -> str:
+    """Return how many pixels are replaced; how far folds reach shows when they are unfolded."""
+    if most <= masked:
+        return f"{masked} pixels"
+    return f"{masked} pixels (up to {most} with the tissue that folds have displaced)"
 
 
 def duration(seconds: float) -> str:

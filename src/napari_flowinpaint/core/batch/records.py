@@ -23,11 +23,14 @@ from pydantic import (
 )
 
 from ..io.levels import DTYPES
-from ..io.names import printable
 from ..io.npz import Npz
 from ..kinds import KINDS
+from ..names import printable
 from ..refusal import Refusal
-from ..types import AnyImage, Box, Displaced, Patch, Provenance, RepairOptions, SectionRepair
+from ..repair_options import RepairOptions
+from ..section_repair import Patch, Provenance, SectionRepair
+from ..types import AnyImage, Box
+from ..window import Displaced
 
 FORMAT = 1
 #: What may become of a section. ``failed`` ones are not staged: they are tried again.
@@ -110,6 +113,7 @@ class StagedPatch(_Boxed):
     source_digest: str | None
     flags: tuple[_Text, ...]
     displaced: bool = False  # earlier versions displaced nothing
+    why: _Text = ""  # earlier versions stored none
 
 
 class StagedRefusal(_Staged):
@@ -153,7 +157,7 @@ class StagedRepair(_Staged):
         if self.dtype not in DTYPES:
             raise ValueError("its pixels are of a type that no stack has")
         if any(p.box[2] > height or p.box[3] > width for p in self.patches):
-            raise ValueError("a window lies outside of the section")
+            raise ValueError("a window lies outside the section")
         return self
 
 
@@ -171,8 +175,8 @@ class StagedRecord(_Staged):
     message
         Why it was refused.
     repair
-        Everything of the :class:`~napari_flowinpaint.core.types.SectionRepair` that is no image;
-        None where refused.
+        Everything of the :class:`~napari_flowinpaint.core.section_repair.SectionRepair` that is no
+        image; None where refused.
     digests
         Of the images.
     """
@@ -222,6 +226,7 @@ class Decision(_Staged):
     key: str
     decision: Literal["undecided", "accepted", "rejected", "written"]
     repair_id: _Count | None = None
+    components: tuple[_Count, ...] | None = None  # all of them
 
 
 class Edit(_Staged):
@@ -304,6 +309,7 @@ def repair_to_json(key: str, repair: SectionRepair) -> dict[str, Any]:
                 "source_digest": patch.source_digest,
                 "flags": list(patch.flags),
                 "displaced": patch.displaced is not None,
+                "why": patch.why,
             }
             for patch in repair.patches
         ],
@@ -382,7 +388,7 @@ def _displaced(images: Mapping[str, AnyImage], number: int) -> Displaced | None:
 def repair_of(
     z: int, stored: StagedRepair, images: Mapping[str, AnyImage], made: Made
 ) -> SectionRepair:
-    """Return the repair of which :func:`repair_to_json` made ``stored``."""
+    """Return the repair that :func:`repair_to_json` turned into ``stored``."""
     patches = tuple(
         Patch(
             box=patch.place,
@@ -395,6 +401,7 @@ def repair_of(
             source_digest=patch.source_digest,
             flags=patch.flags,
             displaced=_displaced(images, number),
+            why=patch.why,
         )
         for number, patch in enumerate(stored.patches)
     )

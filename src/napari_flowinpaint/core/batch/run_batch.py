@@ -1,7 +1,7 @@
 """Carry out a plan: repair its sections side by side, each into a file of its own.
 
 Nothing here touches the stack. What is staged and up to date is not computed again, so running
-the same plan once more is how one goes on after a crash, a kill or a cancel.
+the same plan once more continues after a crash, a kill or a cancel.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from queue import Empty, Queue
 from typing import Any
 
 from .. import folders
-from ..errors import Cancelled, InputError, StoreError
-from ..io.names import printable
+from ..errors import Cancelled, InputError, StoreError, counted
+from ..names import printable
 from ..types import Progress, no_progress
 from .batch_workers import ClusterWorkers, Control, Events, ThreadWorkers, Workers
 from .edits import StagedEdits, with_edits
-from .plan import BatchPlan, Rate, SectionPlan, duration
+from .plan import BatchPlan, Rate, SectionPlan, duration, reach_of
 from .records import FAILED, FORMAT, REPAIRED, StackIdentity
 from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, SectionTask
@@ -93,8 +93,8 @@ def run_batch(
     plan
         From :func:`~.plan.plan_batch`.
     staging
-        Folder for the repairs; created if necessary. One that has repairs of this stack is gone on
-        with: sections whose pixels, mask and options are the same are not computed again.
+        Folder for the repairs; created if necessary. One that holds repairs of this stack is
+        continued: sections whose pixels, mask and options are the same are not computed again.
     workers
         How many threads; None for one per core, or one per GPU where the method uses them.
     scheduler
@@ -120,13 +120,13 @@ def run_batch(
     StoreError
         If the staging folder cannot be written to, or another batch is using it.
     Cancelled
-        If it was cancelled; what is staged stays, and running the plan again goes on from there.
+        If it was cancelled; what is staged stays, and running the plan again continues from there.
     """
     started = time.perf_counter()
     control, stage = control or Control(), StagingFolder(staging)
     on_section = on_section or (lambda outcome: None)
     if stage.foreign:
-        raise InputError(f"{stage.path} is no staging folder; choose another one.")
+        raise InputError(f"{stage.path} is not a staging folder; choose another one.")
     stage.check_kinds()
     if stage.exists:
         check_fits(stage, plan)
@@ -158,7 +158,7 @@ def _check_reachable(plan: BatchPlan) -> None:
     if plan.stack.kind == "array":
         raise InputError(
             "the stack is an array of this process, which a cluster cannot read; save it to a file "
-            "and open that"
+            "and open that."
         )
 
 
@@ -192,8 +192,8 @@ class _BatchRun:
             self.control.cancel()
             if not isinstance(error, Cancelled):
                 raise
-            done = len(self.stage.sections)
-            raise Cancelled(f"cancelled; {done} sections are staged in {self.stage.path}") from None
+            done = counted(len(self.stage.sections), "section")
+            raise Cancelled(f"cancelled; {done} staged in {self.stage.path}") from None
         finally:
             pool.stop()
 
@@ -268,7 +268,7 @@ class _Clock:
         self._message = message
 
     def paused(self, paused: bool) -> None:
-        """Note a pause: the sections that wait on_section nothing of the time a repair takes."""
+        """Note a pause: sections that wait tell nothing about the time a repair takes."""
         self._is_paused = paused
         if paused:
             self._disturbed |= self._share.keys() - self._done
@@ -340,7 +340,7 @@ def check_fits(stage: StagingFolder, plan: BatchPlan) -> None:
     if stored.stack != identity(plan):
         raise InputError(
             f"{stage.path} holds repairs of another stack ({stored.stack.name}); choose another "
-            "folder for the staging"
+            "folder for the staging."
         )
 
 
@@ -357,7 +357,7 @@ def prepare(stage: StagingFolder, plan: BatchPlan) -> None:
             "thickness": plan.thickness,
         },
     )
-    reach = plan.options.max_gap
+    reach = reach_of(plan.stack, plan.method, plan.options)
     near = {z for s in plan.sections for z in range(s.z - reach, s.z + reach + 1)}
     for z in sorted(near):
         box = plan.boxes.get(z)

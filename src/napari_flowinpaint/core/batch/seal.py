@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from ..disk.lock import locked
+from ..disk.open_root import open_root
 from ..errors import StoreError
-from ..io.folder import open_root
-from ..io.lock import locked
 
 _NAME = "staging.key"
 _BYTES = 32

@@ -1,118 +1,38 @@
 """Look at what is staged, decide, repair again.
 
 Decisions are kept in the staging folder and survive a restart. Each belongs to one repair: when the
-section is repaired again, from another mask or by another method, it has to be decided anew.
+section is repaired again, from another mask or by another method, it has to be decided again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import folders
+from ..disk.lock import locked
+from ..disk.open_root import open_root
 from ..errors import Cancelled, InputError, RepairRefused, StoreError
-from ..io.folder import open_root
-from ..io.lock import locked
 from ..masks.stack_mask import StackMask
 from ..methods import check_method
-from ..refusal import Refusal
-from ..types import (
-    AnyImage,
-    BoolImage,
-    Box,
-    Patch,
-    Progress,
-    RepairOptions,
-    SectionRepair,
-    no_progress,
-)
+from ..repair_options import RepairOptions
+from ..section_repair import Patch, SectionRepair
+from ..types import AnyImage, BoolImage, Box, Progress, no_progress
 from .batch_workers import threads_given_back
 from .edits import EditedMask, StagedEdits, plan_edited, store_edit
 from .plan import FAILED, PLANNED, BatchPlan
-from .records import (
-    ACCEPTED,
-    REJECTED,
-    REPAIRED,
-    UNDECIDED,
-    WRITTEN,
-    Decision,
-    StagedRecord,
-)
+from .records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN, StagedRecord
 from .run_batch import check_fits, log_line, make_task
 from .staging_folder import StagingFolder
 from .task import CANCELLED, SectionOutcome, run_task
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
-
-
-@dataclass(frozen=True, slots=True)
-class StagedSection:
-    """One staged section, without its pixels.
-
-    Parameters
-    ----------
-    z
-        Section number.
-    status
-        ``"repaired"`` or ``"refused"``.
-    message
-        Why it was refused.
-    decision
-        ``"undecided"``, ``"accepted"``, ``"rejected"`` or ``"written"``.
-    repair_id
-        Number in the journal of the stack, where written.
-    method
-        Name of the method; "" where refused.
-    neighbours
-        Every section that guided a window.
-    pixels
-        How many pixels are replaced.
-    scores
-        What the method measured on the way, averaged over the windows.
-    flags
-        What was doubtful about it, where the gate only flags.
-    expected_structure
-        Predicted structure PSNR in dB; None where nobody predicted it.
-    expected_ssim
-        Predicted SSIM; likewise.
-    key
-        Digest of all the repair was made from.
-    refused
-        Windows that were left as they were, and why.
-    """
-
-    z: int
-    status: str
-    message: str
-    decision: str
-    repair_id: int | None
-    method: str
-    neighbours: tuple[int, ...]
-    pixels: int
-    scores: Mapping[str, float]
-    flags: tuple[str, ...]
-    expected_structure: float | None
-    expected_ssim: float | None
-    key: str
-    refused: tuple[Refusal, ...] = ()
-
-    @property
-    def quality(self) -> float:
-        """What repairs are sorted by: predicted where possible, else the rehearsed PSNR; dB.
-
-        Minus infinity where neither is known, so that such repairs are looked at first: so are
-        those of folds.
-        """
-        if self.expected_structure is not None:
-            return self.expected_structure
-        if "unfold" in self.method:  # what was rehearsed is the line, which is little of it
-            return -np.inf
-        return self.scores.get("rehearsal_psnr", -np.inf)
+from .staged_section import StagedSection, staged_section
 
 
 class Staging:
@@ -128,7 +48,7 @@ class Staging:
         self._stage = StagingFolder(path)
         self.path = self._stage.path
         if not self._stage.exists or self._stage.foreign:
-            raise InputError(f"{self.path} is no staging folder of a batch; check the path")
+            raise InputError(f"{self.path} is not a staging folder of a batch; check the path.")
 
     @property
     def sections(self) -> tuple[StagedSection, ...]:
@@ -139,7 +59,7 @@ class Staging:
         """Return those of ``sections`` that are staged."""
         decisions = self._stage.decisions()
         records = (self._stage.get_record(z) for z in sections)
-        return tuple(_staged_section(record, decisions) for record in records if record)
+        return tuple(staged_section(record, decisions) for record in records if record)
 
     def worst_first(self) -> tuple[StagedSection, ...]:
         """Return the repaired sections sorted by quality, the worst first."""
@@ -169,9 +89,45 @@ class Staging:
 
     # ---- decisions
 
-    def accept(self, sections: Iterable[int]) -> None:
-        """Let these be written by :func:`commit`."""
-        self._decide(sections, ACCEPTED)
+    def accept(
+        self, sections: Iterable[int], components: Mapping[int, Collection[int]] | None = None
+    ) -> None:
+        """Let these be written by :func:`commit`.
+
+        Parameters
+        ----------
+        sections
+            Section numbers.
+        components
+            By section the components of its repair that are to be written, where that is not all
+            of them.
+
+        Raises
+        ------
+        InputError
+            If a section was not repaired, or none of its components is to be written.
+        """
+        chosen = {z: tuple(sorted(numbers)) for z, numbers in (components or {}).items()}
+        empty = [z for z, numbers in chosen.items() if not numbers]
+        if empty:
+            raise InputError(
+                f"no component of section {empty[0]} is ticked; tick at least one, or press Reject"
+            )
+        self._decide(sections, ACCEPTED, components=chosen)
+
+    def chosen(self, z: int) -> tuple[int, ...] | None:
+        """Return the components of a section that are to be written; None for all of them."""
+        decided = self._stage.decisions().get(str(z))
+        record = self._stage.get_record(z)
+        if decided is None or record is None or decided.key != record.key:
+            return None
+        components: tuple[int, ...] | None = decided.components
+        return components
+
+    def accepted_repair(self, z: int) -> SectionRepair:
+        """Return what is to be written of a section, or was; else as :meth:`repair`."""
+        repair, components = self.repair(z), self.chosen(z)
+        return repair if components is None else repair.select(set(components))
 
     def reject(self, sections: Iterable[int]) -> None:
         """Keep these from being written."""
@@ -204,10 +160,15 @@ class Staging:
 
     def note_written(self, numbers: Mapping[int, int]) -> None:
         """Keep that sections were written, with their numbers in the journal."""
-        self._decide(numbers, WRITTEN, numbers)
+        chosen = {z: found for z in numbers if (found := self.chosen(z)) is not None}
+        self._decide(numbers, WRITTEN, numbers, chosen)
 
     def _decide(
-        self, sections: Iterable[int], decision: str, numbers: Mapping[int, int] | None = None
+        self,
+        sections: Iterable[int],
+        decision: str,
+        numbers: Mapping[int, int] | None = None,
+        components: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         """Keep a decision about sections."""
         stored: dict[int, dict[str, Any]] = {}
@@ -218,6 +179,8 @@ class Staging:
             stored[z] = {"key": record.key, "decision": decision}
             if numbers is not None:
                 stored[z]["repair_id"] = numbers[z]
+            if components and z in components:
+                stored[z]["components"] = list(components[z])
         if stored:
             self._keep(stored)
 
@@ -233,7 +196,7 @@ class Staging:
     def _record(self, z: int) -> StagedRecord:
         record = self._stage.get_record(z)
         if record is None:
-            raise InputError(f"section {z} is not staged in {self.path}; repair it first")
+            raise InputError(f"section {z} is not staged in {self.path}; repair it first.")
         return record
 
     # ---- again
@@ -247,6 +210,7 @@ class Staging:
         mask: BoolImage | None = None,
         kinds: AnyImage | None = None,
         options: RepairOptions | None = None,
+        gate: str | None = None,
         device: str = "auto",
         progress: Progress = no_progress,
     ) -> StagedSection:
@@ -266,6 +230,10 @@ class Staging:
             (Y, X) bool, True = damaged; None leaves it as it was.
         kinds
             (Y, X) labels of the kinds of damage in ``mask``, where they are known.
+        gate
+            What happens where no neighbour fits, see
+            :class:`~napari_flowinpaint.core.repair_options.RepairOptions`; None leaves it as it
+            was.
         progress
             Called with (fraction, message); may raise ``Cancelled``, which leaves the old repair.
 
@@ -279,11 +247,14 @@ class Staging:
         if method is not None:
             check_method(method)
         if mask is not None and (mask.shape != stack.shape[1:] or not mask.any()):
-            raise InputError(f"the mask of section {z} is empty or not {stack.shape[1:]}")
+            raise InputError(f"the mask of section {z} is empty or not of shape {stack.shape[1:]}")
         stage = self._stage
         with stage.writing():
             plan = self._plan(stack, device)
             check_fits(stage, plan)
+            if gate is not None:
+                known = options or StagedEdits.of(stage).options.get(z, plan.options)
+                options = replace(known, gate=gate)
             store_edit(stage, z, mask, method, options, kinds)
             outcome = _repair_one(plan, z, stage, progress)
         if outcome.status == FAILED:
@@ -329,7 +300,7 @@ class StagedRepairs:
         return map(self._read, self._sections)
 
     def _read(self, z: int) -> SectionRepair:
-        repair = self._staging.repair(z)
+        repair = self._staging.accepted_repair(z)
         if self._within is not None:
             outside = sum(
                 _pixels_outside(patch, self._within.read(z, patch.box)) for patch in repair.patches
@@ -337,8 +308,8 @@ class StagedRepairs:
             if outside:
                 raise StoreError(
                     f"the repair of section {z} in {self._staging.path} replaces {outside} pixels "
-                    "outside of the mask, and was not written; name the mask that it was made "
-                    "from, or begin anew with --no-resume or another --staging."
+                    "outside the mask, so it was not written; give the mask that it was made "
+                    "from, or start over with --no-resume or another --staging."
                 )
         return repair
 
@@ -360,7 +331,7 @@ def load_staged(staging: Path | str) -> Staging:
     Raises
     ------
     InputError
-        If it is none.
+        If it is not a staging folder.
     """
     return Staging(staging)
 
@@ -376,7 +347,7 @@ def _repair_one(
         stage.put_mask(z, box, mask, kinds=labels)
         plan = replace(plan, damage=EditedMask(plan.damage, edits), boxes={**plan.boxes, z: box})
     if z not in plan.boxes:
-        raise InputError(f"section {z} has no mask in {stage.path}; give one")
+        raise InputError(f"section {z} has no mask in {stage.path}; give one.")
     section = plan_edited(plan, z, edits)
     if section.status != PLANNED:
         stage.discard(z)
@@ -384,33 +355,7 @@ def _repair_one(
     with stage.token("redo") as token, threads_given_back():
         outcome = run_task(make_task(plan, section, edits, stage, token), progress)
     if outcome.status == CANCELLED:
-        raise Cancelled(f"cancelled; the repair of section {z} is as it was")
+        raise Cancelled(f"cancelled; the repair of section {z} is unchanged")
     if outcome.computed:
         stage.log(log_line(outcome))
     return outcome
-
-
-def _staged_section(record: StagedRecord, decisions: Mapping[str, Decision]) -> StagedSection:
-    """Return what is known of a section; a decision about another repair of it does not count."""
-    decided = decisions.get(str(record.z))
-    if decided is None or decided.key != record.key:
-        decided = Decision(key=record.key, decision="undecided")
-    provenance = None if record.repair is None else record.repair.provenance
-    patches = () if record.repair is None else record.repair.patches
-    scores = {} if provenance is None else provenance.scores
-    return StagedSection(
-        z=record.z,
-        status=record.status,
-        message=record.message,
-        decision=decided.decision,
-        repair_id=decided.repair_id,
-        method="" if provenance is None else provenance.method,
-        neighbours=() if provenance is None else provenance.neighbours,
-        pixels=0 if provenance is None else provenance.mask_pixels,
-        scores=scores,
-        flags=tuple(dict.fromkeys(flag for patch in patches for flag in patch.flags)),
-        expected_structure=scores.get("expected_structure"),
-        expected_ssim=scores.get("expected_ssim"),
-        key=record.key,
-        refused=record.refused,
-    )

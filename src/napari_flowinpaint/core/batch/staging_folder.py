@@ -37,11 +37,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from .. import folders
+from ..disk.open_root import open_root
+from ..disk.ownership import is_owned, read_mark
 from ..errors import StoreError
-from ..io.folder import open_root
 from ..io.npz import LARGEST_JSON, Npz
-from ..io.ownership import is_owned, read_mark
-from ..types import AnyImage, BoolImage, Box, SectionRepair
+from ..section_repair import SectionRepair
+from ..types import AnyImage, BoolImage, Box
 from .archive import check_digests, pack, read_record
 from .records import (
     Decisions,
@@ -98,7 +99,7 @@ class StagingFolder(StagingPlace):
         """
         found = self._parsed(folders.PLAN, StagedPlan)
         if found is None:
-            raise StoreError(f"{self.path} is no staging folder of a batch; check the path.")
+            raise StoreError(f"{self.path} is not a staging folder of a batch; check the path.")
         return found
 
     def decisions(self) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class StagingFolder(StagingPlace):
             record = parse(StagedMask, stored)
             box = record.place
             if not self._has_room(box):
-                raise ValueError("it lies outside of the section")
+                raise ValueError("it lies outside the section")
             area = box.shape[0] * box.shape[1]
             bits = archive.array("mask", (-(-area // 8),), "uint8")
             images = {"mask": bits}
@@ -239,7 +240,7 @@ class StagingFolder(StagingPlace):
     def _record(self, stored: bytes, z: int) -> StagedRecord:
         record = parse(StagedRecord, stored)
         if record.z != z:
-            raise ValueError("it is of another section")
+            raise ValueError("it belongs to another section")
         if record.repair is not None and not self._has_room(Box.whole(record.repair.shape)):
             raise ValueError("it is larger than the section")
         return record
@@ -263,7 +264,7 @@ class StagingFolder(StagingPlace):
                     inside.remove_file(_name(z))
                 return
         if folder == folders.SECTIONS and self.get_record(z) is not None:
-            self.put_refusal(z, "", "nothing is to be repaired here any more")
+            self.put_refusal(z, "", "this section is no longer to be repaired")
         elif folder == folders.MASKS and z in self.masks():
             self.put_mask(z, Box(0, 0, 1, 1), np.zeros((1, 1), bool))
 

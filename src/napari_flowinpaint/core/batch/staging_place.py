@@ -13,18 +13,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import folders
+from ..disk.folder import Folder
+from ..disk.lock import StoreBusy, locked
+from ..disk.open_root import open_root
+from ..disk.ownership import MARK, is_owned, read_mark
+from ..disk.ownership import foreign as not_ours
+from ..disk.workplace import is_empty, make_ours, remove_marks
 from ..errors import StoreError, is_disk_full
-from ..io.folder import Folder, open_root
-from ..io.lock import StoreBusy, locked
-from ..io.names import printable
 from ..io.npz import LARGEST_JSON
-from ..io.ownership import MARK, is_owned, read_mark
-from ..io.ownership import foreign as not_ours
-from ..io.workplace import is_empty, make_ours, remove_marks
+from ..names import printable
 from .records import StagedPlan, parse
 
 _README = """\
-Repairs of sections, made by flowinpaint, that wait to be accepted and written into the stack.
+Repairs made by flowinpaint, waiting to be accepted and written into the stack.
 Nothing here is part of the stack. Delete the folder if you do not want them; to resume an
 interrupted batch, keep it and run the same command again.
 """
@@ -97,7 +98,7 @@ class StagingPlace:
         return False
 
     def check_kinds(self) -> None:
-        """Refuse a folder in which there is a link, or a folder in the place of a file.
+        """Refuse a folder in which there is a link, or a folder in place of a file.
 
         Raises
         ------
@@ -268,8 +269,8 @@ class StagingPlace:
             full = is_disk_full(error)
             stored = "there is no space left" if full else error.strerror or error
             raise StoreError(
-                f"{self.path} cannot be written to ({stored}); make room or permit it, or choose "
-                "another folder for the staging."
+                f"{self.path} cannot be written to ({stored}); make room or check the "
+                "permissions, or choose another folder for the staging."
             ) from error
 
     @contextmanager

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,20 +20,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..._version import __version__
 from ..device import limit_spinning
 from ..errors import Cancelled, FlowInpaintError, RepairRefused, StoreError, first_line
 from ..methods import Method
 from ..parallel import alone
 from ..refusal import Refusal
-from ..repair.neighbours import no_masks
-from ..types import AnyImage, BoolImage, Box, Progress, RepairOptions, no_progress
+from ..repair.adapted import adapted_weights
+from ..repair.gap_windows import GAP, sections_around
+from ..repair.neighbours import further_sections, no_masks
+from ..repair.repair_section import WindowPlan
+from ..repair_options import RepairOptions
+from ..types import AnyImage, BoolImage, Progress, no_progress
 from ..writing.marks import marks_of
 from .plan import SectionPlan
 from .records import FAILED, REFUSED, REPAIRED, StagedRecord
 from .seal import SealKey
+from .staged_masks import StagedMasks
 from .staging_folder import StagingFolder
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
 
 CANCELLED = "cancelled"
 _WITHOUT_NETWORKS = {"flow"}
+#: Bytes that are kept of a stack whose gaps are filled: its sections look at the same parts.
+_KEPT = 256 * 2**20
+_recent_lock = threading.Lock()
 #: Seconds between two looks whether a batch is still wanted.
 _INTERVAL = 1.0
 
@@ -129,6 +136,7 @@ def run_task(task: SectionTask, progress: Progress = no_progress) -> SectionOutc
         return SectionOutcome(z, status, str(message), seconds=seconds, worker=where, **more)  # type: ignore[arg-type]
 
     try:
+        task = _recently_read(task)
         with nullcontext() if task.all_cores else one_thread(task.section.methods):
             return _repair(task, _watched(task.token, progress), outcome)
     except Cancelled:
@@ -141,6 +149,22 @@ def run_task(task: SectionTask, progress: Progress = no_progress) -> SectionOutc
         return outcome(FAILED, f"section {z} needs more memory than there is; use fewer workers")
     except Exception as error:  # a bug or a library: the other sections must not suffer from it
         return outcome(FAILED, f"section {z} failed: {type(error).__name__}: {first_line(error)}")
+
+
+#: The stack that a run fills gaps of, with what was read of it last; the token tells runs apart.
+_recent: list[tuple[Path, Stack]] = []
+
+
+def _recently_read(task: SectionTask) -> SectionTask:
+    """Return a task that fills gaps with a stack that keeps what it reads: sections share it."""
+    from ..io.recent import RecentStack
+
+    if GAP not in task.section.methods:
+        return task
+    with _recent_lock:
+        if not _recent or _recent[0][0] != task.token:
+            _recent[:] = [(task.token, RecentStack(task.stack, _KEPT))]
+        return replace(task, stack=_recent[0][1])
 
 
 class _StagingError(StoreError):
@@ -178,14 +202,21 @@ def _repair(
         reason = str(error)
         _put(lambda: stage.put_refusal(z, key, reason), stage)
         return outcome(REFUSED, reason, key=key, computed=True)
+    repair = replace(repair, refused=_as_planned(task, repair.refused))
     progress(1.0, f"section {z}: staging")
     _put(lambda: stage.put_repair(key, repair), stage)
     seconds = tuple(round(patch.seconds, 3) for patch in repair.patches)
     return outcome(REPAIRED, key=key, computed=True, windows=seconds, refused=repair.refused)
 
 
+def _as_planned(task: SectionTask, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+    """Return refusals with the reasons of the plan, which has looked at masks farther away."""
+    planned = {(refusal.box, refusal.pixels): refusal for refusal in task.section.refused}
+    return tuple(planned.get((refusal.box, refusal.pixels), refusal) for refusal in refused)
+
+
 def _put(write: Callable[[], None], stage: StagingFolder) -> None:
-    """Write into the staging folder; what goes wrong there concerns every section."""
+    """Write into the staging folder; where that fails, it would fail for every section."""
     try:
         with stage.explained():
             write()
@@ -232,46 +263,6 @@ def needs_torch(methods: Iterable[str]) -> bool:
     return not set(methods) <= _WITHOUT_NETWORKS
 
 
-class StagedMasks:
-    """The masks in a staging folder, as :func:`~.repair_section_dock.repair_section` wants them.
-
-    Parameters
-    ----------
-    stage
-        The staging folder.
-    shape
-        (Z, Y, X) of the stack.
-    """
-
-    def __init__(self, stage: StagingFolder, shape: tuple[int, int, int]) -> None:
-        self._stage = stage
-        self._shape = shape
-        self._sections = frozenset(self._stage.masks())
-        self._read = lru_cache(maxsize=16)(self._stage.get_mask)
-
-    def __call__(self, z: int, box: Box) -> BoolImage:
-        """Return the damage of a section in a box, (H, W) bool."""
-        mask = np.zeros(box.shape, dtype=bool)
-        found = self._read(z) if z in self._sections else None
-        if found is not None:
-            here = found[0].intersection(box)
-            mask[here.within(box)] = found[1][here.within(found[0])]
-        return mask
-
-    def section(self, z: int) -> BoolImage:
-        """Return the damage of a whole section, (Y, X) bool."""
-        return self(z, Box.whole(self._shape[1:]))
-
-    def kinds(self, z: int) -> AnyImage | None:
-        """Return the kinds of damage of a whole section, (Y, X) labels; None where unknown."""
-        found = self._stage.get_kinds(z) if z in self._sections else None
-        if found is None:
-            return None
-        labels = np.zeros(self._shape[1:], dtype=np.uint8)
-        labels[found[0].slices] = found[1]
-        return labels
-
-
 def _repaired_with(record: StagedRecord, keys: list[str]) -> bool:
     return record.status == REPAIRED and record.key in keys
 
@@ -302,14 +293,28 @@ def _pixel_digest(task: SectionTask, masks: StagedMasks) -> str:
     digest = hashlib.sha256()
     for window in section.windows:
         digest.update(masks(section.z, window.box).tobytes())
-        for z in (section.z, *window.neighbours):
+        depth = stack.shape[0]
+        around = _around(window, section.z, depth)
+        beyond = further_sections(section.z, window.neighbours, depth, task.options.max_gap)
+        for z in (section.z, *window.neighbours, *around, *beyond):
             if z is None:
                 digest.update(b"none")
                 continue
-            pixels = stack.read(z, window.box)
+            try:
+                pixels = stack.read(z, window.box)
+            except StoreError:
+                if z not in beyond or z in around:
+                    raise
+                digest.update(b"unreadable")
+                continue
             hidden = masks(z, window.box) | marks(z, window.box)
             digest.update(_visible(pixels, hidden).tobytes())
     return digest.hexdigest()
+
+
+def _around(window: WindowPlan, z: int, depth: int) -> range:
+    """Return the other sections that a window is repaired from."""
+    return sections_around(z, window.neighbours, depth) if window.method == GAP else range(0)
 
 
 def _visible(pixels: AnyImage, hidden: BoolImage) -> AnyImage:
@@ -347,7 +352,11 @@ def _weights_of(task: SectionTask) -> list[str | None]:
         return [task.method.weights_sha256]
     if not needs_torch(task.section.methods):
         return []
-    return list(weights_digests(task.options.weights))
+    chosen = task.options.weights
+    if chosen is None:
+        adapted = adapted_weights(task.stack).path
+        chosen = None if adapted is None else str(adapted)
+    return list(weights_digests(chosen))
 
 
 def weights_digests(chosen: str | None) -> list[str]:

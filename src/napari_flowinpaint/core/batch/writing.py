@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..io.levels import write_grid
 from ..notes import Note, no_note
-from ..types import Progress, Provenance, SectionRepair, no_progress
+from ..section_repair import Provenance, SectionRepair
+from ..types import Progress, no_progress
 from ..writing.recovery import finish_interrupted
 from ..writing.writeback import history, write_back
 from .records import ACCEPTED, without_time

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, RepairRefused
+from ..errors import InputError, RepairRefused, counted
 from ..methods import Method
 from ..metrics import black, data_range, is_eight_bit
 from ..refusal import describe_refused
-from ..repair.job import to_dtype
 from ..repair.repair_section import repair_section
+from ..repair_options import RepairOptions
+from ..section_repair import SectionRepair
 from ..simulation.simulate import irregular_mask, rectangular_mask
-from ..types import AnyImage, BoolImage, RepairOptions, SectionRepair
+from ..types import AnyImage, BoolImage, to_dtype
 from .peers import LEARNED_PEERS, PEERS
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class BenchmarkCase:
         (Y, X), the stack's dtype.
     mask
         (Y, X) bool, True = damaged.
+    neighbours
+        1: methods and peers see the previous section only.
     """
 
     z: int
@@ -53,6 +56,7 @@ class BenchmarkCase:
     previous: AnyImage
     following: AnyImage
     mask: BoolImage
+    neighbours: int = 2
 
     @property
     def damaged(self) -> AnyImage:
@@ -102,8 +106,8 @@ def damaged_sections(
             chosen.append(z)
     if not chosen:
         raise InputError(
-            f"no section has neighbours {spacing} section(s) away on both sides among those "
-            "given; give at least three in a row"
+            f"no section has neighbours {counted(spacing, 'section')} away on both sides among "
+            "those given; give at least three in a row"
         )
     return tuple(chosen)
 
@@ -116,6 +120,7 @@ def cases(
     fraction: float,
     repeats: int = 1,
     seed: int = 0,
+    neighbours: int = 2,
 ) -> Iterator[BenchmarkCase]:
     """Yield the damaged sections of one cell of the table; the same on every call.
 
@@ -129,7 +134,7 @@ def cases(
             rng = np.random.default_rng((seed, z, repeat, round(1000 * fraction)))
             mask = SHAPES[shape](truth.shape, fraction, rng) & imaged
             if mask.any():
-                yield BenchmarkCase(z, repeat, truth, previous, following, mask)
+                yield BenchmarkCase(z, repeat, truth, previous, following, mask, neighbours)
 
 
 def attempt(
@@ -174,7 +179,7 @@ def attempt(
 def run_method(
     case: BenchmarkCase, method: str | Method, device: str, *, texture: str = "noise"
 ) -> SectionRepair:
-    """Repair the middle one of three sections, its masked pixels overwritten.
+    """Repair the middle one of three sections, or the last of two, its masked pixels overwritten.
 
     Raises
     ------
@@ -183,8 +188,9 @@ def run_method(
     """
     from ..io.stack import Stack
 
-    stack = Stack.from_array(np.stack([case.previous, case.damaged, case.following]))
-    # without the gate: every row is about the same sections, also those it would refuse
+    shown = [case.previous, case.damaged, case.following][: 1 + case.neighbours]
+    stack = Stack.from_array(np.stack(shown))
+    # without the gate, so that every row covers the same sections, even those it would refuse
     options = RepairOptions(texture=texture, gate="off")
     repair = repair_section(stack, 1, case.mask, method=method, device=device, options=options)
     if repair.refused:  # what is left would be scored as if it were the truth
@@ -206,9 +212,13 @@ def _run_peer(case: BenchmarkCase, name: str) -> AnyImage:
     scale = 255 / data_range(case.truth)
     section, previous, following = (
         ((image.astype(np.float32) - low) * scale).astype(np.float32)
-        for image in (case.truth, case.previous, case.following)
+        for image in (
+            case.truth,
+            case.previous,
+            case.following if case.neighbours == 2 else case.previous,
+        )
     )
-    section[case.mask] = 255  # the truth under the mask is nobody's to see
+    section[case.mask] = 255  # no method may see the truth under the mask
     stretched = (PEERS | LEARNED_PEERS)[name](section, previous, following, case.mask)
     filled = stretched / np.float32(scale) + np.float32(low)
     return to_dtype(filled, case.truth.dtype)

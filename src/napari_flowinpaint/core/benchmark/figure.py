@@ -24,12 +24,12 @@ _SIDE, _GAP, _LINE = 224, 6, 22
 _COLUMNS = 3
 #: Grey levels of the file; grain makes large ones.
 _LEVELS = 64
-#: The error that is white, as a share of the grey range.
+#: Error that is drawn white, as a share of the grey range.
 _WHITE = 0.5
 
 
 def figure_method(methods: Sequence[str], extra: Sequence[tuple[str, Method]] = ()) -> str | None:
-    """Return the label of the method to draw: the first that is no peer, or None."""
+    """Return the label of the method to draw: the first that is not a peer, or None."""
     labels = [name for name in methods if name not in PEERS | LEARNED_PEERS] + [
         label for label, _ in extra
     ]
@@ -46,6 +46,7 @@ def draw_figure(
     shape: str = "irregular",
     sections: Sequence[int] | None = None,
     seed: int = 0,
+    neighbours: int = 2,
     device: str = "auto",
 ) -> Image:
     """Repair the first damaged section of a benchmark once more, and draw its stages.
@@ -57,8 +58,8 @@ def draw_figure(
     label
         Name of the method.
     method
-        The method itself where it has no name of its own.
-    spacing, fraction, shape, sections, seed, device
+        The method itself if it has no registered name.
+    spacing, fraction, shape, sections, seed, neighbours, device
         As for :func:`~napari_flowinpaint.core.benchmark.run_benchmark`.
 
     Returns
@@ -72,7 +73,7 @@ def draw_figure(
         Where the method refuses this section.
     """
     damaged = damaged_sections(stack.shape[0], spacing, sections)
-    case = next(cases(stack, damaged, spacing, shape, fraction, 1, seed))
+    case = next(cases(stack, damaged, spacing, shape, fraction, 1, seed, neighbours))
     repair = run_method(case, method or label, device)
     initial, refined, result = (
         whole(repair, name, case.truth)

@@ -105,6 +105,8 @@ PEERS: dict[str, Peer] = {
     "dis": dis,
     "telea": telea,
 }
+#: Those that do something of their own with one neighbour.
+OF_ONE = ("copy", "telea")
 #: Peers that need weights; they run where they are asked for.
 LEARNED_PEERS: dict[str, Peer] = {"kpn": kpn}
 

@@ -11,14 +11,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.polarity import Polarity, contrast_polarity
-from ..methods import Method, available_methods, get_method
+from ..methods import Method, available_methods, get_method, most_neighbours
 from ..metrics import black, data_range
 from ..types import AnyImage, Progress, no_progress
 from .cases import SHAPES, Attempt, BenchmarkCase, attempt, cases, damaged_sections
 from .fid.frechet import Doubles, cut_tiles, frechet_distance, tile_corners
-from .peers import LEARNED_PEERS, PEERS
+from .peers import LEARNED_PEERS, OF_ONE, PEERS
 from .scores import Scorer
 from .table import BenchmarkOutcome, BenchmarkRow, BenchmarkTable
+from .texture_scores import patch_pairs, texture_scores
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -47,6 +48,7 @@ def run_benchmark(
     inception: Path | None = None,
     repeats: int = 1,
     seed: int = 0,
+    neighbours: int = 2,
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> BenchmarkTable:
@@ -77,6 +79,8 @@ def run_benchmark(
         Masks drawn for every section.
     seed
         Seed of the masks.
+    neighbours
+        1: methods and peers see the previous section only, as at the end of a stack.
     device
         Where methods with networks run.
     progress
@@ -93,7 +97,7 @@ def run_benchmark(
     InputError
         Unknown method or shape, impossible fraction, too few sections, unusable weights.
     """
-    names = check_request(methods, shapes, fractions, [label for label, _ in extra])
+    names = check_request(methods, shapes, fractions, [label for label, _ in extra], neighbours)
     damaged = damaged_sections(stack.shape[0], spacing, sections)
     job = _Job(
         {**{name: name for name in names}, **dict(extra)},
@@ -108,14 +112,16 @@ def run_benchmark(
         def report(done: float, message: str, before: int = number) -> None:
             progress((before + done) / len(cells), message)
 
-        found = list(cases(stack, damaged, spacing, shape, fraction, repeats, seed))
+        found = list(cases(stack, damaged, spacing, shape, fraction, repeats, seed, neighbours))
         rows += _run_cell(job, found, shape, fraction, report)
     progress(1.0, "done")
-    return BenchmarkTable(stack.name, spacing, damaged, tuple(rows))
+    return BenchmarkTable(stack.name, spacing, damaged, tuple(rows), neighbours)
 
 
 #: Methods that take the mask for the line of a fold; they run where they are asked for.
 FOR_FOLDS = ("unfold", "unfold-paper")
+#: Methods for gaps of isotropic volumes; what is damaged here are holes of single sections.
+FOR_GAPS = ("gap_patches",)
 
 
 def check_request(
@@ -123,19 +129,27 @@ def check_request(
     shapes: Sequence[str],
     fractions: Sequence[float],
     extra: Sequence[str] = (),
+    neighbours: int = 2,
 ) -> tuple[str, ...]:
-    """Return the names to run, peers first.
+    """Return the names to run, peers first; by default those that make use of all neighbours.
 
     Raises
     ------
     InputError
-        If a name, a shape or a fraction is impossible, or an extra method has a name twice.
+        If a name, a shape, a fraction or the number of neighbours is impossible, or an extra method
+        has a name twice.
     """
     known = (*PEERS, *LEARNED_PEERS, *available_methods())
+    if neighbours not in (1, 2):
+        raise InputError(f"a section has 1 or 2 neighbours in a benchmark, not {neighbours}")
     names = tuple(methods or ())
     if methods is None:
-        usual = (name for name in available_methods() if name not in FOR_FOLDS)
-        names = (*PEERS, *(name for name in usual if get_method(name).ready()))
+        usual = [
+            get_method(name) for name in available_methods() if name not in FOR_FOLDS + FOR_GAPS
+        ]
+        fitting = (m for m in usual if m.neighbours <= neighbours <= most_neighbours(m))
+        peers = PEERS if neighbours == 2 else OF_ONE
+        names = (*peers, *(method.name for method in fitting if method.ready()))
     for name in names:
         if name not in known:
             raise InputError(f"unknown method or peer '{name}'; choose from: {', '.join(known)}")
@@ -147,7 +161,7 @@ def check_request(
             raise InputError(f"unknown mask shape '{shape}'; choose from: {', '.join(SHAPES)}")
     for fraction in fractions:
         if not 0 < fraction < 1:
-            raise InputError(f"a masked share lies between 0 and 1; {fraction:g} does not")
+            raise InputError(f"the masked fraction is {fraction:g}; it must be between 0 and 1")
     return names
 
 
@@ -182,6 +196,7 @@ def _run_cell(
     """Return the rows of one kind of mask."""
     outcomes: dict[str, list[BenchmarkOutcome]] = {}
     features: dict[str, list[tuple[Doubles, Doubles]]] = {}
+    patches: dict[str, list[tuple[Doubles, Doubles]]] = {}
     total = len(found) * len(job.candidates)
     for number, case in enumerate(found):
         scorer = Scorer(case.truth, job.polarity)
@@ -191,11 +206,21 @@ def _run_cell(
             progress(done / total, f"{shape} {fraction:.0%}, section {case.z}, {label}")
             for made in attempt(case, label, method, job.device):
                 outcomes.setdefault(made.label, []).append(_score(scorer, case, made))
+                if made.image is not None:
+                    looks = patch_pairs(made.image, case.truth, case.mask)
+                    patches.setdefault(made.label, []).append(looks)
                 if tiles is not None and made.image is not None:
                     pair = (tiles.describe(made.image), tiles.true)
                     features.setdefault(made.label, []).append(pair)
     return [
-        BenchmarkRow(shape, fraction, label, tuple(of_row), _distance(job, features.get(label)))
+        BenchmarkRow(
+            shape,
+            fraction,
+            label,
+            tuple(of_row),
+            _distance(job, features.get(label)),
+            texture_scores(patches.get(label, [])),
+        )
         for label, of_row in outcomes.items()
     ]
 

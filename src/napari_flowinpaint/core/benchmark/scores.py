@@ -1,9 +1,9 @@
-"""All that the benchmark measures of one repaired section, inside the mask only."""
+"""All that the benchmark measures on one repaired section, inside the mask only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -53,18 +53,16 @@ class Metric:
     digits
         After the decimal point.
     best
-        Which value is right: the highest, the lowest, or 1.
+        Which value is right: the highest or the lowest.
     """
 
     field: str
     head: str
     digits: int
-    best: Literal["highest", "lowest", "one"] = "highest"
+    best: Literal["highest", "lowest"] = "highest"
 
     def worst(self, values: Sequence[float]) -> float:
-        """Return the worst of several values; for ``detail`` the one whose logarithm is largest."""
-        if self.best == "one":
-            return max(values, key=lambda v: abs(np.log(max(v, 1e-12))))
+        """Return the worst of several values."""
         return max(values) if self.best == "lowest" else min(values)
 
 
@@ -74,7 +72,6 @@ METRICS = (
     Metric("ssim", "SSIM", 3),
     Metric("ms_ssim", "MS-SSIM", 3),
     Metric("fsim", "FSIM", 3),
-    Metric("detail", "detail", 2, "one"),
     Metric("voi", "VOI", 2, "lowest"),
     Metric("rand_error", "Rand error", 3, "lowest"),
 )
@@ -83,7 +80,7 @@ METRICS = (
 def mean_scores(found: Sequence[BenchmarkScores]) -> BenchmarkScores:
     """Return the mean of every score; NaN of none."""
     if not found:
-        return BenchmarkScores(*[float("nan")] * len(METRICS))
+        return BenchmarkScores(*[float("nan")] * len(fields(BenchmarkScores)))
     return BenchmarkScores(*map(float, np.mean([astuple(s) for s in found], axis=0)))
 
 
@@ -91,9 +88,8 @@ def worst_scores(found: Sequence[BenchmarkScores]) -> BenchmarkScores:
     """Return the worst of every score, each from whichever section had it; NaN of none."""
     if not found:
         return mean_scores(found)
-    return BenchmarkScores(
-        **{m.field: m.worst([getattr(s, m.field) for s in found]) for m in METRICS}
-    )
+    worst = {m.field: m.worst([getattr(s, m.field) for s in found]) for m in METRICS}
+    return replace(mean_scores(found), **worst)
 
 
 class Scorer:

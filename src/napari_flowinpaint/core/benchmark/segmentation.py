@@ -1,9 +1,9 @@
 """How far a simple segmentation of the repaired section is from that of the true one.
 
 Both sections are segmented by the same rule, membrane probability and then watershed, and the
-labels are compared inside the mask. The rule is no good segmentation of EM; it is one that nothing
+labels are compared inside the mask. The rule does not segment EM well, but it is one that nothing
 was trained for, and its constants were set by eye on undamaged sections that are not scored, so
-that it favours nobody. What counts is not how right it is but how far a repair changes it.
+that it favours no method. What counts is not how right it is but how far a repair changes it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Segmentation:
 def membrane_probability(section: AnyImage, polarity: Polarity, scale: float) -> FloatImage:
     """Return how likely each pixel is on a membrane, 0..1: the strength of lines.
 
-    The larger eigenvalue of the Hessian (the smaller for bright membranes, turned round), at
+    The larger eigenvalue of the Hessian (the negative of the smaller for bright membranes), at
     sigma 2 pixels and scale-normalised, in units ``r`` of ``scale``; ``r^2 / (r^2 + 0.35^2)``,
     0 where it has the wrong sign.
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: per section, and as tables of means and of the worst sections."""
+"""Results of a benchmark: per section, and as tables of means and of the worst sections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import counted
 from .scores import METRICS, BenchmarkScores, mean_scores, worst_scores
+from .texture_scores import TextureScores
 
 _NAMES = ("mask", "share", "method")
 _TIMES = ("seconds", "per window")
@@ -17,7 +19,7 @@ _TIMES = ("seconds", "per window")
 
 @dataclass(frozen=True)
 class BenchmarkOutcome:
-    """What came of one section.
+    """Result of one section.
 
     Parameters
     ----------
@@ -57,6 +59,8 @@ class BenchmarkRow:
     fid
         Fréchet inception distance of all tiles of all sections; None where it was not measured,
         NaN with fewer than two tiles.
+    texture
+        Comparison of all repaired patches with the true ones; None if no mask has room for one.
     """
 
     shape: str
@@ -64,6 +68,7 @@ class BenchmarkRow:
     method: str
     outcomes: tuple[BenchmarkOutcome, ...]
     fid: float | None = None
+    texture: TextureScores | None = None
 
     @cached_property
     def scores(self) -> BenchmarkScores:
@@ -113,15 +118,17 @@ class BenchmarkTable:
     spacing: int
     sections: tuple[int, ...]
     rows: tuple[BenchmarkRow, ...]
+    neighbours: int = 2
 
     @property
     def caption(self) -> str:
         """What was measured."""
         numbers = ", ".join(map(str, self.sections))
+        guides = "neighbours" if self.neighbours == 2 else "the previous neighbour alone,"
         return (
-            f"{self.stack}: sections {numbers} damaged one at a time, neighbours {self.spacing} "
-            "section(s) away; scores inside the mask only, means over the sections; structure "
-            f"and PSNR in dB.{'' if self.has_fid else _NO_FID}"
+            f"{self.stack}: sections {numbers} damaged one at a time, {guides} "
+            f"{counted(self.spacing, 'section')} away; scores inside the mask only, means over the "
+            f"sections; structure and PSNR in dB.{'' if self.has_fid else _NO_FID}"
         )
 
     @property
@@ -150,16 +157,30 @@ class BenchmarkTable:
             cells.append("" if worst or row.fid is None else f"{row.fid:.1f}")
         return (*cells, *(f"{s:.2f}" if s else "" for s in (seconds, per_window)))
 
+    def texture_cells(self) -> list[tuple[str, ...]]:
+        """Return the cells of the table of texture, of the rows that have patches."""
+        rows = []
+        for row in self.rows:
+            if row.texture is not None:
+                found = row.texture
+                numbers = [*(f"{band:+.2f}" for band in found.bands), f"{found.auc:.3f}"]
+                rows.append((row.shape, f"{row.fraction:.0%}", row.method, *numbers))
+        return rows
+
     def to_text(self) -> str:
         """Return both tables for a terminal."""
         parts = [self.caption, _text([self.head, *self.cells()])]
         parts += [_WORST, _text([self.head, *self.cells(worst=True)])]
+        if self.texture_cells():
+            parts += [_TEXTURE, _text([TEXTURE_HEAD, *self.texture_cells()])]
         return "\n\n".join(parts)
 
     def to_markdown(self) -> str:
         """Return both tables as Markdown."""
         parts = [self.caption, markdown_table(self.head, self.cells(), len(_NAMES))]
         parts += [_WORST, markdown_table(self.head, self.cells(worst=True), len(_NAMES))]
+        if self.texture_cells():
+            parts += [_TEXTURE, markdown_table(TEXTURE_HEAD, self.texture_cells(), len(_NAMES))]
         return "\n\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,15 +192,24 @@ class BenchmarkTable:
         """Return the table :meth:`to_dict` was called on."""
         rows = [
             BenchmarkRow(
-                **{k: v for k, v in row.items() if k != "outcomes"},
+                **{k: v for k, v in row.items() if k not in ("outcomes", "texture")},
+                texture=_texture(row.get("texture")),
                 outcomes=tuple(_outcome(outcome) for outcome in row["outcomes"]),
             )
             for row in record["rows"]
         ]
         sections = tuple(record["sections"])
-        return cls(record["stack"], record["spacing"], sections, tuple(rows))
+        neighbours = record.get("neighbours", 2)
+        return cls(record["stack"], record["spacing"], sections, tuple(rows), neighbours)
 
 
+#: Heads of the table of texture: the middle period of each band, in pixels.
+TEXTURE_HEAD = (*_NAMES, *(f"{period} px" for period in (23, 13, 8.7, 5.9, 4.2, 3.1, 2.3)), "AUC")
+_TEXTURE = (
+    "Texture: log energy of repaired patches minus that of the true ones in bands around a period "
+    "(0 is right, below is blur), and how well a linear discriminant tells them from true ones "
+    "(AUC; 0.5 it cannot, 1 it always can):"
+)
 _NO_FID = " FID: not measured, no InceptionV3 weights given (--inception)."
 _WORST = "The worst section of each score (they need not be the same), and the longest times:"
 
@@ -205,6 +235,12 @@ def _text(cells: Sequence[Sequence[str]]) -> str:
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return float(np.mean(found)) if found else 0.0
+
+
+def _texture(record: dict[str, Any] | None) -> TextureScores | None:
+    if record is None:
+        return None
+    return TextureScores(tuple(record["bands"]), record["auc"], record["patches"])
 
 
 def _outcome(record: dict[str, Any]) -> BenchmarkOutcome:

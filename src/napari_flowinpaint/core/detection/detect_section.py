@@ -60,11 +60,11 @@ class DetectionOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.sensitivity <= 1:
             raise InputError(
-                f"the sensitivity lies between 0 and 1; {self.sensitivity:g} does not."
+                f"the sensitivity is {self.sensitivity:g}; it must be between 0 and 1."
             )
         unknown = [kind for kind in (*self.kinds, *self.scales) if kind not in KINDS]
         if unknown:
-            raise InputError(f"there is no kind {unknown[0]!r}; there are {', '.join(KINDS)}.")
+            raise InputError(f"unknown kind {unknown[0]!r}; choose from: {', '.join(KINDS)}.")
         if not self.kinds:
             raise InputError(f"name at least one kind of {', '.join(KINDS)}.")
         if self.side < 64:

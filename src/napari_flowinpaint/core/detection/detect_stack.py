@@ -80,7 +80,7 @@ def detect_stack(
 
     The sections are read lazily; memory does not grow with their number. A long search of a stack
     that was opened from a path runs in processes of its own, another in threads. An interrupted
-    search goes on where it was when it is asked for again in the same words, and its outcome is
+    search continues where it stopped when the same is asked for again, and its outcome is
     the same to the byte.
 
     Parameters
@@ -173,7 +173,7 @@ def _check(stack: Stack, sections: Sequence[int] | None, workers: int | None) ->
             f"section {wrong[0]} does not exist: {stack.name} has sections 0 to {depth - 1}."
         )
     if workers is not None and workers < 1:
-        raise InputError(f"at least 1 worker is needed; {workers} were asked for.")
+        raise InputError(f"{workers} workers cannot search anything; use at least 1.")
     # at the smallest level: what it is made of may be read in parts
     smallest = math.prod(stack.levels[-1].shape[1:])
     check_fits(smallest * stack.dtype.itemsize, f"a section of {stack.name}")
@@ -275,9 +275,11 @@ def _rows(stack: Stack, found: dict[int, list[DamageSummary]], max_gap: int) -> 
 
 def _method_for(kind: str, sides: list[int | None]) -> str:
     """Return the method that a kind of damage is repaired by with such neighbours; "" if none."""
+    if all(side is None for side in sides):
+        return ""
     if kind in UNFOLDED:
-        return "" if sides == [None, None] else "unfold"
-    return "" if None in sides else "auto"
+        return "unfold"
+    return "auto"
 
 
 def _bits(tiles: str) -> int:

@@ -178,8 +178,8 @@ def search_in_processes(
         done = True
     except BrokenProcessPool as error:
         raise StoreError(
-            "a process that searched was ended by the system, perhaps for want of memory; search "
-            "again with fewer workers: what was finished is kept."
+            "a search process was ended by the system, perhaps for lack of memory; search again "
+            "with fewer workers: what was finished is kept."
         ) from error
     finally:
         executor.shutdown(wait=True, kill_workers=not done)

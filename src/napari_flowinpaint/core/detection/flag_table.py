@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..io.names import printable
 from ..io.npz import parse_json
 from ..kinds import KINDS
+from ..names import printable
 
 #: What a person may decide about a row; empty where nobody has.
 DECISIONS = ("", "damaged", "not damaged", "skip")
@@ -41,8 +41,8 @@ class Flagged:
         The nearest sections before and after that are intact where this one is damaged, as
         ``"16 18"``; ``-`` where there is none near enough.
     suggested_method
-        ``auto`` where both neighbours are usable, ``unfold`` for folds and cracks where one is,
-        else empty.
+        ``unfold`` for folds and cracks, ``auto`` for all else; empty where neither neighbour is
+        usable.
     decision
         One of :data:`DECISIONS`.
     """
@@ -112,7 +112,9 @@ def read_table(path: Path | str) -> list[Flagged]:
             raise ValueError("it is larger than makes sense")
         return parse_table(path.read_bytes(), is_json=path.suffix.lower() == ".json")
     except (OSError, ValueError) as error:
-        raise InputError(f"{printable(path)} is no table of flagged sections ({error}).") from error
+        raise InputError(
+            f"{printable(path)} is not a table of flagged sections ({error})."
+        ) from error
 
 
 def parse_table(content: bytes, is_json: bool) -> list[Flagged]:
@@ -131,11 +133,11 @@ def parse_table(content: bytes, is_json: bool) -> list[Flagged]:
             text = content.decode("utf-8-sig")
             records = list(csv.DictReader(io.StringIO(text)))
         except UnicodeDecodeError:
-            raise ValueError("it is no text") from None
+            raise ValueError("it is not text") from None
         except csv.Error as error:
             raise ValueError(printable(error)) from None
     if not isinstance(records, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return [parse_row(record, number) for number, record in enumerate(records, start=1)]
 
 
@@ -166,8 +168,8 @@ def parse_row(record: Any, number: int) -> Flagged:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
-            f"row {number} has no section number and kind: {printable(error)}; the columns begin "
-            "section,kind,score"
+            f"row {number} has no section number and kind: {printable(error)}; the first columns "
+            "must be section,kind,score"
         ) from error
     if row.kind not in KINDS or row.decision not in DECISIONS or row.section < 0:
         raise ValueError(

@@ -25,16 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import folders
+from ..disk.folder import Folder
+from ..disk.lock import StoreBusy, locked
+from ..disk.open_root import open_root
+from ..disk.ownership import is_owned, remove_owned
+from ..disk.workplace import alone_in, is_empty
 from ..errors import InputError, StoreError
 from ..export import check_target, count_levels, create_image
-from ..io.folder import Folder, open_root
 from ..io.folder_store import FolderStore
-from ..io.lock import StoreBusy, locked
 from ..io.ngff_attributes import mask_attributes
 from ..io.npz import parse_json
-from ..io.ownership import is_owned, remove_owned
 from ..io.replace import DETECTING, OLD, READY, STORES, move_into_place, settle
-from ..io.workplace import alone_in, is_empty
 from ..kinds import KINDS, image_label
 from ..types import Box
 from .flag_table import parse_row
@@ -159,7 +160,7 @@ class DetectionStore:
             try:
                 self._work = held.enter_context(folder)
             except OSError as error:
-                raise StoreError(f"{self.path} cannot be made ({error.strerror}).") from error
+                raise StoreError(f"{self.path} cannot be created ({error.strerror}).") from error
             try:
                 check()
             except InputError:
@@ -292,7 +293,7 @@ class DetectionStore:
 
         label = image_label()
         where = self._stack.group_path
-        if where is not None:
+        if where is not None and self._stack.beside is None:
             label["source"] = {"image": Path(os.path.relpath(where, self.target)).as_posix()}
         v05.ImageLabel.model_validate(label)
         return label
@@ -308,9 +309,9 @@ def _parse_line(line: bytes, depth: int) -> tuple[int, list[DamageSummary]]:
         good &= all(f.kind in KINDS and type(f.pixels) is int and f.pixels >= 0 for f in found)
         good &= all(type(f.score) is float and math.isfinite(f.score) for f in found)
     except (KeyError, TypeError) as error:
-        raise ValueError("it is no line about a section") from error
+        raise ValueError("it is not about a section") from error
     if not good:
-        raise ValueError("it says what cannot be")
+        raise ValueError("it has impossible values")
     return z, found
 
 
@@ -341,7 +342,7 @@ def read_detection(path: Path | str) -> dict[str, Any]:
     Parameters
     ----------
     path
-        A store that :func:`~.run_batch.detect_stack` wrote.
+        A store that :func:`~.detect_stack.detect_stack` wrote.
 
     Returns
     -------
@@ -367,6 +368,6 @@ def read_detection(path: Path | str) -> dict[str, Any]:
         dict(found["options"]), dict(found["request"])
     except Exception as error:
         raise InputError(
-            f"{path} holds no masks that 'flowinpaint detect' wrote; choose another."
+            f"{path} holds no masks that 'flowinpaint detect' wrote; choose another name."
         ) from error
     return found | {"flagged": [asdict(row) for row in rows]}

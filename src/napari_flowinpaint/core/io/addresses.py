@@ -29,6 +29,6 @@ def check_address(address: str) -> None:
     if protocol in PROTOCOLS and "::" not in address:  # which hands on to another protocol
         return
     raise InputError(
-        f"{address} is not opened: only addresses of http, https, s3, gs and az are; copy the data "
-        "to one of these, or to this machine."
+        f"{address} cannot be opened: only http, https, s3, gs and az addresses can be; copy the "
+        "data to one of these, or to this computer."
     )

@@ -152,7 +152,7 @@ def say_guess(names: Sequence[str] | None, found: Any, ndim: int, axes: Axes) ->
     names
         The names that :func:`resolve_axes` got; None where it had to guess.
     found
-        Names that the file has but that are no names of ours; None where it has none.
+        Names in the file that are not known here; None where it has none.
     ndim
         Number of axes.
     axes

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from ..errors import StoreError
-from .names import printable
+from ..names import printable
 
 #: Bytes; the metadata of a large image are some thousand.
 LARGEST_METADATA = 1 << 25
@@ -46,8 +46,8 @@ def check_metadata(where: object, key: str, content: bytes) -> None:
         return
     if len(content) > LARGEST_METADATA:
         raise StoreError(
-            f"{printable(where)} has {len(content):,} bytes of metadata in {printable(key)}, which "
-            "makes no sense; restore it from a copy."
+            f"{printable(where)} has {len(content):,} bytes of metadata in {printable(key)}, "
+            "which cannot be right; restore it from a copy."
         )
     if not any(part in content for part in (b"pickle", b"\\", b"true", b"false")):
         return
@@ -57,8 +57,8 @@ def check_metadata(where: object, key: str, content: bytes) -> None:
         return  # zarr will say so
     if _names_pickle(told):
         raise StoreError(
-            f"{printable(where)} has a codec that would run code of whoever made it (pickle); it "
-            "is not read."
+            f"{printable(where)} uses a codec (pickle) that would run code from the file, so it "
+            "is not read; get a copy without it."
         )
     if _counts_in_booleans(told):
         raise StoreError(

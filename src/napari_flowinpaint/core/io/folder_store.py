@@ -1,4 +1,4 @@
-"""A zarr store in a folder that is held open: see :mod:`.folder`.
+"""A zarr store in a folder that is held open: see :mod:`~..disk.folder`.
 
 It differs from zarr's own :class:`~zarr.storage.LocalStore` in four ways: no link is followed;
 every write is on disk before it replaces what was there (after a power failure a chunk of a
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
+from ..disk.folder import Folder
 from .bombs import unpacks_to_more
 from .codecs import LARGEST_METADATA, check_metadata, is_metadata
-from .folder import Folder
 from .levels import write_grid
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class FolderStore(Store):
         Folder of the same file system in which files are written before they are renamed; None
         for that of the file.
     durable
-        Whether what is written is on disk at once; if not, see :meth:`~.folder.Folder.sync_tree`.
+        Whether what is written is on disk at once; if not, see
+        :meth:`~..disk.folder.Folder.sync_tree`.
     read_only
         Whether writing is refused.
 
@@ -176,7 +177,7 @@ class FolderStore(Store):
         return None if found is None else found.st_size
 
     def check(self, key: str) -> None:
-        """Refuse a link in the place of ``key``, or on the way to it.
+        """Refuse a link in place of ``key``, or on the way to it.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """What a file is, by its first bytes and its name; and what to do with one that is not read.
 
-Nothing is decoded here. A file that is no stack for us is named for what it is, with a way to get a
+Nothing is decoded here. A file that is not a stack is named for what it is, with a way to get a
 stack of it.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
-from .names import printable
+from ..names import printable
 
 Readable = Literal["tiff", "hdf5", "mrc", "zip"]
 
@@ -32,14 +32,14 @@ _UNPACK = "unpack it first"
 
 #: First bytes of what is not read: name, and what to do.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"\0\0\0\x03", "a DM3 file of DigitalMicrograph", _FIJI),
-    (0, b"\0\0\0\x04", "a DM4 file of DigitalMicrograph", _FIJI),
-    (0, b"ZISRAWFILE", "a CZI file of Zeiss", _FIJI),
-    (0, b"\x70\0\0\0", "a LIF file of Leica", _FIJI),
-    (0, b"\xda\xce\xbe\x0a", "an ND2 file of Nikon", _FIJI),
+    (0, b"\0\0\0\x03", "a DigitalMicrograph DM3 file", _FIJI),
+    (0, b"\0\0\0\x04", "a DigitalMicrograph DM4 file", _FIJI),
+    (0, b"ZISRAWFILE", "a Zeiss CZI file", _FIJI),
+    (0, b"\x70\0\0\0", "a Leica LIF file", _FIJI),
+    (0, b"\xda\xce\xbe\x0a", "a Nikon ND2 file", _FIJI),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image", _FIJI),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", _FIJI),
-    (0, b"\x97\x01", "a SER file of TIA", _FIJI),
+    (0, b"\x97\x01", "a TIA SER file", _FIJI),
     (0, b"NRRD0", "an NRRD file", "convert it to TIFF, for example with Fiji or 3D Slicer"),
     (344, b"n+1\0", "a NIfTI file", "convert it to TIFF, for example with Fiji or nibabel"),
     (0, b"\x5c\x01\0\0", "a NIfTI file", "convert it to TIFF, for example with Fiji or nibabel"),
@@ -53,10 +53,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"# Avizo", "an Amira mesh", "export it from Avizo as TIFF"),
     (128, b"DICM", "a DICOM image", _FIJI),
     (0, b"SIMPLE  =", "a FITS image", _FIJI),
-    (0, b"\x1f\x8b", "a file packed with gzip", _UNPACK),
-    (0, b"BZh", "a file packed with bzip2", _UNPACK),
-    (0, b"\xfd7zXZ\0", "a file packed with xz", _UNPACK),
-    (0, b"\x28\xb5\x2f\xfd", "a file packed with zstd", _UNPACK),
+    (0, b"\x1f\x8b", "a file compressed with gzip", _UNPACK),
+    (0, b"BZh", "a file compressed with bzip2", _UNPACK),
+    (0, b"\xfd7zXZ\0", "a file compressed with xz", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a file compressed with zstd", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (257, b"ustar", "a tar archive", _UNPACK),
     (4, b"ftyp", "a video", "save its frames as a multi-page TIFF, for example with Fiji"),
@@ -65,35 +65,41 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
         b"\xd0\xcf\x11\xe0",
-        "a file in Microsoft's container (OIB, ZVI, TXM or a document)",
+        "a Microsoft compound file (OIB, ZVI, TXM or a document)",
         _FIJI,
     ),
     (0, b"<?xml", "an XML file", "give the file with the pixels that it describes"),
 )
 #: What is known by its name only, or better.
 _SUFFIXES: dict[str, tuple[str, str]] = {
-    ".dm3": ("a DM3 file of DigitalMicrograph", _FIJI),
-    ".dm4": ("a DM4 file of DigitalMicrograph", _FIJI),
-    ".czi": ("a CZI file of Zeiss", _FIJI),
-    ".lif": ("a LIF file of Leica", _FIJI),
-    ".nd2": ("an ND2 file of Nikon", _FIJI),
-    ".vsi": ("a VSI file of Olympus", _FIJI),
-    ".oir": ("an OIR file of Olympus", _FIJI),
-    ".oib": ("an OIB file of Olympus", _FIJI),
-    ".ser": ("a SER file of TIA", _FIJI),
-    ".emi": ("an EMI file of TIA, which describes SER files", _FIJI),
-    ".txm": ("a TXM file of Zeiss", _FIJI),
-    ".raw": ("a raw file, which says neither shape nor type", "import it in Fiji and save a TIFF"),
-    ".bin": ("a raw file, which says neither shape nor type", "import it in Fiji and save a TIFF"),
+    ".dm3": ("a DigitalMicrograph DM3 file", _FIJI),
+    ".dm4": ("a DigitalMicrograph DM4 file", _FIJI),
+    ".czi": ("a Zeiss CZI file", _FIJI),
+    ".lif": ("a Leica LIF file", _FIJI),
+    ".nd2": ("a Nikon ND2 file", _FIJI),
+    ".vsi": ("an Olympus VSI file", _FIJI),
+    ".oir": ("an Olympus OIR file", _FIJI),
+    ".oib": ("an Olympus OIB file", _FIJI),
+    ".ser": ("a TIA SER file", _FIJI),
+    ".emi": ("a TIA EMI file, which describes SER files", _FIJI),
+    ".txm": ("a Zeiss TXM file", _FIJI),
+    ".raw": (
+        "a raw file, which gives neither shape nor type",
+        "import it into Fiji and save it as TIFF",
+    ),
+    ".bin": (
+        "a raw file, which gives neither shape nor type",
+        "import it into Fiji and save it as TIFF",
+    ),
     ".dat": (
-        "a DAT file (raw pixels, or of a FIB-SEM)",
+        "a DAT file (raw pixels, or from a FIB-SEM)",
         "convert it to TIFF, for example in Fiji",
     ),
     ".nhdr": ("the header of an NRRD file", "convert it to TIFF, for example with Fiji"),
     ".nrrd": ("an NRRD file", "convert it to TIFF, for example with Fiji or 3D Slicer"),
     ".nii": ("a NIfTI file", "convert it to TIFF, for example with Fiji or nibabel"),
     ".am": ("an Amira mesh", "export it from Amira as TIFF"),
-    ".img": ("an image of a format that its name does not tell", _FIJI),
+    ".img": ("an image whose format its name does not reveal", _FIJI),
     ".em": ("an EM file", "convert it to MRC, for example with IMOD's em2mrc"),
     ".npy": ("a NumPy array", "save it as TIFF, with tifffile.imwrite, or as zarr"),
     ".npz": ("an archive of NumPy arrays", "save one as TIFF, with tifffile.imwrite, or as zarr"),
@@ -115,7 +121,7 @@ _WELL_KNOWN = (
 
 
 def recognise(path: Path) -> Readable | None:
-    """Return what a file is of that which is read; None where it is something else.
+    """Return which of the formats that can be read a file has; None for any other.
 
     Parameters
     ----------
@@ -168,20 +174,18 @@ def not_read(path: Path) -> InputError:
     if not what:
         what, advice = _named(head) or ("", "")
     if head and what:
-        return InputError(f"{path} is {what}, which is not read here; {advice}.")
+        return InputError(f"{path} is {what}, which cannot be read here; {advice}.")
     if not head:
         return InputError(f"{path} is empty; restore it from a copy.")
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff", ".h5", ".hdf5", ".hdf", ".ims", *MRC_SUFFIXES):
         kind = "a TIFF" if suffix[:4] == ".tif" else "an MRC" if is_mrc(path) else "an HDF5"
         return InputError(
-            f"{path} is not {kind} file, whatever its name says: it is damaged or something else; "
+            f"{path} is not {kind} file, despite its name: it is damaged or something else; "
             "restore it from a copy."
         )
     begins = printable(head[:4].decode("latin-1"))
-    return InputError(
-        f"{path} is of a format that is not known here (it begins with {begins!r}); {_WELL_KNOWN}."
-    )
+    return InputError(f"{path} has an unknown format (it begins with {begins!r}); {_WELL_KNOWN}.")
 
 
 def not_read_folder(path: Path) -> InputError:
@@ -190,12 +194,12 @@ def not_read_folder(path: Path) -> InputError:
         if file.is_file() and file.suffix.lower() in _SUFFIXES:
             what, advice = _SUFFIXES[file.suffix.lower()]
             return InputError(
-                f"{path} is a folder without images that are read here; {file.name} is {what}: "
+                f"{path} is a folder without images that can be read here; {file.name} is {what}: "
                 f"{advice}."
             )
     return InputError(
-        f"{path} is a folder without metadata of a store (zarr, N5, precomputed) and without "
-        f"images (TIFF, PNG, JPEG, BMP, MRC); {_WELL_KNOWN}."
+        f"{path} is a folder that holds neither a store (zarr, N5, precomputed) nor images (TIFF, "
+        f"PNG, JPEG, BMP, MRC); {_WELL_KNOWN}."
     )
 
 

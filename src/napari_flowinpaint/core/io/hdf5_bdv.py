@@ -51,14 +51,16 @@ def bdv_layout(
     if not setups:
         setups = sorted(name for name in find(times[0]) or () if _SETUP.fullmatch(name))
     if not setups:
-        raise InputError(f"{path} is laid out like BigDataViewer but has no setup; export it anew.")
+        raise InputError(
+            f"{path} is laid out like BigDataViewer but has no setup; export it again."
+        )
     setup = setups[choose_index("setup", "channel", channel, len(setups), str(path))]
     moment = times[choose_index("t", "time", time, len(times), str(path))]
     sources: list[Any] = []
     while (dataset := find(f"{moment}/{setup}/{len(sources)}/cells")) is not None:
         sources.append(unsigned(dataset))
     if not sources:
-        raise InputError(f"{path} has no pixels at {moment}/{setup}; export it anew.")
+        raise InputError(f"{path} has no pixels at {moment}/{setup}; export it again.")
     factors = find(f"{setup}/resolutions")
     scales = [scale_by_shape(sources[0].shape, source.shape) for source in sources]
     if factors is not None and factors.shape == (len(sources), 3):

@@ -35,7 +35,7 @@ def imaris_layout(path: Path, find: Find, channel: int | None, time: int | None)
             break
         sources.append(without_padding(dataset, find(where)))
     if not sources:
-        raise InputError(f"{path} is an Imaris file without pixels; export it anew.")
+        raise InputError(f"{path} is an Imaris file without pixels; export it again.")
     scales = tuple(scale_by_shape(sources[0].shape, source.shape) for source in sources)
     image = find("DataSetInfo/Image")
     voxel_size, place = _space(image, sources[0].shape)
@@ -68,8 +68,8 @@ def without_padding(dataset: Any, group: Any) -> Any:
     shape = [int(n) for n in size if n is not None]
     if any(n < 1 or n > stored for n, stored in zip(shape, dataset.shape, strict=True)):
         raise InputError(
-            f"{dataset.file.filename} says that its image has the shape {tuple(shape)}, but stores "
-            f"{tuple(dataset.shape)}; its metadata are damaged: export it anew."
+            f"{dataset.file.filename} says that its image has the shape {tuple(shape)}, but "
+            f"stores {tuple(dataset.shape)}; its metadata are damaged: export it again."
         )
     return PartOfDataset(dataset, shape, dataset.dtype)
 

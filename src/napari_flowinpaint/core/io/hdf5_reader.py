@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
+from ..names import quoted
 from .axes import resolve_axes, say_guess, voxel_size_from_attributes
 from .hdf5_layouts import as_meant, in_layout, matlab_axes
 from .levels import DTYPES, Level, ReaderResult, allow, not_in_place
 from .metadata import array_metadata
-from .names import quoted
 
 _SUFFIXES = "h5|hdf5|hdf|he5|ims|mat|nxs|nx|emd"
 _HDF5 = re.compile(rf"^(?P<file>.+\.(?:{_SUFFIXES}))(?::(?P<dataset>.*))?$", re.IGNORECASE)
@@ -227,7 +227,9 @@ def _follow(file: Any, dataset: str, what: str, allow_external: bool) -> Any:
         if isinstance(link, h5py.SoftLink):
             links += 1
             if links > _MOST_LINKS:
-                raise InputError(f"{what} is a link that leads in circles; name the dataset.")
+                raise InputError(
+                    f"{what} is a link that leads back to itself; name the dataset instead."
+                )
             names = _names(link.path) + names
             here = here.file if link.path.startswith("/") else here
             continue
@@ -241,7 +243,7 @@ def _follow(file: Any, dataset: str, what: str, allow_external: bool) -> Any:
     if here.external:
         allow(allow_external, f"{what} keeps its pixels in another file ({here.external[0][0]})")
     if here.is_virtual:
-        allow(allow_external, f"{what} is virtual: its pixels can be those of another file")
+        allow(allow_external, f"{what} is virtual and can take its pixels from another file")
     return here
 
 

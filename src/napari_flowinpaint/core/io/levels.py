@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -177,6 +177,35 @@ class Level:
         self.source[self.axes.index(*keys)] = values
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which file or folder of this machine a stack is, and which image within it.
+
+    Parameters
+    ----------
+    file
+        The file, or the folder.
+    dataset
+        Name of the array, or number of the image, where one was chosen.
+    """
+
+    file: Path
+    dataset: str | None = None
+
+
+class Filled(Protocol):
+    """What is kept beside a file: a store over it, see :mod:`..writing.kept`."""
+
+    @property
+    def base(self) -> tuple[Level, ...]:
+        """The pyramid of the file itself."""
+        ...
+
+    def fill(self, z: int, box: Box) -> None:
+        """Get the chunks around a box of the full resolution ready to be written to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReaderResult:
     """What a reader found; :class:`~napari_flowinpaint.core.io.stack.Stack` is made of it.
@@ -206,6 +235,12 @@ class ReaderResult:
         What is carried along into copies and layers.
     no_data
         Grey value that somebody declared to mean that nothing was imaged, or None.
+    origin
+        The file or folder; None for arrays and addresses.
+    beside
+        What is kept beside a file that cannot be written to itself, and shown over it; else None.
+    opening
+        What was chosen when it was opened, by the names of the arguments.
     """
 
     kind: str
@@ -219,6 +254,9 @@ class ReaderResult:
     ngff_version: str | None = None
     metadata: Metadata = field(default_factory=Metadata)
     no_data: float | None = None
+    origin: Origin | None = None
+    beside: Filled | None = None
+    opening: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Planes(ABC):
@@ -269,7 +307,7 @@ def write_grid(array: Any) -> tuple[int, ...]:
 
 
 def not_in_place(kind: str) -> str:
-    """Return why data of a kind that is no zarr store may not be written in place."""
+    """Return why data of a kind that is not a zarr store may not be written in place."""
     return (
         f"{kind} cannot be written in place; write the result elsewhere with --output "
         "(or Save as OME-Zarr)"
@@ -293,8 +331,8 @@ def allow(asked_for: bool, what: str) -> None:
     """
     if not asked_for:
         raise InputError(
-            f"{what}, which is not followed; copy the data, or if you trust whoever made this, ask "
-            "for it with --allow-external (in Python: allow_external=True)."
+            f"{what}, which is not followed; copy the data, or, if you trust whoever made this, "
+            "permit it with --allow-external (in Python: allow_external=True)."
         )
 
 

@@ -1,7 +1,7 @@
 """Links inside a zarr store, told by name before anything in it is used.
 
-Reading and writing follow none anyway (:mod:`.folder`); but what lies behind a link counts as
-absent for zarr in some places, and in others is noticed only in the middle of the work.
+Reading and writing follow none anyway (:mod:`~..disk.folder`); but what lies behind a link counts
+as absent for zarr in some places, and in others is noticed only in the middle of the work.
 
 Not responsible for: chunks, of which there may be millions; they are looked at when one is used.
 """
@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .. import folders
+from ..disk.folder import Folder
+from ..disk.open_root import open_root
 from .codecs import METADATA
-from .folder import Folder, open_root
 
 _JOURNAL = (folders.LOCK, folders.README, folders.ENTRIES, folders.SCRATCH)
 #: The folder of all chunks in zarr 3.
@@ -21,7 +22,7 @@ _CHUNKS = "c"
 
 
 def check_links_of_store(root: Path, levels: Sequence[str]) -> None:
-    """Refuse a link in the place of metadata, a level, the label image or the journal.
+    """Refuse a link in place of metadata, a level, the label image or the journal.
 
     Parameters
     ----------

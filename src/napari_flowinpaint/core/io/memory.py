@@ -36,8 +36,8 @@ def check_fits(size: int, what: str) -> None:
     free = free_memory()
     if size > free:
         raise StoreError(
-            f"{what} needs {_gigabytes(size)} of memory, and {_gigabytes(free)} are free; if its "
-            "shape is right, use a machine with more memory."
+            f"{what} needs {_gigabytes(size)} of memory, but only {_gigabytes(free)} is free; if "
+            "its shape is right, use a machine with more memory."
         )
 
 

@@ -27,7 +27,7 @@ DEEPEST = 32
 #: Characters of a name or a unit.
 _LONGEST = 1000
 
-#: What a copy has anew, or what does not hold for it: never carried along.
+#: What a copy writes for itself, or what does not hold for it: never carried along.
 _OF_GROUPS = {
     *("multiscales", "omero", "ome", "labels", "image-label", "plate", "well", "version"),
     *("bioformats2raw.layout", "series", "_ARRAY_DIMENSIONS"),
@@ -399,8 +399,8 @@ def _bounded(carried: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], tup
     if len(kept) == len(carried):
         return kept, ()
     return kept, (
-        "Further attributes of the file are too long or too deeply nested to be carried along into "
-        f"copies (more than {MOST_BYTES:,} bytes or {DEEPEST} levels); they stay in the file.",
+        "Some attributes of the file are too long or too deeply nested to be copied (more than "
+        f"{MOST_BYTES:,} bytes or {DEEPEST} levels); they stay in the file.",
     )
 
 

@@ -154,7 +154,7 @@ def _read_header(path: Path) -> Any:
 
 
 def _sections(path: Path, header: Any) -> MrcSections:
-    """Return the sections that a header announces."""
+    """Return the sections that a header claims."""
     mode = int(header.mode)
     if mode not in _MODES:
         kind = _OTHER_MODES.get(mode, "an unknown kind of")
@@ -164,7 +164,7 @@ def _sections(path: Path, header: Any) -> MrcSections:
         )
     shape = (int(header.nz), int(header.ny), int(header.nx))
     if min(shape) < 1:
-        raise InputError(f"{path} announces the shape {shape}; its header is damaged.")
+        raise InputError(f"{path} claims the shape {shape}; its header is damaged.")
     check_shape(shape, str(path))
     stored = np.dtype(_MODES[mode]).newbyteorder(header.dtype["mode"].byteorder)
     if mode == 0 and not _is_signed(header):
@@ -172,8 +172,8 @@ def _sections(path: Path, header: Any) -> MrcSections:
     offset = _HEADER + int(header.nsymbt)
     if int(header.nsymbt) < 0 or path.stat().st_size < offset + math.prod(shape) * stored.itemsize:
         raise InputError(
-            f"{path} announces {shape[0]} sections of {shape[1]} x {shape[2]} {stored.name} and is "
-            "too short for them: it was cut short; restore it from a copy."
+            f"{path} claims {shape[0]} sections of {shape[1]} x {shape[2]} {stored.name} but "
+            "is too short for them: it was cut short; restore it from a copy."
         )
     return MrcSections(path, offset, shape, stored)
 

@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..disk.folder import Folder
+from ..disk.open_root import open_root
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError, first_line
+from ..names import check_name, quoted
 from ..types import VoxelSize
 from .axes import nanometres, resolve_axes
 from .codecs import LARGEST_METADATA
-from .folder import Folder, open_root
 from .levels import Level, ReaderResult, not_in_place, scale_by_shape
 from .metadata import axes_of, metadata_in_nm
-from .names import check_name, quoted
 from .tensorstore_source import TensorStoreArray, grid, open_tensorstore
 
 _ATTRIBUTES = "attributes.json"

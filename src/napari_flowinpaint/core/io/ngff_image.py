@@ -76,7 +76,7 @@ def shared_levels(path: Path | str, multiscales: list[Any]) -> str:
         if other & first and other - first:
             return (
                 f"image {number} of {path} shares levels with the first image but has levels of "
-                f"its own, which would not be kept in step; {SAVE_ELSEWHERE}"
+                f"its own, which would not be updated; {SAVE_ELSEWHERE}"
             )
     return ""
 

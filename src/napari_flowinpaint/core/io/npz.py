@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -18,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import first_line
+from ..names import printable
 from ..types import AnyImage
-from .names import printable
 
 #: Most bytes of JSON that make sense.
 LARGEST_JSON = 1 << 26
@@ -45,22 +46,49 @@ _DAMAGED = (
 )
 
 
+#: NumPy parses headers with Python's own parser, which up to 3.11 counts the depth of all threads
+#: together and fails where two parse at once (SystemError, "recursion depth mismatch").
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and dtype of an array in NumPy's format; nothing is unpickled.
+
+    Parameters
+    ----------
+    file
+        Binary, at the beginning of the array; afterwards at its first value.
+
+    Raises
+    ------
+    ValueError
+        If the format is unknown; NumPy's parser raises others for damaged headers.
+    """
+    version = np.lib.format.read_magic(file)
+    with _ONE_AT_A_TIME:
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(file)
+    raise ValueError("an array has an unknown format")
+
+
 def parse_json(content: bytes) -> Any:
     """Return what JSON says.
 
     Raises
     ------
     ValueError
-        If it is none, is nested too deeply, or is no UTF-8.
+        If it is not JSON, is nested too deeply, or is not UTF-8.
     """
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeDecodeError:
-        raise ValueError("it is no text") from None
+        raise ValueError("it is not text") from None
     except ValueError as error:
-        raise ValueError(f"it is no JSON: {first_line(error)}") from None
+        raise ValueError(f"it is not JSON: {first_line(error)}") from None
 
 
 class Npz:
@@ -114,11 +142,7 @@ class Npz:
         with _told():
             found = self._find(f"{name}.npy")
             with self._archive.open(found) as file:
-                read_header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[np.lib.format.read_magic(file)]
-                told, fortran, kind = read_header(file)
+                told, fortran, kind = read_npy_header(file)
                 fits = len(told) == len(shape) and all(
                     n >= 0 and wanted in (None, n) for n, wanted in zip(told, shape, strict=True)
                 )
@@ -127,7 +151,7 @@ class Npz:
                 size = math.prod(told) * kind.itemsize
                 header = found.file_size - size
                 if not 0 < header <= 1 << 16 or size > _BLOCK + found.compress_size * 1100:
-                    raise ValueError(f"{name} has not the size that it announces")
+                    raise ValueError(f"{name} does not have the size it claims")
                 out = np.empty(told, kind, order="F" if fortran else "C")
                 _fill((out.T if fortran else out).data.cast("B") if size else None, file)
         return np.ascontiguousarray(out)
@@ -149,7 +173,7 @@ def _fill(view: memoryview | None, file: Any) -> None:
         view[start : start + len(block)] = block
         start += len(block)
     if file.read(1):
-        raise ValueError("it is longer than announced")
+        raise ValueError("it is longer than it claims")
 
 
 @contextmanager

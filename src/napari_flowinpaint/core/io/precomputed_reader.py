@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..disk.folder import Folder
+from ..disk.open_root import open_root
 from ..errors import FlowInpaintError, InputError, first_line
+from ..names import check_name, quoted
 from ..types import VoxelSize
 from .axes import nanometres, resolve_axes
 from .codecs import LARGEST_METADATA
-from .folder import Folder, open_root
 from .levels import Level, ReaderResult, not_in_place
 from .metadata import Metadata, axes_of, metadata_in_nm
-from .names import check_name, quoted
 from .tensorstore_source import TensorStoreArray, grid, open_tensorstore
 
 _INFO = "info"
@@ -74,7 +75,7 @@ def _opened(path: Path, root: Folder, told: Mapping[str, Any], channel: int | No
     for number, scale in scales:
         size = nanometres([float(n) for n in reversed(scale["resolution"])], ["nm"] * 3)
         if size is None:
-            raise InputError(f"{path} gives no size of its voxels in {_INFO}; correct it.")
+            raise InputError(f"{path} gives no voxel size in {_INFO}; correct it.")
         first = first or size
         source = _array(path, root, number, scale)
         axes = resolve_axes(list("czyx"), source.shape, what=str(path), channel=channel)
@@ -138,6 +139,6 @@ def _check_unpacked(folder: Path) -> None:
         for entry in itertools.islice(entries, _SOME):
             if entry.name.endswith((".gz", ".br", ".zst", ".xz", ".bz2")):
                 raise InputError(
-                    f"{folder} has packed chunks ({entry.name}), which are not read; unpack them, "
-                    f"those of gzip with: gunzip -r {quoted(folder)}"
+                    f"{folder} has compressed chunk files ({entry.name}), which are not read; "
+                    f"unpack them (for gzip: gunzip -r {quoted(folder)})"
                 )

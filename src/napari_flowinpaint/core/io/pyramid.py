@@ -86,7 +86,7 @@ class DownsamplingRule:
         offset = how.split(",") if kind == "nearest" else ["0"] * 3
         rounding = "half-even" if kind == "nearest" else how
         if kind not in _KINDS or rounding not in _ROUNDINGS or len(offset) != 3:
-            raise ValueError(f"{text!r} is no rule of a pyramid")
+            raise ValueError(f"{text!r} is not a downsampling rule")
         z, y, x = (int(o) for o in offset)
         return cls(kind, rounding, (z, y, x), exact)  # type: ignore[arg-type]
 
@@ -107,7 +107,7 @@ def block_factors(
     Raises
     ------
     InputError
-        If an axis is not reduced by a whole number: such a level cannot be kept in step.
+        If an axis is not reduced by a whole number: such a level cannot be updated block by block.
     """
     factors = []
     for axis, (n, m) in enumerate(zip(fine, coarse, strict=True)):
@@ -116,9 +116,9 @@ def block_factors(
         fits = [f for f in guesses if f >= 1 and m in (-(-n // f), max(n // f, 1))]
         if not fits:
             raise InputError(
-                f"the pyramid goes from {n} to {m} pixels on axis {'zyx'[axis]}, which is no "
-                "whole-number factor and cannot be kept in step; write the result elsewhere "
-                "with --output (or Save as OME-Zarr)."
+                f"the pyramid goes from {n} to {m} pixels on axis {'zyx'[axis]}, which is not a "
+                "whole-number factor, so the smaller levels could not be updated; write the "
+                "result elsewhere with --output (or Save as OME-Zarr)."
             )
         factors.append(fits[0])
     return (factors[0], factors[1], factors[2])

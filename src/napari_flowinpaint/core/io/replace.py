@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import folders
+from ..disk.folder import Folder
+from ..disk.lock import StoreBusy, locked
+from ..disk.open_root import open_root
+from ..disk.ownership import is_owned, remove_owned
+from ..disk.workplace import alone_in
 from ..errors import InputError, StoreError
-from .folder import Folder, open_root
-from .lock import StoreBusy, locked
-from .names import printable
+from ..names import printable
+from .crate_seal import CRATE, is_sealed
 from .npz import parse_json
-from .ownership import is_owned, remove_owned
-from .workplace import alone_in
 from .zarr_node import is_zarr_node
 
 #: Kinds of hidden folders, and what the new store is called in them.
@@ -86,7 +88,10 @@ def move_into_place(work: Folder, kind: str, target: Path, overwrite: bool) -> N
     name = STORES[kind]
     with open_root(target.parent) as parent:
         if parent.stat(target.name) is not None and not overwrite:  # somebody else was faster
-            raise InputError(f"{target} exists by now; choose another name or ask to overwrite it.")
+            raise InputError(
+                f"{target} was created in the meantime; choose another name or overwrite it "
+                "(--overwrite)."
+            )
         with work.folder(name) as store:
             store.sync_tree()
         if parent.stat(target.name) is None:
@@ -132,9 +137,14 @@ def check_replaceable(target: Path) -> None:
         found = stranger(store) or _more_than_an_image(store)
     if found:
         raise InputError(
-            f"{target} is not replaced, since {printable(found)} in it is not of the store; move "
-            "that away, or choose another name."
+            f"{target} is not replaced, since {printable(found)} in it is not part of the store; "
+            "move that away, or choose another name."
         )
+
+
+def _is_our_crate(store: Folder, name: str) -> bool:
+    """Return whether a file of a store is the metadata that we wrote, as we wrote them."""
+    return name == CRATE and store.is_file(name) and is_sealed(store.read(name))
 
 
 def stranger(store: Folder) -> str:
@@ -146,7 +156,7 @@ def stranger(store: Folder) -> str:
         return names[0]
     array = _is_array(store)
     for name in names:
-        if name in _METADATA or name in _HARMLESS:
+        if name in _METADATA or name in _HARMLESS or _is_our_crate(store, name):
             continue
         if array and name == folders.JOURNAL and store.is_folder(name):
             with store.folder(name) as journal:
@@ -166,6 +176,8 @@ def _more_than_an_image(store: Folder) -> str:
     levels = {path.partition("/")[0] for path in _level_paths(store)}
     for name in store.names():
         if name in levels or name in _METADATA or name in _HARMLESS:
+            continue
+        if _is_our_crate(store, name):
             continue
         if name != folders.LABELS:
             return name
@@ -318,8 +330,8 @@ def settle(target: Path, *, tidy: bool = False) -> tuple[str, ...]:
             except OSError as error:
                 raise StoreError(
                     f"the replacement of {target} was interrupted and cannot be finished "
-                    f"({error.strerror}); what was there and the new store are in "
-                    f"{parent.path / name}: permit writing there and try again."
+                    f"({error.strerror}); the old and the new store are in {parent.path / name}: "
+                    "make that folder writable and try again."
                 ) from error
             if kind == SAVING and (tidy or told):
                 _remove(parent, name, kind, target.name)
@@ -332,9 +344,9 @@ def _finish(parent: Folder, work: Folder, kind: str, target: Path) -> list[str]:
         return []
     if work.is_file(READY) and work.is_folder(STORES[kind]):
         work.rename(STORES[kind], parent, target.name)
-        return [f"the replacement of {target} was interrupted, and is finished now."]
+        return [f"the replacement of {target} was interrupted and is now finished."]
     work.rename(OLD, parent, target.name)
-    return [f"the replacement of {target} was interrupted; what was there is back."]
+    return [f"the replacement of {target} was interrupted; the old store is back."]
 
 
 def _kind_of(name: str, target: str) -> str | None:

@@ -9,7 +9,7 @@ what a damaged pixel is, caching.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import numpy as np
 from ..errors import FlowInpaintError, InputError, StoreError, first_line
 from ..types import AnyImage, BoolImage, Box, VoxelSize
 from .axes import check_voxel_size, resolve_axes
-from .levels import Level, ReaderResult, check_dtype, scale_by_shape
+from .levels import Filled, Level, Origin, ReaderResult, check_dtype, scale_by_shape
 from .metadata import Metadata
-from .no_data import NoData, imaged_pixels, mirror_tissue
+from .no_data import imaged_pixels, mirror_tissue
+from .stack_no_data import NoData
 
 #: Pixels around a part that are looked at to tell what of it was imaged.
 _RIM = 2
@@ -53,7 +54,8 @@ class Stack:
         self._opened = opened
         self._reopen = reopen
         self.path = path
-        self._fill = _fill_value(opened.levels[0])
+        first = opened.levels if opened.beside is None else opened.beside.base
+        self._fill = _fill_value(first[0])
         shape = (self.shape[1], self.shape[2])
         self._no_data = NoData(self.read, shape, opened.no_data, self._fill)
 
@@ -87,7 +89,7 @@ class Stack:
         Raises
         ------
         InputError
-            If it is no stack (2-D, colour), or of a dtype that is not supported.
+            If it is not a stack (2-D, colour), or of a dtype that is not supported.
         """
         # No array type is a Sequence; lists, tuples and a viewer's multiscale data are.
         arrays = list(array) if isinstance(array, Sequence) else [array]
@@ -101,8 +103,8 @@ class Stack:
             first = levels[0].shape if levels else shape
             levels.append(Level(reduced, axes, scale_by_shape(first, shape)))
         why = (
-            "it is an array that a viewer or a script holds; open the file itself to write to "
-            "it, or write the result elsewhere with --output (or Save as OME-Zarr)"
+            "it is an array held by a viewer or a script; open the file itself to write to it, "
+            "or write the result elsewhere with --output (or Save as OME-Zarr)"
         )
         opened = ReaderResult(
             kind="array",
@@ -183,6 +185,25 @@ class Stack:
         return self._opened.group_path
 
     @property
+    def origin(self) -> Origin | None:
+        """The file or folder of this machine; None for arrays and addresses."""
+        return self._opened.origin
+
+    @property
+    def beside(self) -> Filled | None:
+        """What is kept beside a file that cannot be written to itself, and shown over it."""
+        return self._opened.beside
+
+    @property
+    def opening(self) -> Mapping[str, Any]:
+        """What was chosen when it was opened (``channel``, ``dataset``, …), by argument."""
+        return self._opened.opening
+
+    def reopened(self) -> Stack:
+        """Return the same stack, opened again; itself where nothing tells how."""
+        return self if self._reopen is None else self._reopen()
+
+    @property
     def zarr_format(self) -> int | None:
         """2 or 3; None where it is not zarr."""
         return self._opened.zarr_format
@@ -208,21 +229,35 @@ class Stack:
     def with_no_data(self, value: float | None) -> Stack:
         """Return the same stack, with a grey value declared to mean that nothing was imaged.
 
+        Parameters
+        ----------
+        value
+            The grey value; None, NaN and infinity (of float32) declare none: they are no data
+            anyway.
+
         Raises
         ------
         InputError
             If pixels of the stack cannot have that value.
         """
-        if value is not None and not np.isnan(value):
-            low, high = self.value_range
-            if not low <= value <= high or (self.dtype.kind != "f" and value != round(value)):
-                raise InputError(
-                    f"no pixel of {self.name} can be {value:g}, since they are {self.dtype}; "
-                    "declare a value of that type as no data."
-                )
+        if value is not None and not self._may_have(value):
+            raise InputError(
+                f"no pixel of {self.name} can be {value:g}, since they are {self.dtype}; "
+                "declare a value of that type as no data."
+            )
+        if value is not None and not np.isfinite(value):
+            value = None
         opened = replace(self._opened, no_data=value)
         reopen = None if self._reopen is None else _Redeclare(self._reopen, value)
         return Stack(opened, self.path, reopen)
+
+    def _may_have(self, value: float) -> bool:
+        """Return whether a pixel can have a value, rounded as its type is."""
+        if self.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return not np.isfinite(value) or bool(np.isfinite(self.dtype.type(value)))
+        low, high = self.value_range
+        return low <= value <= high and value == round(value)
 
     def imaged(self, z: int, box: Box, pixels: AnyImage) -> BoolImage:
         """Return where a part of a section was imaged, see :mod:`.no_data`.
@@ -246,8 +281,8 @@ class Stack:
     def read_imaged(self, z: int, box: Box) -> tuple[AnyImage, BoolImage]:
         """Read a part of a section, and where it was imaged.
 
-        A little more is looked at: of padding that reaches over an edge of the part by a pixel
-        nobody could tell that it is constant.
+        A little more is read: of padding that reaches only one pixel into the part nobody could
+        tell that it is constant.
 
         Returns
         -------

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..disk.folder import Folder
 from ..errors import InputError
 from ..types import AnyImage
-from .folder import Folder
 
 #: ``files(region)``: the names of the files that hold it, from the folder of the array on.
 Files = Callable[[Sequence[range]], Iterator[tuple[str, ...]]]
@@ -59,7 +59,7 @@ class TensorStoreArray:
         return np.asarray(self._store[within].read().result())
 
     def _check(self, parents: Sequence[str], name: str) -> None:
-        """Refuse a link in the place of a file, or on the way to it."""
+        """Refuse a link in place of a file, or on the way to it."""
         try:
             with self._folder.folder(*parents) as parent:
                 parent.is_file(name)

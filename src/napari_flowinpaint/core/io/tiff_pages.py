@@ -60,9 +60,9 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def look_at_pages(file: Any) -> tuple[list[PageLook], bool]:
-    """Follow the pages of a file from one to the next, as tifffile does without a word.
+    """Follow the pages of a file from one to the next, as tifffile does silently.
 
-    tifffile looks at some pages only before it takes all to be alike.
+    tifffile looks at only some of the pages before it takes all to be alike.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _number(handle: Any, form: str) -> int:
 
 
 def check_complete(path: Path, file: Any, series: Any, whole: int, ended: bool) -> None:
-    """Refuse a file that has fewer pages than it announces.
+    """Refuse a file that has fewer pages than it claims.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def check_complete(path: Path, file: Any, series: Any, whole: int, ended: bool) 
         found = min(whole, sum(page is not None for page in series.pages))
     if found < promised:
         raise InputError(
-            f"{path} announces {promised} pages and has {found}: it was cut short; restore it from "
+            f"{path} claims {promised} pages but has {found}: it was cut short; restore it from "
             "a copy."
         )
 

@@ -152,19 +152,19 @@ def _check_xml(file: Any) -> None:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(
             f"{file.filename} has a description that defines XML entities, which no microscope "
-            "writes and which can do harm; save the stack anew."
+            "writes and which can do harm; save the stack again."
         )
     if not file.is_ome:
         return
     if len(text) > _LONGEST_XML:
-        raise InputError(f"{file.filename} has {len(text):,} characters of OME-XML; save it anew.")
+        raise InputError(f"{file.filename} has {len(text):,} characters of OME-XML; save it again.")
     from xml.etree import ElementTree
 
     try:
         ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise InputError(
-            f"{file.filename} has OME-XML that is damaged ({first_line(error)}); save it anew."
+            f"{file.filename} has damaged OME-XML ({first_line(error)}); save it again."
         ) from error
 
 
@@ -192,7 +192,7 @@ def open_tiff(
     Raises
     ------
     InputError
-        If it is no TIFF, damaged, colour, or a single image.
+        If it is not a TIFF, damaged, colour, or a single image.
     """
     file = None
     try:
@@ -281,8 +281,8 @@ def _open_pages(
         raise InputError(f"{path} holds fewer pages than it says; restore it from a copy.")
     if pages.cut:
         raise InputError(
-            f"{path} announces {pages.shape[0]} sections and ends within the pixels of the last of "
-            "them, or before: it was cut short; restore it from a copy."
+            f"{path} claims {pages.shape[0]} sections but ends within the last of them, or "
+            "before it: it was cut short; restore it from a copy."
         )
     return pages, messages, names
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ChoiceNeeded, InputError
+from ..errors import ChoiceNeeded, InputError, counted
 from .tiff_pages import PageLook
 
 #: Series that tifffile makes of the pages alone, not of metadata that say what is what.
@@ -49,8 +49,9 @@ def find_series(
     if len(groups) > 1 and _is_plain(file):
         return _of_groups(path, file, looks, list(groups.values()), dataset)
     left_out = sum(look.reduced for look in looks) if _is_plain(file) else 0
+    copies = "copy is" if left_out == 1 else "copies are"
     reduced = (
-        (f"{left_out} reduced copies (thumbnails, a pyramid) in {path.name} are not used.",)
+        (f"{left_out} reduced {copies} not used in {path.name} (thumbnails, a pyramid).",)
         if left_out
         else ()
     )
@@ -162,8 +163,9 @@ def _check_alike(path: Path, series: Any, looks: Sequence[PageLook]) -> None:
     for number in numbers[1:]:
         if looks[number].pixels != looks[numbers[0]].pixels:
             raise InputError(
-                f"{path} has one stack by its metadata, but page {number} is {looks[number]} and "
-                f"page {numbers[0]} is {looks[numbers[0]]}; save the stack anew."
+                f"{path} is one stack according to its metadata, but page {number} is "
+                f"{looks[number]} and page {numbers[0]} is {looks[numbers[0]]}; save the stack "
+                "again."
             )
 
 
@@ -178,10 +180,10 @@ def _of_groups(
     if dataset is not None:
         chosen = groups[_check_number(path, dataset, len(groups))]
         left = len(looks) - len(chosen)
-        return _joined(file, chosen), (f"{left} other pages of {path.name} are not used.",)
+        return _joined(file, chosen), (f"{counted(left, 'page')} of {path.name} left out.",)
     told = [f"{len(group)} of {looks[group[0]]} ({_pages(group)})" for group in groups]
     stacks = [number for number, group in enumerate(groups) if len(group) > 1]
-    raise _several(path, "pages that are no one stack", told, stacks)
+    raise _several(path, "pages that do not form one stack", told, stacks)
 
 
 def _of_several(path: Path, series: Sequence[Any], dataset: str | None) -> Any:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..disk.open_root import open_root
 from ..errors import FlowInpaintError, InputError, first_line
-from .folder import open_root
+from ..names import check_name
 from .formats import split_archive
-from .names import check_name
 from .remote import missing_package
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import folders
 from ..errors import ChoiceNeeded, FlowInpaintError, InputError
+from ..names import printable, quoted
 from .axes import Axes, resolve_axes, say_guess, voxel_size_from_attributes
 from .levels import Level, ReaderResult
 from .metadata import array_metadata, ngff_metadata
-from .names import quoted
 from .ngff_image import (
     axis_name,
     is_label,
@@ -85,6 +86,7 @@ def _open_image(
 
     found = ngff_attributes(dict(node.attrs))
     assert found is not None
+    _refuse_repairs(path, dict(node.attrs))
     version, multiscales = found
     image = validated(path, version, multiscales)
     local = path if isinstance(path, Path) and path.is_dir() else None
@@ -133,6 +135,16 @@ def _open_image(
         ngff_version=version,
         metadata=metadata,
     )
+
+
+def _refuse_repairs(path: Path | str, attributes: dict[str, Any]) -> None:
+    """Refuse what is kept beside a file: all but a few of its pixels are in that file."""
+    of = attributes.get(folders.REPAIRS_OF)
+    if isinstance(of, dict):
+        name = printable(of.get("name", "another file"))
+        raise InputError(
+            f"{path} holds nothing but the repairs of {name}; open {name}, which shows them."
+        )
 
 
 def _open_array(
@@ -192,7 +204,7 @@ def _parent_image(path: Path | str) -> tuple[Path | None, str]:
     -------
     tuple of Path or None and str
         Also why the array may not be written in place, where the group's pyramid would not be
-        kept in step with it: it is a reduced level, or not of the group's first image.
+        updated with it: it is a reduced level, or not of the group's first image.
     """
     for parent in path.parents if isinstance(path, Path) else ():
         found = ngff_attributes(dict(open_node(parent).attrs)) if is_zarr_node(parent) else None

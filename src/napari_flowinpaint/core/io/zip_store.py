@@ -94,7 +94,9 @@ def open_archive(path: Path) -> tuple[ArchiveStore, str]:
             "copy."
         ) from error
     if len(members) > _MOST_NAMES:
-        raise InputError(f"{path} has {len(members):,} members; unpack it.")
+        raise InputError(
+            f"{path} has {len(members):,} members, which takes too much memory; unpack it."
+        )
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{path} is encrypted; unpack it first.")
     sizes = {member.filename: member.file_size for member in members}

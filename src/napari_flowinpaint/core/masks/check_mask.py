@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from ..errors import ChoiceNeeded, InputError
+from ..errors import ChoiceNeeded, InputError, name_sections
 from ..types import Box
 from .mask_choice import class_name, describe_classes
 from .stack_mask import StackMask
@@ -35,7 +35,7 @@ def check_mask(mask: StackMask, sections: Iterable[int] | None = None) -> tuple[
         If the mask covers more than half of every section: it is inverted, or has classes of which
         none is 0.
     InputError
-        If it is no mask at all.
+        If it is not a mask at all.
     """
     depth = mask.shape[0]
     wanted = list(range(depth)) if sections is None else sorted(set(sections))
@@ -74,22 +74,15 @@ def _say(large: Mapping[int, float]) -> Iterator[str]:
     whole = [z for z, part in large.items() if part == 1.0]
     if whole:
         what = "a missing section" if len(whole) == 1 else "missing sections"
-        yield f"the mask covers all of {name_sections(whole)}: {what}?"
+        yield f"the mask covers all of {name_sections(whole, _OTHERS)}: {what}?"
     mostly = {z: part for z, part in large.items() if part < 1.0}
     if mostly:
         part = min(100 * max(mostly.values()), 99.9)
         upto = "" if len(mostly) == 1 else "up to "
         yield (
-            f"the mask covers {upto}{part:.3g} % of {name_sections(list(mostly))}; if it shows "
+            f"the mask covers {upto}{part:.3g} % of {name_sections(mostly, _OTHERS)}; if it shows "
             "what is intact, add --invert-mask (in the window: Invert)"
         )
-
-
-def name_sections(sections: Sequence[int]) -> str:
-    """Return some section numbers in words, not more than eight."""
-    listed = ", ".join(map(str, sections[:_OTHERS]))
-    more = f" and {len(sections) - _OTHERS} more" if len(sections) > _OTHERS else ""
-    return f"section{'s' * (len(sections) != 1)} {listed}{more}"
 
 
 def _covered(mask: StackMask, z: int, box: Box) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .sparse_mask import Volume
+from .sparse_mask import MaskVolume
 
 
 class LayeredMask:
@@ -31,14 +31,14 @@ class LayeredMask:
     ndim = 3
 
     def __init__(
-        self, shape: tuple[int, int, int], under: Volume | None = None, *, labels: bool = False
+        self, shape: tuple[int, int, int], under: MaskVolume | None = None, *, labels: bool = False
     ) -> None:
         self.shape = shape
         self._under = under
         self._labels = labels
-        self._layers: tuple[tuple[Volume, frozenset[int]], ...] = ()
+        self._layers: tuple[tuple[MaskVolume, frozenset[int]], ...] = ()
 
-    def with_layer(self, volume: Volume, sections: Collection[int]) -> LayeredMask:
+    def with_layer(self, volume: MaskVolume, sections: Collection[int]) -> LayeredMask:
         """Return this with one more layer on top, which has these sections.
 
         Parameters

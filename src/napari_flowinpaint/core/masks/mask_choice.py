@@ -69,7 +69,8 @@ def parse_class(text: str) -> int:
     colour = _COLOUR.fullmatch(text)
     if colour is None:
         raise InputError(
-            f"'{text}' is no class of a mask; give a number such as 2, or a colour such as #ff0000."
+            f"'{text}' is not a class of a mask; give a number such as 2, or a colour such as "
+            "#ff0000."
         )
     return int(colour[1], 16)
 

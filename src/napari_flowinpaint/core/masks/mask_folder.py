@@ -159,7 +159,7 @@ def numbers_of(stems: Sequence[str]) -> tuple[list[int] | None, str]:
     if len({_DIGITS.sub("#", stem) for stem in stems}) > 1:
         lengths = {len(found) for found in groups}
         if lengths != {1}:
-            return None, "their names do not have the numbers at one place"
+            return None, "the numbers are not at the same place in their names"
     columns = [[int(found[i]) for found in groups] for i in range(count)]
     varying = [column for column in columns if len(set(column)) > 1]
     if len(stems) == 1 or count == 1:

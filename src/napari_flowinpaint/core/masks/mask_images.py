@@ -102,7 +102,7 @@ def shown(pixels: AnyImage, name: str) -> Picture:
     if not values[visible].any():
         return Picture(np.where(visible, 255, 0).astype(np.uint8), notes)  # painted in black
     if not values[visible].all():
-        notes += (f"{name}: what is black counts as intact, like what is transparent.",)
+        notes += (f"{name}: black pixels count as intact, like transparent ones.",)
     return Picture(np.where(visible, values, 0), notes)
 
 
@@ -116,7 +116,7 @@ def _colours(pixels: AnyImage, name: str) -> tuple[AnyImage, tuple[str, ...]]:
         return values, ()
     bright = pixels.max(axis=2) >= _HALF
     return np.where(bright, 255, 0).astype(np.uint8), (
-        f"{name} has more than {_MOST_COLOURS} colours; what is brighter than half counts as "
+        f"{name} has more than {_MOST_COLOURS} colours; pixels brighter than mid-grey count as "
         "damaged.",
     )
 
@@ -133,10 +133,10 @@ def _lossy(pixels: AnyImage, name: str) -> Picture:
         )
     if grey.max(initial=0) < _HALF and grey.max(initial=0) > 0:
         raise InputError(
-            f"{name} is a nearly black JPEG, which does not keep small numbers; save the mask as "
-            "PNG."
+            f"{name} is a nearly black JPEG, which does not keep small values exactly; save the "
+            "mask as PNG."
         )
-    note = f"{name} is a JPEG, which is not exact; what is brighter than half counts as damaged."
+    note = f"{name} is a JPEG, which is not exact; pixels brighter than mid-grey count as damaged."
     return Picture(np.where(grey >= _HALF, 255, 0).astype(np.uint8), (note,))
 
 
@@ -220,8 +220,8 @@ def show_page(page: Any, name: str) -> Picture:
     if page.photometric != 0:
         return picture
     note = (
-        f"{name} is shown with white as 0 (inverting LUT); what is stored as not 0, and shown "
-        "dark, counts as damaged."
+        f"{name} is shown with white as 0 (inverting LUT); non-zero pixels, which are shown dark, "
+        "count as damaged."
     )
     return Picture(picture.values, (*picture.notes, note))
 

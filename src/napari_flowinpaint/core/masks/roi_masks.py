@@ -65,7 +65,9 @@ def open_rois(
             raise _unreadable(f"{path}: {name}", error) from error
         if outline is None:
             kind = str(getattr(roi.roitype, "name", "")).lower()
-            notes.append(f"{name} in {path.name} is no region but of the kind '{kind}': left out.")
+            notes.append(
+                f"{name} in {path.name} is of the kind '{kind}', not a region; it is left out."
+            )
             continue
         outlines.setdefault(_section(roi, name, path, shape[0], section), []).append(outline)
     if not outlines:
@@ -114,7 +116,7 @@ def _section(roi: Any, name: str, path: Path, depth: int, section: int | None) -
     if not slice_number:
         if section is None:
             raise InputError(
-                f"{name} in {path.name} says no slice; name its section with --sections, or add it "
+                f"{name} in {path.name} has no slice; name its section with --sections, or add it "
                 "to the ROI Manager on its slice."
             )
         return section

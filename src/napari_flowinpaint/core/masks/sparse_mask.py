@@ -11,7 +11,7 @@ worker thread costs a dictionary, and a step of the history keeps references ins
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ _Range = tuple[int, int]
 _Change = tuple[int, tuple[int, int], Tile | None, Tile | None]
 
 
-class Volume(Protocol):
+class MaskVolume(Protocol):
     """What a mask can lie on: anything with a shape that is sliced like an array."""
 
     @property
@@ -80,7 +80,7 @@ class SparseMask:
     ndim = 3
 
     def __init__(
-        self, shape: tuple[int, int, int], base: Volume | None = None, *, labels: bool = False
+        self, shape: tuple[int, int, int], base: MaskVolume | None = None, *, labels: bool = False
     ) -> None:
         self.shape = shape
         self._base = base
@@ -126,7 +126,7 @@ class SparseMask:
         )
 
     @property
-    def base(self) -> Volume | None:
+    def base(self) -> MaskVolume | None:
         """The mask it started from."""
         return self._base
 
@@ -135,7 +135,7 @@ class SparseMask:
         """Whether the values of the base are kinds of damage."""
         return self._labels
 
-    def lay_on(self, base: Volume, *, labels: bool) -> None:
+    def lay_on(self, base: MaskVolume, *, labels: bool) -> None:
         """Change the base; tiles that were painted stay, and so does the history."""
         self.commit()
         self._base, self._labels = base, labels
@@ -250,6 +250,34 @@ class SparseMask:
         for key, tile in tiles.items():
             self._put(z, key, tile)
         self.commit()
+
+    def set_sections(self, sections: Mapping[int, SectionTiles]) -> None:
+        """Put tiles into many sections and commit them all as one step."""
+        self.commit()
+        for z, tiles in sections.items():
+            for key, tile in tiles.items():
+                self._put(z, key, tile)
+        self.commit()
+
+    def spread(self, z: int, sections: Iterable[int]) -> Iterator[tuple[int, SectionTiles]]:
+        """Yield what the tiles of other sections are with the damage of a section added to theirs.
+
+        Nothing is changed; meant for a thread, on a :meth:`frozen` mask.
+        """
+        box = self.damaged_box(z)
+        if box is None:
+            return
+        damage = self._block((z, z + 1), (box.y0, box.y1), (box.x0, box.x1))[0]
+        alike: SectionTiles | None = None
+        for other in sections:
+            if other == z:
+                continue
+            if self._base is None and not self._sections.get(other):
+                alike = self.paste(other, box, damage) if alike is None else alike
+                yield other, alike
+                continue
+            there = self._block((other, other + 1), (box.y0, box.y1), (box.x0, box.x1))[0]
+            yield other, self.paste(other, box, np.where(there > 0, there, damage))
 
     def _tile(self, z: int, key: tuple[int, int]) -> Tile:
         tile = self._sections.get(z, {}).get(key)

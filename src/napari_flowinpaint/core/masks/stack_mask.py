@@ -94,7 +94,7 @@ class StackMask:
             factors = " × ".join(map(str, self._factors))
             self.notes += (
                 f"the mask was painted at a reduced resolution ({shown} pixels); it is enlarged "
-                f"{factors} times (z, y, x), so its rim is coarse",
+                f"{factors} times (z, y, x), so its outline is coarse",
             )
 
     @property
@@ -269,7 +269,7 @@ def reduction(
             return (z, y, x)
     raise InputError(
         f"the mask has the shape {found} but the stack has {shape}; give a mask of the stack's "
-        "shape, of one of its reduced levels, or smaller by a whole number in y and x"
+        "shape, of one of its reduced levels, or smaller by a whole number in y and x."
     )
 
 

@@ -11,18 +11,28 @@ import importlib
 from ..errors import InputError
 from .method import Method
 
-__all__ = ["Method", "available_methods", "choose_method", "get_method"]
+__all__ = [
+    "ALONE",
+    "Method",
+    "available_methods",
+    "check_method",
+    "get_method",
+    "most_neighbours",
+]
 
 _METHODS = {
     "flow": "flow:FlowMethod",
     "flowinpaint": "flowinpaint:FlowInpaintMethod",
     "flowinpaint-paper": "paper:PaperMethod",
+    "one_neighbour": "one_neighbour:OneNeighbourMethod",
     "unfold": "unfold:UnfoldMethod",
     "unfold-paper": "unfold_paper:PaperUnfoldMethod",
+    "single_section": "single_section:SingleSectionMethod",
+    "gap_patches": "gap_patches:GapPatchesMethod",
 }
 
-#: ``auto`` takes the first of these that has enough neighbours and the weights it needs.
-_PREFERENCE = ("flowinpaint", "flow")
+#: Methods that use the section alone; users who choose one are asked to confirm.
+ALONE = ("single_section",)
 
 
 def available_methods() -> tuple[str, ...]:
@@ -51,19 +61,6 @@ def get_method(name: str) -> Method:
     return method
 
 
-def choose_method(name: str, neighbours: int) -> Method | None:
-    """Return the method to use with so many usable neighbours, or None if none can.
-
-    Parameters
-    ----------
-    name
-        A method's name, or ``"auto"``.
-    neighbours
-        Number of usable neighbours, 0 to 2.
-    """
-    candidates = _PREFERENCE if name == "auto" else (name,)
-    for candidate in candidates:
-        method = get_method(candidate)
-        if method.neighbours <= neighbours and (name != "auto" or method.ready()):
-            return method
-    return None
+def most_neighbours(method: Method) -> int:
+    """Return how many neighbours a method uses: two, unless it says otherwise."""
+    return int(getattr(method, "most_neighbours", 2))

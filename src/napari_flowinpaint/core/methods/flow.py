@@ -1,6 +1,6 @@
 """``flow``: both references from optical flow, no training, no weights.
 
-The way of FlowInpaint (3.1 and 3.2) without its networks:
+FlowInpaint (3.1 and 3.2) without its networks:
 
 1. *initial reference*: the two neighbours, each warped part of the way along the flow between
    them, and averaged (eq. 1-3);
@@ -15,46 +15,41 @@ The way of FlowInpaint (3.1 and 3.2) without its networks:
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
-from ..filters import blur
-from ..parallel import Report, Start, beside, together, workers_for
-from ..reference.fusion import close_seam
-from ..reference.optical_flow import Flow
-from ..reference.references import (
-    SMOOTH_PATCH,
+from ..parallel import Start, beside, together, workers_for
+from ..reference.fusion import Matrix
+from ..reference.guides import (
     GreyMapping,
     Guide,
+    further_guides,
+    is_consecutive,
+    unaligned_guides,
+)
+from ..reference.hypotheses import (
     Hypothesis,
     Source,
     flow_source,
-    flows_between,
-    initial_reference,
-    interpolate,
-    nearer,
+    further_hypotheses,
     registered_average,
-    unaligned_guides,
 )
+from ..reference.optical_flow import Flow
+from ..reference.references import flows_between, initial_reference
 from ..reference.rehearsal import Rehearsal, RehearsalResult
-from ..reference.texture import add_texture
-from ..types import BoolImage, Box, FloatImage, Progress, RepairOptions, Window, WindowRepair
-
-#: Fewer intact pixels than this cannot be registered to.
-FEWEST_INTACT = 256
-#: Differences of registered neighbours, relative to their variance, at which a network's image of a
-#: section halfway between them is as good as their interpolation. Found on training sections: slabs
-#: of 1 to 9 sections of FIB-SEM at 10 and 40 nm, one or two missing serial sections.
-_EQUAL_TRUST = 0.35
-
+from ..reference.ring import close_seam
+from ..repair_options import RepairOptions
+from ..types import Box, FloatImage, Progress
+from ..window import Window, WindowRepair
+from .missing_section import is_missing, replace_missing, report_section
+from .window_texture import with_texture
 
 #: Makes a source of hypotheses from aligned guides and the flows between them.
 SourceOf = Callable[[list[Guide], list[Flow]], Source]
-#: Makes a section of which nothing is known from two guides, telling how far it is.
-Blind = Callable[[list[Guide], Report], FloatImage]
+#: Weights of the hypotheses, (bands, hypotheses), by the number of hypotheses.
+Priors = Mapping[int, Matrix]
 
 
 class FlowMethod:
@@ -85,33 +80,35 @@ def repair_by(
     options: RepairOptions,
     progress: Progress,
     otherwise: SourceOf | None = None,
-    blind: Blind | None = None,
+    priors: Priors | None = None,
+    reach: float = 0,
 ) -> WindowRepair:
     """Repair one window with hypotheses from any source; all other steps are the same.
 
     Parameters
     ----------
     source_of
-        Returns, for aligned guides and the flows between them, what makes the hypotheses, as
-        :func:`~napari_flowinpaint.core.reference.references.flow_source` does.
+        Returns, for aligned guides and the flows between them, the source of hypotheses, as
+        :func:`~napari_flowinpaint.core.reference.hypotheses.flow_source` does.
     window, options, progress
         See :class:`~napari_flowinpaint.core.methods.method.Method`.
     otherwise
-        The same, used instead where the rehearsal shows that the leader knows nothing of such
+        The same, used instead where the rehearsal shows that the leader does not know such
         sections.
-    blind
-        Makes the section where it is missing as a whole, from both neighbours; None: it is
-        interpolated between them.
+    priors
+        Weights of the hypotheses that were learned on other sections of the stack.
+    reach
+        Largest displacement, in pixels, that the source finds without a coarse alignment.
     """
+    if is_missing(window):
+        return replace_missing(window, options, progress)
     greys = GreyMapping.of(window)
-    report = partial(_report_section, progress, window.z)
-    if window.intact.sum() < FEWEST_INTACT:
-        return _replace_missing(window, greys, options, report, blind)
+    report = partial(report_section, progress, window.z)
     section = greys.to_working(np.where(window.intact, window.section, 0))
     with beside(workers_for(window.mask.size) > 1) as start:
         sources = (source_of, otherwise)
         learned, hypotheses, initial = _register(
-            sources, window, greys, section, options, report, start
+            sources, window, greys, section, options, report, start, priors or {}, reach
         )
         return _finish(learned, hypotheses, window, greys, section, initial, options, report, start)
 
@@ -124,15 +121,17 @@ def _register(
     options: RepairOptions,
     report: Callable[[float, str], None],
     start: Start,
+    priors: Priors,
+    reach: float,
 ) -> tuple[RehearsalResult, list[Hypothesis], Callable[[], FloatImage]]:
-    """Return what the rehearsal taught, the hypotheses, and what makes the initial reference.
+    """Return the result of the rehearsal, the hypotheses, and a callable for the initial reference.
 
     Hypotheses for the damage and for the holes of the rehearsal are made in one go.
     """
     rehearse = start(partial(Rehearsal.of, window, options.seed))
     guides = unaligned_guides(window, greys)
     report(0.02, "aligning the neighbours")
-    aligned = together([partial(guide.align_to, section, window.intact) for guide in guides])
+    aligned = together([partial(guide.align_to, section, window.intact, reach) for guide in guides])
     report(0.08, "interpolating between the neighbours")
     between = flows_between(aligned)
     report(0.16, "registering the neighbours")
@@ -148,80 +147,62 @@ def _register(
         hypotheses = otherwise(aligned, between)(section, rehearsal.seen, note)
         report(0.82, "learning from the rehearsal")
         learned = rehearsal.learn(hypotheses, section)
+    report(0.83, "registering the sections beyond")
+    further = _beyond(learned, hypotheses, rehearsal, window, greys, section, reach)
+    if further:
+        hypotheses += further
+        learned = rehearsal.learn(hypotheses, section, _prior(priors, window, len(hypotheses)))
     return learned, hypotheses, initial
 
 
-def _report_section(progress: Progress, z: int, fraction: float, message: str) -> None:
-    """Report the progress of a section."""
-    progress(fraction, f"section {z}: {message}")
-
-
-def _replace_missing(
+def _beyond(
+    learned: RehearsalResult,
+    hypotheses: list[Hypothesis],
+    rehearsal: Rehearsal,
     window: Window,
     greys: GreyMapping,
-    options: RepairOptions,
-    report: Callable[[float, str], None],
-    blind: Blind | None,
-) -> WindowRepair:
-    """Make a section of which no intact pixel is left: nothing can be rehearsed on it."""
-    report(0.02, "interpolating between the neighbours")
-    guides = unaligned_guides(window, greys)
-    flows = flows_between(guides, SMOOTH_PATCH)
-    initial = reference = interpolate(guides, flows)
-    if blind is not None and len(guides) == 2:
-        note = lambda share: report(0.2 + 0.7 * share, "registering the neighbours")  # noqa: E731
-        trust = trust_in_network(guides, flows)
-        image = blind(guides, note)
-        reference = np.asarray(initial + trust * (image - initial), dtype=np.float32)
-    report(0.95, "adding texture")
-    return fall_back(window, greys, initial, reference, nearer(guides), options)
+    section: FloatImage,
+    reach: float,
+) -> list[Hypothesis]:
+    """Return hypotheses from the sections beyond the neighbours; none if nothing can be learned."""
+    guides = further_guides(window, greys)
+    if not guides or learned.fusion is None:
+        return []
+    aligned = together([partial(guide.align_to, section, window.intact, reach) for guide in guides])
+    return further_hypotheses(aligned, section, rehearsal.seen, learned.fuse(hypotheses))
 
 
-def trust_in_network(guides: list[Guide], flows: Sequence[Flow]) -> np.float32:
-    """Return the weight, 0..1, of a network's image of a missing section against interpolation.
-
-    The network's image is a little blurred however near the neighbours are; the error of an
-    interpolation grows with what they differ by once they are registered to each other, and with
-    the distance to the nearer one. So next to a neighbour, and in slabs of an isotropic volume,
-    the interpolation counts; in the middle between sections that differ the network does.
-    """
-    first, second = (
-        blur(guide.sample(flow), 2.0) for guide, flow in zip(guides, flows, strict=True)
-    )
-    variance = float(first.var() + second.var()) / 2
-    nearness = 2 * min(guide.share for guide in guides)
-    error = nearness**2 * float(np.mean((first - second) ** 2)) / max(variance, 1e-12)
-    return np.float32(error**2 / (error**2 + _EQUAL_TRUST**2))
-
-
-def fall_back(
-    window: Window,
-    greys: GreyMapping,
-    initial: FloatImage,
-    reference: FloatImage,
-    like: Guide,
-    options: RepairOptions,
-) -> WindowRepair:
-    """Take a reference where no intact pixel can tell more (a missing section).
-
-    There is no section to be like either: its texture is that of the nearer neighbour.
+def hypotheses_of_window(
+    source_of: SourceOf, window: Window, seed: int, reach: float = 0
+) -> tuple[list[Hypothesis], GreyMapping]:
+    """Return all hypotheses about a window as :func:`repair_by` makes them, and its grey values.
 
     Parameters
     ----------
-    window, greys, options
-        The window, its working grey values, and how it is repaired.
-    initial, reference
-        Initial reference, and what is taken, (H, W) float32, working grey values.
-    like
-        The nearer neighbour.
+    source_of
+        As for :func:`repair_by`.
+    window
+        The window; of its section only the intact pixels are looked at.
+    seed
+        Of the rehearsal.
+    reach
+        As for :func:`repair_by`.
     """
-    result = with_texture(reference, like.image, like.valid, window, options)
-    return WindowRepair(
-        initial_reference=greys.to_stack(initial),
-        refined_reference=greys.to_stack(reference),
-        result=greys.to_stack(result),
-        confidence=np.where(window.mask, 0.5, 1).astype(np.float32),
-    )
+    greys = GreyMapping.of(window)
+    section = greys.to_working(np.where(window.intact, window.section, 0))
+    rehearsal = Rehearsal.of(window, seed)
+    guides = unaligned_guides(window, greys)
+    aligned = [guide.align_to(section, window.intact, reach) for guide in guides]
+    source = source_of(aligned, flows_between(aligned))
+    hypotheses = source(section, rehearsal.seen, lambda _: None)
+    learned = rehearsal.learn(hypotheses, section)
+    further = _beyond(learned, hypotheses, rehearsal, window, greys, section, reach)
+    return hypotheses + further, greys
+
+
+def _prior(priors: Priors, window: Window, count: int) -> Matrix | None:
+    """Return the prior weights of this many hypotheses: only for consecutive sections."""
+    return priors.get(count) if is_consecutive(window) else None
 
 
 def _finish(
@@ -238,13 +219,13 @@ def _finish(
     """Fuse, correct at the rim, add texture."""
     known = window.intact
     report(0.85, "fusing")
-    images = [hypothesis.image for hypothesis in hypotheses]
+    images = [hypothesis.image for hypothesis in hypotheses if not hypothesis.further]
     relied = start(learned.rely)
     confident = start(lambda: relied().confidence(images, known))
     averaged = start(partial(registered_average, hypotheses, window.alpha))
-    fused = learned.fuse(images)
+    fused = learned.fuse(hypotheses)
     result = close_seam(learned.correct(fused, section, known), section, known)
-    result = with_texture(result, section, known, window, options)
+    result = with_texture(result, section, known, window, options, error=relied().structure_error)
     confidence, registered = confident(), averaged()
     return WindowRepair(
         initial_reference=greys.to_stack(initial()),
@@ -253,16 +234,3 @@ def _finish(
         confidence=np.where(window.mask, confidence, 1).astype(np.float32),
         scores=relied().scores_at(confidence, window.mask),
     )
-
-
-def with_texture(
-    filled: FloatImage,
-    like: FloatImage,
-    known: BoolImage,
-    window: Window,
-    options: RepairOptions,
-) -> FloatImage:
-    """Return a prediction with the texture that was asked for; every window has its own noise."""
-    # another noise in every window; where the window lies says how much padding there is
-    seed = (options.seed, window.z, zlib.crc32(np.packbits(window.mask).tobytes()))
-    return add_texture(filled, like, window.mask, known, texture=options.texture, seed=seed)

@@ -1,4 +1,4 @@
-"""``flowinpaint-paper``: the networks of the FlowInpaint paper, as the paper joins them.
+"""``flowinpaint-paper``: the networks of the FlowInpaint paper, combined as in the paper.
 
 1. *initial reference*: the two neighbours, each warped part of the way along the optical flow
    between them, and averaged (eq. 1-3), as in ``flow``;
@@ -7,7 +7,7 @@
    (eq. 7-12). Then texture.
 
 Beyond the paper: neighbours are aligned coarsely first; a rehearsal on the section's own intact
-pixels says how far the result can be trusted. It corrects nothing: what is repaired is the
+pixels measures how far the result can be trusted. It corrects nothing: the repaired pixels are the
 network's.
 """
 
@@ -22,21 +22,17 @@ import numpy as np
 
 from ..networks.paper.guided import GuidedOutput, inpaint_guided
 from ..networks.released import PAPER
-from ..reference.fusion import FEWEST_SAMPLES, cut_holes, depth
-from ..reference.references import (
-    SMOOTH_PATCH,
-    GreyMapping,
-    Guide,
-    flows_between,
-    interpolate,
-    nearer,
-    unaligned_guides,
-)
+from ..reference.guides import GreyMapping, Guide, nearer, unaligned_guides
+from ..reference.references import SMOOTH_PATCH, flows_between, interpolate
 from ..reference.rehearsal import Reliability
-from ..types import BoolImage, FloatImage, Progress, RepairOptions, Window, WindowRepair
-from .flow import FEWEST_INTACT, fall_back, with_texture
+from ..reference.rehearsal_holes import FEWEST_SAMPLES, cut_holes, depth
+from ..repair_options import RepairOptions
+from ..types import BoolImage, FloatImage, Progress
+from ..window import Window, WindowRepair
 from .learned import LearnedMethod
 from .method import Method
+from .missing_section import FEWEST_INTACT, fall_back
+from .window_texture import with_texture
 
 if TYPE_CHECKING:
     from ..networks.paper.inpainting import PaperNetwork
@@ -140,7 +136,7 @@ def _rehearse(
 ) -> Reliability:
     """Fill holes whose content is known; return how far a repair like this can be relied on.
 
-    Where nothing can be rehearsed, disagreement of references and result is all that counts.
+    Where nothing can be rehearsed, only the disagreement of references and result counts.
     """
     known = window.intact
     holes = cut_holes(depth(window.mask), known, _REHEARSED, options.seed)

@@ -10,7 +10,7 @@ After "Learning to restore ssTEM images from deformation and corruption" (2020),
    section, whose seam it closes.
 
 The mask is the fold's line, as somebody has painted it; of several folds the largest is unfolded
-first. Parts of the mask that are no lines are repaired like holes.
+first. Parts of the mask that are not lines are repaired like holes.
 """
 
 from __future__ import annotations
@@ -22,58 +22,57 @@ import numpy as np
 from ..errors import RepairRefused
 from ..filters import blur
 from ..reference.fold_curves import fold_bands
-from ..reference.fold_displacement import Displacement, find_displacement
+from ..reference.fold_displacement import Displacement
 from ..reference.fold_search import local_correlation
-from ..reference.optical_flow import Flow, compose, warp
-from ..reference.references import (
-    SMOOTH_PATCH,
-    GreyMapping,
-    flows_between,
-    interpolate,
-    unaligned_guides,
-)
-from ..types import (
-    BoolImage,
-    Box,
-    Displaced,
-    FloatImage,
-    Progress,
-    RepairOptions,
-    Window,
-    WindowRepair,
-)
+from ..reference.fold_several import SeveralFolds, leaves
+from ..reference.fold_trust import untrusted
+from ..reference.guides import GreyMapping, unaligned_guides
+from ..reference.optical_flow import Flow, warp
+from ..reference.references import SMOOTH_PATCH, flows_between, interpolate
+from ..repair_options import RepairOptions
+from ..types import BoolImage, Box, FloatImage, Progress
+from ..window import Displaced, Window, WindowRepair
 from .method import Method
 
 #: Tissue that is displaced by less, in pixels, is left as it is.
 LEAST_DISPLACEMENT = 0.25
 #: An unfolded section has to correlate with the reference by this much, locally.
 _LEAST_CORRELATION = 0.2
-#: A crack is closed where its sides, so far from it, correlate better by this much then.
+#: A crack is closed if its sides, up to this distance from it (pixels), then correlate this much
+#: better.
 _BESIDE, _LEAST_GAIN = 48.0, 0.015
-#: Context around a fold: what is displaced beyond is moved back less and less.
+#: Context around a fold, pixels; beyond it displaced tissue is moved back less and less.
 _HALO = 512
 _FADE = 192
+#: A repair is flagged where less than this share of the displaced tissue is trusted.
+_MOST_TRUSTED = 0.98
+_INTERPOLATED = (
+    "part of what a fold has displaced is interpolated: unfolded, it would not fit the neighbours"
+)
 #: Share of an unfolded section that must be left to be compared.
 _CERTAIN = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Unfolded:
-    """A section as far as it is unfolded.
+    """A section, unfolded so far.
 
     Parameters
     ----------
     flow
         (2, H, W) float32, to the section as it was.
     hidden
-        (H, W) bool, what cannot be seen in it.
+        (H, W) bool, what cannot be seen in the unfolded section.
     scores
         Numbers for the report.
+    flags
+        Why the repair should be looked at.
     """
 
     flow: Flow
     hidden: BoolImage
     scores: dict[str, float]
+    flags: tuple[str, ...] = ()
 
 
 class UnfoldMethod:
@@ -111,13 +110,16 @@ class UnfoldMethod:
         greys = GreyMapping.of(window)
         section = greys.to_working(np.where(window.intact, window.section, 0))
         guides = unaligned_guides(window, greys)
-        reference = interpolate(guides, flows_between(guides, SMOOTH_PATCH))
+        flows = flows_between(guides, SMOOTH_PATCH)
+        reference = interpolate(guides, flows)
         report(0.1, "unfolding")
         unfolded = _unfold(section, window, reference)
+        if len(guides) > 1 and unfolded.scores["folds"]:
+            unfolded = _trusted(unfolded, section, reference, flows[0] - flows[1])
         if options.gate == "refuse":
             _check(unfolded, window)
         moved, zone, hidden = _apply(unfolded, window)
-        report(0.4, "filling what was swallowed")
+        report(0.4, "filling what the fold hid")
         seen = ~hidden & (zone | window.intact)
         hidden &= zone
         own = replace(window, section=moved, mask=hidden, intact=seen)
@@ -128,51 +130,54 @@ class UnfoldMethod:
             result=np.where(hidden, filled.result, moved),
             confidence=np.where(zone & ~hidden, _CERTAIN, filled.confidence).astype(np.float32),
             scores=filled.scores | unfolded.scores,
-            displaced=_displaced(zone, hidden, unfolded.flow),
+            flags=filled.flags + unfolded.flags,
+            displaced=_displaced(zone, hidden, unfolded.flow, window.mask),
         )
 
     def _fill(
         self, window: Window, options: RepairOptions, device: str, progress: Progress
     ) -> WindowRepair:
-        """Repair what the fold swallowed as a hole of the unfolded section."""
-        from . import choose_method
+        """Repair what the fold swallowed, as a hole in the unfolded section."""
+        from .choice import AUTO, Situation, choose_method
 
         usable = sum(n is not None for n in (window.previous, window.following))
-        self._filler = choose_method("auto", usable)
-        assert self._filler is not None  # "flow" needs one neighbour only
+        choice = choose_method(AUTO, Situation(usable))
+        assert choice is not None  # "flow" needs one neighbour only
+        self._filler = choice.method
         return self._filler.repair(window, options, device, progress)
 
 
 def _unfold(section: FloatImage, window: Window, reference: FloatImage) -> _Unfolded:
     """Unfold one fold after the other, the largest first."""
-    shape = section.shape
-    flow = np.zeros((2, *shape), dtype=np.float32)
-    hidden = ~window.intact
-    fading = fade(window)
-    scores = {"folds": 0.0}
-    for band in fold_bands(window.mask):
-        moving = warp(section, flow)
-        here = _sampled(band.band, flow)
-        if here.sum() < 0.5 * band.band.sum():  # another fold has swallowed it
-            continue
-        bands = fold_bands(here) if flow.any() else [band]
-        if not bands:
-            continue
-        found = find_displacement(
-            moving, ~(hidden | _sampled(~window.intact, flow)), reference, bands[0]
-        )
-        if found.beside < 0 and not _is_torn(moving, reference, hidden, found):
-            scores["folds"] += 1
-            continue  # a bright line over tissue that is where it belongs
-        change = found.flow * fading
-        flow = compose(change, flow)
-        hidden = (warp(hidden.astype(np.float32), change) > 0.01) | found.swallowed
-        scores["folds"] += 1
-        scores["fold_displacement"] = max(
-            scores.get("fold_displacement", 0.0), found.beside, key=abs
-        )
-        scores["fold_correlation"] = min(scores.get("fold_correlation", 1.0), found.correlation)
-    return _Unfolded(flow, hidden, scores)
+    unseen = ~(window.intact | window.mask)
+    bands = fold_bands(window.mask, unseen)
+    folded = SeveralFolds(section, reference, window.intact, unseen, fade(window))
+    unfolding = folded.unfold(bands, _is_believed)
+    scores = {"folds": float(len(unfolding.found))}
+    if unfolding.found:
+        scores["fold_displacement"] = max((one.beside for one in unfolding.found), key=abs)
+        scores["fold_correlation"] = min(one.correlation for one in unfolding.found)
+    return _Unfolded(unfolding.flow, unfolding.hidden, scores)
+
+
+def _trusted(
+    unfolded: _Unfolded, section: FloatImage, reference: FloatImage, between: Flow
+) -> _Unfolded:
+    """Drop the displaced tissue where an interpolation is better."""
+    far = np.hypot(*unfolded.flow) > LEAST_DISPLACEMENT
+    seen = ~(unfolded.hidden | leaves(unfolded.flow))
+    wrong = untrusted(warp(section, unfolded.flow), seen, reference, between, far)
+    share = 1 - float(wrong.sum() / max((far | wrong).sum(), 1))
+    scores = unfolded.scores | {"fold_trusted": share}
+    flags = (_INTERPOLATED,) if share < _MOST_TRUSTED else ()
+    return replace(unfolded, hidden=unfolded.hidden | wrong, scores=scores, flags=flags)
+
+
+def _is_believed(
+    section: FloatImage, reference: FloatImage, hidden: BoolImage, found: Displacement
+) -> bool:
+    """Return whether tissue is displaced; if not, a crack is a bright line over tissue."""
+    return found.beside >= 0 or _is_torn(section, reference, hidden, found)
 
 
 def _is_torn(
@@ -180,7 +185,7 @@ def _is_torn(
 ) -> bool:
     """Return whether a section fits the reference better with the sides of a crack together.
 
-    The search prefers to close a crack, since more is to be compared then.
+    The search prefers to close a crack, since more tissue is compared then.
     """
     known = ~hidden
     closed = warp(section, found.flow)
@@ -196,16 +201,11 @@ def _is_torn(
 
 
 def _within(mask: BoolImage, distance: float) -> BoolImage:
-    """Return where a mask is not further away than ``distance``."""
+    """Return the pixels within ``distance`` of a mask, (H, W) bool."""
     import cv2
 
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     return np.asarray(away <= distance)
-
-
-def _sampled(mask: BoolImage, flow: Flow) -> BoolImage:
-    """Return a mask sampled through a flow, where any of it is."""
-    return np.asarray(warp(mask.astype(np.float32), flow) > 0.01)
 
 
 def fade(window: Window) -> FloatImage:
@@ -237,14 +237,16 @@ def _check(unfolded: _Unfolded, window: Window) -> None:
         )
 
 
-def _displaced(zone: BoolImage, hidden: BoolImage, flow: Flow) -> Displaced | None:
-    """Return what was moved; None where nothing was."""
+def _displaced(zone: BoolImage, hidden: BoolImage, flow: Flow, mask: BoolImage) -> Displaced | None:
+    """Return what was moved; None if nothing was moved or interpolated beyond the mask."""
+    if not (zone & ~mask).any():
+        return None
     moved = zone & ~hidden
-    return Displaced(moved, zone, flow) if moved.any() else None
+    return Displaced(moved, zone, np.where(moved, flow, 0))
 
 
 def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, BoolImage]:
-    """Return the section with its tissue moved back, the zone that changes, what is hidden there.
+    """Return the section with its tissue moved back, the changed zone, and what is hidden there.
 
     Pixels outside the zone are the section's.
     """
@@ -252,7 +254,7 @@ def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, 
 
     flow = unfolded.flow
     far = np.hypot(*flow) > LEAST_DISPLACEMENT
-    hidden = unfolded.hidden | (far & _outside(flow))
+    hidden = unfolded.hidden | (far & leaves(flow))
     # other damage in the window is not this repair's to replace, unless tissue moves there
     zone = far | window.mask | (hidden & window.intact)
     rows, columns = (np.arange(n, dtype=np.float32) for n in window.mask.shape)
@@ -269,11 +271,3 @@ def _apply(unfolded: _Unfolded, window: Window) -> tuple[FloatImage, BoolImage, 
     lowest, highest = window.value_range
     result = np.clip(np.where(zone, moved, source), lowest, highest).astype(np.float32)
     return result, np.asarray(zone), np.asarray(hidden)
-
-
-def _outside(flow: Flow) -> BoolImage:
-    """Return where a flow samples beyond the borders."""
-    height, width = flow.shape[1:]
-    y = np.arange(height)[:, None] + flow[0]
-    x = np.arange(width)[None, :] + flow[1]
-    return np.asarray((y < -0.5) | (x < -0.5) | (y > height - 0.5) | (x > width - 0.5))

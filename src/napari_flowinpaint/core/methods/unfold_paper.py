@@ -7,9 +7,9 @@
    reference, the dark line covered (the paper's regularisation);
 3. *fusion*: another one joins both.
 
-To compare with ``unfold``, which finds the displacement without training and leaves the tissue it
-moves as it is. What is written here all went through the fusion network, so none of it is marked
-as displaced tissue.
+For comparison with ``unfold``, which finds the displacement without training and leaves the grey
+values of the tissue it moves as they are. Here everything that is written went through the fusion
+network, so none of it is marked as displaced tissue.
 """
 
 from __future__ import annotations
@@ -22,16 +22,9 @@ from ..errors import RepairRefused
 from ..filters import blur
 from ..networks.released import FOLD
 from ..reference.fold_distance import line_distance
-from ..types import (
-    BoolImage,
-    Box,
-    Displaced,
-    FloatImage,
-    Progress,
-    RepairOptions,
-    Window,
-    WindowRepair,
-)
+from ..repair_options import RepairOptions
+from ..types import BoolImage, Box, FloatImage, Progress
+from ..window import Displaced, Window, WindowRepair
 from .learned import LearnedMethod
 from .unfold import LEAST_DISPLACEMENT, UnfoldMethod, fade
 
@@ -40,7 +33,7 @@ if TYPE_CHECKING:
 
 #: The unfolded section has to correlate with the interpolated one by this much (2 px low-pass).
 _LEAST_CORRELATION = 0.2
-#: How far moved tissue, and what was swallowed, can be relied on.
+#: Confidence of moved tissue, and of what was swallowed.
 _MOVED, _LOST = 0.9, 0.5
 
 
@@ -96,7 +89,7 @@ class PaperUnfoldMethod(LearnedMethod):
 
 
 def _repair(restored: Restored, window: Window, correlation: float) -> WindowRepair:
-    """Return the repair: what the networks made, within the zone."""
+    """Return the repair: the networks' output within the zone."""
     moved = np.hypot(*restored.flow)
     zone = (moved > LEAST_DISPLACEMENT) | restored.lost | window.mask
     zone &= window.intact | window.mask  # where nothing was imaged, nothing is repaired

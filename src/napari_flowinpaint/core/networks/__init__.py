@@ -1,6 +1,6 @@
-"""Networks and their weights. They know nothing of stacks or files of images.
+"""Networks and their weights. They are independent of stacks and image files.
 
-:mod:`.joint` registers both neighbours to the section at once; it is what repairs use, through
+:mod:`.joint` registers both neighbours to the section at once; repairs use it through
 :mod:`.registration`. Those of the FlowInpaint paper are in :mod:`.paper`. :mod:`.weights` saves and
 loads them all.
 """

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 _BLOCK = 16
 #: Images with sides up to this many pixels are low-passed by whole matrices in training.
 _MOST_DENSE = 640
-#: Otherwise by the part of them that is not zero, for blocks of this many pixels.
+#: Larger ones by the non-zero band of these matrices, in blocks of this many pixels.
 _DENSE_BLOCK = 32
 
 
@@ -59,7 +59,7 @@ def correlate_pairs(targets: Sequence[Tensor], sources: Sequence[Tensor], radius
 
     That of pair ``p`` has at ``[b, p * (2 r + 1)**2 + (dy + r) * (2 r + 1) + dx + r, y, x]`` the
     mean over the channels of ``target[b, :, y, x] * source[b, :, y + dy, x + dx]``, zero outside
-    the source. All at once is a third faster than one after the other.
+    the source. All at once is a third faster than pair by pair.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _gaussian_kernel(radius: int, sigma: float) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _gaussian_band(radius: int, sigma: float) -> Tensor:
-    """Return what makes a low-passed block of ``_DENSE_BLOCK + 2 * radius`` pixels."""
+    """Return the matrix that low-passes a block of ``_DENSE_BLOCK + 2 * radius`` pixels."""
     with torch.inference_mode(False):
         kernel = _gaussian_kernel(radius, sigma)
         last = _DENSE_BLOCK - 1
@@ -211,10 +211,30 @@ def enlarge(image: Tensor, factor: int) -> Tensor:
     return F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
+class Conv3(nn.Conv2d):
+    """A 3 × 3 convolution that can be trained on CPUs under autocast, dilated or not.
+
+    On CPUs that compute bfloat16 without tiles the gradient of a dilated convolution's weights is
+    NaN (torch 2.13), and a training skips such steps; so these are computed in single precision
+    where a gradient is wanted.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=dilation, dilation=dilation)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (B, outputs, H / stride, W / stride)."""
+        if self.dilation == (1, 1) or image.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(image)
+        with torch.autocast("cpu", enabled=False):
+            out = super().forward(image.float())
+        return as_computed(out)
+
+
 def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Return a 3 × 3 convolution and its activation."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation),
+        Conv3(inputs, outputs, stride, dilation),
         nn.LeakyReLU(0.1, inplace=True),
     )
 
@@ -267,7 +287,7 @@ def hide(section: Tensor, mask: Tensor) -> Tensor:
 
 
 def pad_mask(mask: Tensor, multiple: int) -> Tensor:
-    """Pad a mask (1 = damaged) as :func:`pad_to` pads its image; what was padded is damaged."""
+    """Pad a mask (1 = damaged) as :func:`pad_to` pads its image; the padding counts as damaged."""
     height, width = mask.shape[-2:]
     damaged = (mask > 0.5).float()
     return F.pad(damaged, (0, -width % multiple, 0, -height % multiple), value=1.0)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from ..errors import InputError
 
-#: Layers wider than this are nobody's: a file that asks for them is broken or hostile.
+#: Widest layer that is accepted: a file that asks for more is broken or hostile.
 _WIDEST = 512
 
 

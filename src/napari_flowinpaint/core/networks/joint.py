@@ -2,10 +2,10 @@
 
 A departure from the paper, which averages the neighbours first and registers the average
 (:mod:`.paper.refined_reference`). Sections of a series differ by tens of pixels, and where a
-section is damaged only its neighbours can tell how the tissue goes on. So at every level of a
-feature pyramid three cost volumes are looked at together: section and previous neighbour, section
-and following neighbour (both silenced where the section is damaged), and the two neighbours with
-each other, which also speaks inside the hole. One estimator refines both flows from all three
+section is damaged only its neighbours show how the tissue continues. So at every level of a
+feature pyramid three cost volumes are used together: section and previous neighbour, section and
+following neighbour (both silenced where the section is damaged), and the two neighbours with each
+other, which is informative inside the hole, too. One estimator refines both flows from all three
 (cf. PWC-Net, Sun et al. 2018). A small full-resolution network then mixes the two warped
 neighbours and their low-passes and adds a residual.
 
@@ -91,7 +91,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class JointOutput:
-    """What the network says.
+    """Output of the network; images are (B, 1, H, W), flows (B, 2, H, W) in pixels.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class JointOutput:
 class Estimator(nn.Module):
     """Refines both flows at one level from the three cost volumes.
 
-    Dilated convolutions carry what is known around a hole into it.
+    Dilated convolutions carry what is known around a hole into the hole.
     """
 
     def __init__(self, features: int, radius: int, hidden: int, coarser: bool) -> None:
@@ -242,10 +242,10 @@ class FusionNet(nn.Module):
 
 
 class Context(nn.Module):
-    """What the fusion learns from features of section and neighbours, and from far around.
+    """What the fusion learns from features of section and neighbours, with a wide field of view.
 
     Everything here is added to the fusion at 1/4 of the resolution, and is zero before training:
-    a network that was trained without it can go on with it.
+    a network that was trained without it can be trained further with it.
     """
 
     def __init__(self, config: JointConfig) -> None:

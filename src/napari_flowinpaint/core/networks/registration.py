@@ -1,7 +1,7 @@
 """The joint network on windows of any size: normalise, pad, tile, and back.
 
 A window is processed whole up to a certain size and in overlapping tiles above it, so that memory
-stays bounded; tiles overlap by what the network looks at and fade into each other.
+stays bounded; tiles overlap and fade into each other.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     import torch
 
     from .joint import JointNet
+    from .one.extend import ExtendNet
+
+    Registering = JointNet | ExtendNet
 
 #: Windows with sides up to this many pixels are processed whole.
 WHOLE = 1280
 #: Overlap of neighbouring tiles, pixels.
 OVERLAP = 512
-#: The ways a window can be turned (by quarters), mirrored, and its neighbours exchanged: the
-#: network was trained on all of them alike. The first 1, 2, 4 or 8 are used.
+#: The ways in which a window can be rotated (by quarter turns), mirrored, and its neighbours
+#: swapped: the network was trained equally on all of them. The first ``views`` of them are used.
 _VIEWS = (
     (0, False, False),
     (2, True, True),
@@ -40,7 +43,7 @@ _VIEWS = (
 
 @dataclass(frozen=True)
 class Registration:
-    """What the network says of a window.
+    """What the network predicts for a window.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class Registration:
 
 
 def register_jointly(
-    net: JointNet,
+    net: Registering,
     section: FloatImage,
     known: BoolImage,
     neighbours: tuple[FloatImage, FloatImage],
@@ -77,8 +80,8 @@ def register_jointly(
     section
         (H, W), looked at where ``known`` only.
     known
-        (H, W); none at all where the section is missing: then the neighbours tell brightness and
-        contrast, and only they are looked at.
+        (H, W) bool; False everywhere if the section is missing: then brightness and contrast are
+        those of the neighbours, and only they are used.
     neighbours
         Previous and following, (H, W), brightness and contrast as the section's.
     valid
@@ -88,12 +91,12 @@ def register_jointly(
     device
         Where the network is.
     report
-        Called with the share that is done, after every look at a tile.
+        Called with the share that is done, 0..1, after every prediction of a tile.
     whole, overlap
         Largest side of a tile, and overlap of tiles, in pixels.
     views
-        1 to 8: how many turned and mirrored copies of the window the image is averaged over. The
-        flows are those of the first.
+        1 to 8: how many rotated and mirrored copies of the window the image is averaged over. The
+        flows are those of the first copy.
     """
     tissue = section[known]
     if not tissue.size:
@@ -171,7 +174,7 @@ def ramp(span: tuple[int, int], length: int, overlap: int) -> npt.NDArray[np.flo
 
 
 def _look(
-    net: JointNet,
+    net: Registering,
     layers: npt.NDArray[np.float32],
     alpha: float,
     device: str,
@@ -193,7 +196,7 @@ def _look(
     return total
 
 
-def _run(net: JointNet, layers: npt.NDArray[np.float32], alpha: float, device: str) -> Any:
+def _run(net: Registering, layers: npt.NDArray[np.float32], alpha: float, device: str) -> Any:
     """Return flows and image, (5, H, W), of one tile."""
     import torch
 

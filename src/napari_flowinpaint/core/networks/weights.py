@@ -36,19 +36,22 @@ ARCHITECTURES = {
     "unfolding": ("fold.unfolding", "UnfoldingNetwork", "UnfoldingConfig"),
     "fold": ("fold.restoration", "FoldNetwork", "FoldConfig"),
     "fold-fusion": ("fold.fold_fusion", "FusionNetwork", "FusionConfig"),
+    "gap": ("gap.gap_network", "GapNetwork", "GapConfig"),
+    "one-neighbour": ("one.extend", "ExtendNet", "ExtendConfig"),
+    "separation": ("single.separation", "SeparationNetwork", "SeparationConfig"),
     "discriminator": ("paper.discriminator", "Discriminator", "DiscriminatorConfig"),
 }
 #: Files for the package must not be larger; others are not ours.
 MOST_BYTES = 15 * 1024 * 1024
-#: What a file may store its numbers as.
+#: Number types that a file may hold.
 _STORED = ("F16", "BF16", "F32")
-#: Longest description, in characters: building millions of layers is no way to find out.
+#: Longest description, in characters: a longer one is refused before any layer is built.
 _LONGEST = 20_000
 
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file tells.
+    """Description of a weights file.
 
     Parameters
     ----------
@@ -128,7 +131,7 @@ def save_network(path: Path, net: nn.Module, training: dict[str, Any] | None = N
 
 
 def load_network(path: Path, *, architecture: str | None = None) -> tuple[nn.Module, WeightsInfo]:
-    """Return the network in a weights file and what the file tells.
+    """Return the network in a weights file and the description of the file.
 
     Where a card lies beside the file, the file has to be the one it describes.
 
@@ -144,7 +147,7 @@ def load_network(path: Path, *, architecture: str | None = None) -> tuple[nn.Mod
     module : torch.nn.Module
         In evaluation mode, float32, on the CPU.
     info : WeightsInfo
-        About it.
+        Its description.
 
     Raises
     ------
@@ -183,12 +186,12 @@ def load_network(path: Path, *, architecture: str | None = None) -> tuple[nn.Mod
 
 
 def read_info(path: Path) -> WeightsInfo:
-    """Return what a weights file tells, without reading its tensors.
+    """Return the description of a weights file, without reading its tensors.
 
     Raises
     ------
     InputError
-        If the file is missing, no weights file of ours, or not what its card says.
+        If the file is missing, not a weights file of this package, or not what its card says.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -224,7 +227,7 @@ def checked_digest(path: Path) -> str:
     Raises
     ------
     InputError
-        If there is no card, it names no checksum, or another one.
+        If there is no card, or it names no checksum or a different one.
     """
     card = path.with_suffix(".md")
     try:
@@ -233,7 +236,7 @@ def checked_digest(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path.name} cannot be checked: {error}; reinstall the package") from None
     if told is None:
-        raise InputError(f"{card.name} tells no sha256; reinstall the package")
+        raise InputError(f"{card.name} gives no sha256; reinstall the package")
     if told[1] != digest:
         raise InputError(
             f"{path.name} is not the file its card describes (its sha256 is {digest[:12]}…, not "
@@ -259,7 +262,9 @@ def _read_json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise InputError(f"{path.name} does not describe its network; it was not written by us")
+        raise InputError(
+            f"{path.name} does not describe its network; choose weights written by flowinpaint"
+        )
     return values
 
 

@@ -18,9 +18,9 @@ from ..filters import blur, enlarge_to, shrink_to, wide_blur
 from ..types import BoolImage, FloatImage
 from .fusion import sample
 
-#: Five weights need no more pixels than this.
+#: Most pixels the five weights are fitted to: more add nothing.
 _MOST_SAMPLES = 5_000
-#: Distance from intact pixels is felt over this width (pixels).
+#: Scale over which the distance from intact pixels counts (pixels).
 _REACH = 8.0
 #: Disagreement around a pixel is averaged over this width (pixels).
 _AROUND = 8.0
@@ -91,7 +91,7 @@ class ErrorModel:
         return np.exp(-error / np.float32(self.scale))
 
     def mean_error(self, confidence: FloatImage, where: BoolImage) -> float:
-        """Return the mean of the errors that a confidence stands for."""
+        """Return the mean error that a confidence stands for."""
         return float(-self.scale * np.mean(np.log(np.maximum(confidence[where], _LEAST))))
 
 
@@ -117,6 +117,6 @@ def _doubts(images: Sequence[FloatImage], known: BoolImage) -> list[FloatImage]:
 
 
 def _structure_deviation(section: FloatImage, known: BoolImage) -> float:
-    """Return how much the section varies without its grain."""
+    """Return the standard deviation of the section without its grain."""
     filled = np.where(known, section, section[known].mean()).astype(np.float32)
     return max(float(blur(filled, 2.0)[known].std()), 1e-3)

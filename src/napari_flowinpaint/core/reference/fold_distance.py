@@ -12,14 +12,14 @@ from .fold_line import LineFrame
 def line_distance(mask: BoolImage) -> FloatImage:
     """Return the distance of every pixel to the rim of a fold's line, negative in the line.
 
-    The line goes on beyond the borders of the section, unlike its mask: where it leaves the
-    section, the nearest pixel of the mask does not lie in the direction that tissue moved in.
+    Unlike its mask, the line continues beyond the borders of the section: where it leaves the
+    section, the nearest pixel of the mask does not lie in the direction in which tissue moved.
 
     Parameters
     ----------
     mask
-        (H, W) bool, the painted line, or several. Parts of it that are no lines have a distance
-        like any other mask.
+        (H, W) bool, the painted line, or several. For parts that are not lines the distance to
+        the mask itself is returned.
 
     Returns
     -------

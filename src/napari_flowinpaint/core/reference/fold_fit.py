@@ -1,9 +1,10 @@
 """A fold's displacement as a few numbers, fitted to a registration.
 
-Sections differ from their reference also where nothing is folded: they are shifted, stretched and
-deformed. That goes on smoothly across the line, where a fold's displacement jumps; both are fitted
-at once. Where they cannot be told apart the more likely one counts: folds are much alike on both
-sides and along the line, and sections are deformed by so much.
+Sections differ from their reference even where nothing is folded: they are shifted, stretched and
+deformed. That deformation continues smoothly across the line, where a fold's displacement jumps;
+both are fitted together. Where they cannot be told apart, the likelier explanation is taken: a
+fold is much the same on both sides and along its line, and the usual deformation of sections is
+known.
 """
 
 from __future__ import annotations
@@ -21,29 +22,30 @@ from .optical_flow import Flow
 
 _Numbers = npt.NDArray[np.float64]
 
-#: The displacement may change every so many pixels of a line.
+#: Distance between the knots of the displacement along a line, pixels.
 _KNOTS = 100.0
-#: How much it does from one such place to the next, and between the sides, in pixels.
+#: Standard deviation of its change from knot to knot, and between the two sides, pixels.
 _UNEVEN = 0.5
 _ASYMMETRY = 1.0
 #: The same for the loss of displacement with distance.
 _DECAY_ASYMMETRY = 0.001
-#: Near a line's end inside the section it falls to nothing over so many pixels.
+#: Length over which it falls to zero towards a line's end inside the section, pixels.
 _FADING = 150.0
-#: Sections are shifted against the reference by so many pixels,
-_SHIFT = 5.0
-#: stretched by this share,
-_STRETCH = 0.008
-#: and deformed beyond that by so many pixels, smoothly over such a distance.
-_DEFORMATION = 3.0
+#: Expected shift of a section against the reference, pixels. (Real shifts are 3 or more, but where
+#: the tissue leaves it open, as where a line cuts off a corner, the fold is the likelier cause.)
+_SHIFT = 1.0
+#: Expected stretch, relative.
+_STRETCH = 0.003
+#: Expected further deformation, pixels, and the distance over which it is smooth, pixels.
+_DEFORMATION = 1.5
 _ALIKE = 400.0
-#: Displacement that a fit starts from at least, pixels.
+#: Least displacement that a fit starts from, pixels.
 _LEAST = 3.0
-#: Registration is off by so many pixels where both sections show the same,
+#: Error of the registration where both sections show the same, pixels.
 _UNSURE = 1.0
-#: and wrong where it is off by more than this.
+#: Beyond this error, in pixels, it counts as wrong.
 _OUTLIER = 1.5
-#: Registration is sampled every so many pixels, in a large section at so many places only.
+#: Spacing at which the registration is sampled, pixels, and the most samples of a large section.
 _CELL = 32
 _MOST_CELLS = 600
 _DECAYS = (
@@ -74,9 +76,9 @@ class FoldModel:
     frame
         Of the lines.
     weights
-        For each pixel of the lines' neighbourhood two knots count: (2, H, W) their numbers,
+        Numbers of the two knots that determine the displacement of each pixel, (2, H, W).
     shares
-        and (2, H, W) how much.
+        Weights of these two, (2, H, W).
     decay_of
         (H, W), the number of the decay of every pixel.
     knots
@@ -133,10 +135,7 @@ class FoldModel:
         values[self.besides], values[self.decays] = guess.beside or _LEAST, guess.decay
         for knot, share in self._tapers():
             values[knot] *= share
-        normal = np.median((self.frame.normal * self.frame.side).reshape(2, -1), axis=1)
-        along = np.array([-normal[1], normal[0]])
-        offset = -guess.across * normal + guess.along * along
-        return values, offset[:, None, None].astype(np.float32)
+        return values, np.array(guess.offset, dtype=np.float32)[:, None, None]
 
     def _tapers(self) -> list[tuple[int, float]]:
         """Return every knot with the share of the displacement that is expected there."""
@@ -158,7 +157,7 @@ class FoldModel:
     def fit(
         self, values: _Numbers, observed: Flow, agreement: FloatImage, seen: BoolImage
     ) -> tuple[_Numbers, Flow]:
-        """Fit the numbers to a flow that was observed; return also what the section's own is."""
+        """Fit the numbers to an observed flow; also return the section's own deformation."""
         cells = _Cells.of(self, observed, agreement, seen)
         certainty = cells.certainty(values)
         tried = [self._solve(cells, certainty, values, decay) for decay in _DECAYS]
@@ -220,7 +219,7 @@ class FoldModel:
 
 
 def _covariance(first: _Numbers, second: _Numbers) -> _Numbers:
-    """Return how a section's own deformation at places (N, 2) goes with that at (M, 2), pixels²."""
+    """Return the covariance (N, M) of a section's own deformation at (N, 2) and (M, 2), pixels²."""
     apart = np.sqrt(3) / _ALIKE * np.hypot(*(first[:, None] - second[None]).transpose(2, 0, 1))
     smooth = _DEFORMATION**2 * (1 + apart) * np.exp(-apart)
     return np.asarray(_SHIFT**2 + _STRETCH**2 * (first @ second.T) + smooth)
@@ -230,8 +229,8 @@ def _covariance(first: _Numbers, second: _Numbers) -> _Numbers:
 class _Cells:
     """Registration sampled on a coarse grid.
 
-    What a section is deformed by itself is a Gaussian process: it goes on smoothly across lines,
-    where a fold's displacement jumps.
+    A section's own deformation is modelled as a Gaussian process: it continues smoothly across
+    lines, where a fold's displacement jumps.
     """
 
     observed: _Numbers
@@ -301,7 +300,7 @@ class _Cells:
         return beside, np.abs(beside) > values[self.decay_of] * self.distance
 
     def expected(self, values: _Numbers) -> _Numbers:
-        """Return the fold's flow that the numbers let expect, (2, N)."""
+        """Return the fold's flow that follows from the numbers, (2, N)."""
         beside, _ = self._size(values)
         left = np.clip(np.abs(beside) - values[self.decay_of] * self.distance, 0, None)
         return np.asarray(-np.sign(beside) * left * self.normal)

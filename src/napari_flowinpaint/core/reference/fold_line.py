@@ -29,7 +29,7 @@ class Curve:
     ----------
     points
         (N, 2) float64, (y, x) of points a pixel apart; at least two. They may lie outside the
-        section, where the line goes on beyond its border.
+        section, where the line continues beyond its border.
     fades
         Whether the fold ends at the first, and at the last point: there its displacement is
         zero. False where the line meets the border or another line.

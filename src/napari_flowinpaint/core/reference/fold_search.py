@@ -1,15 +1,17 @@
 """A first guess at a fold's displacement: every displacement is tried against the reference.
 
 The displacement is that of "Learning to restore ssTEM images from deformation and corruption"
-(2020): perpendicular to the line, largest beside it, linearly less with the distance. Seen from the
+(2020): perpendicular to the line, largest beside it, decreasing linearly with distance. In the
 unfolded section a pixel at distance ``d`` shows what the folded one has ``max(0, b - t d)`` nearer
-to the line (for a crack: further away, ``b < 0``). All ``b`` and ``t`` are tried together with an
-offset of the section as a whole; the sum of local correlations with the reference tells which fit.
+to the line (for a crack: further away, ``b < 0``). All ``b`` and ``t`` are tried, with offsets
+of the section as a whole, at a low resolution, and judged by the sum of local correlations with
+the reference. The best are improved step by step, at a higher resolution in the end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +19,32 @@ import numpy.typing as npt
 from ..filters import shrink_to
 from ..types import BoolImage, FloatImage
 from .fold_line import LineFrame
+from .optical_flow import Flow
 
 _Numbers = npt.NDArray[np.float64]
 
-#: Pixels of the section per pixel of the search: the resolution of optical flow, too.
-_SHRINK = 4
+#: Pixels of the section per pixel of the search, in the beginning and in the end.
+COARSE, FINE = 8, 4
 #: Width of the Gaussian that local correlations are taken in, pixels.
 _LOCAL = 10.0
-#: Displacements beside the line, and offsets across and along it, pixels.
-_STEP = 3.0
-_MOST = 129.0
-_OFFSETS = np.arange(-15.0, 16.0, _STEP)
+#: Displacements beside the line, and offsets of the section, pixels.
+_STEP = 8.0
+_MOST = 136.0
+_OFFSETS = (-16.0, -8.0, 0.0, 8.0, 16.0)
 #: Losses of displacement per pixel of distance.
 _DECAYS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08, 0.11)
-#: Large offsets are unlikely: what a correlation has to gain for one of 6 pixels.
-_OFFSET_COST = 0.003 / 6**2
-#: Distances to the line are told apart in steps of so many pixels.
+#: Large offsets are unlikely: gain in correlation required for one of 6 pixels, per square pixel.
+_OFFSET_COST = 0.008 / 6**2
+#: Width of the bins of the distance to the line, pixels.
 _BIN = 8.0
-#: Smaller variances of grey values are taken for this, so that flat places do not count.
+#: How many of the best are improved, at the low and at the higher resolution.
+_TRIED, _LAST = 5, 2
+#: Steps of displacement, share of the decay, and offset, in which they are improved.
+_COARSE_STEPS = ((6.0, 0.4, 6.0), (3.0, 0.25, 3.0))
+_FINE_STEPS = ((2.0, 0.2, 2.0), (1.0, 0.1, 1.0))
+#: Most steps that are made.
+_MOST_STEPS = 12
+#: Least variance of grey values that is divided by, so that flat places do not count.
 _FLAT = 4.0
 
 
@@ -46,143 +56,220 @@ class FirstGuess:
     ----------
     beside, decay
         ``b`` (pixels; negative for a crack) and ``t``.
-    across, along
-        How far the section as a whole is off the reference: along the normal of the positive side,
-        and along the line, pixels.
+    offset
+        By how much the section as a whole is off the reference: where to look, (y, x), pixels.
     correlation
-        Mean local correlation where the displacement leaves something to compare.
+        Mean local correlation where the displacement leaves something to compare, less what the
+        offset costs.
     """
 
     beside: float
     decay: float
-    across: float
-    along: float
+    offset: tuple[float, float]
     correlation: float
+
+    def near(self, beside: float, decay: float, offset: float) -> Iterator[FirstGuess]:
+        """Return the guesses that differ by one step in one of the numbers."""
+        for sign in (1, -1):
+            yield replace(self, beside=self.beside + sign * beside)
+            yield replace(self, decay=float(np.clip(self.decay * (1 + decay) ** sign, 5e-4, 0.15)))
+            y, x = self.offset
+            yield replace(self, offset=(y + sign * offset, x))
+            yield replace(self, offset=(y, x + sign * offset))
 
 
 def amplitude(beside: FloatImage, decay: FloatImage, distance: FloatImage) -> FloatImage:
-    """Return how far displaced tissue is displaced, (H, W) float32; negative for a crack."""
+    """Return the displacement of tissue, (H, W) float32, pixels; negative for a crack."""
     size = np.clip(np.abs(beside) - decay * distance, 0, None)
     return np.asarray(np.sign(beside) * size, dtype=np.float32)
 
 
-def first_guess(
-    section: FloatImage,
-    known: BoolImage,
-    reference: FloatImage,
-    frame: LineFrame,
-    half_width: float,
-    weight: FloatImage,
-) -> FirstGuess:
-    """Search for the displacement of a fold.
+def first_guess(coarse: Reduced, fine: Reduced) -> FirstGuess:
+    """Search for the displacement of a fold, at two resolutions."""
+    found = [_improved(coarse, guess, _COARSE_STEPS) for guess in _best(coarse)]
+    found.sort(key=lambda guess: -guess.correlation)
+    last = [_improved(fine, fine.judged(guess), _FINE_STEPS) for guess in found[:_LAST]]
+    return max(last, key=lambda guess: guess.correlation)
 
-    Parameters
-    ----------
-    section, reference
-        (H, W) float32, working grey values.
-    known
-        (H, W) bool, where the section shows tissue.
-    frame
-        Of the fold's line.
-    half_width
-        Half the width of that line, pixels: what comes nearer to its middle is hidden.
-    weight
-        (H, W) float32, 0 to 1: how much the places count, and how much of the displacement they
-        have.
-    """
-    displacements = np.arange(-max(half_width, _STEP) - 18, _MOST + 18, _STEP)
-    tables = _tables(section, known, reference, frame, half_width, weight, displacements)
-    distances = _BIN * (np.arange(tables[0].shape[2]) + 0.5)
-    steps = np.concatenate(
-        [-np.arange(_STEP, half_width + 2, _STEP)[::-1], np.arange(0, _MOST, _STEP)]
+
+def _best(images: Reduced) -> list[FirstGuess]:
+    """Return the best of all displacements and offsets, each unlike the others."""
+    shifts = np.arange(-np.ceil((images.half_width + 2) / _STEP) * _STEP, _MOST, _STEP)
+    beside, decay = np.meshgrid(shifts[shifts > -images.half_width - 2], _DECAYS, indexing="ij")
+    distances = _BIN * (np.arange(images.bins.max() + 1) + 0.5)
+    expected = np.sign(beside)[..., None] * np.clip(
+        np.abs(beside)[..., None] - decay[..., None] * distances, 0, None
     )
-    beside, decay = np.meshgrid(steps, _DECAYS, indexing="ij")
-    expected = amplitude(beside[..., None], decay[..., None], distances)
+    rows = np.clip(np.rint((expected - shifts[0]) / _STEP).astype(int), 0, shifts.size - 1)
     places = np.arange(distances.size)
-    scores = np.zeros((_OFFSETS.size, _OFFSETS.size, *beside.shape), dtype=np.float32)
-    for i, across in enumerate(_OFFSETS):
-        for table, sign in zip(tables, (1, -1), strict=True):
-            row = np.rint((expected + sign * across - displacements[0]) / _STEP).astype(int)
-            there = (row >= 0) & (row < displacements.size)
-            row = np.clip(row, 0, displacements.size - 1)
-            for j in range(_OFFSETS.size):
-                scores[i, j] += (table[j][row, places] * there).sum(axis=-1)
-    scores /= max(float(weight[::_SHRINK, ::_SHRINK].sum()), 1.0)
-    cost = _OFFSET_COST * _OFFSETS**2
-    judged = scores - cost[:, None, None, None] - cost[None, :, None, None]
-    best = np.unravel_index(int(judged.argmax()), judged.shape)
-    across_at, along_at, b, t = (int(place) for place in best)
-    return FirstGuess(
-        float(steps[b]),
-        float(_DECAYS[t]),
-        float(_OFFSETS[across_at]),
-        float(_OFFSETS[along_at]),
-        float(scores[across_at, along_at, b, t]),
+    offsets = [(y, x) for y in _OFFSETS for x in _OFFSETS]
+    scores = np.stack(
+        [
+            images.table(shifts, offset)[rows, places].sum(axis=-1) - _cost(offset)
+            for offset in offsets
+        ]
     )
+    out: list[FirstGuess] = []
+    for flat in np.argsort(-scores, axis=None):
+        o, b, t = np.unravel_index(flat, scores.shape)
+        one = FirstGuess(
+            float(beside[b, t]), float(decay[b, t]), offsets[int(o)], float(scores[o, b, t])
+        )
+        if all(_unlike(one, other) for other in out):
+            out.append(one)
+        if len(out) == _TRIED:
+            break
+    return out
 
 
-def _tables(
-    section: FloatImage,
-    known: BoolImage,
-    reference: FloatImage,
-    frame: LineFrame,
-    half_width: float,
-    weight: FloatImage,
-    displacements: _Numbers,
-) -> list[_Numbers]:
-    """Return sums of local correlations, for either side.
+def _unlike(first: FirstGuess, second: FirstGuess) -> bool:
+    """Return whether improving one would not lead to the other."""
+    apart = np.hypot(*np.subtract(first.offset, second.offset))
+    return bool(abs(first.beside - second.beside) + apart > 1.5 * _STEP)
 
-    Each (offset along the line, displacement, distance to the line).
-    """
-    shape = (section.shape[0] // _SHRINK, section.shape[1] // _SHRINK)
-    whole = (slice(0, shape[0] * _SHRINK), slice(0, shape[1] * _SHRINK))
-    middle = (slice(_SHRINK // 2, whole[0].stop, _SHRINK), slice(_SHRINK // 2, None, _SHRINK))
-    grey = np.where(known, section, section[known].mean()).astype(np.float32)
-    images = _Reduced(
-        shrink_to(np.ascontiguousarray(grey[whole]), shape),
-        (shrink_to(known[whole].astype(np.float32), shape) > 0.99).astype(np.float32),
-        shrink_to(np.ascontiguousarray(reference[whole]), shape),
-    )
-    distance = frame.distance[middle][: shape[0], : shape[1]]
-    side = frame.side[middle][: shape[0], : shape[1]]
-    normal = frame.normal[:, middle[0], middle[1]][:, : shape[0], : shape[1]]
-    counts = weight[middle][: shape[0], : shape[1]]
-    along = np.stack([-normal[1], normal[0]]) * side
-    bins = (distance / _BIN).astype(np.int64)
-    number = int(bins.max()) + 1
-    sides = [np.flatnonzero(side == sign) for sign in (1, -1)]
-    tables = [np.zeros((_OFFSETS.size, displacements.size, number)) for _ in sides]
-    for c, displacement in enumerate(displacements):
-        seen = (distance - displacement > half_width).astype(np.float32)
-        for j, offset in enumerate(_OFFSETS):
-            flow = (-displacement * normal + offset * along) / _SHRINK
-            found = (images.correlation(flow, seen) * counts).ravel()
-            for table, there in zip(tables, sides, strict=True):
-                table[j, c] = np.bincount(bins.ravel()[there], found[there], number)
-    return tables
+
+def _cost(offset: tuple[float, float]) -> float:
+    return _OFFSET_COST * (offset[0] ** 2 + offset[1] ** 2)
+
+
+def _improved(
+    images: Reduced, guess: FirstGuess, steps: tuple[tuple[float, float, float], ...]
+) -> FirstGuess:
+    """Change a guess step by step, as long as that makes it better."""
+    for size in steps:
+        for _ in range(_MOST_STEPS):
+            tried = max(
+                (images.judged(other) for other in guess.near(*size)),
+                key=lambda other: other.correlation,
+            )
+            if tried.correlation <= guess.correlation:
+                break
+            guess = tried
+    return guess
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Reduced:
-    """A section, where it shows tissue (0 or 1), and the reference, at the search's resolution."""
+class Reduced:
+    """What is compared, at the resolution of the search.
+
+    Parameters
+    ----------
+    section, reference, known
+        (H, W) float32; 1 where the section shows tissue, else 0.
+    distance, normal
+        To and away from the line, full pixels; (H, W) and (2, H, W) float32.
+    weight
+        (H, W) float32, how much places count; their sum is 1.
+    bins
+        (H, W) int64, the distance in bins.
+    half_width
+        Half the width of the line, full pixels.
+    shrink
+        Pixels of the section per pixel.
+    """
 
     section: FloatImage
     known: FloatImage
     reference: FloatImage
+    distance: FloatImage
+    normal: npt.NDArray[np.float32]
+    weight: FloatImage
+    bins: npt.NDArray[np.int64]
+    half_width: float
+    shrink: int
 
-    def correlation(self, flow: npt.NDArray[np.float32], seen: FloatImage) -> FloatImage:
-        """Return local correlations of the section sampled through a flow, 0 where not seen."""
+    @classmethod
+    def of(
+        cls,
+        section: FloatImage,
+        known: BoolImage,
+        reference: FloatImage,
+        frame: LineFrame,
+        half_width: float,
+        weight: FloatImage,
+        shrink: int,
+    ) -> Reduced:
+        """Reduce a section and its reference.
+
+        Parameters
+        ----------
+        section, reference
+            (H, W) float32, working grey values.
+        known
+            (H, W) bool, where the section shows tissue.
+        frame
+            Of the fold's line.
+        half_width
+            Half the width of that line, pixels: anything nearer to its middle is hidden.
+        weight
+            (H, W) float32, 0 to 1: how much the places count, and how much of the displacement
+            they have.
+        shrink
+            Pixels of the section per pixel.
+        """
+        shape = (section.shape[0] // shrink, section.shape[1] // shrink)
+        whole = (slice(0, shape[0] * shrink), slice(0, shape[1] * shrink))
+        middle = tuple(slice(shrink // 2, part.stop, shrink) for part in whole)
+        grey = np.where(known, section, section[known].mean()).astype(np.float32)
+        small = lambda image: shrink_to(np.ascontiguousarray(image[whole]), shape)  # noqa: E731
+        counts = weight[middle]
+        distance = frame.distance[middle]
+        return cls(
+            small(grey),
+            (small(known.astype(np.float32)) > 0.99).astype(np.float32),
+            small(reference),
+            distance,
+            frame.normal[:, middle[0], middle[1]],
+            np.asarray(counts / max(float(counts.sum()), 1.0), dtype=np.float32),
+            (distance / _BIN).astype(np.int64),
+            half_width,
+            shrink,
+        )
+
+    def judged(self, guess: FirstGuess) -> FirstGuess:
+        """Return a guess with its correlation."""
+        size = np.clip(abs(guess.beside) - np.float32(guess.decay) * self.distance, 0, None)
+        found = self._correlation(np.sign(np.float32(guess.beside)) * size, guess.offset)
+        return replace(guess, correlation=float(found.sum()) - _cost(guess.offset))
+
+    def table(self, shifts: _Numbers, offset: tuple[float, float]) -> _Numbers:
+        """Return sums of local correlations: (displacement, distance to the line)."""
+        bins, number = self.bins.ravel(), int(self.bins.max()) + 1
+        return np.stack(
+            [
+                np.bincount(bins, self._correlation(np.float32(shift), offset).ravel(), number)
+                for shift in shifts
+            ]
+        )
+
+    def correlation(self, fold: Flow, own: Flow) -> float:
+        """Return the mean local correlation of the section, sampled through both flows."""
+        small = [
+            np.stack([shrink_to(part, self.section.shape) for part in flow]) for flow in (fold, own)
+        ]
+        size = -(small[0] * self.normal).sum(axis=0)
+        return float(self._sampled((small[0] + small[1]) / np.float32(self.shrink), size).sum())
+
+    def _correlation(
+        self, size: FloatImage | np.float32, offset: tuple[float, float]
+    ) -> FloatImage:
+        """Return weighted local correlations with the section moved by ``size`` to the line."""
+        flow = np.array(offset)[:, None, None] - size * self.normal
+        return self._sampled((flow / self.shrink).astype(np.float32), size)
+
+    def _sampled(self, flow: Flow, size: FloatImage | np.float32) -> FloatImage:
+        """Return weighted local correlations with the section sampled through a reduced flow."""
         import cv2
 
         rows, columns = (np.arange(n, dtype=np.float32) for n in self.section.shape)
-        x = (columns[None] + flow[1]).astype(np.float32)
-        y = (rows[:, None] + flow[0]).astype(np.float32)
-        moved, known = (
-            np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR), dtype=np.float32)
-            for image in (self.section, self.known)
+        y, x = flow[0] + rows[:, None], flow[1] + columns[None]
+        image, known = (
+            np.asarray(cv2.remap(part, x, y, cv2.INTER_LINEAR), dtype=np.float32)
+            for part in (self.section, self.known)
         )
-        weight = known * seen
-        return local_correlation(moved, self.reference, weight, _LOCAL / _SHRINK) * weight
+        seen = known * (self.distance - size > self.half_width)
+        found = local_correlation(image, self.reference, seen, _LOCAL / self.shrink)
+        return np.asarray(found * seen * self.weight, dtype=np.float32)
 
 
 def local_correlation(

@@ -10,14 +10,14 @@ would only add errors); where it is good, they are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ..filters import blur, wide_blur
-from ..types import BoolImage, Box, FloatImage
+from ..types import BoolImage, FloatImage
 
 #: Widths, in pixels, of the Gaussians that separate the frequency bands.
 BANDS = (1.0, 2.0, 4.0, 8.0)
@@ -25,131 +25,20 @@ BANDS = (1.0, 2.0, 4.0, 8.0)
 _SMOOTH = 2.0
 #: Number of bands that are finer than structure.
 _STRUCTURE = 2
-#: Widths of the averages that carry the ring's residual into the hole.
-_RING = (1.5, 3.0, 6.0, 12.0, 24.0)
-#: Side of the part of a window that is rehearsed in, in depths of the damage and in pixels.
-_PART = 8
-_LEAST_PART, _MOST_PART = 1024, 1280
-#: Share of the intact pixels that is cut out to rehearse on, at least and at most; in between, as
-#: many pixels as this are.
-_LEAST_SHARE, _MOST_SHARE, _ENOUGH = 0.1, 0.3, 10_000
-#: The real holes are filled without them, so they are cut from this share of the intact pixels, the
-#: ones that lie furthest from the damage.
-_FAR = 0.5
-#: They are at most about this deep, pixels, in windows with sides of at most so many; in larger
-#: ones in proportion. Few large holes tell less than many small ones.
-_DEEPEST, _DEEPEST_SIDE = 10.0, 512
 #: More pixels than this teach the weights nothing new.
 _MOST_SAMPLES = 20_000
-#: Fewer than this teach them nothing at all.
-FEWEST_SAMPLES = 1_000
 #: Weight of the ridge, relative to the variance of a column.
 _RIDGE = 1.0
-#: The same where one hypothesis is weighed against the fusion of all: two columns, well told apart.
+#: The same where one hypothesis is weighed against the fusion of all: two well-separated columns.
 _LEADER_RIDGE = 0.01
+#: The same where all holes of a stack are pooled.
+_POOLED_RIDGE = 0.003
+#: Largest weight of the further sections. A cubic through four sections gives them -0.125.
+_MOST_FURTHER = 0.5
+#: They count where they lower the squared error of the rehearsal by this share at least.
+_FURTHER_GAIN = 0.01
 
 Matrix = npt.NDArray[np.float64]
-
-
-def rehearsal_part(mask: BoolImage, intact: BoolImage) -> Box:
-    """Return the part of a window that is rehearsed in.
-
-    The whole window, unless it is much larger than the damage is deep: a part tells as much, and
-    costs less. At least half of the part is intact, if that can be; among such parts it is the one
-    nearest to the damage.
-
-    Parameters
-    ----------
-    mask
-        (H, W) bool, the real damage.
-    intact
-        (H, W) bool, the pixels that may be cut.
-    """
-    if max(mask.shape) <= _LEAST_PART:
-        return Box.whole(mask.shape)
-    side = int(np.clip(_PART * depth(mask), _LEAST_PART, _MOST_PART)) // 32 * 32
-    height, width = (min(side, n) for n in mask.shape)
-    starts = [
-        [*range(0, n - h, 32), n - h] for n, h in zip(mask.shape, (height, width), strict=True)
-    ]
-    sums = np.pad(np.cumsum(np.cumsum(intact, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    y, x = np.meshgrid(*starts, indexing="ij")
-    shown = sums[y + height, x + width] - sums[y, x + width] - sums[y + height, x] + sums[y, x]
-    enough = np.minimum(shown / (height * width), 0.5)
-    middle = [float(np.mean(np.nonzero(mask.any(axis=1 - axis))[0])) for axis in (0, 1)]
-    away = np.hypot(y + height / 2 - middle[0], x + width / 2 - middle[1])
-    best = int(np.argmax(enough - 1e-6 * away))
-    y0, x0 = int(y.flat[best]), int(x.flat[best])
-    return Box(y0, x0, y0 + height, x0 + width)
-
-
-def depth(mask: BoolImage) -> float:
-    """Return how deep, in pixels, damage is."""
-    return float(_inwards(mask).max())
-
-
-def _inwards(where: BoolImage) -> FloatImage:
-    """Return how far, in pixels, every pixel of ``where`` lies from the others."""
-    import cv2
-
-    distance = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, 3)
-    return np.asarray(distance, dtype=np.float32)
-
-
-def rehearsal_holes(mask: BoolImage, intact: BoolImage, seed: int) -> BoolImage:
-    """Cut holes to rehearse on into the intact pixels, away from the damage.
-
-    Parameters
-    ----------
-    mask
-        (H, W) bool, the real damage.
-    intact
-        (H, W) bool, the pixels that may be cut.
-    seed
-        The same seed gives the same holes.
-
-    Returns
-    -------
-    holes
-        (H, W) bool, inside ``intact``; empty where too little is intact.
-    """
-    share = float(np.clip(_ENOUGH / max(intact.sum(), 1), _LEAST_SHARE, _MOST_SHARE))
-    if share * intact.sum() < FEWEST_SAMPLES:
-        return np.zeros_like(intact)
-    away = _inwards(~mask)
-    far = intact & (away >= _quantile(away[intact], 1 - _FAR))
-    deepest = _DEEPEST * max(min(mask.shape) / _DEEPEST_SIDE, 1.0)
-    return cut_holes(min(depth(mask), deepest), far, share / _FAR, seed)
-
-
-def cut_holes(deep: float, where: BoolImage, share: float, seed: int) -> BoolImage:
-    """Cut holes of irregular shape.
-
-    Parameters
-    ----------
-    deep
-        About how deep they are, pixels.
-    where
-        (H, W) bool, the pixels that may be cut; some are.
-    share
-        Of these, 0..1.
-    seed
-        The same seed gives the same holes.
-
-    Returns
-    -------
-    holes
-        (H, W) bool, inside ``where``.
-    """
-    sigma = float(np.clip(0.8 * deep, 4, max(min(where.shape) / 10, 4)))
-    noise = np.random.default_rng(seed).standard_normal(where.shape).astype(np.float32)
-    noise = wide_blur(noise, sigma)
-    return where & (noise > _quantile(noise[where], 1 - share))
-
-
-def _quantile(values: npt.NDArray[np.float32], share: float) -> float:
-    """Return a quantile, of a part of the values where there are many."""
-    return float(np.quantile(values[:: max(len(values) // _MOST_SAMPLES, 1)], share))
 
 
 @dataclass(frozen=True)
@@ -229,7 +118,9 @@ class FusionWeights:
     offsets: npt.NDArray[np.float64]
 
     @classmethod
-    def learn(cls, bands: Bands, leader: int | None = None) -> FusionWeights:
+    def learn(
+        cls, bands: Bands, leader: int | None = None, prior: Matrix | None = None
+    ) -> FusionWeights:
         """Fit the weights on the rehearsal.
 
         Parameters
@@ -239,7 +130,12 @@ class FusionWeights:
         leader
             Number of the hypothesis that is weighed against the fusion of all, as one against
             one; None if all are peers.
+        prior
+            (bands, hypotheses), weights that other sections of the stack taught: what the weights
+            are drawn towards then, instead of equal ones, and no leader counts. None: none.
         """
+        if prior is not None:
+            return cls._drawn_towards(prior, bands)
         weights, offsets = [], []
         for y, x in zip(bands.truth, bands.rows, strict=True):
             means = x.mean(axis=1)
@@ -253,11 +149,55 @@ class FusionWeights:
             offsets.append(float(y.mean() - means @ weight))
         return cls(np.stack(weights), np.array(offsets))
 
+    @classmethod
+    def _drawn_towards(cls, prior: Matrix, bands: Bands) -> FusionWeights:
+        weights, offsets = [], []
+        for y, x, known in zip(bands.truth, bands.rows, prior, strict=True):
+            means = x.mean(axis=1)
+            about = x - means[:, None]
+            left = (y - y.mean() - known @ about).astype(np.float32)
+            weight = known + _shrunk(about, left, _RIDGE)
+            weights.append(weight)
+            offsets.append(float(y.mean() - means @ weight))
+        return cls(np.stack(weights), np.array(offsets))
+
+    def with_further(self, bands: Bands, further: int) -> FusionWeights:
+        """Return the weights with those of the sections beyond the neighbours added.
+
+        Tissue does not change quite linearly between the neighbours. The mean of the further
+        sections, registered as well, shows the curvature: where sections are thin it gets a
+        *negative* weight, as in cubic interpolation. Its size is learned in every band, and is
+        zero where the rehearsal gains nothing by it.
+
+        Parameters
+        ----------
+        bands
+            Samples of the rehearsal holes, the ``further`` hypotheses last.
+        further
+            How many these are.
+        """
+        weights, offsets = [], []
+        for y, x, own in zip(bands.truth, bands.rows, self.weights, strict=True):
+            means = x.mean(axis=1)
+            about = x - means[:, None]
+            near = own @ about[:-further]
+            bend = about[-further:].mean(axis=0) - near
+            power = (1 + _LEADER_RIDGE) * float(bend @ bend)
+            share = float(bend @ (y - y.mean() - near)) / max(power, 1e-12)
+            share = float(np.clip(share, -_MOST_FURTHER, _MOST_FURTHER))
+            weight = np.concatenate([(1 - share) * own, np.full(further, share / further)])
+            weights.append(weight)
+            offsets.append(float(y.mean() - means @ weight))
+        extended = FusionWeights(np.stack(weights), np.array(offsets))
+        alone = FusionWeights(np.pad(self.weights, ((0, 0), (0, further))), self.offsets)
+        gains = bands.error(extended) < (1 - _FURTHER_GAIN) * bands.error(alone)
+        return extended if gains else alone
+
     def apply(self, hypotheses: Sequence[FloatImage]) -> FloatImage:
         """Return the fused image, (H, W) float32.
 
         The sum over the bands of every hypothesis, ordered so that each Gaussian is applied
-        once: what is weighed alike in a band and in the next coarser one is not split at all.
+        once: hypotheses with equal weights in a band and in the next coarser one are not split.
         """
         import cv2
 
@@ -265,6 +205,8 @@ class FusionWeights:
         total = np.zeros_like(hypotheses[0])
         for step, sigma in zip(steps[::-1], (*BANDS[::-1], None), strict=True):
             for weight, image in zip(step, hypotheses, strict=True):
+                if weight == 0:
+                    continue
                 cv2.scaleAdd(image, float(weight), total, total)
             if sigma is not None:
                 total = wide_blur(total, sigma)
@@ -275,16 +217,20 @@ def ridge(x: npt.NDArray, y: npt.NDArray, strength: float = _RIDGE) -> npt.NDArr
     """Solve least squares ``w @ x = y`` of rows ``x``, drawn towards equal weights.
 
     First one gain for the mean of all rows, then the rows' deviations from it, which the
-    ridge holds down: rows are much alike, and a few thousand pixels of one place of the
-    section do not tell which of them is better elsewhere unless the difference is plain.
+    ridge holds down: rows are much alike, and a few thousand pixels in one place of the section
+    do not show which of them is better elsewhere unless the difference is plain.
     """
     count = len(x)
     mean = x.mean(axis=0)
     gain = float(mean @ y) / max(float(mean @ mean), 1e-12)
+    return gain / count + _shrunk(x, y - gain * mean, strength)
+
+
+def _shrunk(x: npt.NDArray, y: npt.NDArray, strength: float) -> npt.NDArray[np.float64]:
+    """Solve least squares ``w @ x = y`` of rows ``x``, drawn towards zero."""
     gram = (x @ x.T).astype(np.float64)
-    gram += strength * max(np.trace(gram) / count, 1e-12) * np.eye(count)
-    deviations = np.linalg.solve(gram, (x @ (y - gain * mean)).astype(np.float64))
-    return gain / count + deviations
+    gram += strength * max(np.trace(gram) / len(x), 1e-12) * np.eye(len(x))
+    return np.linalg.solve(gram, (x @ y).astype(np.float64))
 
 
 def sample(where: BoolImage, most: int = _MOST_SAMPLES) -> tuple[npt.NDArray[np.intp], ...]:
@@ -294,50 +240,38 @@ def sample(where: BoolImage, most: int = _MOST_SAMPLES) -> tuple[npt.NDArray[np.
     return tuple(index[::step] for index in indices)
 
 
-def ring_features(residual: FloatImage, known: BoolImage) -> Iterator[FloatImage]:
-    """Carry the residual of the known pixels into the unknown, at several widths.
+def pooled_prior(sums: Sequence[tuple[Matrix, npt.NDArray[np.float64]]], further: int) -> Matrix:
+    """Return the weights of hypotheses learned from many holes together.
 
-    Each is a Gaussian average over known pixels that fades to zero out of their reach. They come
-    one at a time, to save memory.
+    Parameters
+    ----------
+    sums
+        Per band the sums of :func:`products` over all holes.
+    further
+        Number of the last hypotheses, which are drawn to zero; the others to equal weights.
+
+    Returns
+    -------
+    Matrix
+        (bands, hypotheses), for :meth:`FusionWeights.learn`.
     """
-    shown = known.astype(np.float32)
-    left = np.where(known, residual, 0).astype(np.float32, copy=False)
-    for sigma in _RING:
-        density, carried = wide_blur(shown, sigma), wide_blur(left, sigma)
-        carried /= density + np.float32(0.05)
-        carried *= np.minimum(2 * density, 1)
-        yield carried
+    weights = []
+    for gram, wanted in sums:
+        count = len(wanted)
+        draw = _POOLED_RIDGE * max(np.trace(gram) / count, 1e-12)
+        equal = np.pad(np.full(count - further, 1 / (count - further)), (0, further))
+        weights.append(np.linalg.solve(gram + draw * np.eye(count), wanted + draw * equal))
+    return np.stack(weights)
 
 
-def learn_ring(
-    features: Iterable[FloatImage], residual: FloatImage, where: BoolImage
-) -> npt.NDArray[np.float64]:
-    """Fit how far the residual at the rim of a hole says something about its inside."""
-    picked = sample(where)
-    return ridge(np.stack([feature[picked] for feature in features]), residual[picked])
+def products(bands: Bands) -> list[tuple[Matrix, npt.NDArray[np.float64]]]:
+    """Return, per band, products of the hypotheses with each other and with the truth.
 
-
-def apply_ring(
-    features: Iterable[FloatImage], weights: npt.NDArray[np.float64]
-) -> FloatImage | float:
-    """Return the correction to add inside the hole, (H, W) float32."""
-    pairs = zip(weights, features, strict=True)
-    return sum(np.float32(weight) * feature for weight, feature in pairs)
-
-
-def close_seam(image: FloatImage, section: FloatImage, known: BoolImage) -> FloatImage:
-    """Let the filled pixels meet the intact ones: no step at the rim, unchanged further in.
-
-    The step that is left at the rim, averaged over 2 pixels so that grain does not count, is
-    subtracted there and fades out over 4 pixels.
+    In units of the variance of the truth, so that all holes count equally.
     """
-    import cv2
-
-    weight = known.astype(np.float32)
-    step = np.where(known, section - image, 0).astype(np.float32)
-    density = blur(weight, 2.0)
-    carried = blur(step, 2.0) / np.maximum(density, 1e-3)
-    distance = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 3)
-    # Beyond the reach of the average there is nothing to carry.
-    fade = np.exp(-distance / 4) * (density > 1e-3)
-    return image + carried * fade
+    found = []
+    for y, x in zip(bands.truth, bands.rows, strict=True):
+        about, wanted = x - x.mean(axis=1)[:, None], y - y.mean()
+        power = max(float(wanted @ wanted), 1e-12)
+        found.append(((about @ about.T).astype(np.float64) / power, (about @ wanted) / power))
+    return found

@@ -25,19 +25,19 @@ Affine = npt.NDArray[np.float32]
 #: Above this many pixels a flow is estimated on a reduced image and enlarged: deformation of
 #: sections is smooth, and the search would dominate the cost of large windows.
 _MOST_FLOW_PIXELS = 1536 * 1536
-#: Tinier images are enlarged: DIS needs a few patches at a quarter of the resolution.
+#: Smaller images are enlarged: DIS needs a few patches at a quarter of the resolution.
 _LEAST_SIDE = 64
 #: Longest side of the image on which sections are aligned coarsely.
 _COARSE_SIDE = 256
 #: A coarse alignment must raise the correlation by this much to be believed.
 _TRANSLATION_GAIN = 0.02
 _AFFINE_GAIN = 0.01
-#: Sections of a series do not lie further apart than this, in pixels and in sides of the window,
-#: and are not stretched or sheared by more. An alignment beyond that is taken for a chance one
-#: unless it correlates this much better than what is found near by.
+#: Largest plausible displacement of neighbouring sections, in pixels and in sides of the window,
+#: and their largest stretch or shear. An alignment beyond that is taken for a coincidence unless it
+#: correlates this much better than the best one nearby.
 FARTHEST, _FARTHEST_SIDES, _MOST_STRETCH = 100.0, 1 / 3, 0.35
 _FAR_GAIN = 0.15
-#: Share of the section that a neighbour has to overlap, and for one that is looked for near by.
+#: Least overlap of section and neighbour, as a share; and the same in the search nearby.
 _OVERLAP, _NEAR_OVERLAP = 0.5, 0.75
 IDENTITY: Affine = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 
@@ -263,6 +263,13 @@ def moved_by(affine: Affine, shape: tuple[int, ...]) -> float:
     return float(np.hypot(*(affine @ np.append(centre, 1) - centre)))
 
 
+def moves_most(affine: Affine, shape: tuple[int, ...]) -> float:
+    """Return how far, in pixels, an alignment moves the corner of an image that it moves most."""
+    height, width = shape
+    corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    return float(np.hypot(*(affine @ corners - corners[:2])).max())
+
+
 def _is_plausible(affine: Affine, shape: tuple[int, ...]) -> bool:
     """Return whether neighbours of a series may lie like this."""
     farthest = min(FARTHEST, _FARTHEST_SIDES * min(shape))
@@ -273,7 +280,7 @@ def _is_plausible(affine: Affine, shape: tuple[int, ...]) -> bool:
 def _align_reduced(
     target: FloatImage, source: FloatImage, weight: BoolImage, there: BoolImage, overlap: float
 ) -> Affine:
-    """Align reduced images of which at least so much overlaps."""
+    """Align reduced images that overlap by at least this share."""
     moved = _translate(target, source, weight, there, overlap)
     return _refine_affine(target, source, weight, there, moved)
 

@@ -1,166 +1,23 @@
-"""References: what the neighbours say about the hidden pixels of a section.
+"""References: the section interpolated between its guides, and registration to what it shows.
 
-Everything here works in *working grey values*: tissue stretched to about 16..239 whatever the
-dtype, each neighbour brought to the section's brightness and contrast (:class:`GreyMapping`).
+All images are in working grey values
+(:class:`~napari_flowinpaint.core.reference.guides.GreyMapping`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from ..parallel import Report, reporting, together
-from ..types import BoolImage, Box, FloatImage, Neighbour, Window
-from .optical_flow import (
-    IDENTITY,
-    Affine,
-    Flow,
-    align,
-    apply_affine,
-    compose,
-    estimate_flow,
-    extrapolate,
-    warp,
-    warp_affine,
-)
+from ..parallel import together
+from ..types import BoolImage, FloatImage
+from .guides import Guide
+from .optical_flow import Flow, estimate_flow, extrapolate, warp
 
-_LOW, _HIGH = 16.0, 239.0
-#: Smaller differences of grey values are none: float32 cannot bring them to working ones.
-_SMALLEST = 1e-30
-#: Share of a neighbour that shows damage only, beside one that does not.
-_LITTLE = 1e-6
 #: Patches for the flow between neighbours where that is all there is.
 SMOOTH_PATCH = 16
-
-
-@dataclass(frozen=True)
-class GreyMapping:
-    """The map between a stack's grey values and working grey values.
-
-    Parameters
-    ----------
-    gain, offset
-        ``working = grey * gain + offset``.
-    mean, deviation
-        Of the section's intact pixels, in the stack's grey values; None where nothing is
-        intact.
-    """
-
-    gain: float
-    offset: float
-    mean: float | None
-    deviation: float | None
-
-    @classmethod
-    def of(cls, window: Window) -> GreyMapping:
-        """Measure a window: on its intact pixels, or on its neighbours where it has none."""
-        own = window.section[window.intact]
-        shown = (
-            own if own.size else np.concatenate([n.image[n.valid] for n in neighbours_of(window)])
-        )
-        low, high = (float(v) for v in np.percentile(shown, (0.5, 99.5)))
-        gain = (_HIGH - _LOW) / (high - low) if high - low > _SMALLEST else 1.0
-        if own.size == 0 or float(own.std()) <= _SMALLEST:
-            return cls(gain, _LOW - low * gain, None, None)
-        return cls(gain, _LOW - low * gain, float(own.mean()), float(own.std()))
-
-    def to_working(self, image: FloatImage) -> FloatImage:
-        """Turn the stack's grey values into working ones."""
-        return (image * np.float32(self.gain) + np.float32(self.offset)).astype(np.float32)
-
-    def match(self, neighbour: Neighbour) -> FloatImage:
-        """Bring a neighbour to the section's mean and contrast, in working grey values."""
-        shown = neighbour.image[neighbour.valid]
-        if self.mean is None or self.deviation is None or float(shown.std()) <= _SMALLEST:
-            return self.to_working(neighbour.image)
-        scale = self.deviation / float(shown.std())
-        return self.to_working((neighbour.image - float(shown.mean())) * scale + self.mean)
-
-    def to_stack(self, image: FloatImage) -> FloatImage:
-        """Turn working grey values into the stack's."""
-        return ((image - np.float32(self.offset)) / np.float32(self.gain)).astype(np.float32)
-
-
-def neighbours_of(window: Window) -> list[Neighbour]:
-    """Return the neighbours of a window that are there, previous first."""
-    return [n for n in (window.previous, window.following) if n is not None]
-
-
-@dataclass(frozen=True)
-class Guide:
-    """A neighbour that guides a repair.
-
-    Parameters
-    ----------
-    image
-        (H, W) float32, working grey values.
-    valid
-        (H, W) bool, False where the neighbour itself is damaged or was not imaged.
-    share
-        How far the section lies from this neighbour on the way to the other one, 0..1.
-    affine
-        Coarse alignment with the section.
-    aligned
-        The image sampled through it, in the part of the window that is looked at.
-    shown
-        The same of ``valid``.
-    """
-
-    image: FloatImage
-    valid: BoolImage
-    share: float
-    affine: Affine
-    aligned: FloatImage
-    shown: BoolImage
-
-    def sample(self, flow: Flow) -> FloatImage:
-        """Sample the original image through a flow into the aligned one (interpolates once)."""
-        return warp(self.image, apply_affine(self.affine, flow))
-
-    def damaged(self, flow: Flow) -> BoolImage:
-        """Return where the sampled pixels are damaged ones of the neighbour."""
-        if self.valid.all():
-            return np.zeros(flow.shape[1:], dtype=bool)
-        shown = warp(self.valid.astype(np.float32), apply_affine(self.affine, flow))
-        return shown < 0.99
-
-    def align_to(self, section: FloatImage, known: BoolImage) -> Guide:
-        """Return the guide coarsely aligned to the known pixels of a section."""
-        affine = align(section, self.image, known, self.valid)
-        if np.array_equal(affine, self.affine):
-            return self
-        shown = self.valid
-        if not shown.all():
-            shown = warp_affine(shown.astype(np.float32), affine) > 0.99
-        return replace(self, affine=affine, aligned=warp_affine(self.image, affine), shown=shown)
-
-    def crop(self, part: Box) -> Guide:
-        """Return the guide of a part of the window; it samples the same, whole image."""
-        affine = self.affine.copy()
-        affine[:, 2] += affine[:, :2] @ np.array([part.x0, part.y0], dtype=np.float32)
-        aligned = np.ascontiguousarray(self.aligned[part.slices])
-        shown = np.ascontiguousarray(self.shown[part.slices])
-        return replace(self, affine=affine, aligned=aligned, shown=shown)
-
-
-def nearer(guides: list[Guide]) -> Guide:
-    """Return the guide that the section lies nearer to; the previous one of two as near."""
-    return min(guides, key=lambda guide: guide.share)
-
-
-def unaligned_guides(window: Window, greys: GreyMapping) -> list[Guide]:
-    """Return the neighbours of a window as guides, where they lie in the stack."""
-    shares = (window.alpha, 1 - window.alpha)
-    guides = []
-    for neighbour, share in zip((window.previous, window.following), shares, strict=True):
-        if neighbour is not None:
-            image = greys.match(neighbour)
-            valid = neighbour.valid
-            guides.append(Guide(image, valid, share, IDENTITY.copy(), image, valid))
-    return guides
 
 
 def initial_reference(guides: list[Guide]) -> FloatImage:
@@ -185,7 +42,7 @@ def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
     first, second = (guide.aligned for guide in guides)
     both = guides[0].shown & guides[1].shown
     if not both.all():
-        # what only one shows pulls nowhere, and gets the flow of what is around it
+        # where only one shows tissue nothing pulls the flow: it follows its surroundings
         first = np.where(guides[0].shown, first, second)
         second = np.where(guides[1].shown, second, first)
     ways = [
@@ -199,14 +56,14 @@ def flows_between(guides: list[Guide], patch: int = 8) -> list[Flow]:
 
 
 def sample_all(guides: list[Guide], flows: Sequence[Flow]) -> list[FloatImage]:
-    """Sample every guide through its flow; what only one of two shows, it shows for both."""
+    """Sample every guide through its flow; where only one of two shows tissue, both get it."""
     pairs = list(zip(guides, flows, strict=True))
     samples = [guide.sample(flow) for guide, flow in pairs]
     return complete(samples, [guide.damaged(flow) for guide, flow in pairs])
 
 
 def complete(samples: list[FloatImage], damaged: Sequence[BoolImage]) -> list[FloatImage]:
-    """Return two images of the same with what one of them lacks taken from the other.
+    """Return two images of the same, the gaps of each filled from the other.
 
     Parameters
     ----------
@@ -248,7 +105,7 @@ def seen_by_any(guides: list[Guide], flows: Sequence[Flow], known: BoolImage) ->
 
 
 def comparable(target: FloatImage, guide: Guide, flow: Flow) -> FloatImage:
-    """Return a target that agrees with what a guide does not show: that pulls its flow nowhere."""
+    """Return the target, made to agree with a guide where this shows nothing: no pull there."""
     if guide.shown.all():
         return target
     gone = warp(guide.shown.astype(np.float32), flow) < 0.99
@@ -279,144 +136,3 @@ def register(target: FloatImage, known: BoolImage, source: FloatImage, rounds: i
         flow = extrapolate(found, known)
     assert flow is not None
     return flow
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One idea of what the section shows: a guide sampled through a flow.
-
-    Parameters
-    ----------
-    image
-        (H, W) float32, working grey values.
-    damaged
-        (H, W) bool, where nothing but damage is sampled.
-    leader
-        Whether this is a finished repair already (a network's), which may weigh as much as all
-        others together.
-    follows
-        Whether it was made with the leader's help.
-    """
-
-    image: FloatImage
-    damaged: BoolImage
-    leader: bool = False
-    follows: bool = False
-
-    @classmethod
-    def of(cls, guide: Guide, flow: Flow, *, follows: bool = False) -> Hypothesis:
-        """Sample a guide through a flow."""
-        return cls(guide.sample(flow), guide.damaged(flow), follows=follows)
-
-    @classmethod
-    def completed(cls, pair: Sequence[Hypothesis]) -> list[Hypothesis]:
-        """Return hypotheses from two guides: what only one of these shows, it shows for both.
-
-        ``damaged`` stays: nothing is to be learned about a guide where it shows nothing.
-        """
-        images = complete([h.image for h in pair], [h.damaged for h in pair])
-        return [replace(h, image=image) for h, image in zip(pair, images, strict=True)]
-
-    def crop(self, part: tuple[slice, slice]) -> Hypothesis:
-        """Return what it says of a part of the window."""
-        image = np.ascontiguousarray(self.image[part])
-        return replace(self, image=image, damaged=self.damaged[part])
-
-
-def registered_average(hypotheses: Sequence[Hypothesis], alpha: float) -> FloatImage | None:
-    """Return what both neighbours show, registered with the leader's help (eq. 3, 6).
-
-    Parameters
-    ----------
-    hypotheses
-        About a section; of those made with a leader's help the first is of the previous
-        neighbour, the second of the following one.
-    alpha
-        Axial position between them. Where one of them shows damage only, the other counts alone.
-
-    Returns
-    -------
-    FloatImage or None
-        (H, W) float32, working grey values; None where nothing was made with a leader's help.
-    """
-    pair = [hypothesis for hypothesis in hypotheses if hypothesis.follows]
-    if len(pair) != 2:
-        return None
-    shares = [
-        np.where(h.damaged, _LITTLE, share).astype(np.float32)
-        for h, share in zip(pair, (1 - alpha, alpha), strict=True)
-    ]
-    total = pair[0].image * shares[0] + pair[1].image * shares[1]
-    return np.asarray(total / (shares[0] + shares[1]), dtype=np.float32)
-
-
-#: Makes hypotheses about a section from it, the pixels it may look at, and a callback for its
-#: progress.
-Source = Callable[[FloatImage, BoolImage, Report], list[Hypothesis]]
-
-
-def flow_source(guides: list[Guide], between: list[Flow]) -> Source:
-    """Return what makes hypotheses by optical flow alone.
-
-    Parameters
-    ----------
-    guides
-        One or two, aligned.
-    between
-        See :func:`flows_between`.
-    """
-    return partial(hypothesise, guides, between)
-
-
-def hypothesise(
-    guides: list[Guide],
-    between: list[Flow],
-    section: FloatImage,
-    known: BoolImage,
-    report: Report,
-) -> list[Hypothesis]:
-    """Return every hypothesis about the section, looking only at its ``known`` pixels.
-
-    Parameters
-    ----------
-    guides
-        One or two, aligned.
-    between
-        See :func:`flows_between`.
-    section
-        (H, W) float32, working grey values.
-    known
-        (H, W) bool.
-    report
-        Called with the share that is done.
-    """
-
-    def onto(guide: Guide, note: Report) -> Flow:
-        flow = register(section, known & guide.shown, guide.aligned)
-        note(1.0)
-        return flow
-
-    own = reporting([partial(onto, guide) for guide in guides], lambda share: report(0.5 * share))
-    ways = [own]
-    if len(guides) == 2:
-        seen = seen_by_any(guides, between, known)
-        middle = register(section, seen, interpolate(guides, between))
-        ways += [between, [compose(middle, flow) for flow in between]]
-    report(0.75)
-    samples = [image for flows in ways for image in sample_all(guides, flows)]
-    average = np.mean(samples, axis=0, dtype=np.float32)
-    target = np.where(known, section, average)
-    again = [
-        partial(estimate_flow, comparable(target, guide, flow), guide.aligned, flow)
-        for guide, flow in zip(guides, own, strict=True)
-    ]
-    hypotheses = [h for flows in ways for h in hypotheses_of(guides, flows)]
-    hypotheses += hypotheses_of(guides, together(again))
-    report(1.0)
-    return hypotheses
-
-
-def hypotheses_of(guides: list[Guide], flows: Sequence[Flow]) -> list[Hypothesis]:
-    """Return what guides say, each sampled through its flow."""
-    made = [Hypothesis.of(guide, flow) for guide, flow in zip(guides, flows, strict=True)]
-    return Hypothesis.completed(made)

@@ -16,19 +16,14 @@ import numpy.typing as npt
 
 from ..filters import blur
 from ..metrics import psnr
-from ..types import BoolImage, FloatImage, Window
+from ..types import BoolImage, FloatImage
+from ..window import Window
 from .confidence import ErrorModel
-from .fusion import (
-    FEWEST_SAMPLES,
-    Bands,
-    FusionWeights,
-    apply_ring,
-    learn_ring,
-    rehearsal_holes,
-    rehearsal_part,
-    ring_features,
-)
-from .references import Hypothesis, neighbours_of
+from .fusion import Bands, FusionWeights, Matrix
+from .guides import neighbours_of
+from .hypotheses import Hypothesis
+from .rehearsal_holes import FEWEST_SAMPLES, rehearsal_holes, rehearsal_part
+from .ring import apply_ring, learn_ring, ring_features
 
 #: Least share of the intact pixels that both neighbours have to show to be rehearsed on.
 _ENOUGH_TOLD = 0.2
@@ -96,12 +91,18 @@ class Reliability:
         }
         return cls(errors, scores, float(np.abs(missed).mean()))
 
+    @property
+    def structure_error(self) -> float | None:
+        """Mean squared error of the low-passed rehearsed result; None if nothing was rehearsed."""
+        psnr = self.scores.get("rehearsal_psnr")
+        return None if psnr is None else float(255.0**2 / 10 ** (psnr / 10))
+
     def confidence(self, images: Sequence[FloatImage], known: BoolImage) -> FloatImage:
         """Return 0 (guessed) to 1 (certain); see :meth:`.confidence.ErrorModel.confidence`."""
         return self.errors.confidence(images, known)
 
     def scores_at(self, confidence: FloatImage, mask: BoolImage) -> dict[str, float]:
-        """Return the scores, the PSNR as the confidence lets expect it of the real hole.
+        """Return the scores, with the PSNR that the confidence predicts for the real hole.
 
         That is deeper than those rehearsed on, and may lie where registration is worse. Half of
         the difference is believed: more was too much on the training sections.
@@ -146,6 +147,7 @@ class RehearsalResult:
         section: FloatImage,
         known: BoolImage,
         holes: BoolImage,
+        prior: Matrix | None = None,
     ) -> RehearsalResult:
         """Learn from hypotheses about ``holes`` made without looking at them.
 
@@ -159,25 +161,34 @@ class RehearsalResult:
             (H, W) bool, the intact pixels, rehearsal holes included.
         holes
             (H, W) bool, the rehearsal holes.
+        prior
+            See :meth:`.fusion.FusionWeights.learn`.
         """
         images = [hypothesis.image for hypothesis in hypotheses]
+        further = sum(hypothesis.further for hypothesis in hypotheses)
+        near = images[: len(images) - further]
         damaged = [hypothesis.damaged for hypothesis in hypotheses]
         where = holes & ~np.any(damaged, axis=0)
         if where.sum() < FEWEST_SAMPLES:  # no place that both neighbours show
             where = holes & ~np.all(damaged, axis=0)
         if where.sum() < FEWEST_SAMPLES:
             return cls.default(section, known)
-        average = np.asarray(np.mean(images, axis=0), dtype=np.float32)
+        average = np.asarray(np.mean(near, axis=0), dtype=np.float32)
         # Band splitting reaches across the rim, so the real hole needs something plausible in it.
         truth = np.where(known, section, average)
         seen = known & ~holes
         bands = Bands.of(images, truth, where)
         leaders = [number for number, h in enumerate(hypotheses) if h.leader]
-        others = [number for number, h in enumerate(hypotheses) if not h.leader]
+        others = [n for n, h in enumerate(hypotheses) if not (h.leader or h.further)]
         free = [number for number in others if not hypotheses[number].follows]
         trusted = not (leaders and free) or _better(bands, leaders, free)
         leads = bool(leaders and others) and _better(bands, leaders, others)
-        fusion = FusionWeights.learn(bands, leaders[0] if leads else None)
+        if prior is not None:
+            fusion = FusionWeights.learn(bands, prior=prior)
+        else:
+            close = bands.only(range(len(near)))
+            fusion = FusionWeights.learn(close, leaders[0] if leads else None)
+            fusion = fusion.with_further(bands, further) if further else fusion
         fused = fusion.apply(images)
         residual = truth - fused
         features = list(ring_features(residual, seen))
@@ -186,17 +197,18 @@ class RehearsalResult:
         def rely() -> Reliability:
             filled = fused + apply_ring(features, ring)
             filled = np.where(seen, truth, filled).astype(np.float32)
-            sampled = [h.image for h in hypotheses if not h.leader] or images
+            sampled = [images[number] for number in others] or near
             registered = np.asarray(np.mean(sampled, axis=0), dtype=np.float32)
-            return Reliability.of(images, registered, filled, truth, seen, where)
+            return Reliability.of(near, registered, filled, truth, seen, where)
 
         return cls(fusion, ring, rely, trusted)
 
-    def fuse(self, images: Sequence[FloatImage]) -> FloatImage:
+    def fuse(self, hypotheses: Sequence[Hypothesis]) -> FloatImage:
         """Return the fused image, (H, W) float32."""
         if self.fusion is None:
-            return np.mean(images, axis=0, dtype=np.float32)
-        return self.fusion.apply(images)
+            near = [hypothesis.image for hypothesis in hypotheses if not hypothesis.further]
+            return np.mean(near, axis=0, dtype=np.float32)
+        return self.fusion.apply([hypothesis.image for hypothesis in hypotheses])
 
     def correct(self, fused: FloatImage, section: FloatImage, known: BoolImage) -> FloatImage:
         """Return the fused image with the residual at the rim carried into the hole."""
@@ -209,8 +221,8 @@ class RehearsalResult:
 class Rehearsal:
     """Holes whose content is known, filled in one go with the damage.
 
-    They are small and lie away from the damage, which is filled as well without them, and a third
-    of the time of a repair is saved.
+    They are small and lie away from the damage, so that they do not impair its filling; doing both
+    in one go saves a third of the time of a repair.
 
     Parameters
     ----------
@@ -247,18 +259,26 @@ class Rehearsal:
         seen[part] &= ~holes
         return cls(known, seen, part, holes)
 
-    def learn(self, hypotheses: Sequence[Hypothesis], section: FloatImage) -> RehearsalResult:
-        """Learn from hypotheses, made from what is ``seen`` of the section, (H, W) float32."""
+    def learn(
+        self,
+        hypotheses: Sequence[Hypothesis],
+        section: FloatImage,
+        prior: Matrix | None = None,
+    ) -> RehearsalResult:
+        """Learn from hypotheses, made from what is ``seen`` of the section, (H, W) float32.
+
+        For ``prior`` see :meth:`.fusion.FusionWeights.learn`.
+        """
         if self.holes.sum() < FEWEST_SAMPLES:
             return RehearsalResult.default(section, self.known)
         rehearsed = [hypothesis.crop(self.part) for hypothesis in hypotheses]
         return RehearsalResult.learn(
-            rehearsed, section[self.part], self.known[self.part], self.holes
+            rehearsed, section[self.part], self.known[self.part], self.holes, prior
         )
 
 
 def _told(window: Window) -> BoolImage:
-    """Return the intact pixels that all neighbours show; that any shows, where these are few."""
+    """Return the intact pixels that all neighbours show; where these are few, that any shows."""
     shown = [neighbour.valid for neighbour in neighbours_of(window)]
     told = window.intact & np.logical_and.reduce(shown)
     if told.sum() >= _ENOUGH_TOLD * window.intact.sum():

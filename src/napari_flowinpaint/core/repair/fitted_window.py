@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InputError, RepairRefused
-from ..reference.references import neighbours_of
+from ..errors import InputError, RepairRefused, counted
+from ..reference.guides import neighbours_of
 from ..refusal import ANYWAY
-from ..types import AnyImage, IntImage, Window
+from ..types import AnyImage, IntImage
+from ..window import Window
 from .gate import NeighbourFit, describe_faults, measure_fit
-from .job import GuidedWindow, RepairJob, guide_by, read_window
+from .guided_window import GuidedWindow, guide_by
+from .job import RepairJob
 from .neighbours import find_neighbour
+from .read_window import read_window
 
 #: Where fewer pixels of a window are intact, more context is looked at to tell neighbours apart.
 _ENOUGH = 100_000
@@ -36,7 +39,7 @@ class FittedWindow:
     found
         What guides and repairs it.
     window, raw, components
-        See :func:`~.job.read_window`.
+        See :func:`~.read_window.read_window`.
     fits
         How well its neighbours fit; of those that can be judged.
     flags
@@ -59,7 +62,7 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
     RepairRefused
         Where none does, and the gate is to refuse.
     InputError, StoreError
-        As :func:`~.job.read_window`.
+        As :func:`~.read_window.read_window`.
     """
     window = read_window(job, found)
     if job.options.gate == "off" or getattr(found.method, "gates_itself", False):
@@ -81,7 +84,7 @@ def fit_window(job: RepairJob, found: GuidedWindow) -> FittedWindow:
     except RepairRefused as error:
         if job.options.gate == "refuse":
             raise RepairRefused(_refusal(job, faults, chosen)) from error
-        return FittedWindow(found, *window, fits, (f"{faults}; it was repaired all the same",))
+        return FittedWindow(found, *window, fits, (f"{faults}; it was repaired anyway",))
     guides = " and ".join(str(n) for n in chosen if n is not None)
     flag = f"{faults}; section {job.z} was repaired with section{'s' * (' ' in guides)} {guides}"
     used = tuple(tried[n] for n in chosen if n in tried)
@@ -103,7 +106,7 @@ def _measure(job: RepairJob, found: GuidedWindow, window: Window) -> tuple[Neigh
 
 def _refusal(job: RepairJob, faults: str, chosen: list[int | None]) -> str:
     """Return why a window is refused."""
-    missing = f"no other within {job.options.max_gap} section(s) fits"
+    missing = f"no other within {counted(job.options.max_gap, 'section')} fits"
     for left in (n for n in chosen if n is not None):
         name = job.method if isinstance(job.method, str) else job.method.name
         missing = f"section {left} alone is too few for method '{name}'"

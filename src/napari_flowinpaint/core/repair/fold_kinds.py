@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..kinds import KINDS, UNFOLDED
 from ..methods import get_method
+from ..methods.choice import AUTO
 from ..types import Box, IntImage
-
-if TYPE_CHECKING:
-    from .job import RepairJob
+from .job import RepairJob
 
 #: A damaged box, and the numbers of the components in it.
 Damage = tuple[Box, IntImage]
-
-
-def by_kind(name: str, kind: str | None) -> str:
-    """Return the method for the kind of damage, where it is told and no method is."""
-    return "unfold" if name == "auto" and kind in UNFOLDED else name
 
 
 def kind_of(job: RepairJob, damage: Box, components: IntImage) -> str | None:
@@ -41,6 +34,21 @@ def kind_of(job: RepairJob, damage: Box, components: IntImage) -> str | None:
         if size > largest:
             largest, found = size, name
     return found
+
+
+def overruled_kind(job: RepairJob, damage: Box, components: IntImage) -> str:
+    """Return the kind that the mask tells of most damage, where another one was told; else "".
+
+    What was told counts: whoever names a kind has looked, where a search may have erred.
+    """
+    if job.options.kind is None or job.kinds is None:
+        return ""
+    pixels = np.bincount(job.kinds[damage.slices][components > 0].ravel())
+    told = [kind for kind in KINDS.values() if kind.label in range(2, pixels.size)]
+    found = max(told, key=lambda kind: pixels[kind.label], default=None)
+    if found is None or not pixels[found.label] or found.name == job.options.kind:
+        return ""
+    return found.name if {found.name, job.options.kind} & {*UNFOLDED} else ""
 
 
 def join_folds(job: RepairJob, damages: Sequence[Damage]) -> list[Damage]:
@@ -68,10 +76,9 @@ def _unfolds(job: RepairJob, damage: Box, components: IntImage) -> bool:
     """Return whether tissue around some damage is going to be moved."""
     method = job.method
     if isinstance(method, str):
-        name = by_kind(method, kind_of(job, damage, components))
-        if name == "auto":
-            return False
-        method = get_method(name)
+        if method == AUTO:
+            return kind_of(job, damage, components) in UNFOLDED
+        method = get_method(method)
     return bool(getattr(method, "moves_tissue", False))
 
 

@@ -19,10 +19,13 @@ import numpy as np
 from ..errors import InputError
 from ..filters import blur, wide_blur
 from ..parallel import together
-from ..reference.fusion import rehearsal_part
+from ..reference.guides import GreyMapping, Guide, neighbours_of, unaligned_guides
 from ..reference.optical_flow import FARTHEST, IDENTITY, moved_by
-from ..reference.references import GreyMapping, Guide, neighbours_of, register, unaligned_guides
-from ..types import BoolImage, Box, FloatImage, RepairOptions, Window
+from ..reference.references import register
+from ..reference.rehearsal_holes import rehearsal_part
+from ..repair_options import RepairOptions
+from ..types import BoolImage, Box, FloatImage
+from ..window import Window
 
 GATES = ("refuse", "flag", "off")
 #: A neighbour that agrees with the section by less than this more than its mirror images do shows
@@ -159,7 +162,7 @@ def _sentence(z: int, fault: str, faulty: Sequence[NeighbourFit]) -> str:
         best = max(faulty, key=lambda fit: fit.agreement - (fit.chance or 0))
         agree, its = ("it agrees", "its") if one else ("they agree", "their")
         return (
-            f"{subject} show{'s' if one else ''} something else than section {z} ({agree} by "
+            f"{subject} show{'s' if one else ''} something other than section {z} ({agree} by "
             f"{best.agreement:.2f}, {its} mirror images by {best.chance:.2f})"
         )
     verb = "is" if one else "are"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..types import AnyImage, BoolImage, Box, Neighbour
+from ..errors import StoreError
+from ..types import AnyImage, BoolImage, Box
+from ..window import Neighbour
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -49,6 +51,20 @@ def is_grey(image: AnyImage) -> BoolImage:
 def no_masks(z: int, box: Box) -> BoolImage:
     """Say that no other section is damaged."""
     return np.zeros(box.shape, dtype=bool)
+
+
+def further_sections(z: int, neighbours: Neighbours, depth: int, max_gap: int) -> tuple[int, ...]:
+    """Return the sections next beyond the neighbours on both sides; none if one is not there.
+
+    They guide nothing by themselves; the rehearsal tells how much they count. So they need not
+    be intact, but lie within the permitted gap.
+    """
+    previous, following = neighbours
+    if previous is None or following is None:
+        return ()
+    beyond = (previous - 1, following + 1)
+    there = beyond[0] >= 0 and beyond[1] < depth and max(z - beyond[0], beyond[1] - z) <= max_gap
+    return beyond if there else ()
 
 
 def find_neighbours(
@@ -189,6 +205,23 @@ def read_neighbour(stack: Stack, z: int | None, box: Box, masks: Masks) -> Neigh
     valid = is_grey(image) & ~masks(z, box) & imaged
     image[~valid] = image[valid].mean() if valid.any() else 0
     return Neighbour(z, image, valid)
+
+
+def read_further(
+    stack: Stack, z: int, neighbours: Neighbours, box: Box, max_gap: int, masks: Masks
+) -> tuple[Neighbour, ...]:
+    """Read the :func:`further_sections` under a whole window.
+
+    None where one of them cannot be read: a repair can do without.
+    """
+    found = []
+    for number in further_sections(z, neighbours, stack.shape[0], max_gap):
+        try:
+            read = read_neighbour(stack, number, box, masks)
+        except StoreError:
+            return ()
+        found += [] if read is None else [read]
+    return tuple(found)
 
 
 def is_usable(image: AnyImage, mask: BoolImage, imaged: BoolImage | None = None) -> bool:

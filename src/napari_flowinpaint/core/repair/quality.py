@@ -16,24 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RepairRefused
+from ..errors import RepairRefused, counted
 from ..filters import blur
 from ..methods import Method
 from ..metrics import STRUCTURE_SIGMA, data_range, psnr
-from ..reference.references import GreyMapping
+from ..reference.guides import GreyMapping
 from ..refusal import ANYWAY
-from ..types import (
-    AnyImage,
-    BoolImage,
-    Box,
-    Progress,
-    RepairOptions,
-    SectionRepair,
-    Window,
-    no_progress,
-)
+from ..repair_options import RepairOptions
+from ..section_repair import SectionRepair
+from ..types import AnyImage, BoolImage, Box, Progress, no_progress
+from ..window import Window
 from .fitted_window import fit_window
-from .job import GuidedWindow, RepairJob, each_window, make_job, report_part
+from .guided_window import GuidedWindow, each_window, report_part
+from .job import RepairJob, make_job
 from .neighbours import Masks
 from .trials import HIGHEST_PSNR, TrialScores, find_trials, neighbours_mean, run_trial
 
@@ -97,7 +92,8 @@ class Quality:
         return (
             f"is expected to be repaired worse ({self.structure:.1f} dB) than by the mean of its "
             f"neighbours ({self.mean_structure:.1f} dB), measured on "
-            f"{self.places} intact place(s); align the stack there, choose another method, {ANYWAY}"
+            f"{counted(self.places, 'intact place')}; align the stack there, choose another "
+            f"method, {ANYWAY}"
         )
 
     def scores(self) -> dict[str, float]:
@@ -212,6 +208,16 @@ def predict_quality(
             f"section {z} is unfolded; how good that is cannot be predicted: there is no fold on "
             "intact places to try it on"
         )
+    if any(getattr(found, "untried", False) for found in methods):
+        raise RepairRefused(
+            f"section {z} is part of a gap; how well that is filled cannot be predicted: there is "
+            "no other gap with a known truth to try it on"
+        )
+    if any(found.neighbours == 0 for found in methods):
+        raise RepairRefused(
+            f"section {z} is repaired from itself; its quality cannot be compared with the mean of "
+            "its neighbours, so none is predicted: see the confidence"
+        )
     if total is None or len(known) < len(predicted):
         raise RepairRefused(
             f"section {z} has no intact place to try its repair on, nor has its neighbourhood; "
@@ -254,11 +260,13 @@ def predict_window(
     Returns
     -------
     quality
-        None where there is no intact place and nothing could be rehearsed; and of repairs that
-        move tissue: on intact places there is no fold to try them on, and what can be rehearsed is
-        the line alone, not the zone.
+        None where there is no intact place and nothing could be rehearsed; where no neighbour
+        guides, whose mean a repair is held against; of gaps, which have no like; and of repairs
+        that move tissue: on intact places there is no fold to try them on, and what can be
+        rehearsed is the line alone, not the zone.
     """
-    if getattr(found.method, "moves_tissue", False):
+    untried = any(getattr(found.method, name, False) for name in ("moves_tissue", "untried"))
+    if untried or found.neighbours == (None, None):
         return None
     scored: list[TrialScores] = []
     for trial in find_trials(job, found.damage, found.hole, found.neighbours):

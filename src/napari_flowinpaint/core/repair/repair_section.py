@@ -19,27 +19,18 @@ from ..._version import __version__
 from ..errors import RepairRefused
 from ..methods import Method
 from ..refusal import Refusal
-from ..types import (
-    AnyImage,
-    BoolImage,
-    Box,
-    Displaced,
-    IntImage,
-    Patch,
-    Progress,
-    Provenance,
-    RepairOptions,
-    SectionRepair,
-    WindowRepair,
-    flags_of,
-    no_progress,
-    pixel_digest,
-)
+from ..repair_options import RepairOptions
+from ..section_repair import Patch, Provenance, SectionRepair, flags_of, pixel_digest
+from ..types import AnyImage, BoolImage, Box, IntImage, Progress, no_progress, to_dtype
+from ..window import Displaced, WindowRepair
 from .fitted_window import fit_window
 from .gate import fit_scores
-from .job import GuidedWindow, RepairJob, each_window, make_job, to_dtype
+from .guided_window import GuidedWindow, each_window
+from .job import RepairJob, make_job
+from .lone_guide import copied_from
 from .neighbours import Masks, Neighbours, axial_position
 from .quality import PLACES, Quality, combine, is_expected, predict_window
+from .read_window import check_window
 
 if TYPE_CHECKING:
     from ..io.stack import Stack
@@ -87,7 +78,7 @@ def repair_section(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; training-free methods run on the CPU.
     options
-        See :class:`~napari_flowinpaint.core.types.RepairOptions`.
+        See :class:`~napari_flowinpaint.core.repair_options.RepairOptions`.
     progress
         Called with (fraction, message); may raise ``Cancelled``.
 
@@ -138,6 +129,12 @@ class WindowPlan:
         Name of the method.
     kind
         Kind of the damage, where it is known and decides about the method.
+    why
+        Why ``auto`` took the method; "" where it was asked for.
+    most_pixels
+        So many pixels are replaced at most: an unfolding moves tissue around the damage.
+    flags
+        What is doubtful about the result already now, in words.
     """
 
     box: Box
@@ -146,6 +143,9 @@ class WindowPlan:
     alpha: float
     method: str
     kind: str | None = None
+    why: str = ""
+    most_pixels: int = 0
+    flags: tuple[str, ...] = ()
 
 
 def plan_windows(
@@ -175,7 +175,7 @@ def plan_windows(
     plans
         At least one.
     refused
-        Windows that no section can guide.
+        Windows that no section can guide, or that the method is going to refuse for their shape.
 
     Raises
     ------
@@ -186,8 +186,13 @@ def plan_windows(
 
     def plan(found: GuidedWindow, _progress: Progress) -> WindowPlan:
         box = job.with_halo(found.damage, found.method)
+        check_window(job, found, box)
         alpha = axial_position(z, *found.neighbours, thickness)
-        return WindowPlan(box, found.pixels, found.neighbours, alpha, found.method.name, found.kind)
+        name, kind, why = found.method.name, found.kind, found.why
+        moves = getattr(found.method, "moves_tissue", False)
+        most = box.shape[0] * box.shape[1] if moves else found.pixels
+        flags = copied_from(job, found)
+        return WindowPlan(box, found.pixels, found.neighbours, alpha, name, kind, why, most, flags)
 
     plans, refused = each_window(job, plan)
     return tuple(plans), refused
@@ -207,12 +212,15 @@ class _Repaired:
         Kind of its damage, where it decided about the method.
     left
         What of the damage only a neighbour shows that does not fit.
+    adapted
+        Name of the weights that were adapted to the stack, where it was made with such.
     """
 
     patch: Patch
     weights: str | None
     kind: str | None
     left: tuple[Refusal, ...]
+    adapted: str | None = None
 
 
 def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _Repaired:
@@ -240,13 +248,16 @@ def _repair_window(job: RepairJob, found: GuidedWindow, progress: Progress) -> _
         neighbours=found.neighbours,
         alpha=window.alpha,
         method=method.name,
+        why=found.why,
         seconds=time.perf_counter() - started,
         scores=scores,
         source_digest=pixel_digest(raw),
-        flags=found.notes + fitted.flags,
+        flags=found.notes + copied_from(job, found) + fitted.flags + repair.flags,
         displaced=repair.displaced,
     )
-    return _Repaired(patch, method.weights_sha256, found.kind, left)
+    adapted = getattr(method, "weights", None) if isinstance(job.method, str) else None
+    name = None if adapted is None else adapted.name
+    return _Repaired(patch, method.weights_sha256, found.kind, left, name)
 
 
 def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
@@ -255,17 +266,27 @@ def _zone(mask: BoolImage, displaced: Displaced | None) -> BoolImage:
 
 
 def _spread(components: IntImage, displaced: Displaced | None) -> IntImage:
-    """Give the pixels of an unfolding's zone the number of the nearest component."""
+    """Give an unfolding's zone the number of the component that it belongs to.
+
+    Folds whose zones touch are one component: with one of them alone there would be a step.
+    """
     import cv2
 
     if displaced is None:
         return components
+    changed = displaced.zone | (components > 0)
+    count, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+    pieces = np.asarray(labels, dtype=np.int64)
     _, nearest = cv2.distanceTransformWithLabels(
         (components == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     number_of = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
     number_of[nearest[components > 0]] = components[components > 0]
-    return np.where(displaced.zone, number_of[nearest], components).astype(np.int32)
+    lowest = np.full(count, components.max(), dtype=np.int32)
+    np.minimum.at(lowest, pieces, np.where(components > 0, components, number_of.max()))
+    # a piece without a line is that of the nearest
+    holds = np.bincount(pieces.ravel(), components.ravel(), count) > 0
+    return np.where(holds[pieces], lowest[pieces] * changed, number_of[nearest] * changed)
 
 
 def _put_together(
@@ -326,6 +347,9 @@ def _provenance(job: RepairJob, patches: list[Patch], repaired: list[_Repaired])
     weights = {one.weights for one in repaired}
     kinds = sorted({one.kind for one in repaired if one.kind is not None})
     options = asdict(job.options) | {"kind": "+".join(kinds) or None}
+    adapted = {one.adapted for one in repaired if one.adapted is not None}
+    if adapted:
+        options["adapted_weights"] = "+".join(sorted(adapted))
     if job.stack.no_data is not None:
         options["no_data"] = job.stack.no_data
     names = sorted({key for patch in patches for key in patch.scores if not is_expected(key)})

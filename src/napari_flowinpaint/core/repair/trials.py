@@ -20,17 +20,19 @@ import numpy as np
 from ..errors import RepairRefused
 from ..methods import Method
 from ..metrics import data_range, score
-from ..reference.references import neighbours_of
-from ..types import AnyImage, BoolImage, Box, FloatImage, Progress, Window
+from ..reference.guides import neighbours_of
+from ..types import AnyImage, BoolImage, Box, FloatImage, Progress, to_dtype
+from ..window import Window
 from .gate import measure_fit
-from .job import RepairJob, guide_window, to_dtype
+from .job import RepairJob
 from .neighbours import Neighbours, find_neighbours, is_grey, shows
+from .read_window import guide_window
 
 #: Moved masks lie at least this far from where they were, in pixels and in their own sizes.
 _LEAST_MOVE = 64
 _MOVES = (2.0, 3.0)
 _DIRECTIONS = 8
-#: A moved mask of which more than this share lies on damage is none.
+#: A moved mask of which more than this share lies on damage is not used.
 _MOST_LOST = 0.5
 #: How much of a mask lies on damage is sampled in about so many rows and columns.
 _SAMPLES = 256

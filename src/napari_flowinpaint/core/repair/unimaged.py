@@ -57,7 +57,7 @@ def describe_unimaged(z: int, pixels: int) -> str:
     """Return in one line that part of a mask is left as it is."""
     return (
         f"{pixels} masked pixel{'s' * (pixels != 1)} of section {z} lie where nothing was imaged "
-        "(padding); nothing is made up there"
+        "(padding) and stay as they are"
     )
 
 

@@ -1,7 +1,7 @@
 """Damage that changes or moves tissue instead of replacing it; see :mod:`.simulate`.
 
-Saturation, loss of contrast, defocus and a section that lies elsewhere. Each keeps the promises of
-:class:`~.simulate.DamageModel`.
+Saturation, loss of contrast, defocus, bursts of noise and a section that lies elsewhere. Each keeps
+the promises of :class:`~.simulate.DamageModel`.
 """
 
 from __future__ import annotations
@@ -94,8 +94,35 @@ class Blur:
 
 
 @dataclass(frozen=True, slots=True)
+class NoiseBurst:
+    """Rows that are drowned in noise: a beam that flickers, a detector that is disturbed.
+
+    Parameters
+    ----------
+    fraction
+        Share of the section's rows, which are consecutive.
+    strength
+        Standard deviation of the noise, in units of the section's grey range, to which it is cut.
+    """
+
+    fraction: float = 0.2
+    strength: float = 0.7
+
+    def draw(self, section: AnyImage, rng: np.random.Generator) -> tuple[FloatImage, BoolImage]:
+        """See :class:`~.simulate.DamageModel`."""
+        height = section.shape[0]
+        rows = min(max(round(self.fraction * height), 1), height)
+        first = int(rng.integers(0, height - rows + 1))
+        mask = np.zeros(section.shape, dtype=bool)
+        mask[first : first + rows] = True
+        dark, light = grey_range(section)
+        noise = self.strength * (light - dark) * rng.standard_normal(section.shape, np.float32)
+        return np.clip(section.astype(np.float32) + noise, dark, light), mask
+
+
+@dataclass(frozen=True, slots=True)
 class Misaligned:
-    """A section that lies elsewhere: shifted and turned; all of it is damaged.
+    """A section that lies elsewhere: shifted and rotated; all of it is damaged.
 
     What comes in from outside is the section mirrored at its border: tissue, as it would be in a
     larger section.
@@ -105,7 +132,7 @@ class Misaligned:
     shift
         Length of the shift in pixels; its direction is drawn.
     angle
-        Turn about the centre, degrees.
+        Rotation about the centre, degrees.
     """
 
     shift: float = 60.0

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..kinds import KINDS
 from ..types import AnyImage, BoolImage
-from .degrade import Blur, ContrastLoss, Misaligned, Saturated
+from .degrade import Blur, ContrastLoss, Misaligned, NoiseBurst, Saturated
 from .fold import Fold, fold_section
 from .simulate import (
     Charging,
@@ -47,7 +47,7 @@ class SimulatedDamage:
 
 
 def simulate(section: AnyImage, damage: DamageModel, *, seed: int) -> SimulatedDamage:
-    """Damage one section, telling what has to be replaced from what was only moved.
+    """Damage one section; distinguish what has to be replaced from what was only moved.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> 
     Parameters
     ----------
     kind
-        A name of :data:`~.kinds.KINDS`.
+        A name of :data:`DRAWN`.
     rng
         Source of randomness.
     shape
@@ -85,15 +85,15 @@ def draw_damage(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> 
     Raises
     ------
     InputError
-        If there is no such kind.
+        If there is no such kind, or it is not drawn into a section.
     """
     if kind not in _DRAW:
-        raise InputError(f"there is no damage {kind!r}; there are {', '.join(KINDS)}.")
+        raise InputError(f"damage {kind!r} cannot be drawn; choose one of: {', '.join(DRAWN)}.")
     return _DRAW[kind](rng, float(min(shape)))
 
 
 def _share(rng: _Rng, low: float, high: float) -> float:
-    """Return a number between two, evenly spread in its logarithm."""
+    """Return a random number between two, uniform in its logarithm."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -157,6 +157,10 @@ def _misaligned(rng: _Rng, side: float) -> DamageModel:
     return Misaligned(side * rng.uniform(0.06, 0.25), angle)
 
 
+def _noise(rng: _Rng, side: float) -> DamageModel:
+    return NoiseBurst(_share(rng, 0.06, 0.5), rng.uniform(0.5, 1.2))
+
+
 _DRAW: dict[str, Callable[[_Rng, float], DamageModel]] = {
     "missing": _missing,
     "hole": _hole,
@@ -167,4 +171,8 @@ _DRAW: dict[str, Callable[[_Rng, float], DamageModel]] = {
     "staining": _staining,
     "blur": _blur,
     "misaligned": _misaligned,
+    "noise": _noise,
 }
+
+#: Kinds that are drawn into a section: all but a copy, which is another section.
+DRAWN = tuple(kind for kind in KINDS if kind in _DRAW)

@@ -3,12 +3,12 @@
 Algorithm 1 of "Learning to restore ssTEM images from deformation and corruption" (ECCV workshops
 2020). A fold swallows a strip of width ``w2`` around a straight line and shows a dark line of width
 ``w1 < w2`` in its place; the tissue on either side moves towards the line, most next to it and
-linearly less with the distance. The widths here are those of the whole strip and the whole line;
+linearly less with distance. The widths here are those of the whole strip and the whole line;
 the paper's distances to the line are half of them. Lines may also be curved and end inside the
 section, and cracks are folds with the other sign: tissue that is torn apart.
 
-What :meth:`Fold.draw` replaces is all that changes, the moved tissue included. What cannot be had
-back by unfolding, and is the *mask* of the fold, is the dark line alone.
+The mask that :meth:`Fold.draw` returns holds all that changes, the moved tissue included. Only the
+dark line cannot be recovered by unfolding: it is the *mask* of the fold elsewhere.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 
 from ..reference.fold_line import Curve, LineFrame
 from ..reference.optical_flow import Flow, warp
-from ..types import AnyImage, BoolImage, FloatImage
-from .shapes import grey_range, to_dtype
+from ..types import AnyImage, BoolImage, FloatImage, to_dtype
+from .shapes import grey_range
 
-#: How far lines go on beyond the borders, as a share of the way between them.
+#: How far lines continue beyond the borders, as a share of the distance between their ends.
 _BEYOND = 0.5
-#: The displacement of a fold that ends fades over so many pixels.
+#: Length over which the displacement of a fold fades towards its end, pixels.
 _FADING = 150.0
 
 
@@ -125,7 +125,7 @@ def fold_section(section: AnyImage, fold: Fold, *, seed: int) -> FoldedSection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """A fold in grey values, and what :class:`FoldedSection` tells of it."""
+    """A fold in grey values, and what :class:`FoldedSection` records of it."""
 
     grey: FloatImage
     line: BoolImage
@@ -144,7 +144,7 @@ class _Drawn:
 def draw_line(shape: tuple[int, int], fold: Fold, rng: np.random.Generator) -> Curve:
     """Draw the middle of a fold's line between two borders of a section of ``shape`` (Y, X).
 
-    It goes on beyond the borders, and ends where the fold does.
+    It continues beyond the borders, and ends where the fold does.
     """
     height, width = shape
     sides = rng.permutation(4)[:2]
@@ -186,7 +186,7 @@ def _came_from(fold: Fold, distance: FloatImage, along: FloatImage) -> FloatImag
 
 
 def _along(fold: Fold, curve: Curve, arc: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return by what the displacement is multiplied at places ``arc`` along the line."""
+    """Return the factor of the displacement at places ``arc`` along the line."""
     out = np.ones_like(arc)
     if fold.uneven:
         waves = rng.uniform(150, 400, 2), rng.uniform(0, 2 * np.pi, 2)

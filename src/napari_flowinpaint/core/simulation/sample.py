@@ -282,7 +282,7 @@ def damaged_sample(config: SampleConfig = SampleConfig()) -> DamagedSample:
         If the stack has fewer than three sections: every repair needs its neighbours.
     """
     if config.shape[0] < 3:
-        raise InputError(f"The sample needs at least 3 sections; {config.shape[0]} were asked for.")
+        raise InputError(f"the sample needs at least 3 sections, not {config.shape[0]}.")
     truth = synthetic_stack(config)
     stack = truth.copy()
     labels = np.zeros(config.shape, dtype=np.uint8)

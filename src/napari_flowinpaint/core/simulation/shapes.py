@@ -82,7 +82,7 @@ def rectangular_mask(
 
 def _check_fraction(fraction: float) -> None:
     if not 0 <= fraction <= 1:
-        raise InputError(f"A masked fraction lies between 0 and 1; {fraction:g} does not.")
+        raise InputError(f"the masked fraction is {fraction:g}; it must be between 0 and 1.")
 
 
 def largest(field: FloatImage, fraction: float) -> BoolImage:
@@ -120,11 +120,3 @@ def grey_range(section: AnyImage) -> tuple[float, float]:
     step = max(int(np.sqrt(section.size / 65536)), 1)
     dark, light = np.percentile(section[::step, ::step].astype(np.float32), (1, 99))
     return float(dark), float(light)
-
-
-def to_dtype(values: FloatImage, dtype: np.dtype) -> AnyImage:
-    """Return ``values`` rounded and cut to what ``dtype`` can hold."""
-    if np.issubdtype(dtype, np.integer):
-        info = np.iinfo(dtype)
-        return np.clip(np.rint(values), info.min, info.max).astype(dtype)
-    return values.astype(dtype)

@@ -20,9 +20,9 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import InputError
-from ..types import AnyImage, BoolImage, FloatImage
+from ..types import AnyImage, BoolImage, FloatImage, to_dtype
 from .fields import smooth_field
-from .shapes import blob, grey_range, irregular_mask, rectangular_mask, soft, to_dtype
+from .shapes import blob, grey_range, irregular_mask, rectangular_mask, soft
 
 
 class DamageModel(Protocol):
@@ -62,7 +62,7 @@ def damage_section(
         If the section is not two-dimensional.
     """
     if section.ndim != 2:
-        raise InputError(f"A section has two axes (y, x); this array has {section.ndim}.")
+        raise InputError(f"this array has {section.ndim} axes; give a section of two (y, x).")
     grey, mask = damage.draw(section, np.random.default_rng(seed))
     damaged = section.copy()
     damaged[mask] = to_dtype(grey[mask], section.dtype)

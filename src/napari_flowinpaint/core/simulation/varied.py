@@ -1,8 +1,8 @@
-"""Damage of many shapes, greys, rims and sizes, made without a thought of how it is detected.
+"""Damage of many shapes, greys, rims and sizes, independent of how it is detected.
 
 :mod:`.draw` draws each kind from one description; what microscopes deliver varies more. Here a
 *sort* of damage is a function that draws everything at random: plain discs as well as ragged
-blobs, sharp and soft rims, opaque and half transparent, one or several, also across the border.
+blobs, sharp and soft rims, opaque and half transparent, single or several, also across the border.
 Sizes are in pixels, from 15 to 200 across, whatever the section's side.
 """
 
@@ -15,14 +15,23 @@ import numpy as np
 
 from ..filters import blur
 from ..reference.optical_flow import warp
-from ..types import AnyImage, BoolImage, FloatImage
+from ..types import AnyImage, BoolImage, FloatImage, to_dtype
 from .fields import smooth_field
-from .shapes import blob, grey_range, irregular_mask, to_dtype
+from .shapes import blob, grey_range, irregular_mask
 
 _Rng = np.random.Generator
 _Shape = tuple[int, int]
 #: Where damage weighs less than this a pixel is taken for intact.
 _SEEN = 0.25
+#: Sort and kind of :func:`copy_of`.
+COPIED = "copied"
+#: How often damage that cannot be seen is drawn again.
+_TRIES = 20
+#: How far around a spot it is compared, pixels.
+_AROUND = 8
+#: Change of grey values that can be seen, and step at the border, in standard deviations of the
+#: structures of a section wider than this (last number, pixels).
+_VISIBLE, _STRUCTURES = 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +71,47 @@ def vary(sort: str, section: AnyImage, rng: _Rng) -> VariedDamage:
     return VariedDamage(to_dtype(grey, section.dtype), mask, kinds)
 
 
+def copy_of(neighbour: AnyImage, rng: _Rng) -> VariedDamage:
+    """Return a copy of a neighbour in place of a section, as it is or a little changed.
+
+    Parameters
+    ----------
+    neighbour
+        (Y, X) of any dtype of a stack. Not changed.
+    rng
+        Source of randomness: half of the copies have another brightness, or some noise.
+    """
+    grey = neighbour.astype(np.float32)
+    dark, light = grey_range(grey)
+    change = rng.random()
+    if change < 0.25:
+        grey = dark + rng.uniform(0.8, 1.1) * (grey - dark) + rng.uniform(-0.05, 0.05) * light
+    elif change < 0.5:
+        spread = rng.uniform(0.01, 0.05) * (light - dark)
+        grey = grey + spread * rng.standard_normal(grey.shape, dtype=np.float32)
+    everything = np.ones(grey.shape, dtype=bool)
+    return VariedDamage(to_dtype(grey, neighbour.dtype), everything, (COPIED,))
+
+
+def _is_seen(grey: FloatImage, section: FloatImage, mask: BoolImage, by_grey: bool) -> bool:
+    """Tell whether damage stands out by a standard deviation of the section's structures.
+
+    The change it makes has to, and if ``by_grey`` its mean grey value has to stand out from its
+    surroundings as well: without knowing what was there one sees a spot by its grey value, and only
+    a large flat patch without that.
+    """
+    import cv2
+
+    change, structures = blur(grey - section, _STRUCTURES), blur(section, _STRUCTURES)
+    least = _VISIBLE * float(structures.std())
+    if not mask.any() or np.sqrt(np.mean(change[mask] ** 2)) < least:
+        return False
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * _AROUND + 1,) * 2, np.uint8)) > 0
+    ring = near & ~mask
+    stands_out = ring.any() and abs(float(grey[mask].mean() - grey[ring].mean())) >= least
+    return bool(stands_out or not by_grey)
+
+
 def _size(rng: _Rng, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
@@ -82,8 +132,27 @@ def _disc_weight(shape: _Shape, across: float, rng: _Rng) -> FloatImage:
     return np.asarray(away, dtype=np.float32)
 
 
-def _blotches(section: FloatImage, rng: _Rng, level: float, sizes: tuple[float, float]) -> tuple:
-    """Cover a section with one to twelve blotches of a grey value in units of its range."""
+def _blotches(
+    section: FloatImage,
+    rng: _Rng,
+    level: float,
+    sizes: tuple[float, float],
+    by_grey: bool = True,
+) -> tuple:
+    """Cover a section with one to twelve blotches of a grey value in units of its range.
+
+    Drawn again where nobody could see them: bright ones on bright tissue, say.
+    """
+    for _ in range(_TRIES):
+        grey, mask = _some_blotches(section, rng, level, sizes)
+        if _is_seen(grey, section, mask, by_grey):
+            break
+    return grey, mask
+
+
+def _some_blotches(
+    section: FloatImage, rng: _Rng, level: float, sizes: tuple[float, float]
+) -> tuple[FloatImage, BoolImage]:
     dark, light = grey_range(section)
     span = light - dark
     largest = min(_size(rng, *sizes), 0.35 * min(section.shape))
@@ -112,7 +181,7 @@ def _bright(section: FloatImage, rng: _Rng) -> tuple:
 
 
 def _grey(section: FloatImage, rng: _Rng) -> tuple:
-    return _blotches(section, rng, rng.uniform(0.2, 0.8), (40, 200))
+    return _blotches(section, rng, rng.uniform(0.2, 0.8), (40, 200), by_grey=False)
 
 
 def _plain_disc(section: FloatImage, rng: _Rng) -> tuple:
@@ -313,7 +382,7 @@ SORTS: dict[str, tuple[Callable[[FloatImage, _Rng], tuple], tuple[str, ...]]] = 
     "cloud": (_cloud, ("staining", "dark", "hole", "blur")),
     "charging": (_charging, ("bright", "staining", "hole")),
     "blur": (_blur, ("blur",)),
-    "noise": (_noise_burst, ("staining", "bright", "dark", "blur", "missing", "misaligned")),
+    "noise": (_noise_burst, ("noise",)),
     "missing": (_missing, ("missing", "hole")),
     "hole": (_hole, ("hole", "dark", "bright", "missing", "crack", "fold")),
     "fold": (_fold(False), ("fold",)),

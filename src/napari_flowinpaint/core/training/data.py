@@ -13,16 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..io.no_data import imaged_pixels, mirror_tissue
 from ..types import AnyImage, BoolImage
-from .distortions import bend, crops, degrade, normalise, restain, roughen
+from .distortions import bend, crops, degrade, normalise, polarity, restain, roughen, turned
 from .training_masks import training_mask
 
 #: Batches made ahead by the loading thread.
@@ -50,7 +50,7 @@ class StackSpec:
         says the stack is isotropic and imitates thicker sections: then all three axes serve as
         the axial one.
     allow_external
-        Whether the file may show what is in others, as for ``open_stack``.
+        Whether the file may show data of other files, as for ``open_stack``.
     no_data
         Grey value that means that nothing was imaged, besides the padding that is found anyway.
     """
@@ -73,7 +73,7 @@ class StackSpec:
         Raises
         ------
         InputError
-            Where sections or spacings are no numbers.
+            If sections or spacings are not numbers.
         """
         path, *rest = text.split("@")
         if len(rest) > 2:
@@ -104,7 +104,7 @@ class StackSpec:
         if len(pixels) <= 2 * min(self.spacings):
             raise InputError(
                 f"{self.path}: {len(pixels)} sections are too few for neighbours "
-                f"{min(self.spacings)} section(s) away on both sides"
+                f"{counted(min(self.spacings), 'section')} away on both sides"
             )
         return _tissue(pixels, self.no_data)
 
@@ -125,16 +125,16 @@ def _numbers(text: str, whole: str) -> tuple[int, ...]:
         try:
             numbers += range(int(first), int(last or first) + 1)
         except ValueError:
-            raise InputError(f"'{text}' in '{whole}' is not like 3,7-9") from None
+            raise InputError(f"'{text}' in '{whole}' is not a list such as 3,7-9") from None
     if not numbers or min(numbers) < 0:
-        raise InputError(f"'{text}' in '{whole}' names nothing; write it like 3,7-9")
+        raise InputError(f"'{text}' in '{whole}' names nothing; write for example 3,7-9")
     return tuple(numbers)
 
 
 def _read_pixels(path: str, allow_external: bool) -> AnyImage:
     """Read a whole stack: plain TIFF by tifffile alone, all else as the rest of the package does.
 
-    Three pages may have been saved as colours; here they are sections.
+    Three pages may have been saved as colour channels; here they are sections.
     """
     if Path(path).suffix.lower() in (".tif", ".tiff"):
         import tifffile
@@ -151,6 +151,14 @@ def _read_pixels(path: str, allow_external: bool) -> AnyImage:
 
     stack = open_stack(path, allow_external=allow_external)
     return np.stack([stack.read(z) for z in range(stack.shape[0])])
+
+
+class Batch:
+    """Base of batches that are dataclasses of tensors."""
+
+    def to(self, device: str) -> Self:
+        """Return the batch on a device."""
+        return type(self)(*(v.to(device) for v in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,13 @@ B = TypeVar("B")
 
 class Samples(ABC, Generic[B]):
     """Draws the batches of a training, of any kind."""
+
+    #: Seed of everything.
+    seed: int
+
+    def draws(self, step: int, count: int) -> list[np.random.Generator]:
+        """Return the random generators of the samples of one step; every step has others."""
+        return [np.random.default_rng((self.seed, step, number)) for number in range(count)]
 
     @abstractmethod
     def batch(self, step: int, count: int) -> B:
@@ -263,10 +278,7 @@ class Triplets(Samples[TrainingBatch]):
 
     def batch(self, step: int, count: int) -> TrainingBatch:
         """Return the batch of one step; the same step gives the same batch."""
-        samples = [
-            self._sample(np.random.default_rng((self.seed, step, number)))
-            for number in range(count)
-        ]
+        samples = [self._sample(rng) for rng in self.draws(step, count)]
         stacked = [torch.stack(parts)[:, None] for parts in zip(*samples, strict=True)]
         truth, known, previous, following, valid_p, valid_f, alpha = stacked
         return TrainingBatch(
@@ -291,13 +303,11 @@ class Triplets(Samples[TrainingBatch]):
         alpha = before / (before + after)
         if rng.random() < 0.5:
             images, alpha = images[:, [0, 2, 1]], 1 - alpha
-        images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
-        if rng.random() < 0.5:
-            images = images.flip(-1)
+        images = turned(images, rng)
         known = ~torch.from_numpy(training_mask(size, rng))
         truth, *neighbours = _restained(images[0], known, rng)
         degraded = [degrade(neighbour, rng) for neighbour in neighbours]
-        sign = -1 if rng.random() < 0.1 else 1  # bright membranes
+        sign = polarity(rng)
         shown = [sign * image for image, _ in degraded]
         valid = [good for _, good in degraded]
         return (sign * truth, known.float(), *shown, *valid, torch.tensor(alpha).float()[None])
@@ -345,13 +355,13 @@ def cuts(spec: StackSpec, size: int) -> list[tuple[AnyImage, BoolImage | None]]:
     """
     pixels, imaged = spec.read()
     axes = [(0, 1, 2), (1, 0, 2), (2, 0, 1)] if spec.isotropic else [(0, 1, 2)]
-    turned = [
+    along = [
         (pixels.transpose(order), None if imaged is None else imaged.transpose(order))
         for order in axes
     ]
     views = [
         view
-        for view in turned
+        for view in along
         if min(view[0].shape[1:]) >= size and len(view[0]) > 2 * min(spec.spacings)
     ]
     if not views:

@@ -1,7 +1,7 @@
 """Distortions of training samples: what differs between real sections, drawn at random.
 
 A stack of a dozen sections shows few deformations, few stainings and little noise; a network that
-sees only those learns the sections by heart.
+sees only those memorises the sections.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .training_masks import training_mask
 def crops(sections: list[AnyImage], size: int, rng: np.random.Generator) -> Tensor:
     """Return crops of about the same place, (1, N, size, size) float32, in grey values.
 
-    A third of them lets the neighbours lie off by some pixels. A third is resampled: turned by any
-    angle, scaled, the neighbours a little rotated and stretched.
+    In a third of them the neighbours are shifted by a few pixels. Another third is resampled:
+    rotated by any angle and scaled, the neighbours also slightly rotated and stretched.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def crops(sections: list[AnyImage], size: int, rng: np.random.Generator) -> Tens
 
 
 def _resampled(images: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Return (N, side, side) images turned and scaled, (1, N, size, size)."""
+    """Return (N, side, side) images rotated and scaled, (1, N, size, size)."""
     angle = float(rng.uniform(0, np.pi / 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     common = rng.uniform(0.7, 1.25) * size / images.shape[-1] * turn
@@ -142,3 +142,14 @@ def roughen(images: list[Tensor], rng: np.random.Generator) -> list[Tensor]:
 
 def _noise(image: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
+
+
+def turned(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return images (..., H, W), all turned by the same right angle and mirrored, at random."""
+    images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
+    return images.flip(-1) if rng.random() < 0.5 else images
+
+
+def polarity(rng: np.random.Generator) -> int:
+    """Return the sign of a sample's grey values: negative, bright membranes, for a tenth."""
+    return -1 if rng.random() < 0.1 else 1

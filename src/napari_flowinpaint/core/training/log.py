@@ -12,7 +12,7 @@ _WIDTH, _HEIGHT, _MARGIN = 720, 300, 50
 
 
 class Log:
-    """Appends rows to a CSV file; a resumed training goes on in the same file.
+    """Appends rows to a CSV file; a resumed training continues the same file.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Log:
     stacks
         Names of the validation stacks, each a column of structure PSNR.
     resume
-        Keep the rows that are there, up to this step; None starts anew.
+        Keep the rows that are there, up to this step; None starts over.
     """
 
     def __init__(self, path: Path, stacks: Sequence[str], resume: int | None = None) -> None:

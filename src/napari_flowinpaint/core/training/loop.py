@@ -1,7 +1,7 @@
 """What all trainings share: schedule, loop, validation, best checkpoint, state, log.
 
 On a CPU one thread computes and another one prepares the data: the tensors of a step are small,
-and threads that wait for each other cost more than they bring.
+and threads that wait for each other cost more than they gain.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -22,12 +22,14 @@ from torch import nn
 from ..errors import InputError
 from ..networks.registration import autocast
 from ..networks.weights import save_network
-from ..types import Progress
+from ..types import Progress, no_progress
 from .data import Samples, StackSpec, Triplets
 from .log import Log
 from .state import ParameterAverage, load_state, read_numbers, save_state
 from .validation import ValidationReport, cases, validate
 
+#: After this many steps in a row without a finite gradient the training is given up.
+_MOST_IDLE = 20
 #: Entries of the plans that are paths.
 _FILES = ("start", "refined", "vgg", "interpolation", "unfolding")
 
@@ -55,7 +57,7 @@ class Schedule:
     decay
         Of the moving average of the weights.
     every
-        Minutes, or steps where there is no time limit, between two validations.
+        Minutes between two validations; steps if there is no time limit.
     seed
         Seed of weights and data.
     """
@@ -79,13 +81,43 @@ class Schedule:
         return min(done, 1.0)
 
     def rate_at(self, step: int, seconds: float) -> float:
-        """Return the learning rate: the same all along, where a plan does not say otherwise."""
+        """Return the learning rate: constant, unless a plan says otherwise."""
         return self.rate
+
+    def training(self) -> type[Training[Any, Any]]:
+        """Return what is trained.
+
+        Raises
+        ------
+        InputError
+            If the plan names a size, stage or part that does not exist.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Schedule):
+    """A schedule whose learning rate is warmed up, and then declines.
+
+    Parameters
+    ----------
+    size, steps, minutes, batch, crop, rate, clip, decay, every, seed
+        As in :class:`Schedule`.
+    warm_up
+        Steps until the rate is reached.
+    """
+
+    warm_up: int = 100
+
+    def rate_at(self, step: int, seconds: float) -> float:
+        """Return the learning rate: warm-up, then a cosine down to 2 %."""
+        decline = 0.5 * (1 + math.cos(math.pi * self.share(step, seconds)))
+        return self.rate * min((step + 1) / self.warm_up, 1) * (0.02 + 0.98 * decline)
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training came to: its steps, its seconds, the best validation."""
+    """Result of a training: its steps, its seconds, the best validation."""
 
     steps: int
     seconds: float
@@ -99,9 +131,9 @@ N = TypeVar("N", bound=nn.Module)
 class Training(ABC, Generic[P, N]):
     """One training in progress.
 
-    A subclass says which network (:meth:`_build`), which optimizer (:meth:`_optimize`) and what a
-    step is (:meth:`_advance`); what else it keeps goes through :meth:`_save_more` and
-    :meth:`_load_more`.
+    A subclass says which network (:meth:`_build`, and :attr:`sizes`, the named ones), which
+    optimizer (:meth:`_optimize`) and what is descended (:meth:`_loss`); what else it keeps goes
+    through :meth:`_save_more` and :meth:`_load_more`.
 
     Parameters
     ----------
@@ -115,6 +147,8 @@ class Training(ABC, Generic[P, N]):
     device
         Where.
     """
+
+    sizes: ClassVar[Mapping[str, Any]]
 
     def __init__(
         self,
@@ -133,6 +167,7 @@ class Training(ABC, Generic[P, N]):
         self.optimizer = self._optimize()
         self.average = ParameterAverage(self.net, plan.decay)
         self.step, self.before, self.best = 0, 0.0, -math.inf
+        self.idle = 0
         self.started = time.monotonic()
         self.resumed: int | None = None
 
@@ -153,15 +188,31 @@ class Training(ABC, Generic[P, N]):
         """Return the optimizer of ``self.net``."""
 
     @abstractmethod
+    def _loss(self, batch: Any) -> torch.Tensor:
+        """Return the loss of a batch."""
+
+    def _optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Return what follows the learning rate."""
+        return (self.optimizer,)
+
     def _advance(self, batch: Any) -> float:
         """Make one step and return its loss; a gradient that is not finite changes nothing."""
+        rate = self.rate
+        for optimizer in self._optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        self.net.train()
+        loss = self._loss(batch)
+        if self._descend(self.net, self.optimizer, loss):
+            self.average.update(self.net, self.step)
+        return float(loss.detach())
 
     def _adapter(self, net: N) -> Any:
         """Return what the validation calls; see :func:`.validation.validate`."""
         return net
 
     def _score(self, net: N) -> ValidationReport:
-        """Return the scores of a network on the cases, of which there are some."""
+        """Return the scores of a network on the validation cases; there is at least one."""
         return validate(self._adapter(net), self.cases, self.device)
 
     def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
@@ -195,7 +246,10 @@ class Training(ABC, Generic[P, N]):
     def _resume(self, path: Path) -> None:
         numbers = read_numbers(path)
         if numbers["config"] != self._description():
-            raise InputError(f"{path} is a checkpoint of another network, or another size of it")
+            raise InputError(
+                f"{path} is a checkpoint of another network, or of another size; choose another "
+                "checkpoint"
+            )
         load_state(path, self.net, self.optimizer, self.average)
         self.average.values = {k: v.to(self.device) for k, v in self.average.values.items()}
         self._load_more(path)
@@ -239,6 +293,12 @@ class Training(ABC, Generic[P, N]):
         finite = bool(torch.isfinite(norm))
         if finite:
             optimizer.step()
+        self.idle = 0 if finite else self.idle + 1
+        if self.idle >= _MOST_IDLE:
+            raise InputError(
+                f"{self.idle} steps in a row had no finite gradient and changed nothing; start "
+                "again with a lower --rate"
+            )
         return finite
 
     def _check(self, log: Log, losses: list[float]) -> None:
@@ -275,9 +335,9 @@ class Training(ABC, Generic[P, N]):
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _record(self) -> dict[str, Any]:
-        """Return what the weights file tells of its training."""
+        """Return the record of the training for the weights file."""
         plan = asdict(self.plan)
-        # whose weights go around need not tell where on the disk others were
+        # weights are passed on: they need not reveal where other files were on the disk
         plan |= {key: Path(plan[key]).name for key in _FILES if plan.get(key) is not None}
         record = {"plan": plan, "step": self.step, "seconds": round(self.seconds)}
         return record | ({"structure_psnr": self.best} if self.cases else {})
@@ -294,6 +354,48 @@ class Training(ABC, Generic[P, N]):
         self._save_more(state, numbers)
 
     def _description(self) -> Any:
-        """Return the network's configuration as it looks after a way through a file."""
+        """Return the network's configuration as it is read back from a file."""
         config: Any = self.net.config
         return json.loads(json.dumps(config.to_dict()))
+
+
+def train_network(
+    train: Sequence[StackSpec],
+    held_out: Sequence[StackSpec],
+    output: Path,
+    plan: Schedule,
+    *,
+    resume: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> TrainingOutcome:
+    """Train what a plan says; the best moving average (by validation) is kept.
+
+    Parameters
+    ----------
+    train, held_out
+        Stacks to train on; stacks, or other sections of them, to validate on. Without any to
+        validate on, the latest average is kept.
+    output
+        The weights, half precision. Beside it: ``.state.safetensors`` to resume from,
+        ``.csv`` and ``.svg``, the log; ``.discriminator.safetensors`` where there is one.
+    plan
+        What, and how; defaults are for a CPU.
+    resume
+        A state to resume from.
+    device
+        Where.
+    progress
+        Called every step; raising ``Cancelled`` ends the training with its state saved.
+
+    Raises
+    ------
+    InputError
+        Bad stacks, sizes or checkpoint.
+    Cancelled
+        ``progress`` asked for it; weights and state are saved.
+    """
+    training = plan.training()
+    if plan.size not in training.sizes:
+        raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(training.sizes)}")
+    return training(train, held_out, output, plan, device).run(resume, progress)

@@ -31,7 +31,7 @@ class _Layer:
         Group of channels it gives; layers whose outputs are added give the same group. None: as
         many as there are, all kept.
     takes
-        Groups of channels it takes, in order; a number stands for so many that are all kept.
+        Groups of channels it takes, in order; a number stands for that many channels, all kept.
     """
 
     name: str
@@ -121,14 +121,14 @@ def _layers_of_fusion(config: JointConfig, state: str) -> Iterator[_Layer]:
 
 
 def _width(net: JointNet, group: str) -> int:
-    """Return of how many channels a group is."""
+    """Return the number of channels of a group."""
     name = next(layer.name for layer in _layers(net.config) if layer.gives == group)
     layer: Any = net.get_submodule(name)
     return int(layer.out_channels)
 
 
 def _effects(net: JointNet, batches: Iterable[TrainingBatch]) -> dict[str, Tensor]:
-    """Return what the loss owes to each channel of each group, (batches, channels)."""
+    """Return the effect of each channel of each group on the loss, (batches, channels)."""
     seen: dict[str, Tensor] = {}
     found: dict[str, list[Tensor]] = {}
     layers = [layer for layer in _layers(net.config) if layer.gives is not None]

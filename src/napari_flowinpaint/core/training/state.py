@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on, in one safetensors file (no pickle)."""
+"""Checkpoints: everything needed to resume a training, in one safetensors file (no pickle)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_numbers(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is no checkpoint of a training.
+        If the file is not the checkpoint of a training.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -79,9 +79,9 @@ def read_numbers(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             numbers = json.loads((file.metadata() or {})["training"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a checkpoint of a training ({error})") from None
+        raise InputError(f"{path} is not a training checkpoint ({error})") from None
     if not isinstance(numbers, dict) or not {"step", "seconds", "best", "config"} <= set(numbers):
-        raise InputError(f"{path} is not a checkpoint of a training")
+        raise InputError(f"{path} is not a training checkpoint")
     return numbers
 
 
@@ -113,3 +113,25 @@ def load_state(
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+
+
+def begin_with(net: torch.nn.Module, first: torch.nn.Module, path: str, size: str) -> None:
+    """Give a network the weights of another one of its shape.
+
+    Parameters
+    ----------
+    net, first
+        The network, and the other one.
+    path
+        The file of the latter, for the error.
+    size
+        Name of the size of ``net``, likewise.
+
+    Raises
+    ------
+    InputError
+        If they differ.
+    """
+    if first.config != net.config:
+        raise InputError(f"{path} has another size than '{size}', or other parts")
+    net.load_state_dict(first.state_dict())

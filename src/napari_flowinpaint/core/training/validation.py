@@ -63,9 +63,23 @@ class ValidationReport:
     detail: float
     per_stack: tuple[float, ...]
 
+    @classmethod
+    def of(
+        cls, rows: Sequence[tuple[float, float, float]], stacks: Sequence[int]
+    ) -> ValidationReport:
+        """Return the means of the scores of cases, and per stack (or kind) of theirs."""
+        scores, numbers = np.array(rows), np.array(stacks)
+        structure, psnr, detail = (float(v) for v in scores.mean(axis=0))
+        per_stack = tuple(float(scores[numbers == n, 0].mean()) for n in np.unique(numbers))
+        return cls(structure, psnr, detail, per_stack)
+
 
 def cases(
-    specs: Sequence[StackSpec], size: int = 384, most: int = 3, seed: int = 0
+    specs: Sequence[StackSpec],
+    size: int = 384,
+    most: int = 3,
+    seed: int = 0,
+    fractions: Sequence[float] = FRACTIONS,
 ) -> list[ValidationCase]:
     """Return fixed cases: at most ``most`` sections of every stack at each masked share.
 
@@ -79,6 +93,8 @@ def cases(
         Sections per stack.
     seed
         Seed of the places and masks.
+    fractions
+        The masked shares; 1 is a missing section.
     """
     found = []
     for number, spec in enumerate(specs):
@@ -87,7 +103,7 @@ def cases(
         possible = range(spacing, len(pixels) - spacing, 3 * spacing)
         picked = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
         for z in (possible[i] for i in picked):
-            for fraction in FRACTIONS:
+            for fraction in fractions:
                 rng = np.random.default_rng((seed, z, round(1000 * fraction)))
                 found.append(_case(pixels, imaged, number, z, spacing, fraction, size, rng))
     return found
@@ -113,14 +129,16 @@ def _case(
         torch.from_numpy(pixels[n, y : y + side, x : x + side].astype(np.float32))
         for n in (z, z - spacing, z + spacing)
     )
-    mask = training_mask(side, rng, (fraction, fraction))
+    whole = np.ones((side, side), dtype=bool)
+    mask = training_mask(side, rng, (fraction, fraction)) if fraction < 1 else whole
     return ValidationCase(stack, fraction, truth, previous, following, mask, data_range(pixels[z]))
 
 
 def predict(net: JointNet, case: ValidationCase, device: str = "cpu") -> Tensor:
     """Return the network's image in grey values, (H, W)."""
     known = torch.from_numpy(~case.mask)
-    mean, std = case.truth[known].mean(), case.truth[known].std()
+    tissue = torch.cat([case.previous, case.following]) if case.mask.all() else case.truth[known]
+    mean, std = tissue.mean(), tissue.std()
     height, width = case.truth.shape
 
     def ready(image: Tensor) -> Tensor:
@@ -182,8 +200,4 @@ def _report(chosen: Sequence[ValidationCase], filled: Sequence[Tensor]) -> Valid
     for case, image in zip(chosen, filled, strict=True):
         repaired = torch.where(torch.from_numpy(case.mask), image, case.truth)
         rows.append(structure_psnr(repaired, case.truth, case.mask, case.span))
-    scores = np.array(rows)
-    stacks = np.array([case.stack for case in chosen])
-    structure, psnr, detail = (float(v) for v in scores.mean(axis=0))
-    per_stack = tuple(float(scores[stacks == s, 0].mean()) for s in np.unique(stacks))
-    return ValidationReport(structure, psnr, detail, per_stack)
+    return ValidationReport.of(rows, [case.stack for case in chosen])

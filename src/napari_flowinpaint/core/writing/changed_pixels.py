@@ -8,7 +8,8 @@ import numpy as np
 
 from ..io import pyramid
 from ..io.pyramid import DownsamplingRule, Factors
-from ..types import AnyImage, BoolImage, Box, Patch
+from ..section_repair import Patch
+from ..types import AnyImage, BoolImage, Box
 from .entries import Entry
 from .pieces import ChangedPixels, MovedPixels, Piece, SectionRegion
 from .target import Target

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import folders
-from ..errors import InputError, SectionChanged, StoreError
-from ..io.folder import Folder, open_root
-from ..io.names import printable
-from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from ..disk.folder import Folder
+from ..disk.open_root import open_root
+from ..errors import InputError, SectionChanged, StoreError, name_sections
+from ..names import printable
+from ..section_repair import Patch, SectionRepair, pixel_digest
+from ..types import AnyImage, Box
 from .apply import bits, overlapping, overlay
 from .changed_pixels import paste_originals
 from .entries import Entry
@@ -79,13 +81,13 @@ def check_places(group: Path, levels: tuple[Level, ...]) -> None:
 
 
 _IN_THE_WAY = (
-    "{path} is a {found}, in the place of one of the files and folders that are kept with the "
-    "stack; move it away and try again."
+    "{path} is a {found}, but flowinpaint keeps its own files of the stack there; move it away "
+    "and try again."
 )
 
 
 def _check_folder(root: Folder, names: Sequence[str]) -> None:
-    """Refuse a file in the place of a folder, or on the way to it."""
+    """Refuse a file in place of a folder, or on the way to it."""
     with ExitStack() as opened:
         here = root
         for name in names:
@@ -98,7 +100,7 @@ def _check_folder(root: Folder, names: Sequence[str]) -> None:
 
 
 def _check_metadata(root: Folder, names: Sequence[str]) -> None:
-    """Refuse a folder in the place of the metadata of one of the last two groups of a path."""
+    """Refuse a folder in place of the metadata of one of the last two groups of a path."""
     for end in range(len(names) - 1, len(names) + 1):
         try:
             with root.folder(*names[:end]) as group:
@@ -142,7 +144,8 @@ def _check_patch(patch: Patch, stack: Stack, what: str) -> None:
         raise InputError(f"{what} contains NaN or infinite pixels; repair it by another method.")
     if patch.source_digest is None:
         raise InputError(
-            f"{what} does not tell from which pixels it was made (source_digest); repair it again."
+            f"{what} does not record which pixels it was made from (source_digest); repair it "
+            "again."
         )
 
 
@@ -240,11 +243,9 @@ def check_later_edits(
             foreign[z] += int(np.count_nonzero(~known))
     foreign = +foreign  # those with any
     if foreign:
-        sections, counts = (
-            ", ".join(map(str, part)) for part in zip(*sorted(foreign.items()), strict=True)
-        )
+        counts = ", ".join(str(foreign[z]) for z in sorted(foreign))
         raise StoreError(
-            f"synthetic pixels of section {sections} were changed by another program since they "
-            f"were written (pixels: {counts}) and would be lost; nothing was changed: run "
-            f"{command} to overwrite them."
+            f"synthetic pixels of {name_sections(sorted(foreign))} were changed by another program "
+            f"since they were written (pixels: {counts}) and would be lost; nothing was changed: "
+            f"run {command} to overwrite them."
         )

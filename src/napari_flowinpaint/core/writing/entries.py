@@ -30,9 +30,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from ..disk.folder import Folder
 from ..errors import FlowInpaintError, StoreError, first_line
-from ..io.folder import Folder
-from ..io.names import printable
+from ..names import printable
 from ..types import BoolImage, Box
 from .entry_format import read_header, read_masks, read_pieces
 from .pieces import ChangedPixels, Header, Piece, SectionRegion

@@ -20,22 +20,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.lib import format as npy
 
+from ..disk.folder import Folder
 from ..errors import StoreError
 from ..io.axes import Axes
-from ..io.folder import Folder
 from ..io.levels import DTYPES
-from ..io.names import printable
+from ..io.npz import read_npy_header
 from ..io.pyramid import DownsamplingRule
-from ..types import AnyImage, BoolImage, Box, Provenance
-from .pieces import (
-    ChangedPixels,
-    Header,
-    Layout,
-    LevelRecord,
-    MovedPixels,
-    Piece,
-    SectionRegion,
-)
+from ..names import printable
+from ..section_repair import Provenance
+from ..types import AnyImage, BoolImage, Box
+from .pieces import ChangedPixels, Header, Layout, LevelRecord, MovedPixels, Piece, SectionRegion
 
 FORMAT = 1
 _RECORD, _PIXELS = "entry.json", "pixels.npz"
@@ -188,7 +182,7 @@ def _parse_header(record: Any) -> Header:
     axes = _parse_axes(record["axes"])
     levels = tuple(_parse_level(level) for level in record["levels"])
     if record["dtype"] not in DTYPES:
-        raise ValueError(f"{record['dtype']!r} is no dtype of a stack")
+        raise ValueError(f"{record['dtype']!r} is not a dtype of a stack")
     if not levels or not record["pieces"]:
         raise ValueError("it names no pixels")
     return Header(
@@ -321,25 +315,15 @@ def _load_bits(archive: zipfile.ZipFile, key: str, region: SectionRegion) -> Boo
 
 
 def _load(archive: zipfile.ZipFile, key: str, shape: tuple[int, ...], dtype: str) -> AnyImage:
-    """Load one array, refusing one that is not what the header announces before it is read."""
+    """Load one array, refusing one that is not what the header claims before it is read."""
     expected = math.prod(shape) * np.dtype(dtype).itemsize
     if archive.getinfo(f"{key}.npy").file_size > expected + _OVERHEAD:
-        raise ValueError(f"{key} is larger than announced")
+        raise ValueError(f"{key} is larger than it claims")
     with archive.open(f"{key}.npy") as file:
-        found = _read_npy_header(file)
+        found = read_npy_header(file)
         if found != (shape, False, np.dtype(dtype)):
             raise ValueError(f"{key} is {found[2]} of shape {found[0]}")
         content = file.read(expected)
     if len(content) != expected:
-        raise ValueError(f"{key} is shorter than announced")
+        raise ValueError(f"{key} is shorter than it claims")
     return np.frombuffer(bytearray(content), dtype).reshape(shape)
-
-
-def _read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and dtype of an array in NumPy's format; nothing is unpickled."""
-    version = npy.read_magic(file)
-    if version == (1, 0):
-        return npy.read_array_header_1_0(file)
-    if version == (2, 0):
-        return npy.read_array_header_2_0(file)
-    raise ValueError("an array has an unknown format")

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import folders
+from ..disk.folder import Folder
+from ..disk.lock import is_held
+from ..disk.open_root import open_root
 from ..errors import InputError, StoreError
 from ..io.axes import Axes, guess_names
-from ..io.folder import Folder, open_root
-from ..io.lock import is_held
-from ..io.names import printable, quoted
 from ..io.pyramid import DownsamplingRule, detect_rules
+from ..names import printable, quoted
 from .entries import Entry
 from .pieces import Layout, LevelRecord
 from .target import parts_of
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 #: What to do about a level that is not where its repairs were written.
 RESTORE_PYRAMID = (
-    "put it back into its pyramid, or save a copy (repair with --output, or Save as OME-Zarr), "
-    "which takes the repairs along"
+    "restore that pyramid, or save a copy (repair with --output, or Save as OME-Zarr), which "
+    "includes the repairs"
 )
 
 
@@ -42,10 +43,13 @@ class Journal:
         The OME-Zarr group, or the directory of a bare array; may be reached through links.
     path
         Of the array within the group; "" for a bare array.
+    told
+        What the user calls the stack; None for ``root``.
     """
 
-    def __init__(self, root: Path, path: str) -> None:
+    def __init__(self, root: Path, path: str, told: Path | None = None) -> None:
         self.root = root
+        self.told = told or root
         self.path = path
         self.data = root.joinpath(*parts_of(path))
         self.entries: list[Entry] = []
@@ -54,10 +58,11 @@ class Journal:
 
     @classmethod
     def of(cls, stack: Stack) -> Self | None:
-        """Return the journal of a stack; None where it is no local zarr store."""
+        """Return the journal of a stack; None where it is not a local zarr store."""
         if stack.group_path is None or not stack.levels[0].is_zarr:
             return None
-        return cls(stack.group_path, stack.levels[0].path)
+        told = None if stack.beside is None else stack.path
+        return cls(stack.group_path, stack.levels[0].path, told)
 
     def _open_root(self) -> Folder:
         """Open the group, or the array: the very one that is held, while something is written."""
@@ -109,7 +114,7 @@ class Journal:
     @property
     def shown(self) -> str:
         """What the user calls the stack, for messages."""
-        return printable(self.root)
+        return printable(self.told)
 
     def command(self, verb: str, axes: Axes, options: str = "") -> str:
         """Return the command line that does something to a channel and time, for messages."""
@@ -121,7 +126,7 @@ class Journal:
             for position, index in axes.fixed
             if position < len(names) and names[position] in told
         ]
-        words = ("flowinpaint", verb, quoted(self.root), *chosen, options)
+        words = ("flowinpaint", verb, quoted(self.told), *chosen, options)
         return f"`{' '.join(filter(None, words))}`"
 
     def layout_of(self, stack: Stack) -> Layout:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..disk.open_root import open_root
 from ..errors import FlowInpaintError, StoreError, first_line
-from ..io.folder import open_root
 from ..io.levels import Level
 from ..types import AnyImage, BoolImage, Box
 from .entries import Moved

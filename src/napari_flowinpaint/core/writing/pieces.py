@@ -7,7 +7,9 @@ from itertools import pairwise
 
 from ..io.axes import Axes
 from ..io.pyramid import DownsamplingRule, block_factors
-from ..types import AnyImage, BoolImage, Box, Displaced, Provenance
+from ..section_repair import Provenance
+from ..types import AnyImage, BoolImage, Box
+from ..window import Displaced
 
 
 @dataclass(frozen=True, slots=True)

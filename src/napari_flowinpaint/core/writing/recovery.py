@@ -32,9 +32,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.folder import open_root
+from ..disk.open_root import open_root
 from ..io.zarr_node import is_zarr_node
-from ..types import Box, Provenance
+from ..section_repair import Provenance
+from ..types import Box
 from .journal import Journal, pyramids
 from .target import parts_of
 from .writing_journal import WritingJournal
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One repair as :func:`~napari_flowinpaint.core.writing.writeback.history` tells it.
+    """One repair as :func:`~napari_flowinpaint.core.writing.writeback.history` lists it.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def needs_recovery(stack: Stack | Path | str) -> bool:
 
 
 def recover(stack: Stack | Path | str, *, force: bool = False) -> tuple[str, ...]:
-    """Bring interrupted writes and reverts of a stack to their end, and make lost marks again.
+    """Finish interrupted writes and reverts of a stack, and restore lost marks.
 
     Writes nothing to a stack that was never repaired.
 
@@ -120,7 +121,7 @@ def recover(stack: Stack | Path | str, *, force: bool = False) -> tuple[str, ...
         with journal.writing(force=force) as done:
             messages += done
             messages += [
-                f"The marks of repair {entry.id} (section {entry.z}) were made again."
+                f"The marks of repair {entry.id} (section {entry.z}) were restored."
                 for entry in journal.check_marks()
             ]
     return tuple(messages)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StoreError
-from ..io.folder import open_root
+from ..disk.open_root import open_root
+from ..errors import InputError, StoreError
 from ..io.levels import Level
-from ..io.names import printable
-from ..types import AnyImage, Box, Patch, SectionRepair, pixel_digest
+from ..names import printable
+from ..section_repair import Patch, SectionRepair, pixel_digest
+from ..types import AnyImage, Box
 from .apply import bits, overlay
 from .changed_pixels import paste_originals
 from .entries import Entry
@@ -75,17 +76,33 @@ class EarlierRepairs:
     def __len__(self) -> int:
         return len(self._live)
 
-    def original(self, z: int) -> AnyImage:
-        """Return section ``z`` as it was before any repair."""
-        section = self._stack.read(z)
-        whole = SectionRegion(z, Box.whole(self._stack.shape[1:]))
+    def original(self, z: int, box: Box | None = None) -> AnyImage:
+        """Return section ``z``, or the box of it, as it was before any repair."""
+        section = self._stack.read(z, box)
+        part = SectionRegion(z, box or Box.whole(self._stack.shape[1:]))
         entries = self._touched.get(z, ())
         if entries:
             section = section.copy()
-            paste_originals(section, entries, 0, whole)
+            paste_originals(section, entries, 0, part)
             for entry in entries:
                 entry.forget_pixels()
         return section
+
+    def repair(self, number: int) -> SectionRepair:
+        """Return a repair that is in the stack, as it was written.
+
+        Raises
+        ------
+        InputError
+            If there is none of this number.
+        """
+        for entry in self._live:
+            if entry.id == number:
+                try:
+                    return self._repair(entry, self._stack)
+                finally:
+                    entry.forget_pixels()
+        raise InputError(f"there is no repair {number} in {self._stack.name}; it was reverted.")
 
     def copy_marks(self, copy: Stack) -> None:
         """Put marks on ``copy`` that no repair of the journal accounts for: its own was removed.
@@ -109,6 +126,17 @@ class EarlierRepairs:
         if first is not None:
             put_marks(copy, chain([first], marked))
 
+    def without_originals(self) -> tuple[int, ...]:
+        """Return the sections with marks that no repair of the journal accounts for."""
+        if self._journal is None:
+            return ()
+        with open_root(self._journal.root) as root:
+            labels = read_labels(root, self._stack.levels)
+        if labels is None:
+            return ()
+        sections = (z for z in range(self._stack.shape[0]) if has_section(labels, z))
+        return tuple(z for z in sections if self._unknown_marks(labels, z).any())
+
     def _unknown_marks(self, labels: Level, z: int) -> AnyImage:
         """Return the marks of a section that no repair accounts for, uint32."""
         marks = labels.read(z).copy()
@@ -128,15 +156,18 @@ class EarlierRepairs:
             next one is asked for.
         """
         for entry in self._live:
-            patches = tuple(self._patches(entry, copy))
-            yield SectionRepair(
-                z=entry.z,
-                shape=copy.shape[1:],
-                dtype=copy.dtype,
-                patches=patches,
-                provenance=entry.header.provenance,
-            )
+            yield self._repair(entry, copy)
             entry.forget_pixels()
+
+    def _repair(self, entry: Entry, copy: Stack) -> SectionRepair:
+        """Return a repair, made to fit ``copy``."""
+        return SectionRepair(
+            z=entry.z,
+            shape=copy.shape[1:],
+            dtype=copy.dtype,
+            patches=tuple(self._patches(entry, copy)),
+            provenance=entry.header.provenance,
+        )
 
     def _patches(self, entry: Entry, copy: Stack) -> Iterator[Patch]:
         """Yield the windows of a repair."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import name_sections
 from ..io import pyramid
 from ..io.levels import Level, ReaderResult
 from ..types import AnyImage, BoolImage
@@ -39,7 +40,9 @@ def as_recovered(opened: ReaderResult) -> ReaderResult:
     """
     if opened.group_path is None:
         return opened
-    journal = Journal(opened.group_path, opened.levels[0].path)
+    origin = None if opened.beside is None else opened.origin
+    told = None if origin is None else origin.file
+    journal = Journal(opened.group_path, opened.levels[0].path, told)
     journal.scan()
     if not journal.unfinished:
         return opened
@@ -55,7 +58,7 @@ def _message(journal: Journal, opened: ReaderResult) -> str:
     """Say what is unfinished, and what to do."""
     if journal.busy:
         return f"Another process is writing to {journal.shown} right now."
-    sections = ", ".join(str(z) for z in sorted({entry.z for entry in journal.unfinished}))
+    sections = name_sections(sorted({entry.z for entry in journal.unfinished}))
     command = journal.command("recover", opened.levels[0].axes)
     if opened.why_not_writable:
         why = opened.why_not_writable.partition(";")[0]
@@ -63,7 +66,7 @@ def _message(journal: Journal, opened: ReaderResult) -> str:
     else:
         where = f": run {command}, or write to it."
     return (
-        f"A write to section {sections} was interrupted; the stack is shown as it will be when "
+        f"A write to {sections} was interrupted; the stack is shown as it will be when "
         f"that is finished{where}"
     )
 
@@ -94,7 +97,8 @@ class _Pending:
 
     def show(self, index: int, found: AnyImage, keys: tuple[Any, Any, Any]) -> AnyImage:
         """Return what is to be shown instead of ``found``, pixels of a level at ``keys``."""
-        shape = self._levels[index].shape
+        shape, below = self._levels[index].shape, self._levels[index].shown
+        found = found if below is None else below(found, keys)
         regions = [np.atleast_1d(np.arange(n)[key]) for n, key in zip(shape, keys, strict=True)]
         out = found
         for region in self._places(index, {int(z) for z in regions[0]}):

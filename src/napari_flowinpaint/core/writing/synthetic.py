@@ -11,8 +11,7 @@ already. A bare zarr array has no group to hold it, and a zarr array must not ha
 its marks lie with the journal, in ``.flowinpaint/labels/synthetic`` within the directory of the
 array, where they travel with the data and open as an OME-Zarr image of their own.
 
-Its attributes have the largest number that was ever used, so that a journal that was removed and
-begun anew gives no number twice.
+What is said of the repairs in its attributes is in :mod:`.synthetic_attributes`.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import folders
+from ..disk.folder import Folder
 from ..errors import StoreError, first_line
 from ..io.axes import voxel_size_from_attributes
-from ..io.folder import Folder
 from ..io.levels import Level
-from ..io.names import printable
 from ..io.ngff_06 import intrinsic_system, is_06, renamed
+from ..names import printable
 from .target import open_array
 
 if TYPE_CHECKING:
@@ -44,18 +43,13 @@ if TYPE_CHECKING:
 _SEPARATOR = re.compile("[./]")
 Labels = tuple[Level, ...]
 
-#: Attribute of the full resolution: the largest number of a repair so far.
-_LARGEST = "flowinpaint_largest_number"
 #: Numbers above are not ours: somebody has painted them.
-_LIMIT = 2**31
-
+LIMIT = 2**31
 #: What the values mean, for who reads the label image without this program.
-_MEANING = {
+MEANING = {
     "synthetic": "number of the repair that made the pixel",
     "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
 }
-#: Their colours, for viewers that take them from the label image: red, green, blue, alpha.
-_SYNTHETIC_COLOUR, _DISPLACED_COLOUR = [63, 167, 255, 255], [255, 211, 77, 255]
 #: Longest edge of its chunks, in pixels; one section each.
 _CHUNK = 1024
 
@@ -123,8 +117,8 @@ def open_labels(
     labels = _open(parent.folder(name), levels, scratch)
     _register(parent, zarr_format, scratch)
     if levels[0].path:
-        _consolidate(parent, name, scratch)
-        _consolidate(root, "/".join((*home, name)), scratch)
+        consolidate(parent, name, scratch)
+        consolidate(root, "/".join((*home, name)), scratch)
     return labels
 
 
@@ -156,76 +150,6 @@ def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
     if array.shape != levels[0].source.shape:
         return None  # somebody else's, as writing will tell
     return Level(array, levels[0].axes)
-
-
-def largest_number(labels: Labels) -> int:
-    """Return the largest number that a repair of a stack ever had, also if its journal is gone."""
-    told = labels[0].source.attrs.get(_LARGEST)
-    if type(told) is int and 0 <= told < _LIMIT:
-        return told
-    largest = 0
-    for _, marks in marked_chunks(labels[0]):  # an older version has made it
-        largest = max(largest, int(marks[marks < _LIMIT].max(initial=0)))
-    return largest
-
-
-def note_largest(labels: Labels, number: int) -> None:
-    """Remember the largest number of a repair."""
-    attributes = labels[0].source.attrs
-    if attributes.get(_LARGEST) != number:
-        attributes.update({_LARGEST: number})
-
-
-def describe(root: Folder, levels: Labels, scratch: Folder, moved: Collection[int]) -> None:
-    """Say in the attributes of the label image what its values mean.
-
-    Every value of a repair that has moved pixels is told by itself, in ``properties`` and
-    ``colors``: of others there is one value only, which needs no entry.
-
-    Parameters
-    ----------
-    root, levels, scratch
-        As for :func:`open_labels`.
-    moved
-        Numbers of repairs that have moved pixels.
-    """
-    import zarr
-
-    from ..io.folder_store import FolderStore
-
-    names = label_names(levels)
-    store = FolderStore(root.folder(*names), scratch=scratch)
-    group = zarr.open_group(store, mode="r+", use_consolidated=False)
-    attributes: dict[str, Any] = dict(group.attrs)
-    ome = attributes.get("ome")
-    before = (attributes if ome is None else ome).get("image-label")
-    label = dict(before) if isinstance(before, dict) else {}
-    label["flowinpaint"] = _MEANING
-    for number in sorted(moved):
-        for value, what, colour in (
-            (number, "synthetic", _SYNTHETIC_COLOUR),
-            (number + _LIMIT, "displaced", _DISPLACED_COLOUR),
-        ):
-            told = {"pixels": what, "repair": number, "description": _MEANING[what]}
-            _tell(label, "properties", {"label-value": value, **told})
-            _tell(label, "colors", {"label-value": value, "rgba": colour})
-    if label == before:
-        return
-    changed = {"image-label": label}
-    group.attrs.update(changed if ome is None else {"ome": {**ome, **changed}})
-    *home, name = names
-    _consolidate(root.folder(*home), name, scratch, again=True)
-    if levels[0].path:
-        _consolidate(root, "/".join(names), scratch, again=True)
-
-
-def _tell(label: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
-    """Put what is said of one value into a list of such entries, in place of what was said."""
-    value = entry["label-value"]
-    found = label.get(key)
-    others = found if isinstance(found, list) else []
-    kept = [o for o in others if not (isinstance(o, dict) and o.get("label-value") == value)]
-    label[key] = [*kept, entry]
 
 
 def marked_chunks(labels: Level) -> Iterator[tuple[tuple[slice, ...], AnyImage]]:
@@ -316,7 +240,7 @@ def _metadata(root: Folder, levels: tuple[Level, ...]) -> tuple[dict[str, Any], 
     from ..io.folder_store import FolderStore
 
     zarr_format = levels[0].source.metadata.zarr_format
-    label: dict[str, Any] = {"source": {"image": "../../"}, "flowinpaint": _MEANING}
+    label: dict[str, Any] = {"source": {"image": "../../"}, "flowinpaint": MEANING}
     if levels[0].path:
         found: dict[str, Any] = dict(
             zarr.open_group(
@@ -389,7 +313,7 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 
 
-def _consolidate(group: Folder, name: str, scratch: Folder, again: bool = False) -> None:
+def consolidate(group: Folder, name: str, scratch: Folder, again: bool = False) -> None:
     """Let the label image at ``name`` appear in consolidated metadata, if ``group`` has such.
 
     With ``again``, as it has become.

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ..disk.folder import Folder
 from ..errors import StoreError, first_line
 from ..io import pyramid
-from ..io.folder import Folder
 from ..io.levels import Level, write_grid
-from ..io.names import printable
 from ..io.pyramid import DownsamplingRule
+from ..names import printable
 from ..types import Box
 from .pieces import Layout, LevelRecord
 

@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, FlowInpaintError, InputError, StoreError
+from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, name_sections
 from ..io.axes import Axes
 from ..io.levels import Level, write_grid
 from ..notes import Note, no_note
-from ..types import Progress, SectionRepair, no_progress
+from ..section_repair import SectionRepair
+from ..types import Progress, no_progress
 from .changed_pixels import make_piece
 from .checks import (
     check_later_edits,
@@ -99,6 +100,7 @@ def write_back(
         journal.check_pyramid_of(stack)
         layout = journal.layout_of(stack)
         target = journal.target(layout)
+        _fill(stack, wanted)
         for repair in wanted:
             with _remembered(journal.live_near([repair.z], layout)) as live:
                 check_unchanged(target, repair, live)
@@ -120,13 +122,21 @@ def write_back(
     return tuple(numbers[index] for index in range(len(wanted)))
 
 
+def _fill(stack: Stack, repairs: Iterable[SectionRepair]) -> None:
+    """Get the chunks of what is kept beside a file ready; the lock is held."""
+    if stack.beside is not None:
+        for repair in repairs:
+            for patch in repair.patches:
+                stack.beside.fill(repair.z, patch.box)
+
+
 def check_in_place(stack: Stack) -> None:
     """Refuse a stack that repairs could not be written into, before any is computed.
 
     Raises
     ------
     StoreError
-        The stack is read-only or no local zarr store, something else is where our folders go, or
+        The stack is read-only or not a local zarr store, something else is where our folders go, or
         its journal belongs to another pyramid.
     """
     check_writable(stack)
@@ -174,7 +184,7 @@ def revert(
     Raises
     ------
     InputError
-        There is no such section or repair, or the repair is reverted already.
+        There is no such section or repair, or the repair has already been reverted.
     StoreError
         As for :func:`write_back`; also if the journal was changed, or another program has changed
         the synthetic pixels since.
@@ -239,7 +249,7 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     Parameters
     ----------
     stack
-        Any stack; one that is no local zarr store has no history.
+        Any stack; one that is not a local zarr store has no history.
 
     Raises
     ------
@@ -283,14 +293,14 @@ def _select(
         entries = [entry for entry in entries if entry.id == repair_id]
         if len(entries) > 1:
             raise InputError(
-                f"repair {repair_id} is of section {' and '.join(str(e.z) for e in entries)}, for "
-                "two copies of the stack were merged; choose by section."
+                f"repair {repair_id} exists in sections {' and '.join(str(e.z) for e in entries)}, "
+                "because two copies of the stack were merged; choose by section."
             )
         if not entries:
             where = "" if sections is None else f" in section {sorted(sections)}"
             raise InputError(f"there is no repair {repair_id}{where}; see the history.")
         if entries[0].state == REVERTED:
-            raise InputError(f"repair {repair_id} is reverted already; see the history.")
+            raise InputError(f"repair {repair_id} has already been reverted; see the history.")
     return [entry for entry in entries if entry.state == COMMITTED]
 
 
@@ -323,8 +333,8 @@ def _groups(repairs: Sequence[SectionRepair], level: Level) -> Iterator[list[int
 
 def _finish(journal: WritingJournal, fraction: float, verb: str, progress: Progress) -> None:
     """Bring the entries of one group to their end, asking before every chunk whether to go on."""
-    sections = ", ".join(str(entry.z) for entry in journal.unfinished)
-    journal.finish(lambda: progress(fraction, f"section {sections}: {verb}"))
+    sections = name_sections(entry.z for entry in journal.unfinished)
+    journal.finish(lambda: progress(fraction, f"{sections}: {verb}"))
 
 
 def _report(progress: Progress, note: Note, target: Target, verb: str) -> None:
@@ -353,8 +363,8 @@ def _all_or_nothing(
             journal.undo(way_back, begun)
         except Exception as second:
             raise StoreError(
-                f"{journal.explain(second)}; what was begun is put "
-                f"right by the next write or {journal.command('recover', axes)}."
+                f"{journal.explain(second)}; the next write or "
+                f"{journal.command('recover', axes)} puts right what was begun."
             ) from error
         if isinstance(error, FlowInpaintError) or not isinstance(error, Exception):
             raise

@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import folders
-from ..errors import FlowInpaintError, StoreError, explain_failed_write, is_disk_full
-from ..io.folder import Folder, open_root
+from ..disk.folder import Folder
+from ..disk.lock import locked
+from ..disk.open_root import open_root
+from ..errors import (
+    FlowInpaintError,
+    StoreError,
+    explain_failed_write,
+    is_disk_full,
+    name_sections,
+)
 from ..io.levels import Level
-from ..io.lock import locked
-from ..io.names import printable
-from ..types import AnyImage, Provenance
+from ..names import printable
+from ..section_repair import Provenance
+from ..types import AnyImage
 from .apply import apply, mark
 from .checks import check_later_edits
 from .entries import (
@@ -38,7 +46,8 @@ from .entries import (
 from .entry_format import write_entry
 from .journal import RESTORE_PYRAMID, Journal, pyramids, same_arrays
 from .pieces import Header, Layout, Piece, SectionRegion
-from .synthetic import describe, has_section, largest_number, note_largest, open_labels
+from .synthetic import has_section, open_labels
+from .synthetic_attributes import RepairTold, describe, largest_number, note_largest
 from .target import Target, check_links, open_level, parts_of
 
 if TYPE_CHECKING:
@@ -69,15 +78,15 @@ class WritingJournal(Journal):
 
     Parameters
     ----------
-    root, path
+    root, path, told
         As for :class:`.journal.Journal`.
     """
 
-    def __init__(self, root: Path, path: str) -> None:
-        super().__init__(root, path)
+    def __init__(self, root: Path, path: str, told: Path | None = None) -> None:
+        super().__init__(root, path, told)
         self._targets: dict[Any, Target] = {}
-        #: Numbers of repairs just written that have moved pixels, by layout.
-        self._moved: dict[Layout, set[int]] = {}
+        #: What is to be said of repairs just written or reverted, by layout and number.
+        self._told: dict[Layout, dict[int, RepairTold | None]] = {}
         #: Whether what is written could be written to a copy instead, for messages.
         self.elsewhere = False
         #: Repairs whose interrupted revert was finished by :meth:`writing`.
@@ -172,11 +181,11 @@ class WritingJournal(Journal):
         except FlowInpaintError:
             raise
         except Exception as error:
-            sections = ", ".join(str(z) for z in sorted({entry.z for entry in unfinished}))
+            sections = name_sections(sorted({entry.z for entry in unfinished}))
             command = self.command("recover", unfinished[0].header.layout.axes)
             raise StoreError(
-                f"{self.explain(error)}; section {sections} is half "
-                f"written until then, and is put right by the next write or {command}."
+                f"{self.explain(error)}; the write to {sections} is half done until the next write "
+                f"or {command} finishes it."
             ) from error
         return [
             f"The interrupted {word} of repair {number} (section {z}) was "
@@ -315,10 +324,10 @@ class WritingJournal(Journal):
         largest = max((e.id for e in self.entries if not e.unfinished), default=0)
         for target in self._targets.values():
             note_largest(target.labels, max(largest, target.largest_number))
-        for layout, moved in self._moved.items():
+        for layout, told in self._told.items():
             target = self.target(layout)
-            describe(self._base(layout), target.levels, self.scratch, moved)
-        self._moved.clear()
+            describe(self._base(layout), target.levels, self.scratch, told)
+        self._told.clear()
 
     def finish(self, step: Callable[[], None] = lambda: None) -> None:
         """Bring every unfinished entry to its end.
@@ -331,9 +340,8 @@ class WritingJournal(Journal):
         for layout, entries in self.by_layout(self.unfinished):
             live = self.live_near([entry.z for entry in entries], layout)
             apply(self.target(layout), entries, live, step)
-            moved = {e.id for e in entries if e.live and any(p.moved is not None for p in e.pieces)}
-            if moved:
-                self._moved.setdefault(layout, set()).update(moved)
+            told = self._told.setdefault(layout, {})
+            told.update({entry.id: _told(entry) for entry in entries})
             for entry in entries:
                 self._settle(entry)
             for entry in (*entries, *live):
@@ -381,6 +389,14 @@ class WritingJournal(Journal):
                 self.scratch.remove_tree(name)
 
 
+def _told(entry: Entry) -> RepairTold | None:
+    """Return what the label image says of an entry: nothing where its pixels go."""
+    if not entry.live:
+        return None
+    moved = any(piece.moved is not None for piece in entry.pieces)
+    return RepairTold.of(entry.z, entry.header.provenance, moved)
+
+
 def put_marks(stack: Stack, marks: Iterable[tuple[int, AnyImage]]) -> None:
     """Mark pixels of a stack for repairs that are in no journal.
 
@@ -415,4 +431,5 @@ def put_marks(stack: Stack, marks: Iterable[tuple[int, AnyImage]]) -> None:
         note_largest(target.labels, largest)
         if moved:
             layout = journal.layout_of(stack)
-            describe(journal._base(layout), target.levels, journal.scratch, moved)
+            told = dict.fromkeys(moved, RepairTold(moved=True))
+            describe(journal._base(layout), target.levels, journal.scratch, told)

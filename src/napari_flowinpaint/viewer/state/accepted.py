@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from ...core.types import SectionRepair
+from ...core.section_repair import SectionRepair
 from .. import layers, repair_layers
-from ..tasks.one_section import StackHistory
 from ..tasks.review import Review
+from ..tasks.writing import StackHistory
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -96,7 +96,8 @@ class AcceptedState(layers.ViewerState):
         if image in self.viewer.layers:  # it may have been removed meanwhile
             if history.changed:
                 layers.refresh_stack(image, stack)
-            repair_layers.show_synthetic(self.viewer, image, stack, history.synthetic)
+            numbers = [entry.id for entry in history.entries]
+            repair_layers.show_synthetic(self.viewer, image, stack, history.synthetic, numbers)
         self.changed.emit()
 
     def accepted_as(self, image: Image, repair_id: int) -> SectionRepair | None:

@@ -34,7 +34,7 @@ class BatchRow:
 
     @property
     def status(self) -> str:
-        """In one word."""
+        """Its state, in one word."""
         return self.plan.status if self.outcome is None else self.outcome.status
 
     @property

@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from ...core.masks.layered_mask import LayeredMask
 from .. import camera, layers
-from ..tasks.find_damage import FlagChanges, SearchResult
+from ..tasks.find_damage import FlagChanges, SearchResult, save_flags
 from ..tasks.flag_list import FlagList, intact_labels
 from .masks import MaskState
 
@@ -103,6 +103,8 @@ class FlagState(layers.ViewerState):
         self.saving: object | None = None
         self._flags: WeakKeyDictionary[Image, StackFlags] = WeakKeyDictionary()
         self._given_up: WeakSet[Image] = WeakSet()
+        self._failed: WeakSet[Image] = WeakSet()
+        self._held: list[tuple[Image, FlagChanges]] = []
 
     def of(self, image: Image | None) -> StackFlags | None:
         """Return the flagged sections of an image layer, or None until they were opened."""
@@ -138,12 +140,15 @@ class FlagState(layers.ViewerState):
 
     @property
     def lost_count(self) -> int:
-        """How many masks were painted that are kept nowhere, since their stacks have no file."""
-        lost = 0
-        for image in list(self._flags):
-            mask = self.masks.mask(image)
-            lost += not self._flags[image].store.lasting and mask is not None and mask.can_undo
-        return lost
+        """Number of stacks whose mask or list is saved nowhere: they have no file, or it failed."""
+        images = {*self._flags, *self._given_up}
+        return sum(self._is_lost(image) for image in images if image in self.viewer.layers)
+
+    def _is_lost(self, image: Image) -> bool:
+        mask, flags = self.masks.mask(image), self._flags.get(image)
+        if flags is None or not flags.store.lasting:
+            return mask is not None and mask.can_undo
+        return image in self._failed and self.unsaved_changes(image) is not None
 
     def add_search(self, image: Image, result: SearchResult) -> None:
         """Take over what a search found, into the list and into the mask.
@@ -164,7 +169,7 @@ class FlagState(layers.ViewerState):
         self.masks.refresh(image)
 
     def decided(self, image: Image) -> tuple[SparseMask, dict[int, tuple[int, ...]]] | None:
-        """Return a frozen mask and what of it is no damage; None where there is no mask."""
+        """Return the frozen mask and, by section, labels that are not damage; None without mask."""
         mask = self.masks.mask(image)
         if mask is None:
             return None
@@ -173,21 +178,69 @@ class FlagState(layers.ViewerState):
         return mask.frozen(), intact_labels(rows)
 
     def unsaved_changes(self, image: Image | None) -> FlagChanges | None:
-        """Return what has to be saved of a stack."""
+        """Return the unsaved changes of a stack."""
         flags = self.of(image)
         return None if flags is None else flags.unsaved_changes(self.masks.mask(image))
 
     def first_unsaved(self) -> tuple[Image, FlagChanges] | None:
-        """Return a stack of which something has to be saved, and what; None if there is none."""
-        for image in list(self._flags):
+        """Return a stack with unsaved changes, and these; None if there is none.
+
+        Where saving has failed before, it is tried again after all others.
+        """
+        if self._held:
+            return self._held[0]
+        for image in sorted(self._flags, key=self._failed.__contains__):
             changes = self.unsaved_changes(image)
             if changes is not None:
                 return image, changes
         return None
 
+    def hold(self, image: Image) -> None:
+        """Hold the unsaved changes of a stack: its layer or its mask is about to be removed."""
+        changes = self.unsaved_changes(image)
+        if changes is not None:
+            mine = (image, changes.of)
+            self._held = [held for held in self._held if (held[0], held[1].of) != mine]
+            self._held.append((image, changes))
+
     def note_saved(self, image: Image, changes: FlagChanges) -> None:
         """Note that changes were saved."""
+        self._let_go(changes)
+        self._failed.discard(image)
         self._flags[image].note_saved(changes)
+
+    def note_failed(self, image: Image, changes: FlagChanges) -> None:
+        """Note that changes could not be saved; of a stack that is shown they are tried again."""
+        self._let_go(changes)
+        self._failed.add(image)
+
+    def _let_go(self, changes: FlagChanges) -> None:
+        """Drop held changes: they are saved, or cannot be."""
+        self._held = [held for held in self._held if held[1] is not changes]
+
+    def save_now(self) -> Exception | None:
+        """Save all that has changed, unless a thread is saving, which is followed by more.
+
+        Returns
+        -------
+        Exception or None
+            Why the changes of the first of the stacks that failed could not be saved.
+        """
+        first = None
+        tried: set[Image] = set()
+        while self.saving is None and (found := self.first_unsaved()) is not None:
+            image, changes = found
+            if image in tried:
+                break  # only stacks that have failed are left
+            try:
+                save_flags(changes)
+            except Exception as error:
+                self.note_failed(image, changes)
+                tried.add(image)
+                first = first or error
+            else:
+                self.note_saved(image, changes)
+        return first
 
     def show(self, image: Image, row: Flagged) -> None:
         """Move the viewer to a flagged section, its mask on top, the brush set to its kind."""

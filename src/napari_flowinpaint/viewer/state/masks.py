@@ -14,7 +14,8 @@ from psygnal import Signal
 
 from ...core.errors import InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
-from ...core.types import AnyImage, Box, SectionRepair
+from ...core.section_repair import SectionRepair
+from ...core.types import AnyImage, Box
 from .. import camera, layers
 
 if TYPE_CHECKING:
@@ -120,11 +121,12 @@ class MaskState(layers.ViewerState):
         self._layers[image] = layer
         layer.brush_size = max(10, min(layers.zyx_shape(image)[1:]) // 40)
         layer.events.paint.connect(self._on_paint)
+        layer.mouse_wheel_callbacks.append(layers.size_brush)
         layer.bind_key("Ctrl+Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Ctrl+Shift+Z", lambda layer: self.step(layer, back=False))
 
     def brush(self, image: Image) -> Labels:
-        """Take the brush in hand, for a new mask where there is none; return the mask's layer."""
+        """Activate the brush, on a new mask if there is none; return the mask's layer."""
         layer = self.layer(image)
         if layer is None:
             return self.new(image)
@@ -179,6 +181,13 @@ class MaskState(layers.ViewerState):
         layer.data.set_section(z, tiles)
         self._after.pop(layer.data, None)
         self._show_change(layer, z)
+
+    def edit_all(self, image: Image, sections: Mapping[int, SectionTiles]) -> None:
+        """Put edited tiles into many sections, all as one step that can be undone."""
+        layer = self._layers[image]
+        layer.data.set_sections(sections)
+        self._after.pop(layer.data, None)
+        self._show_change(layer, None)
 
     def step(self, layer: Labels, *, back: bool) -> None:
         """Take back the last change of a mask, or do it again, in whatever section it was."""

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from psygnal import Signal
 
+from ...core.types import AnyImage
 from .. import camera, layers, repair_layers
 from ..fold_layers import FoldLayers
 from ..tasks.review import STAGES, Component, Review
@@ -40,6 +42,8 @@ class ReviewState(layers.ViewerState):
         The layer of the stack that it repairs.
     staged
         Whether it is of a batch, which keeps it.
+    split
+        Column of the repair's box up to which the original is shown; None without a comparison.
     layers
         The stage layers by name.
     fold
@@ -54,6 +58,7 @@ class ReviewState(layers.ViewerState):
         self.current: Review | None = None
         self.image: Image | None = None
         self.staged = False
+        self.split: int | None = None
         self.layers: dict[str, Image] = {}
         self.fold = FoldLayers()
         self._waiting: WeakKeyDictionary[Image, dict[int, Review]] = WeakKeyDictionary()
@@ -92,7 +97,7 @@ class ReviewState(layers.ViewerState):
         if image is not self.image:
             self.clear()
         self.current, self.image, self.staged = review, image, staged
-        for layer in repair_layers.show_stages(self.viewer, image, review, self.layers):
+        for layer in self._show_stages(image, review):
             layer.events.visible.disconnect(self._on_visible)
             layer.events.visible.connect(self._on_visible)
             yield layer
@@ -104,6 +109,24 @@ class ReviewState(layers.ViewerState):
                 return
         self.changed.emit()
 
+    def _show_stages(self, image: Image, review: Review) -> Iterator[Image]:
+        return repair_layers.show_stages(self.viewer, image, review, self.layers, self._picture)
+
+    def _picture(self, review: Review, stage: str) -> AnyImage:
+        """Return a stage, left of the line of a comparison the original."""
+        picture = review.image(stage)
+        if self.split is None or stage == "confidence" or self.split <= 0:
+            return picture
+        return np.hstack([review.original[:, : self.split], picture[:, self.split :]])
+
+    def set_split(self, column: int | None) -> None:
+        """Show the original left of a column of the repair's box; None for the stage alone."""
+        if column != self.split:
+            self.split = column
+            for layer in self.layers.values():
+                if layer.visible:
+                    layer.refresh()
+
     def close(self) -> None:
         """Forget the repair; nothing is written. Its layers are hidden, for the next review."""
         if self.current is not None:
@@ -113,6 +136,13 @@ class ReviewState(layers.ViewerState):
             self.current = None
             self.fold.close(self.viewer)
             self.show(None)
+            self.changed.emit()
+
+    def settle(self, image: Image, z: int) -> None:
+        """Forget the repair of a section, which was accepted; others wait on."""
+        if image is self.image and self.current is not None and self.current.z == z:
+            self.close()
+        elif self._waiting.get(image, {}).pop(z, None) is not None:
             self.changed.emit()
 
     def clear(self) -> None:

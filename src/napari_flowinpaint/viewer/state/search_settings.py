@@ -19,7 +19,7 @@ WHERE = (SECTION, RANGE, STACK)
 
 @dataclass
 class SearchSettings:
-    """Where to look for what; ``events`` tells of every change.
+    """Where to search, and for which kinds; ``events`` emits every change.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class SearchSettings:
     kinds
         Names of the kinds that are wanted.
     sensitivity
-        0 to 1, see :class:`~.core.damage.detect.DetectionOptions`.
+        0 to 1, see :class:`~napari_flowinpaint.core.detection.detect_section.DetectionOptions`.
     scales
         Factors on the thresholds of kinds, fitted to a stack; empty for the defaults.
     """
@@ -82,7 +82,7 @@ class SearchSettings:
         chosen = range(max(self.first, 0), min(self.last, depth - 1) + 1)
         if not chosen:
             raise InputError(
-                f"there is no section from {self.first} to {self.last}; the stack has 0 to "
+                f"there are no sections from {self.first} to {self.last}; the stack has 0 to "
                 f"{depth - 1}"
             )
         return tuple(chosen)

@@ -1,7 +1,4 @@
-"""What the docks about damage ask for, as plain functions that run in a thread.
-
-As in :mod:`.one_section`: frozen inputs, a result, ``progress`` that reports and cancels.
-"""
+"""Searching for damage and saving what was found, as plain functions that run in a thread."""
 
 from __future__ import annotations
 
@@ -71,9 +68,9 @@ class FlagChanges:
     of
         The mask that was frozen, to identify it; it must not be read.
     new_mask
-        Whether it is not the mask that is stored.
+        Whether it is another mask than the stored one.
     alone
-        Whether what searches found does not show in it.
+        Whether it hides what searches found.
     """
 
     store: FlagStore
@@ -157,7 +154,7 @@ def _with_time_left(progress: Progress) -> Progress:
 
     def report(fraction: float, message: str) -> None:
         seconds = time.monotonic() - started
-        if seconds < 2:  # what an interrupted search had done is no measure of the speed
+        if seconds < 2:  # sections of an interrupted search do not measure the speed
             first[0] = fraction
         done = fraction - first[0]
         if done > 0:
@@ -179,14 +176,14 @@ def estimate(stack: Stack, options: DetectionOptions, *, progress: Progress) -> 
 
 
 def decided_mask(mask: SparseMask, intact: Mapping[int, Sequence[int]]) -> SparseMask:
-    """Return a mask without what was decided to be no damage.
+    """Return a mask without the kinds that were decided not to be damage.
 
     Parameters
     ----------
     mask
         Frozen; it is changed.
     intact
-        By section the numbers of kinds that are left out.
+        By section, the labels of the kinds that are left out.
     """
     for z, labels in intact.items():
         box = mask.damaged_box(z)

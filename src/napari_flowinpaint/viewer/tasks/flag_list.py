@@ -1,4 +1,4 @@
-"""The list of flagged sections of one stack: what was found, what somebody decided about it.
+"""The list of flagged sections of one stack: what was found, and the decisions about it.
 
 No Qt, no napari, no files. One row per section and kind of damage, as in the tables of
 :mod:`...core.detection.flag_table`.
@@ -15,14 +15,14 @@ from ...core.detection.flag_table import DECISIONS, Flagged
 from ...core.errors import InputError
 from ...core.kinds import KINDS
 
-#: What a row is known by: section and kind.
+#: Key of a row: section and kind.
 Key = tuple[int, str]
 UNDECIDED, DAMAGED, INTACT, SKIP = DECISIONS
 _ORDER = list(KINDS)
 
 
 def key_of(row: Flagged) -> Key:
-    """Return what a row is known by."""
+    """Return the key of a row."""
     return row.section, row.kind
 
 
@@ -40,7 +40,7 @@ class Filter:
     kind
         Name of a kind.
     decision
-        One of :data:`~.core.detection.table.DECISIONS`.
+        One of :data:`~napari_flowinpaint.core.detection.flag_table.DECISIONS`.
     """
 
     kind: str | None = None
@@ -133,7 +133,7 @@ class FlagList:
         self.changed.emit()
 
     def decide(self, keys: Iterable[Key], decision: str) -> None:
-        """Note what somebody decided about rows."""
+        """Record a decision about rows."""
         if decision not in DECISIONS:
             raise ValueError(f"no decision {decision!r}")
         for key in keys:
@@ -147,6 +147,13 @@ class FlagList:
         row = self._rows[section, kind] = replace(old, decision=DAMAGED)
         self.changed.emit()
         return row
+
+    def flag(self, sections: Iterable[int], kind: str) -> None:
+        """Flag many sections by hand, as damaged."""
+        for section in sections:
+            old = self._rows.get((section, kind), Flagged(section, kind, 1.0, 0.0))
+            self._rows[section, kind] = replace(old, decision=DAMAGED)
+        self.changed.emit()
 
     def remove(self, keys: Iterable[Key]) -> None:
         """Take rows off the list; the mask is left alone."""
@@ -165,7 +172,7 @@ class FlagList:
 
 
 def intact_labels(rows: Iterable[Flagged]) -> dict[int, tuple[int, ...]]:
-    """Return by section the numbers of the kinds that somebody said are no damage there."""
+    """Return, by section, the labels of the kinds that were decided not to be damage there."""
     found: dict[int, list[int]] = {}
     for row in rows:
         if row.decision == INTACT:
@@ -174,7 +181,7 @@ def intact_labels(rows: Iterable[Flagged]) -> dict[int, tuple[int, ...]]:
 
 
 def labels_of(rows: Iterable[Flagged]) -> dict[int, int]:
-    """Return by section the number of the kind of its strongest row that is damage."""
+    """Return, by section, the label of the kind of its strongest row that is damage."""
     found: dict[int, Flagged] = {}
     for row in rows:
         known = found.get(row.section)

@@ -32,12 +32,13 @@ import numpy as np
 from ...core import folders
 from ...core.detection.flag_table import LARGEST_TABLE, Flagged, format_table, parse_table
 from ...core.detection.store import read_detection
+from ...core.disk.folder import Folder
+from ...core.disk.open_root import open_root
+from ...core.disk.ownership import is_owned, read_mark
+from ...core.disk.workplace import make_ours
 from ...core.errors import InputError, StoreError
 from ...core.io.beside import check_no_link, kept_beside
-from ...core.io.folder import Folder, open_root
 from ...core.io.npz import Npz
-from ...core.io.ownership import is_owned, read_mark
-from ...core.io.workplace import make_ours
 from ...core.masks.layered_mask import LayeredMask
 from ...core.masks.sparse_mask import TILE, SectionTiles
 
@@ -50,7 +51,7 @@ their masks. Nothing here is part of the stack. Delete the folder to start over.
 """
 _MASKS = re.compile(r"masks-(\d{4})\.zarr")
 _PAINTED_FILE = re.compile(r"z(\d{1,10})\.npz")
-#: So many bytes tell the README of any version.
+#: Bytes that are read to recognise the README of any version.
 _TELLS = _README.index("Delete")
 _BEGUN = "begun"
 _KIND = "flagged"
@@ -89,7 +90,7 @@ class FlagStore:
     staging
         Where the repairs of a batch are staged.
     lasting
-        Whether anybody will find it again; a stack without a file has no name.
+        Whether the folder can be found again: a stack without a file has no name.
     """
 
     def __init__(self, folder: Path, staging: Path, lasting: bool = True) -> None:
@@ -167,14 +168,14 @@ class FlagStore:
         return base
 
     def _begun(self, root: Folder) -> int:
-        """Return the last search that does not show, since a mask was begun after it."""
+        """Return the last search that is hidden by a mask begun after it."""
         try:
             with root.folder(folders.PAINTED) as painted:
                 told = painted.read(_BEGUN, 64)
         except (FileNotFoundError, NotADirectoryError):
             return 0
         if not re.fullmatch(rb"\d{1,9}", told):
-            raise self._damaged(f"{folders.PAINTED}/{_BEGUN}", ValueError("it is no number"))
+            raise self._damaged(f"{folders.PAINTED}/{_BEGUN}", ValueError("it is not a number"))
         return int(told)
 
     def next_search(self) -> Path:
@@ -211,7 +212,7 @@ class FlagStore:
         Parameters
         ----------
         alone
-            Whether what searches have found so far does not show in it.
+            Whether the new mask hides what searches have found so far.
         """
         with (
             self._create() as root,
@@ -233,7 +234,7 @@ class FlagStore:
         except OSError as error:
             raise StoreError(
                 f"the flagged sections cannot be saved in {self.folder} ({error.strerror}); make "
-                "room or permit it, or save the list elsewhere."
+                "room or check the permissions, or save the list elsewhere."
             ) from error
 
     def _open_or_create(self) -> Folder:
@@ -308,7 +309,7 @@ def _read_tiles(archive: Npz, shape: tuple[int, int, int]) -> SectionTiles:
     keys = archive.array("keys", (None, 2), "int32")
     rows, columns = (-(-side // TILE) for side in shape[1:])
     if len(keys) > rows * columns or (keys < 0).any() or (keys >= (rows, columns)).any():
-        raise ValueError("it is of another stack")
+        raise ValueError("it belongs to another stack")
     tiles = archive.array("tiles", (len(keys), TILE, TILE), "uint8")
     places = [(int(row), int(column)) for row, column in keys]
     return dict(zip(places, tiles, strict=True))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ...core.detection.flag_table import Flagged
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
-from ...core.types import Progress, SectionRepair
+from ...core.section_repair import SectionRepair
+from ...core.types import Progress
 from .flag_store import FlagStore
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def follow(
     rows, mask
         Of the stack; the mask is frozen, and changed here. None for no mask.
     repairs
-        What is repaired in the copy alone: it is not damaged there any more.
+        Repairs that only the copy has: there the damage is gone.
     """
     store = FlagStore.of(saved)
     if rows:

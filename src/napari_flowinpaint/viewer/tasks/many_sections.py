@@ -1,12 +1,9 @@
-"""What the repair of many sections asks for, as plain functions that run in a thread.
-
-As in :mod:`.one_section`: frozen inputs, a result, ``progress`` that reports and cancels.
-"""
+"""The repair of many sections, as plain functions that run in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,17 +27,12 @@ from ...core.errors import FlowInpaintError, InputError
 from ...core.masks.sparse_mask import SectionTiles, SparseMask
 from ...core.masks.stack_mask import StackMask
 from ...core.notes import Notes
-from ...core.types import (
-    AnyImage,
-    BoolImage,
-    Box,
-    Progress,
-    RepairOptions,
-    no_progress,
-)
-from . import one_section
+from ...core.repair_options import RepairOptions
+from ...core.types import AnyImage, BoolImage, Box, Progress, no_progress
+from . import loading, writing
 from .find_damage import decided_mask
 from .follow import without
+from .refusals import places_in
 from .review import Review, find_components
 
 if TYPE_CHECKING:
@@ -48,13 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCEPTED", "REJECTED", "REPAIRED", "UNDECIDED", "WRITTEN"]
 
-#: By section the numbers of the kinds that are no damage there.
+#: By section, the labels of the kinds that were decided not to be damage there.
 Intact = Mapping[int, Sequence[int]]
 
 
 @dataclass(frozen=True, eq=False)
 class BatchRequest:
-    """What is to be planned, unchanged while the user paints on.
+    """What is to be planned; it does not change while the user continues painting.
 
     Parameters
     ----------
@@ -150,7 +142,7 @@ def read_staged(
 ) -> tuple[StagedSection, ...]:
     """Return what is staged, the worst first; empty where nothing is.
 
-    What was written and has been reverted since, by whomever, is to be decided again.
+    Repairs that were written and have since been reverted, by any program, await a new decision.
     """
     folder = StagingFolder(staging)
     if not folder.exists or folder.foreign:
@@ -158,7 +150,7 @@ def read_staged(
     progress(0.0, "reading the staged repairs")
     found = Staging(staging)
     sections = found.worst_first()
-    known = {entry.id for entry in one_section.read_history(stack).entries}
+    known = {entry.id for entry in writing.read_history(stack).entries}
     gone = [s.z for s in sections if s.decision == WRITTEN and s.repair_id not in known]
     if gone:
         found.undecide(gone)
@@ -169,17 +161,32 @@ def read_staged(
 def open_review(stack: Stack, staging: Path, z: int, *, progress: Progress) -> Review:
     """Return the repair of a section with what is needed to look at it."""
     progress(0.0, f"section {z}: opening the repair")
-    repair = Staging(staging).repair(z)
-    return Review(repair, stack.read(z, repair.box), find_components(repair))
+    found = Staging(staging)
+    repair, known, chosen = found.repair(z), found.mask(z), found.chosen(z)
+    left = () if known is None else places_in(*known, repair.refused)
+    review = Review(repair, stack.read(z, repair.box), find_components(repair), left)
+    if chosen is not None:
+        review.set_accepted({c.number for c in review.components} - set(chosen), False)
+    return review
 
 
 def decide(
-    staging: Path, sections: Sequence[int], decision: str, *, progress: Progress
+    staging: Path,
+    sections: Sequence[int],
+    decision: str,
+    components: Mapping[int, Collection[int]] | None = None,
+    *,
+    progress: Progress,
 ) -> tuple[StagedSection, ...]:
-    """Accept or reject repairs, or take that back; return them as they are then."""
+    """Accept or reject repairs, or take that back; return them as they are then.
+
+    For sections in ``components``, only the components listed there are accepted.
+    """
     found = Staging(staging)
-    change = {ACCEPTED: found.accept, REJECTED: found.reject, UNDECIDED: found.undecide}
-    change[decision](sections)
+    if decision == ACCEPTED:
+        found.accept(sections, components)
+    else:
+        {REJECTED: found.reject, UNDECIDED: found.undecide}[decision](sections)
     return found.get(sections)
 
 
@@ -207,6 +214,8 @@ class RedoRequest:
         What of it is no damage.
     device
         As for :func:`~.core.repair.repair_section`.
+    gate
+        What happens where no neighbour fits; None for what was chosen before.
     """
 
     stack: Stack
@@ -216,6 +225,7 @@ class RedoRequest:
     mask: SparseMask | None
     intact: Intact
     device: str
+    gate: str | None = None
 
 
 def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
@@ -235,6 +245,7 @@ def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
         method=request.method,
         mask=damage,
         kinds=kinds,
+        gate=request.gate,
         device=request.device,
         progress=progress,
     )
@@ -263,7 +274,7 @@ class BatchChange:
         Why not all was done; None where it was.
     """
 
-    history: one_section.StackHistory
+    history: writing.StackHistory
     sections: tuple[int, ...]
     tiles: Mapping[int, SectionTiles]
     mask: SparseMask | None
@@ -289,15 +300,18 @@ def write(
         raise InputError("no repair is accepted yet; review them and press Accept first")
     error: FlowInpaintError | None = None
     notes = Notes()
+    target = writing.to_write(stack)
     try:
-        commit(stack, found, progress=progress, note=notes)
+        commit(target, found, progress=progress, note=notes)
     except FlowInpaintError as raised:
         error = raised
     done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
     if error is not None and not done:
         raise error
-    tiles = {} if mask is None else {z: without(mask, found.repair(z)) for z in done}
-    return _changed(stack, staging, done, tiles, mask, error, notes)
+    tiles = {} if mask is None else {z: without(mask, found.accepted_repair(z)) for z in done}
+    change = _changed(target, staging, done, tiles, mask, error, notes)
+    kept = None if target is stack else target
+    return replace(change, history=replace(change.history, kept=kept))
 
 
 def revert(
@@ -352,12 +366,8 @@ def _changed(
     error: FlowInpaintError | None,
     notes: Notes,
 ) -> BatchChange:
-    from dataclasses import replace
-
     # not empty: the layer is read again
-    history = replace(
-        one_section.read_history(stack), changed=tuple(done), notes=tuple(notes.texts)
-    )
+    history = replace(writing.read_history(stack), changed=tuple(done), notes=tuple(notes.texts))
     return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 
@@ -383,7 +393,7 @@ def save_copy(
     mask: SparseMask | None = None,
     *,
     progress: Progress,
-) -> one_section.LoadedStack:
+) -> loading.LoadedStack:
     """Save a stack with its accepted repairs as OME-Zarr and open the result.
 
     Raises
@@ -396,4 +406,4 @@ def save_copy(
     if not accepted:
         raise InputError("no repair is accepted yet; review them and press Accept first")
     repairs = found.repairs(accepted)
-    return one_section.save(stack, path, repairs, rows, mask, progress=progress)
+    return writing.save(stack, path, repairs, rows, mask, progress=progress)

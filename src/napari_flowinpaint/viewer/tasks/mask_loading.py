@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class MaskRequest:
-    """What a mask is opened for, unchanged while the user goes on.
+    """What a mask is opened for; it does not change while the user continues.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class MaskRequest:
     choice
         Which values are damage.
     under
-        The mask that there is, frozen: masks of some sections are put into it. None without one.
+        The current mask, frozen: masks of some sections are put into it. None without one.
     """
 
     stack: Stack
@@ -43,7 +43,7 @@ class MaskRequest:
 
 @dataclass(frozen=True, eq=False)
 class LayerMask:
-    """What of a layer is a mask.
+    """The mask in a layer.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class OpenedMask:
     mask
         The mask.
     tiles
-        What the mask that there is becomes in its sections; None where it is a mask of its own.
+        New tiles of the current mask in these sections; None if it is a complete mask itself.
     """
 
     mask: StackMask
@@ -138,7 +138,7 @@ class _Volume:
 
 
 def _opened(mask: StackMask, request: MaskRequest) -> OpenedMask:
-    """Put masks of some sections into the mask that there is."""
+    """Put masks of some sections into the current mask."""
     if mask.sections is None or request.under is None:
         return OpenedMask(mask)
     tiles = {}

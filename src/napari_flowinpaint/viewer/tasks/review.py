@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...core.kinds import why_unfolded
+from ...core.methods.choice import describe_methods
 from ...core.reference.optical_flow import Flow
 from ...core.refusal import describe_refused
-from ...core.types import AnyImage, BoolImage, Box, FloatImage, Patch, SectionRepair
+from ...core.section_repair import Patch, SectionRepair
+from ...core.types import AnyImage, BoolImage, Box, FloatImage
+from .refusals import RefusedPlace
 
 #: The four layers of a repair, in the order in which they are shown.
 STAGES = ("initial reference", "refined reference", "result", "confidence")
 
-#: Arrows of an unfolding are at least so many pixels apart, and at most so many in a row.
+#: Least distance between the arrows of an unfolding, pixels, and the most arrows in a row.
 _ARROW_STEP, _MOST_ARROWS = 24, 40
 _ATTRIBUTES = {
     "initial reference": "initial_reference",
@@ -52,16 +54,18 @@ class Component:
 
 @dataclass(eq=False)
 class Review:
-    """A repair and what the user thinks of it.
+    """A repair and the user's decisions about it.
 
     Parameters
     ----------
     repair
-        What came back.
+        The finished repair.
     original
         (H, W) pixels of the section over ``repair.box``, before anything was written.
     components
         What can be accepted one by one.
+    left
+        What was refused.
     accepted
         Numbers of the components that are to be written; at first all of them. Changed by
         :meth:`set_accepted`.
@@ -70,6 +74,7 @@ class Review:
     repair: SectionRepair
     original: AnyImage
     components: tuple[Component, ...]
+    left: tuple[RefusedPlace, ...] = ()
     accepted: set[int] = field(init=False)
     _result: AnyImage = field(init=False)
 
@@ -162,9 +167,7 @@ class Review:
         sections = self.repair.provenance.neighbours
         names = " and ".join(str(n) for n in sections) or "no other section"
         seconds = sum(patch.seconds for patch in self.repair.patches)
-        record = self.repair.provenance
-        why = why_unfolded(record.method, record.options.get("kind"))
-        made = f"method {record.method}{why}, from {names}, {seconds:.1f} s"
+        made = f"method {describe_methods(self.repair.patches)}, from {names}, {seconds:.1f} s"
         return f"{made}; {describe_refused(self.repair.refused)}" if self.repair.refused else made
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QComboBox,
+    QFileDialog,
     QGroupBox,
     QHBoxLayout,
+    QMessageBox,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -17,10 +20,13 @@ from qtpy.QtWidgets import (
 
 from ...core.errors import InputError
 from ...viewer.state.accepted import UnsavedRepair
-from ...viewer.tasks import one_section
+from ...viewer.tasks import describing, loading, writing
+from ...viewer.tasks.as_command import AcceptedRequest
+from ..parts.copy_command import CopyCommand
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
-from ..parts.questions import ask_where_to_save
+from ..parts.questions import ask_to_overwrite, ask_where_to_save
+from ..parts.scrolling import ROW_SPACING
 from ..parts.steps import Steps
 from ..parts.wording import counted
 
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class AcceptedPanel(QGroupBox):
-    """The list of accepted repairs, Revert, and Save as OME-Zarr.
+    """The list of accepted repairs; Revert, Copy command, Save as OME-Zarr, Describe.
 
     Parameters
     ----------
@@ -45,6 +51,9 @@ class AcceptedPanel(QGroupBox):
         self.list = QComboBox()
         self.revert_button = QPushButton("Revert")
         self.save_button = QPushButton("Save as OME-Zarr…")
+        self.describe_button = QPushButton("Describe…")
+        self.copy_button = CopyCommand(jobs, messages, self._command)
+        self.question: QMessageBox | None = None
         self._steps = Steps(messages.fail, self)
         self._rows: list[tuple[str, object]] | None = None
         self._lay_out()
@@ -60,16 +69,29 @@ class AcceptedPanel(QGroupBox):
         self.save_button.setToolTip(
             "Save the whole stack, with the accepted repairs, as a new file"
         )
-        row = QHBoxLayout()
-        for button in (self.revert_button, self.save_button):
-            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            row.addWidget(button)
+        self.describe_button.setToolTip(
+            "Write what was repaired for the methods section of a publication, with a figure"
+        )
+        self.copy_button.setToolTip(
+            "Copy the command line that repeats the selected repair, for a script or a cluster; "
+            "its mask is saved beside the stack"
+        )
         box = QVBoxLayout(self)
+        box.setSpacing(ROW_SPACING)
         box.addWidget(self.list)
-        box.addLayout(row)
+        for buttons in (
+            (self.revert_button, self.copy_button),
+            (self.save_button, self.describe_button),
+        ):
+            row = QHBoxLayout()
+            for button in buttons:
+                button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+                row.addWidget(button)
+            box.addLayout(row)
 
     def _connect(self) -> None:
         self.revert_button.clicked.connect(self.revert)
+        self.describe_button.clicked.connect(self.choose_text)
         self.save_button.clicked.connect(self._choose_target)
         self.jobs.changed.connect(self.refresh)
         self._steps.ended.connect(self.refresh)
@@ -88,13 +110,54 @@ class AcceptedPanel(QGroupBox):
             return
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(history: one_section.StackHistory) -> None:
+        def done(history: writing.StackHistory) -> None:
             self.session.finish_revert(image, stack, chosen.id, history)
             self.messages.notify(f"section {chosen.z}: the original pixels are back", history.notes)
 
         failed = self.messages.fail
         self.jobs.start(
-            "revert", one_section.revert, stack, chosen.id, done=done, failed=failed, lasting=True
+            "revert", writing.revert, stack, chosen.id, done=done, failed=failed, lasting=True
+        )
+
+    def _command(self) -> AcceptedRequest:
+        """Return the repair that is chosen in the list, for a command."""
+        chosen, mask = self.list.currentData(), self.session.mask
+        if mask is not None:
+            mask.commit()
+        return AcceptedRequest(
+            self.session.require_stack(),
+            None if mask is None else mask.frozen(),
+            chosen.repair if isinstance(chosen, UnsavedRepair) else chosen.id,
+            self.session.settings.device,
+        )
+
+    @guarded
+    def choose_text(self) -> None:
+        """Ask where to describe the repairs."""
+        stack = self.session.require_stack()
+        folder = stack.path.parent if stack.path is not None else Path.home()
+        proposed = str(folder / f"{stack.name} repairs.md")
+        filters = "Markdown (*.md);;LaTeX (*.tex)"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Describe repairs", proposed, filters)
+        if chosen:
+            path = Path(chosen)
+            files = describing.files_of(path)
+            self.question = ask_to_overwrite(self, path, files, partial(self.describe, path))
+
+    def describe(self, path: Path) -> None:
+        """Write what was repaired, with a figure, in a thread."""
+
+        def done(files: tuple[Path, Path]) -> None:
+            text, figure = files
+            self.messages.notify(f"wrote {text}, and the figure {figure.name} beside it")
+
+        self.jobs.start(
+            "describe",
+            describing.describe,
+            self.session.require_stack(),
+            path,
+            done=done,
+            failed=self.messages.fail,
         )
 
     @guarded
@@ -108,12 +171,12 @@ class AcceptedPanel(QGroupBox):
         image, stack = self.session.require_image(), self.session.require_stack()
         unsaved = self.session.accepted.unsaved(image)
 
-        def done(loaded: one_section.LoadedStack) -> None:
+        def done(loaded: loading.LoadedStack) -> None:
             self._steps.start(self._showing_saved(image, unsaved, loaded))
 
         self.jobs.start(
             "save",
-            one_section.save,
+            writing.save,
             stack,
             path,
             [item.repair for item in unsaved],
@@ -124,7 +187,7 @@ class AcceptedPanel(QGroupBox):
         )
 
     def _showing_saved(
-        self, image: Image, unsaved: list[UnsavedRepair], loaded: one_section.LoadedStack
+        self, image: Image, unsaved: list[UnsavedRepair], loaded: loading.LoadedStack
     ) -> Iterator[None]:
         """Show the stack that was saved instead of the repairs, one layer per step."""
         for item in unsaved:
@@ -167,6 +230,8 @@ class AcceptedPanel(QGroupBox):
                 self.list.addItem(text, data)
         busy = self.is_showing or self.jobs.is_running("repair", "accept", "revert", "save")
         self.revert_button.setEnabled(bool(rows) and not busy)
+        self.copy_button.setEnabled(bool(rows) and self.session.stack is not None)
+        self.describe_button.setEnabled(bool(self.session.accepted.written(image)))
         self.save_button.setEnabled(self.session.stack is not None and not busy)
 
     def disconnect_session(self) -> None:

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ...core.batch import BatchReport, Control, SectionOutcome
-from ...core.batch.plan import duration
-from ...core.errors import Cancelled
+from ...core.batch import BatchReport, Control, SectionOutcome, StagedSection
+from ...core.batch.plan import FAILED, duration
+from ...core.errors import Cancelled, InputError
 from ...viewer.state.batches import BatchRow
 from ...viewer.tasks import many_sections
+from ...viewer.tasks.as_command import CommandRequest
 from ...viewer.tasks.flag_list import DAMAGED, UNDECIDED
+from ...viewer.tasks.many_sections import RedoRequest
+from ..parts.copy_command import CopyCommand
 from ..parts.jobs import JobRunner
+from ..parts.marking import mark_damaged
 from ..parts.messages import Messages, guarded
+from ..parts.refusal_box import RefusalBox
 from ..parts.rows_table import Column, RowsTable
 from ..parts.wording import counted, in_window
 from .settings_form import SettingsForm
@@ -100,8 +105,10 @@ class BatchPanel(QWidget):
         self.plan_button = QPushButton("Plan")
         self.summary = QLabel()
         self.table = RowsTable(_COLUMNS, lambda row: row.plan.z)
+        self.refusal = RefusalBox()
         self.run_button = QPushButton("Run")
         self.pause_button = QPushButton("Pause")
+        self.copy_button = CopyCommand(jobs, messages, self._command)
         self.control = Control()
         self._relay = _Relay(self)
         self._lay_out()
@@ -126,10 +133,12 @@ class BatchPanel(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.run_button, stretch=1)
         row.addWidget(self.pause_button, stretch=1)
+        row.addWidget(self.copy_button, stretch=1)
         box = QVBoxLayout(self)
         box.addLayout(self.form)
         box.addWidget(self.plan_button)
         box.addWidget(self.table, stretch=1)
+        box.addWidget(self.refusal)
         box.addWidget(self.summary)
         box.addLayout(row)
 
@@ -138,6 +147,8 @@ class BatchPanel(QWidget):
         self.run_button.clicked.connect(self.run)
         self.pause_button.toggled.connect(self._pause)
         self.table.picked.connect(self._on_picked)
+        self.refusal.anyway.connect(self.repair_anyway)
+        self.refusal.marked.connect(self._mark)
         self._relay.received.connect(self._on_outcome)
         self.jobs.changed.connect(self.refresh)
         self.session.batch.changed.connect(self.refresh)
@@ -169,6 +180,65 @@ class BatchPanel(QWidget):
         if self.session.image is not None:
             camera.go_to_section(self.session.viewer, self.session.image, row.plan.z)
         self.messages.say(_explain(row))
+        self._show_refusal(row)
+
+    def _show_refusal(self, row: BatchRow | None) -> None:
+        """Say what of a section was refused, and offer what can be done."""
+        if row is None or not row.reason or row.status == FAILED:
+            self.refusal.show_reason("", "")
+            return
+        left = row.plan.refused if row.outcome is None else row.outcome.refused
+        subject = f"{counted(len(left), 'part')} of section" if left else "Section"
+        reason = left[0].reason if left else row.reason
+        self.refusal.show_reason(f"{subject} {row.plan.z}", reason)
+
+    # ---- what was refused
+
+    @guarded
+    def repair_anyway(self) -> None:
+        """Repair the section of the current row although no neighbour fits; it is flagged."""
+        row: BatchRow | None = self.table.current
+        if row is None:
+            raise InputError("no section is selected; click one")
+        image = self.session.require_image()
+        request = RedoRequest(
+            self.session.require_stack(),
+            self.session.require_flags().store.staging,
+            row.plan.z,
+            None,
+            None,
+            {},
+            self.session.settings.device,
+            "flag",
+        )
+
+        def done(section: StagedSection) -> None:
+            outcome = SectionOutcome(section.z, section.status, refused=section.refused)
+            self.session.batch.update(image, [section])
+            self.session.batch.add_outcome(image, outcome)
+            self.messages.notify(f"section {section.z} was repaired anyway; see Review")
+
+        failed = self.messages.fail
+        self.jobs.start("redo", many_sections.redo, request, done=done, failed=failed, waits=True)
+
+    def _mark(self, sections: tuple[int, ...]) -> None:
+        try:
+            mark_damaged(self.session, self.jobs, self.messages, sections, "press Plan again")
+        except Exception as error:
+            self.messages.fail(error)
+
+    def _command(self) -> CommandRequest:
+        """Return what Plan, Run and Write would do, for a command."""
+        asked = self.session.request_batch(_WHICH[self.which.currentText()])
+        return CommandRequest(
+            asked.stack,
+            asked.mask,
+            asked.sections,
+            asked.method,
+            asked.device,
+            asked.options,
+            asked.intact,
+        )
 
     # ---- running
 
@@ -227,11 +297,14 @@ class BatchPanel(QWidget):
         batch = self.session.batch.of(self.session.image)
         flags = self.session.flags.of(self.session.image)
         self.table.show_rows(batch.rows)
+        self._show_refusal(self.table.current)
         running = self.jobs.is_running("batch")
         busy = self.jobs.is_running("plan", "batch", "write", "revert", "redo")
         self.plan_button.setEnabled(flags is not None and not busy)
         self.run_button.setEnabled(batch.plan is not None and bool(batch.plan.planned) and not busy)
         self.pause_button.setEnabled(running)
+        self.copy_button.setEnabled(flags is not None)
+        self.refusal.set_free(not busy)
         if not running and self.pause_button.isChecked():
             self.pause_button.setChecked(False)
         if batch.plan is None:

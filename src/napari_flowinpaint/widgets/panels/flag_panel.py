@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -26,6 +27,7 @@ from ...viewer.tasks import find_damage
 from ...viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
+from ..parts.questions import ask_to_overwrite
 from ..parts.rows_table import Column, RowsTable
 from ..parts.thumbnails import ThumbnailRow
 from ..parts.wording import counted
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from ...viewer.tasks.find_damage import Thumbnails
 
 _TABLES = "Tables (*.csv *.json);;All files (*)"
+
+
+def _table_of(path: Path) -> Path:
+    """Return the file of a table for a path that was chosen."""
+    known = path.suffix.lower() in (".csv", ".json")
+    return path if known else path.with_name(path.name + ".csv")
 
 
 def _explain(row: Flagged) -> str:
@@ -91,6 +99,7 @@ class FlagPanel(QWidget):
         self.count = QLabel()
         self.table = RowsTable(_COLUMNS, key_of, several=True)
         self.thumbnails = ThumbnailRow()
+        self.question: QMessageBox | None = None
         self._pictured: Flagged | None = None
         self._picked: Flagged | None = None
         self._soon = QTimer(self)
@@ -141,19 +150,21 @@ class FlagPanel(QWidget):
         rows = (
             (self.damaged_button, self.intact_button, self.skip_button),
             (self.undecide_button, self.edit_button, self.remove_button),
-            (self.new_kind, self.add_button),
         )
         for row, widgets in enumerate(rows):
             for column, widget in enumerate(widgets):
                 grid.addWidget(widget, row, column)
-                grid.setColumnStretch(column, 1)
+        grid.addWidget(self.new_kind, len(rows), 0)
+        grid.addWidget(self.add_button, len(rows), 1, 1, 2)
+        for column in range(3):
+            grid.setColumnStretch(column, 1)
         bottom = QHBoxLayout()
         bottom.addWidget(self.load_button)
         bottom.addWidget(self.save_button)
-        grid.addWidget(self.count, 2, 2)
         box = QVBoxLayout(self)
         box.addLayout(top)
         box.addWidget(self.table, stretch=1)
+        box.addWidget(self.count)
         box.addWidget(self.thumbnails)
         box.addLayout(grid)
         box.addLayout(bottom)
@@ -339,16 +350,24 @@ class FlagPanel(QWidget):
     @guarded
     def _choose_target(self) -> None:
         stack = self.session.require_stack()
-        path, _ = QFileDialog.getSaveFileName(
+        chosen, _ = QFileDialog.getSaveFileName(
             self, "Save the list", f"{stack.name} flagged.csv", _TABLES
         )
-        if path:
-            self.save(Path(path))
+        if not chosen:
+            return
+        path = _table_of(Path(chosen))
+
+        def save() -> None:
+            try:
+                self.save(path)
+            except Exception as error:
+                self.messages.fail(error)
+
+        self.question = ask_to_overwrite(self, Path(chosen), [path], save)
 
     def save(self, path: Path) -> None:
         """Save the whole list as a table."""
-        if path.suffix.lower() not in (".csv", ".json"):
-            path = path.with_name(path.name + ".csv")
+        path = _table_of(path)
         write_table(self.session.require_flags().list.rows, path)
         self.messages.say(f"saved {path}")
 

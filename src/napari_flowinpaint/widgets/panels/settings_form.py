@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QMessageBox, QSpinBox
 
-from ...core.methods import available_methods
-from ...viewer.tasks import one_section
+from ...core.methods import ALONE, available_methods
+from ...viewer.tasks import devices
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
+from ..parts.questions import ask_to_repair_alone
+from ..parts.scrolling import ROW_SPACING
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
@@ -42,7 +45,7 @@ class _LazyCombo(QComboBox):
 
 
 class SettingsForm(QFormLayout):
-    """A form for :class:`~napari_flowinpaint.viewer.session.Settings`; several show the same.
+    """A form for the session's ``RepairSettings``; several show the same.
 
     Parameters
     ----------
@@ -58,6 +61,7 @@ class SettingsForm(QFormLayout):
         self.max_gap = QSpinBox()
         self.texture = QComboBox()
         self.quality = QCheckBox("predict the quality by test repairs")
+        self.question: QMessageBox | None = None
         self._devices_known = False
         self._lay_out()
         self._show_settings()
@@ -75,13 +79,14 @@ class SettingsForm(QFormLayout):
             self.texture.addItem(label, name)
         self.texture.setToolTip(
             "smooth: the prediction alone, most accurate\n"
-            "noise: with noise like the section's, looks like it\n"
+            "noise: with contrast and noise like the section's, costs little accuracy\n"
             "natural: also invents detail of up to 20 pixels that nobody can predict"
         )
         self.quality.setToolTip(
             "Predicts how good the repair is by repairing the same damage on intact tissue, where "
             "the truth is known; takes about four times as long"
         )
+        self.setVerticalSpacing(ROW_SPACING)
         self.addRow("method", self.method)
         self.addRow("device", self.device)
         self.addRow("largest gap", self.max_gap)
@@ -89,13 +94,26 @@ class SettingsForm(QFormLayout):
         self.addRow(self.quality)
 
     def _connect(self) -> None:
-        self.method.currentTextChanged.connect(self._take_settings)
+        self.method.currentTextChanged.connect(self._choose_method)
         self.device.currentTextChanged.connect(self._take_settings)
         self.max_gap.valueChanged.connect(self._take_settings)
         self.texture.currentIndexChanged.connect(self._take_settings)
         self.quality.toggled.connect(self._take_settings)
         self.device.opened.connect(self._find_devices)
         self.session.settings.events.connect(self._show_settings)
+
+    def _choose_method(self, name: str) -> None:
+        """Take a method; one that looks at no neighbour only after a question."""
+        if name not in ALONE:
+            self._take_settings()
+            return
+        self._show_settings()  # the method is what it was until somebody agrees
+        self.question = ask_to_repair_alone(self.method, name, partial(self._agree_to_method, name))
+
+    def _agree_to_method(self, name: str, agreed: bool) -> None:
+        self.question = None
+        if agreed:
+            self.session.settings.method = name
 
     def _take_settings(self, *_: object) -> None:
         settings = self.session.settings
@@ -105,7 +123,7 @@ class SettingsForm(QFormLayout):
             self.max_gap.value(),
             self.texture.currentData(),
             self.quality.isChecked(),
-        )  # all are read before the first is set: each change fills the form anew
+        )  # all are read before the first is set: each change fills the form again
         settings.method, settings.device, settings.max_gap = values[:3]
         settings.texture, settings.quality = values[3:]
 
@@ -119,6 +137,7 @@ class SettingsForm(QFormLayout):
         self.method.setCurrentText(settings.method)
         self.device.setCurrentText(settings.device)
         self.max_gap.setValue(settings.max_gap)
+        self.max_gap.setSuffix(" section" if settings.max_gap == 1 else " sections")
         self.texture.setCurrentIndex(self.texture.findData(settings.texture))
         self.quality.setChecked(settings.quality)
         for widget, before in zip(widgets, blocked, strict=True):
@@ -129,7 +148,7 @@ class SettingsForm(QFormLayout):
             self._devices_known = True
             self.jobs.start(
                 "devices",
-                one_section.list_devices,
+                devices.list_devices,
                 done=self._add_devices,
                 failed=self.messages.fail,
             )

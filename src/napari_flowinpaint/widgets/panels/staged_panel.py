@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -22,65 +21,24 @@ from qtpy.QtWidgets import (
 from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...core.methods import available_methods
-from ...core.refusal import describe_refused
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.many_sections import ACCEPTED, REJECTED, UNDECIDED, WRITTEN, RedoRequest
+from ...viewer.tasks.review import Review
+from ..parts.component_window import open_component
+from ..parts.deciding import Deciding
 from ..parts.jobs import JobRunner
+from ..parts.marking import mark_damaged
 from ..parts.messages import Messages, guarded
-from ..parts.rows_table import Column, RowsTable
+from ..parts.refusal_box import RefusalBox
+from ..parts.repair_table import Pending, RepairTable, key_of
 from ..parts.stage_buttons import StageButtons
-from ..parts.steps import Steps
-from ..parts.wording import counted, in_window
+from ..parts.wording import counted
 from .write_panel import WritePanel
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
-    from ...viewer.tasks.review import Review
 
 _SAME = "same method"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _explain(row: StagedSection) -> str:
-    scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(row.scores.items()))
-    guides = ", ".join(map(str, row.neighbours)) or "no other section"
-    left = f"; {in_window(describe_refused(row.refused))}" if row.refused else ""
-    doubts = "".join(f"; {in_window(flag)}" for flag in row.flags)
-    return f"{row.pixels:,} pixels, guided by {guides}{left}{doubts}; {scores}"
-
-
-_COLUMNS = (
-    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=52),
-    Column(
-        "dB",
-        "Expected structure PSNR inside the mask, worst first",
-        lambda r: _number(r.quality, 1),
-        lambda r: r.quality,
-        number=True,
-        explain=_explain,
-    ),
-    Column(
-        "mean",
-        "The same for the plain mean of the neighbours, dB",
-        lambda r: _number(r.scores.get("expected_mean_structure"), 1),
-        lambda r: r.scores.get("expected_mean_structure", -np.inf),
-        number=True,
-        explain=_explain,
-    ),
-    Column(
-        "SSIM",
-        "Expected SSIM inside the mask; empty without test repairs on intact tissue",
-        lambda r: _number(r.expected_ssim, 2),
-        lambda r: -np.inf if r.expected_ssim is None else r.expected_ssim,
-        number=True,
-        explain=_explain,
-    ),
-    Column("method", "Method", lambda r: r.method, explain=_explain, width=84),
-    Column("decision", "Your decision", lambda r: r.decision, explain=_explain, width=78),
-)
 
 
 class StagedPanel(QWidget):
@@ -95,20 +53,22 @@ class StagedPanel(QWidget):
     def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
         super().__init__()
         self.session, self.jobs, self.messages = session, jobs, messages
-        self.table = RowsTable(_COLUMNS, lambda row: row.z)
+        self.table = RepairTable()
         self.stages = StageButtons(session.review)
         self.accept_button = QPushButton("Accept")
         self.reject_button = QPushButton("Reject")
         self.undecide_button = QPushButton("Undecided")
         self.above_button = QPushButton("Accept above")
+        self.components_button = QPushButton("Components…")
         self.threshold = QDoubleSpinBox()
         self.method = QComboBox()
-        self.new_mask = QCheckBox("use the painted mask")
+        self.new_mask = QCheckBox("painted mask")
         self.mask_button = QPushButton("Paint mask")
         self.redo_button = QPushButton("Repair again")
         self.writing = WritePanel(session, jobs, messages, self._current)
         self.summary = QLabel()
-        self._steps = Steps(messages.fail, self)
+        self.refusal = RefusalBox()
+        self.deciding = Deciding(self, session, jobs, messages)
         self._loaded: Any = None
         self._lay_out()
         self._connect()
@@ -124,12 +84,15 @@ class StagedPanel(QWidget):
             self.accept_button: "Accept this repair, to be written by Write accepted (Shift+A)",
             self.reject_button: "Reject this repair; it is not written (Shift+X)",
             self.undecide_button: "Clear the decision",
+            self.components_button: (
+                "Look at each component closely, and untick those that are not to be written"
+            ),
             self.above_button: "Accept every undecided repair expected to be at least this good",
             self.threshold: "Expected structure PSNR",
             self.method: "Method for Repair again",
             self.new_mask: "Repair what is painted now instead of what was masked before",
             self.mask_button: "Show the mask of this section and pick up the brush",
-            self.redo_button: "Repair this section again; you then decide anew",
+            self.redo_button: "Repair this section again; you then decide again",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -137,7 +100,7 @@ class StagedPanel(QWidget):
         grid = QGridLayout()
         rows: tuple[tuple[QWidget, ...], ...] = (
             (self.accept_button, self.reject_button, self.undecide_button),
-            (self.above_button, self.threshold),
+            (self.above_button, self.threshold, self.components_button),
             (self.mask_button, self.new_mask),
             (self.method, self.redo_button),
         )
@@ -152,6 +115,7 @@ class StagedPanel(QWidget):
         box.addWidget(self.table, stretch=1)
         box.addWidget(self.stages)
         box.addLayout(grid)
+        box.addWidget(self.refusal)
         box.addWidget(self.summary)
         box.addWidget(self.writing)
 
@@ -160,11 +124,15 @@ class StagedPanel(QWidget):
         self.accept_button.clicked.connect(self.accept)
         self.reject_button.clicked.connect(self.reject)
         self.undecide_button.clicked.connect(self.undecide)
+        self.components_button.clicked.connect(self.show_components)
         self.above_button.clicked.connect(self.accept_above)
         self.mask_button.clicked.connect(self.paint_mask)
         self.redo_button.clicked.connect(self.redo)
         self.jobs.changed.connect(self.refresh)
+        self.refusal.anyway.connect(self.repair_anyway)
+        self.refusal.marked.connect(self._mark)
         self.session.batch.changed.connect(self.refresh)
+        self.session.review.changed.connect(self.refresh)
         self.session.flags.changed.connect(self.load_once)
         self.session.target_changed.connect(self.load_once)
 
@@ -194,60 +162,59 @@ class StagedPanel(QWidget):
     def _staging(self) -> Path:
         return self.session.require_flags().store.staging
 
-    def _current(self) -> StagedSection:
-        row: StagedSection | None = self.table.current
+    def _row(self) -> Pending:
+        row: Pending | None = self.table.current
         if row is None:
             raise InputError("no repair is selected; click one")
         return row
 
+    def _current(self) -> StagedSection:
+        row = self._row()
+        if not isinstance(row, StagedSection):
+            raise InputError(
+                f"the repair of section {row.z} does not belong to the batch; accept or discard it "
+                "first"
+            )
+        return row
+
     # ---- looking
 
-    def _on_picked(self, row: StagedSection) -> None:
+    def _on_picked(self, row: Pending) -> None:
         """Show the stages of a repair as layers."""
         try:
-            image, stack, staging = (
-                self.session.require_image(),
-                self.session.require_stack(),
-                self._staging(),
-            )
+            self.deciding.open(row, self._is_picked)
         except Exception as error:
             self.messages.fail(error)
-            return
+        self._show_refusal()
 
-        def done(review: Review) -> None:
-            current = self.table.current
-            if current is None or current.z != review.z:
-                return
-            self._steps.start(self.session.open_staged(image, review))
-            self.messages.say(f"section {review.z}: {review.summary()}")
-            for flag in review.repair.flags:
-                self.messages.warn(flag)
-
-        self.jobs.start(
-            "review",
-            many_sections.open_review,
-            stack,
-            staging,
-            row.z,
-            done=done,
-            failed=self.messages.fail,
-        )
+    def _is_picked(self, z: int) -> bool:
+        return self.table.current is not None and bool(self.table.current.z == z)
 
     @property
     def is_showing(self) -> bool:
         """Whether layers of a repair are still being added."""
-        return self._steps.running
+        return self.deciding.is_showing
+
+    def _show_refusal(self) -> None:
+        """Say what the repair that is selected has left."""
+        row: Pending | None = self.table.current
+        left = row.refused if isinstance(row, StagedSection) else ()
+        if row is None or not left:
+            self.refusal.show_reason("", "")
+        else:
+            subject = f"{counted(len(left), 'part')} of section {row.z}"
+            self.refusal.show_reason(subject, left[0].reason)
 
     # ---- deciding
 
     @guarded
     def accept(self) -> None:
-        """Accept the current repair and go on to the next."""
+        """Accept the current repair and go on to the next; one of a single section is written."""
         self._decide(ACCEPTED)
 
     @guarded
     def reject(self) -> None:
-        """Reject the current repair and go on to the next."""
+        """Reject the current repair and go on to the next; one of a single section is dropped."""
         self._decide(REJECTED)
 
     @guarded
@@ -255,24 +222,29 @@ class StagedPanel(QWidget):
         """Take the decision about the current repair back."""
         self._decide(UNDECIDED)
 
+    def show_components(self) -> None:
+        """Open the components of the repair that is shown, magnified."""
+        open_component(self, self.session)
+
     def _decide(self, decision: str) -> None:
-        row, image = self._current(), self.session.require_image()
-        if row.decision == WRITTEN:
-            raise InputError(f"the repair of section {row.z} is in the stack; revert it first")
-        after = self.table.rows.find(row.z) + 1
+        row = self._row()
+        if not isinstance(row, StagedSection):
+            self._decide_waiting(row, decision)
+            return
+        after = self.table.rows.find(key_of(row)) + 1
         following = self.table.rows.rows[after : after + 1]
-        self.jobs.start(
-            f"decide {row.z}",
-            many_sections.decide,
-            self._staging(),
-            [row.z],
-            decision,
-            done=partial(self.session.batch.update, image),
-            failed=self.messages.fail,
-            lasting=True,
-        )
+        self.deciding.decide(row, decision)
         if following and decision != UNDECIDED:
-            self.table.select(following[0].z)
+            self.table.select(key_of(following[0]))
+
+    def _decide_waiting(self, row: Review, decision: str) -> None:
+        """Write or drop a repair of one section, which is shown."""
+        if self.session.review.current is not row:
+            raise InputError(f"the repair of section {row.z} is not shown; click it first")
+        if decision == ACCEPTED:
+            self.deciding.accept()
+        elif decision == REJECTED:
+            self.deciding.discard()
 
     @guarded
     def accept_above(self) -> None:
@@ -301,7 +273,7 @@ class StagedPanel(QWidget):
     def paint_mask(self) -> None:
         """Show the mask of the current section and take the brush."""
         row, image = self._current(), self.session.require_image()
-        self._steps.stop()
+        self.deciding.stop()
         self.session.close_review()
         self.session.masks.brush(image)
         self.new_mask.setChecked(True)
@@ -310,6 +282,14 @@ class StagedPanel(QWidget):
     @guarded
     def redo(self) -> None:
         """Repair the current section again, in a thread."""
+        self._redo(None)
+
+    @guarded
+    def repair_anyway(self) -> None:
+        """Repair also what no neighbour fits; it is flagged."""
+        self._redo("flag")
+
+    def _redo(self, gate: str | None) -> None:
         row, image = self._current(), self.session.require_image()
         if row.decision == WRITTEN:
             raise InputError(f"the repair of section {row.z} is in the stack; revert it first")
@@ -326,13 +306,14 @@ class StagedPanel(QWidget):
             mask,
             intact,
             self.session.settings.device,
+            gate,
         )
 
         def done(section: StagedSection) -> None:
             self.session.batch.update(image, [section])
             self.new_mask.setChecked(False)
             self.messages.notify(f"section {section.z} was repaired again by {section.method}")
-            if self.table.current is not None and self.table.current.z == section.z:
+            if self._is_picked(section.z):
                 self._on_picked(section)
 
         failed = self._redo_failed
@@ -342,23 +323,31 @@ class StagedPanel(QWidget):
         self.messages.fail(error)
         self.load()  # a refused section is not among the repairs any more
 
+    def _mark(self, sections: tuple[int, ...]) -> None:
+        try:
+            mark_damaged(self.session, self.jobs, self.messages, sections, "press Repair again")
+        except Exception as error:
+            self.messages.fail(error)
+
     # ---- state
 
     def refresh(self) -> None:
         """Show what is staged, and enable what can be done."""
         batch = self.session.batch.of(self.session.image)
-        self.table.show_rows(batch.staged)
-        busy = self.jobs.is_running("batch", "redo", "write", "revert", "save")
+        self.table.show_rows(self.session.pending(self.session.image))
+        self._show_refusal()
+        busy = self.jobs.is_running("batch", "redo", "write", "revert", "save", "accept")
         decisions = [section.decision for section in batch.staged]
         for button in (
-            self.accept_button,
-            self.reject_button,
             self.undecide_button,
             self.above_button,
             self.mask_button,
             self.redo_button,
         ):
             button.setEnabled(bool(decisions) and not busy)
+        for button in (self.accept_button, self.reject_button):
+            button.setEnabled(bool(self.table.rows.rows) and not busy)
+        self.refusal.set_free(not busy)
         if not decisions:
             self.summary.setText("No repairs to review; plan and run a batch first.")
             return
@@ -367,13 +356,14 @@ class StagedPanel(QWidget):
             for d in (UNDECIDED, ACCEPTED, REJECTED, WRITTEN)
             if d in decisions
         )
-        self.summary.setText(f"{counts}. Hold H for the original, press N for the next stage.")
+        self.summary.setText(f"{counts}. Hold H: original; N: next stage; B: a line to drag.")
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""
-        self._steps.stop()
+        self.deciding.stop()
         self.writing.disconnect_session()
         self.stages.disconnect_session()
         self.session.batch.changed.disconnect(self.refresh)
+        self.session.review.changed.disconnect(self.refresh)
         self.session.flags.changed.disconnect(self.load_once)
         self.session.target_changed.disconnect(self.load_once)

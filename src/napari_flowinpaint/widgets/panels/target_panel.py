@@ -8,11 +8,12 @@ from weakref import WeakSet
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
-from ...viewer import layers
-from ...viewer.tasks import one_section
+from ...viewer import camera, layers
+from ...viewer.tasks import loading, writing
 from ...viewer.tasks.find_no_data import Outline, outline
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
+from ..parts.wording import access_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -72,7 +73,7 @@ class TargetLine(QLabel):
                 self.messages.fail(error)
 
             source = layers.source_of(image)
-            self.jobs.start("open", one_section.open_layer, source, done=done, failed=failed)
+            self.jobs.start("open", loading.open_layer, source, done=done, failed=failed)
         self._wait()
         self._show()
 
@@ -97,12 +98,12 @@ class TargetLine(QLabel):
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
 
-        def done(history: one_section.StackHistory) -> None:
+        def done(history: writing.StackHistory) -> None:
             if not self.session.accepted.is_known(image):  # no other dock was faster
                 self.session.accepted.record(image, stack, history)
 
         self.jobs.start(
-            "history", one_section.read_history, stack, done=done, failed=self.messages.fail
+            "history", writing.read_history, stack, done=done, failed=self.messages.fail
         )
 
     def _show(self) -> None:
@@ -113,11 +114,13 @@ class TargetLine(QLabel):
             self.setText(why or "Load a stack, or select an image layer with the axes z, y, x.")
             return
         depth = layers.zyx_shape(image)[0]
-        where = "no section is shown" if z is None else f"section {z} of 0–{depth - 1}"
+        where = f"section {z} of 0–{depth - 1}"
+        if z is None:
+            where = camera.why_no_section(self.session.viewer, image)
         if stack is None:
             access = "cannot be repaired" if image in self._unusable else "opening…"
         else:
-            access = "writable" if stack.writable else "read-only"
+            access = access_of(stack)
         self.setText("\n".join(filter(None, (f"{image.name}: {where} ({access})", why))))
 
     def disconnect_session(self) -> None:

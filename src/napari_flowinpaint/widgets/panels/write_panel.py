@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, Q
 
 from ...core.batch import StagedSection
 from ...core.errors import InputError
+from ...core.writing.kept import can_keep, keeps_beside
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.flag_list import labels_of
 from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, BatchChange
@@ -20,7 +21,7 @@ from ..parts.wording import counted
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
-    from ...viewer.tasks import one_section
+    from ...viewer.tasks import loading
 
 
 class WritePanel(QWidget):
@@ -83,11 +84,11 @@ class WritePanel(QWidget):
     def write(self) -> None:
         """Write the accepted repairs, after asking once per stack."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        if not stack.writable:
+        if not stack.writable and not can_keep(stack):
             raise InputError(
                 f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead"
             )
-        if self.session.accepted.agreed(image):
+        if keeps_beside(stack) or self.session.accepted.agreed(image):
             self._write()
             return
 
@@ -157,7 +158,7 @@ class WritePanel(QWidget):
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(loaded: one_section.LoadedStack) -> None:
+        def done(loaded: loading.LoadedStack) -> None:
             self.session.close_review()
             self.session.add_stack(loaded)
             image.visible = False

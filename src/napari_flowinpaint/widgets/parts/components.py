@@ -1,4 +1,4 @@
-"""The table of repaired components: one row each, to accept, to look at."""
+"""The table of components, repaired and refused: one row each, to accept, to look at."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from ...viewer.layers import REFUSED_COLOUR
+from ...viewer.tasks.refusals import RefusedPlace
 from ...viewer.tasks.review import Component
+from .wording import in_window
 
 _COLUMNS = ("use", "no.", "pixels", "confidence")
 _TIPS = (
@@ -20,7 +24,9 @@ _TIPS = (
 
 
 class ComponentModel(QAbstractTableModel):
-    """Components and which of them are accepted; a model, since there may be thousands.
+    """Components, which of them are accepted, and places that were refused.
+
+    A model, since there may be thousands.
 
     Attributes
     ----------
@@ -33,31 +39,45 @@ class ComponentModel(QAbstractTableModel):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._components: tuple[Component, ...] = ()
+        self._refused: tuple[RefusedPlace, ...] = ()
         self._accepted: set[int] = set()
 
-    def show(self, components: Sequence[Component], accepted: set[int]) -> None:
-        """Show other components, or the same with others accepted."""
-        if tuple(components) == self._components:
+    def show(
+        self,
+        components: Sequence[Component],
+        accepted: set[int],
+        refused: Sequence[RefusedPlace] = (),
+    ) -> None:
+        """Show other components, or the same with others accepted; below them what was refused."""
+        if tuple(components) == self._components and tuple(refused) == self._refused:
             self._accepted = set(accepted)
             if components:
                 self.dataChanged.emit(self.index(0, 0), self.index(len(components) - 1, 0))
             return
         self.beginResetModel()
         self._components, self._accepted = tuple(components), set(accepted)
+        self._refused = tuple(refused)
         self.endResetModel()
 
-    def component(self, row: int) -> Component:
-        """Return the component of a row."""
-        return self._components[row]
+    def component(self, row: int) -> Component | RefusedPlace:
+        """Return the component of a row, or the place that was refused."""
+        count = len(self._components)
+        return self._components[row] if row < count else self._refused[row - count]
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self._components)
+        return (
+            0
+            if parent is not None and parent.isValid()
+            else len(self._components) + len(self._refused)
+        )
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else len(_COLUMNS)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        component = self._components[index.row()]
+        component = self.component(index.row())
+        if isinstance(component, RefusedPlace):
+            return _data_of_refused(component, index.column(), role)
         if role == Qt.ItemDataRole.CheckStateRole and index.column() == 0:
             on = component.number in self._accepted
             return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
@@ -73,15 +93,19 @@ class ComponentModel(QAbstractTableModel):
         return None
 
     def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        component = self.component(index.row())
         if role != Qt.ItemDataRole.CheckStateRole or index.column() != 0:
             return False
+        if isinstance(component, RefusedPlace):
+            return False
         on = Qt.CheckState(value) == Qt.CheckState.Checked
-        self.ticked.emit(self._components[index.row()].number, on)
+        self.ticked.emit(component.number, on)
         return True
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+        ticks = index.column() == 0 and index.row() < len(self._components)
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if ticks else flags
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
@@ -93,13 +117,26 @@ class ComponentModel(QAbstractTableModel):
         return _TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
 
+def _data_of_refused(place: RefusedPlace, column: int, role: int) -> Any:
+    """Return a cell of a place that was refused: it has no number and no confidence."""
+    if role == Qt.ItemDataRole.DisplayRole:
+        return ("", "–", f"{place.pixels:,}", "refused")[column]
+    if role == Qt.ItemDataRole.ToolTipRole:
+        return in_window(place.reason)
+    if role == Qt.ItemDataRole.ForegroundRole:
+        return QColor(REFUSED_COLOUR)
+    if role == Qt.ItemDataRole.TextAlignmentRole and column > 0:
+        return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return None
+
+
 class ComponentTable(QTableView):
     """The table itself.
 
     Attributes
     ----------
     picked
-        Signal (component): the user clicked on a row.
+        Signal (component or refused place): the user clicked on a row.
     """
 
     picked = Signal(object)
@@ -120,5 +157,6 @@ class ComponentTable(QTableView):
         self.clicked.connect(self._on_clicked)
 
     def _on_clicked(self, index: QModelIndex) -> None:
-        if index.column() > 0:  # the first column ticks
-            self.picked.emit(self.components.component(index.row()))
+        component = self.components.component(index.row())
+        if index.column() > 0 or isinstance(component, RefusedPlace):  # the first column ticks
+            self.picked.emit(component)

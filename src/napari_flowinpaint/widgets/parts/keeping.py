@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
@@ -38,6 +38,7 @@ class Keeper(QObject):
         session.target_changed.connect(self.open)
         session.flags.changed.connect(self._changed)
         session.masks.changed.connect(self._changed)
+        session.viewer.layers.events.removing.connect(self._on_removing)
         self.open()
 
     def open(self) -> None:
@@ -67,6 +68,13 @@ class Keeper(QObject):
         """Wait until nothing changes any more."""
         self._timer.start()
 
+    def _on_removing(self, event: Any) -> None:
+        """Save what is left of a stack at once: its layer, or its mask, is about to go."""
+        layer = self.session.viewer.layers[event.index]
+        flags = self.session.flags
+        flags.hold(self.session.masks.image_of(layer) or layer)
+        self._save_now()
+
     def _save(self) -> None:
         """Save what has changed, in a thread; one dock at a time, one stack after the other."""
         flags = self.session.flags
@@ -89,6 +97,7 @@ class Keeper(QObject):
 
         def failed(error: Exception) -> None:
             flags.saving = None
+            flags.note_failed(image, changes)
             self.messages.fail(error)
 
         self.jobs.start(
@@ -96,13 +105,10 @@ class Keeper(QObject):
         )
 
     def _save_now(self) -> None:
-        """Save what has changed since; the dock is closing."""
-        flags = self.session.flags
-        if flags.saving is self:  # it is done, and done() was not called
-            flags.saving = None
-        while flags.saving is None and (found := flags.first_unsaved()) is not None:
-            find_damage.save_flags(found[1])
-            flags.note_saved(*found)
+        """Save what has changed since, and tell what could not be saved."""
+        error = self.session.flags.save_now()
+        if error is not None:
+            self.messages.fail(error)
 
     def disconnect_session(self) -> None:
         """Save what is left and stop listening; the threads of the dock have ended."""
@@ -110,7 +116,7 @@ class Keeper(QObject):
         self.session.target_changed.disconnect(self.open)
         self.session.flags.changed.disconnect(self._changed)
         self.session.masks.changed.disconnect(self._changed)
-        try:
-            self._save_now()
-        except Exception as error:
-            self.messages.fail(error)
+        self.session.viewer.layers.events.removing.disconnect(self._on_removing)
+        if self.session.flags.saving is self:  # it is done, and done() was not called
+            self.session.flags.saving = None
+        self._save_now()

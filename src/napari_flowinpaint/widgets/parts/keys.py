@@ -163,7 +163,11 @@ def bind_common_keys(keys: KeyBindings, session: Session) -> None:
         yield
         review.show(shown)
 
+    def compare(viewer: ViewerModel) -> None:
+        session.comparison.toggle()
+
     keys.bind("N", next_stage)
+    keys.bind("B", compare)
     keys.bind("H", hold_original)
     keys.bind("Ctrl+Z", lambda viewer: session.undo(back=True))
     keys.bind("Ctrl+Shift+Z", lambda viewer: session.undo(back=False))

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtCore import QRect, QSize, Qt
+from qtpy.QtGui import QMouseEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from ...core.errors import Cancelled, FlowInpaintError, first_line
-from ...core.io.names import printable
+from ...core.names import printable
 from .wording import in_window
 
 _log = logging.getLogger(__name__)
+#: How many lines of a text are shown, and how the rest is announced.
+_LINES, _MORE = 3, "… (more)"
+#: Letters that a notification of napari shows in one line.
+_TOAST = 42
 _Widget = TypeVar("_Widget", bound=QWidget)
 
 
 class Messages(QLabel):
-    """The status line of a dock.
+    """The status line of a dock: a few lines, and a click on them shows the rest.
 
     Parameters
     ----------
@@ -31,6 +36,7 @@ class Messages(QLabel):
     def __init__(self, keeps_room: bool = False) -> None:
         super().__init__()
         self.keeps_room = keeps_room
+        self._full, self._open = "", False
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -38,14 +44,59 @@ class Messages(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
 
+    def text(self) -> str:
+        """Return all that is said, also what is not seen of it."""
+        return self._full
+
+    def setText(self, text: str | None) -> None:
+        """Say something else."""
+        self._full, self._open = text or "", False
+        self._show_text()
+
+    def _show_text(self) -> None:
+        """Show what fits into a few lines, or all of it."""
+        shown = self._full if self._open else self._shortened()
+        self.setToolTip(self._full if shown != self._full else "")
+        if shown != super().text():
+            super().setText(shown)
+
+    def _shortened(self) -> str:
+        """Return as much of the text as fits, at the width that the line has."""
+        text = self._full
+        if self._fits(text):
+            return text
+        low, high = 0, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._fits(text[:middle] + _MORE):
+                low = middle
+            else:
+                high = middle - 1
+        head = text[:low]
+        if low < len(text) and not text[low].isspace() and " " in head:
+            head = head.rsplit(" ", 1)[0]  # no part of a word
+        return head.rstrip(" ,;:(") + _MORE
+
+    def _fits(self, text: str) -> bool:
+        metrics, width = self.fontMetrics(), max(self.width() - 2 * self.margin(), 40)
+        room = QRect(0, 0, width, 1 << 16)
+        needed = metrics.boundingRect(room, int(Qt.TextFlag.TextWordWrap), text).height()
+        return bool(needed <= _LINES * metrics.lineSpacing())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Show all of the text, or a few lines again."""
+        super().mouseReleaseEvent(event)
+        if not self.hasSelectedText():
+            self._open = not self._open
+            self._show_text()
+
     def showEvent(self, event: QShowEvent) -> None:
         """Keep room for two lines, so that the buttons above stay under the mouse."""
         super().showEvent(event)
         if self.keeps_room:
-            text = self.text()
-            self.setText("two\nlines")
+            super().setText("two\nlines")
             self.setMinimumHeight(self.sizeHint().height())  # in the font that the window has
-            self.setText(text)
+        self._show_text()
 
     def sizeHint(self) -> QSize:
         """Return the height of the text at the width that it has.
@@ -59,6 +110,7 @@ class Messages(QLabel):
         """Ask for another height where the width is another."""
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
+            self._show_text()
             self.updateGeometry()
 
     def say(self, text: str) -> None:
@@ -79,13 +131,26 @@ class Messages(QLabel):
 
         text = "\n".join((text, *(f"Note: {note}" for note in notes)))
         self.say(text)
-        show_info(_sentence(text))
+        show_info(toast_of(text))
 
-    def warn(self, text: str) -> None:
-        """Show a warning as a notification; the line in the dock stays."""
+    def warn(self, text: str, toast: str = "") -> None:
+        """Add a warning to the line in the dock, and show it as a notification.
+
+        Parameters
+        ----------
+        text
+            In full.
+        toast
+            The notification; its first words without.
+        """
+        self.setText("\n".join(filter(None, (self.text(), _sentence(text)))))
+        self.toast(toast or text)
+
+    def toast(self, text: str) -> None:
+        """Show a warning as a notification only."""
         from napari.utils.notifications import show_warning
 
-        show_warning(_sentence(text))
+        show_warning(toast_of(text))
 
     def fail(self, error: Exception) -> None:
         """Say why something did not work; never as a traceback.
@@ -99,12 +164,12 @@ class Messages(QLabel):
             self.say("cancelled; nothing was changed")
         elif isinstance(error, FlowInpaintError):
             self.say(str(error))
-            show_warning(_sentence(str(error)))
+            show_warning(toast_of(str(error)))
         else:
             _log.error("unexpected error", exc_info=error)
-            text = f"unexpected error: {type(error).__name__}: {first_line(error)}"
-            self.say(text)
-            show_error(_sentence(text))
+            text = f"{type(error).__name__}: {first_line(error)}"
+            self.say(f"unexpected error: {text}")
+            show_error(toast_of(text))
 
 
 def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
@@ -122,6 +187,14 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
             self.messages.fail(error)
 
     return wrapper
+
+
+def toast_of(text: str) -> str:
+    """Return the beginning of a text, as short as a notification shows it in one line."""
+    first = re.split("; |\n", re.sub(r" \([^()]*\)", "", _sentence(text)))[0]
+    if len(first) <= _TOAST:
+        return first
+    return first[: _TOAST - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
 
 
 def _sentence(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,72 @@ def ask_to_replace(parent: QWidget, name: str, answered: Callable[[bool], None])
         "Undo brings the present mask back.",
         "Replace",
         answered,
+    )
+
+
+def ask_to_repair_alone(
+    parent: QWidget, method: str, answered: Callable[[bool], None]
+) -> QMessageBox:
+    """Ask whether a method may repair a section from itself; see :func:`ask_to_write`."""
+    return _ask(
+        parent,
+        "Repair without neighbours?",
+        f"{method} looks at nothing but the damaged section itself.",
+        "It is meant for specks and thin lines where no neighbour can guide: what it paints "
+        "continues what lies around the damage, and may not be what was there. Confidence falls "
+        "with the distance from intact pixels, and every repair says how it was made.",
+        "Use it",
+        answered,
+    )
+
+
+def ask_to_remove_adapted(parent: QWidget, answered: Callable[[bool], None]) -> QMessageBox:
+    """Ask whether the weights adapted to a stack may be removed; see :func:`ask_to_write`."""
+    return _ask(
+        parent,
+        "Remove the adapted weights?",
+        "Remove what was learned from this stack?",
+        "Repairs use the released weights again; those that were made stay as they are. To have "
+        "it back, adapt again.",
+        "Remove",
+        answered,
+    )
+
+
+def ask_to_overwrite(
+    parent: QWidget, chosen: Path, files: Sequence[Path], write: Callable[[], None]
+) -> QMessageBox | None:
+    """Write files, after asking if some are replaced that the dialog has not asked about.
+
+    Parameters
+    ----------
+    parent
+        The widget that asks.
+    chosen
+        The path that was chosen in a dialog, which has asked whether it may be replaced.
+    files
+        What is going to be written.
+    write
+        Writes them; called at once if there is nothing to ask.
+
+    Returns
+    -------
+    QMessageBox or None
+        The question, if one is open now.
+    """
+    there = [file.name for file in files if file != chosen and os.path.lexists(file)]
+    if not there:
+        write()
+        return None
+    one = len(there) == 1
+    return _ask(
+        parent,
+        "Replace a file?",
+        f"{listed(there)} in {chosen.parent} {'exists' if one else 'exist'} already. Replace "
+        f"{'it' if one else 'them'}?",
+        "Cancel, and choose another name, to keep what is there.",
+        "Replace",
+        lambda yes: write() if yes else None,
     )
 
 
@@ -135,8 +202,11 @@ def may_close(parent: QWidget, session: Session) -> bool:
     session
         What the viewer is working on; a yes forgets what is unsaved.
     """
+    if session.closing:
+        return True
+    session.flags.save_now()  # what cannot be saved is asked about
     unsaved = session.unsaved()
-    if session.closing or not unsaved:
+    if not unsaved:
         return True
     choice = QMessageBox.StandardButton
     answer = QMessageBox.question(

@@ -232,7 +232,7 @@ class RowsTable(QTableView):
         if index.isValid():
             row = self.rows.rows[index.row()]
             self._current = self.rows.key_of(row)
-            self._moved = True
+            self._moved = not self._quiet
             if not self._quiet:
                 self.picked.emit(row)
 

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
 
 #: Fields whose value the wheel changes.
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
+#: Pixels between the rows of a group: the dock Repair section fits a window of 1000 pixels.
+ROW_SPACING = 4
 #: Least height of what is seen, pixels: all docks one above the other fit a laptop's screen.
 _LEAST = 40
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from textures import texture
 
@@ -24,7 +23,8 @@ from napari_flowinpaint.core.training.fold.fold_samples import (
     restorable,
 )
 from napari_flowinpaint.core.training.fold.interpolation_samples import InterpolationSamples
-from napari_flowinpaint.core.training.fold.train_fold import FoldPlan, flow_loss, train_fold
+from napari_flowinpaint.core.training.fold.train_fold import FoldPlan, flow_loss
+from napari_flowinpaint.core.training.loop import train_network
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +32,11 @@ def tiny(monkeypatch):
     monkeypatch.setitem(KPN_SIZES, "tiny", KpnConfig((4, 4), 3))
     monkeypatch.setitem(UNFOLDING_SIZES, "tiny", UnfoldingConfig((4, 4), search=3))
     monkeypatch.setitem(FUSION_SIZES, "tiny", FusionConfig((4, 4)))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def stack(tmp_path) -> str:
-    """Five sections of a texture that drifts by 2 pixels a section."""
-    base = texture((160, 200), sigma=3)
-    sections = [base[:128, 2 * z : 2 * z + 128] for z in range(5)]
-    path = tmp_path / "drift.tif"
-    tifffile.imwrite(path, np.stack(sections).astype(np.uint8))
-    return str(path)
+def stack(drifting) -> str:
+    return drifting(5, 2, (128, 128), (160, 200))
 
 
 def mean(previous: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
@@ -107,7 +98,7 @@ def test_the_three_are_trained_one_after_the_other(stack, tmp_path):
     for stage in ("interpolation", "unfolding", "fusion"):
         output = tmp_path / f"{stage}.safetensors"
         plan = FoldPlan(stage=stage, **shared, **weights)
-        outcome = train_fold([StackSpec(stack)], [StackSpec(stack)], output, plan)
+        outcome = train_network([StackSpec(stack)], [StackSpec(stack)], output, plan)
         assert outcome.steps == 2
         assert np.isfinite(outcome.best)
         told = load_network(output)[1].training["plan"]
@@ -117,7 +108,7 @@ def test_the_three_are_trained_one_after_the_other(stack, tmp_path):
         weights.pop("fusion", None)
     state = tmp_path / "fusion.state.safetensors"
     longer = FoldPlan(stage="fusion", **(shared | {"steps": 3}), **weights)
-    again = train_fold([StackSpec(stack)], [], output, longer, resume=state)
+    again = train_network([StackSpec(stack)], [], output, longer, resume=state)
     assert again.steps == 3
 
 
@@ -128,7 +119,7 @@ def test_a_stage_needs_those_before(stack, tmp_path):
         (FoldPlan(size="giant"), "unknown size"),
     ):
         with pytest.raises(InputError, match=message):
-            train_fold([StackSpec(stack)], [], tmp_path / "w.safetensors", plan)
+            train_network([StackSpec(stack)], [], tmp_path / "w.safetensors", plan)
 
 
 def test_a_batch_moves_as_a_whole(stack):

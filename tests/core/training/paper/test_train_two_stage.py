@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from safetensors.torch import save_file
 from textures import texture
@@ -20,6 +19,7 @@ from napari_flowinpaint.core.networks.paper.inpainting import (
     PAPER_SIZES,
     InpaintingConfig,
     PaperConfig,
+    PaperNetwork,
 )
 from napari_flowinpaint.core.networks.paper.refined_reference import (
     RefinedReferenceConfig,
@@ -27,6 +27,7 @@ from napari_flowinpaint.core.networks.paper.refined_reference import (
 )
 from napari_flowinpaint.core.networks.weights import load_network, save_network
 from napari_flowinpaint.core.training.data import StackSpec, TrainingBatch, Triplets
+from napari_flowinpaint.core.training.loop import train_network
 from napari_flowinpaint.core.training.paper.initial import (
     farneback,
     initial_references,
@@ -45,7 +46,7 @@ from napari_flowinpaint.core.training.paper.losses import (
     structural_similarity,
     to_unit,
 )
-from napari_flowinpaint.core.training.paper.train_two_stage import TwoStagePlan, train_two_stage
+from napari_flowinpaint.core.training.paper.train_two_stage import TwoStagePlan
 
 TINY = PaperConfig(
     RefinedReferenceConfig((8, 8, 8), 2, (12,), (8,)),
@@ -57,19 +58,11 @@ TINY = PaperConfig(
 def tiny(monkeypatch):
     monkeypatch.setitem(PAPER_SIZES, "tiny", TINY)
     monkeypatch.setitem(DISCRIMINATORS, "tiny", DiscriminatorConfig((8, 8)))
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def stack(tmp_path) -> str:
-    """Seven sections of a texture that drifts by 3 pixels a section."""
-    base = texture((120, 160), sigma=3)
-    path = tmp_path / "drift.tif"
-    sections = [base[:80, 3 * z : 3 * z + 96] for z in range(7)]
-    tifffile.imwrite(path, np.stack(sections).astype(np.uint8))
-    return str(path)
+def stack(drifting) -> str:
+    return drifting(7, 3, (80, 96), (120, 160))
 
 
 @pytest.fixture
@@ -262,20 +255,46 @@ def test_without_opencv_scikit_image_finds_the_flow(monkeypatch):
 
 
 def test_the_paper_schedule_halves_the_rate_four_times():
-    schedule = TwoStagePlan(steps=1_200_000)
+    schedule = TwoStagePlan(steps=1_200_000, warm_up=1)
     rates = [schedule.rate_at(s, 0) / 1e-4 for s in (0, 399_999, 400_000, 600_000, 800_000, 1e6)]
     assert rates == [1, 1, 0.5, 0.25, 0.125, 0.0625]
-    assert TwoStagePlan(minutes=10).rate_at(0, 360) == pytest.approx(1e-4 / 4)
+    assert TwoStagePlan(minutes=10).rate_at(1000, 360) == pytest.approx(1e-4 / 4)
+
+
+def test_the_rate_begins_low():
+    schedule = TwoStagePlan(steps=1_200_000, warm_up=100)
+    rates = [schedule.rate_at(step, 0) / 1e-4 for step in (0, 49, 99, 100)]
+    assert rates == pytest.approx([0.01, 0.5, 1, 1])
+
+
+def test_both_stages_go_on_from_weights_of_the_second(stack, tmp_path, first):
+    paper, output = tmp_path / "paper.safetensors", tmp_path / "next.safetensors"
+    torch.manual_seed(5)
+    net = PaperNetwork(TINY)
+    save_network(paper, net)
+    still = {"steps": 1, "rate": 1e-9, "start": str(paper)}
+    train_network([StackSpec(stack)], [], output, plan(**still))
+    _assert_alike(load_network(output)[0], net.refined)
+    still |= {"stage": "inpainting", "refined": str(paper)}
+    train_network([StackSpec(stack)], [], output, plan(**still))
+    _assert_alike(load_network(output)[0], net)
+    with pytest.raises(InputError, match="another size than 'tiny', or other parts"):
+        train_network([StackSpec(stack)], [], output, plan(**still, aggregation=False))
+
+
+def _assert_alike(trained, begun):
+    for name, value in begun.state_dict().items():
+        assert torch.allclose(trained.state_dict()[name], value, atol=2e-3), name
 
 
 def test_both_stages_one_after_the_other(stack, tmp_path):
     held_out = [StackSpec(stack, (0, 1, 2))]
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    train_two_stage([StackSpec(stack)], held_out, one, plan(stage="reference"))
+    train_network([StackSpec(stack)], held_out, one, plan(stage="reference"))
     network, info = load_network(one)
     assert info.architecture == "refined-reference"
     assert info.training["plan"]["stage"] == "reference"
-    outcome = train_two_stage(
+    outcome = train_network(
         [StackSpec(stack)], held_out, two, plan(stage="inpainting", refined=str(one))
     )
     assert outcome.steps == 2
@@ -304,7 +323,7 @@ def test_both_stages_one_after_the_other(stack, tmp_path):
 )
 def test_ablations_train(stack, tmp_path, first, ablation):
     output = tmp_path / "a.safetensors"
-    train_two_stage(
+    train_network(
         [StackSpec(stack)], [], output, plan(stage="inpainting", refined=first, **ablation)
     )
     net, _ = load_network(output)
@@ -323,7 +342,7 @@ def test_ablations_train(stack, tmp_path, first, ablation):
 def test_cancelled_and_resumed_is_as_if_never_interrupted(stack, tmp_path, first, stage):
     specs = [StackSpec(stack)]
     how = plan(stage=stage, refined=first, steps=4, every=100)
-    train_two_stage(specs, [], tmp_path / "whole.safetensors", how)
+    train_network(specs, [], tmp_path / "whole.safetensors", how)
 
     def stop(fraction, message):
         if message.startswith("step 2"):
@@ -331,10 +350,10 @@ def test_cancelled_and_resumed_is_as_if_never_interrupted(stack, tmp_path, first
 
     part = tmp_path / "part.safetensors"
     with pytest.raises(Cancelled):
-        train_two_stage(specs, [], part, how, progress=stop)
+        train_network(specs, [], part, how, progress=stop)
     load_network(part)  # usable
     state = tmp_path / "part.state.safetensors"
-    train_two_stage(specs, [], part, how, resume=state)
+    train_network(specs, [], part, how, resume=state)
     whole, resumed = (load_network(tmp_path / f"{n}.safetensors")[0] for n in ("whole", "part"))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
@@ -343,17 +362,17 @@ def test_cancelled_and_resumed_is_as_if_never_interrupted(stack, tmp_path, first
 def test_bad_plans_are_one_line(stack, tmp_path, first):
     def attempt(**changes):
         resume = changes.pop("resume", None)
-        train_two_stage(
+        train_network(
             [StackSpec(stack)], [], tmp_path / "a.safetensors", plan(**changes), resume=resume
         )
 
     for message, changes in {
         "unknown stage 'third'": {"stage": "third"},
         "unknown size 'giant'": {"size": "giant"},
-        "needs the weights of the first": {"stage": "inpainting"},
+        "needs the weights of the reference stage": {"stage": "inpainting"},
         "must be one of refined": {"stage": "inpainting", "reference": "else", "refined": first},
         "another size than 'small'": {"stage": "inpainting", "size": "small", "refined": first},
-        "not a checkpoint": {"resume": Path(first)},
+        "not a training checkpoint": {"resume": Path(first)},
     }.items():
         with pytest.raises(InputError, match=message):
             attempt(**changes)
@@ -376,9 +395,9 @@ def test_a_few_triplets_can_be_learned_by_heart(stack, tmp_path, monkeypatch):
     monkeypatch.setattr(Triplets, "batch", lambda self, step, count: batch)
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     how = {"steps": 60, "rate": 5e-3, "every": 1000, "decay": 0.9}
-    train_two_stage([StackSpec(stack)], [], one, plan(stage="reference", **how))
+    train_network([StackSpec(stack)], [], one, plan(stage="reference", **how))
     how |= {"stage": "inpainting", "refined": str(one)}
-    train_two_stage([StackSpec(stack)], [], two, plan(**how))
+    train_network([StackSpec(stack)], [], two, plan(**how))
     initial = initial_references(batch)
     with torch.no_grad():
         net, _ = load_network(two)

@@ -49,7 +49,7 @@ def cut_tiles(
     corners
         As :func:`tile_corners` returns them.
     black, span
-        The grey value that becomes 0, and how many more become 1.
+        The grey value that becomes 0, and the span of grey values from 0 to 1.
     """
     side = (min(TILE, section.shape[0]), min(TILE, section.shape[1]))
     tiles = [section[y : y + side[0], x : x + side[1]] for y, x in corners]

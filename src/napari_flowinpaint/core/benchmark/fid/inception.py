@@ -5,7 +5,7 @@ vision", table 1. No weights come with this package. The file that is given hold
 the names that torchvision's ``inception_v3`` and the FID port of the original TensorFlow network
 (``pt_inception-2015-12-05``) share: ``Conv2d_1a_3x3.conv.weight``, ``Conv2d_1a_3x3.bn.weight``,
 ``Mixed_5b.branch1x1.conv.weight`` and so on, ``fc.weight``. The two differ in three details of
-the pooling; the number of classes tells them apart: 1008 for the FID port, whose distances are
+the pooling and are told apart by the number of classes: 1008 for the FID port, whose distances are
 those in the literature, 1000 for torchvision. ``AuxLogits`` is not needed.
 """
 
@@ -260,8 +260,8 @@ def load_inception(path: Path, device: str = "cpu") -> InceptionV3:
     classes = state.get("fc.bias", torch.zeros(0)).numel()
     if classes not in (_FID_CLASSES, _CLASSES):
         raise InputError(
-            f"{path.name} is no InceptionV3: 'fc.bias' should have {_FID_CLASSES} (FID port) or "
-            f"{_CLASSES} (torchvision) numbers, not {classes}; give such a state dict"
+            f"{path.name} does not hold InceptionV3: 'fc.bias' should have {_FID_CLASSES} numbers "
+            f"(FID port) or {_CLASSES} (torchvision), not {classes}; give such a state dict"
         )
     with torch.device("meta"):
         net = InceptionV3(fid=classes == _FID_CLASSES)
@@ -271,7 +271,7 @@ def load_inception(path: Path, device: str = "cpu") -> InceptionV3:
         shape = tuple(state[name].shape) if name in state else None
         if shape != tuple(wanted[name].shape):
             raise InputError(
-                f"{path.name} is no InceptionV3: '{name}' should be "
+                f"{path.name} does not hold InceptionV3: '{name}' should be "
                 f"{tuple(wanted[name].shape)}, not {shape or 'absent'}"
             )
     tensors = {name: state[name].float() for name in wanted.keys() - counters}

@@ -8,10 +8,13 @@ with their findings filled from the neighbours.
 from __future__ import annotations
 
 from .blur import BlurredRegionDetector, BlurredSectionDetector
+from .copied import CopiedDetector
 from .detector import Detector, Finding
 from .flat import HoleDetector, MissingDetector
+from .grainless import GrainlessDetector
 from .lines import LineDetector
 from .misaligned import MisalignedDetector
+from .noise import NoiseDetector
 from .spots import SpotDetector
 from .staining import StainingDetector
 
@@ -20,6 +23,8 @@ def default_detectors() -> tuple[Detector, ...]:
     """Return all detectors with their defaults, in the order in which they look."""
     return (
         MissingDetector(),
+        CopiedDetector(),
+        NoiseDetector(),
         BlurredSectionDetector(),
         LineDetector(),
         MisalignedDetector(),
@@ -27,6 +32,7 @@ def default_detectors() -> tuple[Detector, ...]:
         SpotDetector(),
         BlurredRegionDetector(),
         StainingDetector(),
+        GrainlessDetector(),
     )
 
 

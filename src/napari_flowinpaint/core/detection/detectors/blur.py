@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import FloatImage
+from ..features.maps import SectionMaps
 from ..features.morphology import lowest
 from ..features.view import View, enlarge
 from .detector import Finding
@@ -69,7 +70,10 @@ class BlurredRegionDetector:
         if view.blank or not view.neighbours:
             return []
         own = view.section.sharpness
-        edge, core = (enlarge(view, least_sharpness(view, radius) - own) for radius in (0, 2))
+        drops = [least_sharpness(view, radius) - own for radius in (0, 2)]
+        if drops[1].max() < min(self.loss, self.large_loss) * view.strictness:
+            return []
+        edge, core = (enlarge(view, drop) for drop in drops)
         for loss, least in ((self.large_loss, self.large), (self.loss, self.smallest)):
             found = large_regions(edge, core, loss * view.strictness, least)
             if found is not None and found[0] >= 1:
@@ -81,5 +85,9 @@ class BlurredRegionDetector:
 def least_sharpness(view: View, radius: int) -> FloatImage:
     """Return the least sharpness of any neighbour within a radius, a grid map."""
     return view.over_neighbours(
-        np.minimum, lambda n: n.moved(lowest(n.features.sharpness, radius), n.features.step)
+        np.minimum, lambda n: n.moved(_least(n.features, radius), n.features.step)
     )
+
+
+def _least(maps: SectionMaps, radius: int) -> FloatImage:
+    return maps.remembered(("sharpness", radius), lambda: lowest(maps.sharpness, radius))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...types import BoolImage, FloatImage
-from ..features.maps import FLAT_WINDOW
+from ..features.maps import FLAT_WINDOW, SectionMaps
 from ..features.morphology import grow, lowest, reached
 from ..features.view import BLANK, View, enlarge
 from .blur import least_sharpness
@@ -25,8 +25,8 @@ _SHADED = 0.06
 #: around it more of it is looked for, in pixels.
 _ALIKE = 0.2
 _REACH = 8
-#: The ring, in pixels from a flat region, in which sharpness is looked at; and the loss there of
-#: the logarithm of fine against middle structures that tells that the region is just blurred.
+#: The ring, in pixels from a flat region before it is enlarged, in which sharpness counts; the loss
+#: there of the logarithm of fine against middle structures tells that it is just blurred.
 _AROUND = (8, 24)
 _LOST = 0.2
 
@@ -70,7 +70,9 @@ class MissingDetector:
             rectangle = _is_rectangle(whole)
             # a rectangle may be as bright as the tissue around it: that is no cloud
             sharp = rectangle or (whole.mean() > self.share and is_sharp(view, core, whole))
-            if sharp and not is_blurred(view, core, whole):
+            # noise may be left in a tile; what is blurred has no straight borders
+            blurred = is_unsharp(view, whole) if rectangle else is_blurred(view, core, whole)
+            if sharp and not blurred:
                 findings.append(Finding("missing", score, whole, sharp=True))
         return findings
 
@@ -144,9 +146,11 @@ def _flat(
     view: View, texture: float, tolerance: float, smallest: float
 ) -> list[tuple[float, BoolImage, BoolImage]]:
     """Return score, core and mask of all flat regions."""
-    least, usual = _references(view, view.radius(tolerance))
-    own = view.section.local_std
-    candidates = (own < _CANDIDATE * least) | (own < _CANDIDATE / 3 * usual)
+    radius, own = view.radius(tolerance), view.section.local_std
+    few = _candidates(view, radius, own, 2)[0]  # every second pixel tells whether there are any
+    if np.count_nonzero(few) < smallest * few.size / 2:
+        return []
+    candidates, usual = _candidates(view, radius, own, 1)
     found = []
     for core in _regions(candidates, smallest):
         inside, around = float(np.median(own[core])), float(np.median(usual[core]))
@@ -156,17 +160,30 @@ def _flat(
     return found
 
 
-def _references(view: View, radius: int) -> tuple[FloatImage, FloatImage]:
-    """Return the least texture around every pixel in any neighbour, and the usual one there."""
-    if not view.neighbours:
-        usual = np.full(view.shape, 0.5 * view.texture, dtype=np.float32)
-        return (usual / 2).astype(np.float32), usual
-    least = view.over_neighbours(
-        np.minimum, lambda n: n.gain * n.moved(lowest(n.features.local_std, radius))
-    )
-    total = view.over_neighbours(np.add, lambda n: n.gain * n.moved(n.features.local_std))
-    usual = (total / len(view.neighbours)).astype(np.float32)
-    return np.minimum(least, np.float32(view.texture)), usual
+def _candidates(
+    view: View, radius: int, own: FloatImage, thin: int
+) -> tuple[BoolImage, FloatImage]:
+    """Return where every neighbour has clearly more texture, and the usual one; every n-th pixel.
+
+    Either every neighbour has more nearby, or they have much more in the same place, on the mean.
+    """
+    some = (slice(None, None, thin),) * 2
+    own = own[some]
+    if view.neighbours:
+        least = view.over_neighbours(
+            np.minimum, lambda n: n.gain * n.moved(_least_texture(n.features, radius))[some]
+        )
+        total = view.over_neighbours(np.add, lambda n: n.gain * n.moved(n.features.local_std)[some])
+        least = np.minimum(least, np.float32(view.texture))
+        usual = (total / len(view.neighbours)).astype(np.float32)
+    else:
+        usual = np.full(own.shape, 0.5 * view.texture, dtype=np.float32)
+        least = np.full(own.shape, 0.25 * view.texture, dtype=np.float32)
+    return (own < _CANDIDATE * least) | (own < _CANDIDATE / 3 * usual), usual
+
+
+def _least_texture(maps: SectionMaps, radius: int) -> FloatImage:
+    return maps.remembered(("texture", radius), lambda: lowest(maps.local_std, radius))
 
 
 def _is_rectangle(mask: BoolImage) -> bool:
@@ -257,7 +274,8 @@ def is_blurred(view: View, core: BoolImage, whole: BoolImage) -> bool:
 
 def is_unsharp(view: View, whole: BoolImage) -> bool:
     """Tell whether fine detail is gone around a region."""
-    ring = grow(whole, _AROUND[1]) & ~grow(whole, _AROUND[0])
+    near, far = (view.section.zoom * n for n in _AROUND)
+    ring = grow(whole, far) & ~grow(whole, near)
     # what the border of a hole adds to fine detail is far from enough to hide that
     lost = least_sharpness(view, 0) - view.section.sharpness
     return bool(ring.any()) and float(np.median(enlarge(view, lost)[ring])) > _LOST

@@ -18,12 +18,12 @@ from ...filters import enlarge_to
 from ...types import BoolImage, Box, FloatImage
 from ..features.maps import LINE_REACH, SectionMaps, straight_pieces
 from ..features.morphology import ConnectedComponents, grow, highest, reached
-from ..features.ridges import ByteImage
+from ..features.ridges import CLASSES, ByteImage
 from ..features.view import View
 from .centre_lines import followed
 from .chains import LinePiece, chained
 from .detector import Finding
-from .outliers import beyond_neighbours
+from .outliers import beyond_all, matched, most_of, tail_of
 
 #: By how much a line is darker than what lies beside it in a window of so many pixels, in units of
 #: contrast, and the share of it that has to be.
@@ -59,7 +59,7 @@ _GAP = 2
 _FURTHER = 0.8
 #: Which discs are wider than lines are, and by how much darker than these a line has to be, in
 #: units of contrast.
-_WIDE_DISC = 2
+_WIDE_DISC = 3
 _NARROWER = 0.5
 #: Least length of a line whatever the section, in pixels of the maps: longer than a piece.
 _SHORTEST = 48
@@ -94,7 +94,7 @@ class LineDetector:
         How far around a pixel the neighbours are looked at, as a share of the section's side.
     """
 
-    length: float = 0.25
+    length: float = 0.24
     elongation: float = 5.0
     slack: float = 1.0
     tolerance: float = 0.015
@@ -129,8 +129,13 @@ class LineDetector:
             Of every second pixel, (ceil(H / 2), ceil(W / 2)); positive where they are.
         """
         radius = max(view.radius(self.tolerance) // 2, 1)
-        theirs = [sign * n.grey(_lines_of(n.features, sign), 2) for n in view.neighbours]
-        return beyond_neighbours(sign * _lines_of(view.section, sign), theirs, radius, self.slack)
+        near = most_of(
+            matched(n, sign, _nearby(n.features, sign, radius), 2) for n in view.neighbours
+        )
+        tails = [n.gain * _tail(n.features, sign) + sign * n.offset for n in view.neighbours]
+        return beyond_all(
+            sign * _lines_of(view.section, sign), _tail(view.section, sign), tails, near, self.slack
+        )
 
     def ridges(self, view: View, sign: int) -> FloatImage:
         """Return by how much ridges go on further than those of all neighbours.
@@ -140,19 +145,19 @@ class LineDetector:
         FloatImage
             Of every second pixel; 1 is a ridge that stands out all along, where none does.
         """
-        radius = max(view.radius(self.tolerance) // 2, 1)
-        best = None
-        for number, own in enumerate(_ridges_of(view.section, sign)):
-            theirs = [
-                n.moved(_ridges_of(n.features, sign)[number].astype(np.float32), 2)
-                for n in view.neighbours
-            ]
-            near = np.maximum.reduce([highest(m, radius) for m in theirs])
-            far = np.median([np.percentile(m[::2, ::2], _USUAL) for m in theirs])
-            beyond = own - np.maximum(near, np.float32(far))
-            best = beyond if best is None else np.maximum(best, beyond)
-        assert best is not None
-        return np.asarray(best / 255, dtype=np.float32)
+        shape = view.section.small.shape
+        best = np.zeros(shape, np.float32)
+        for number, (shrink, _) in enumerate(CLASSES):
+            radius = max(view.radius(self.tolerance) // (2 * shrink), 1)
+            near = [_near_ridges(n.features, sign, number, radius) for n in view.neighbours]
+            moved = [n.moved(m, 2 * shrink) for n, m in zip(view.neighbours, near, strict=True)]
+            far = np.median([_far_ridges(n.features, sign, number) for n in view.neighbours])
+            own = _ridges_of(view.section, sign)[number].astype(np.float32)
+            beyond = own - np.maximum(np.maximum.reduce(moved), np.float32(far))
+            if shrink > 1:
+                beyond = enlarge_to(beyond, shape)
+            np.maximum(best, beyond, out=best)
+        return best / np.float32(255)
 
     def _lines(self, view: View, sign: int) -> tuple[float, BoolImage] | None:
         """Return the score of the longest line and the mask of all."""
@@ -184,19 +189,28 @@ class LineDetector:
         self, view: View, sign: int, seen: BoolImage, outliers: BoolImage, least: float
     ) -> list[LinePiece]:
         """Return the connected pieces of what is seen that are narrow, and stand out."""
-        joined = ConnectedComponents(grow(seen, _GAP), seen)
+        import cv2
+
+        joined = grow(seen, _GAP).view(np.uint8)
+        _, names, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+        areas = np.bincount(names[seen], minlength=len(stats))
         found = []
-        for number in np.flatnonzero(joined.areas >= _PIECE * least):
-            whole = np.zeros_like(seen)
-            whole.ravel()[joined.pixels(int(number))] = True
-            place = whole & seen
+        for number in np.flatnonzero(areas >= _PIECE * least):
+            x, y, width, height = stats[number][:4].tolist()
+            most = float(np.hypot(width, height))  # it reaches no further than this
+            if _WINDING * most < _PIECE * least or most**2 < self.elongation * areas[number]:
+                continue
+            box = Box(y, x, y + height, x + width)
+            whole = names[box.slices] == number
             length, span = _extent(whole)
             length = min(length, _WINDING * span) - 2 * _GAP
-            if length < _PIECE * least or span**2 < self.elongation * place.sum():
+            if length < _PIECE * least or span**2 < self.elongation * areas[number]:
                 continue
-            if _apart(view, sign, place) < _APART:
+            place = np.zeros_like(seen)
+            place[box.slices] = whole & seen[box.slices]
+            if _apart(view, sign, place, box) < _APART:
                 continue
-            if (place & outliers).sum() < _MOSTLY * place.sum():
+            if (place & outliers).sum() < _MOSTLY * areas[number]:
                 length /= _RIDGES_ALONE
             found.append(LinePiece(place, length))
         return found
@@ -218,6 +232,28 @@ def _lines_of(features: SectionMaps, sign: int) -> FloatImage:
 
 def _ridges_of(features: SectionMaps, sign: int) -> tuple[ByteImage, ...]:
     return features.bright_ridges if sign > 0 else features.dark_ridges
+
+
+def _nearby(maps: SectionMaps, sign: int, radius: int) -> FloatImage:
+    key = ("lines", sign, radius)
+    return maps.remembered(key, lambda: highest(sign * _lines_of(maps, sign), radius))
+
+
+def _tail(maps: SectionMaps, sign: int) -> FloatImage:
+    return maps.remembered(("lines", sign), lambda: tail_of(sign * _lines_of(maps, sign)))
+
+
+def _near_ridges(maps: SectionMaps, sign: int, number: int, radius: int) -> FloatImage:
+    key = ("near ridges", sign, number, radius)
+    ridges = _ridges_of(maps, sign)[number].astype(np.float32)
+    return maps.remembered(key, lambda: highest(ridges, radius))
+
+
+def _far_ridges(maps: SectionMaps, sign: int, number: int) -> float:
+    ridges = _ridges_of(maps, sign)[number][::2, ::2]
+    return maps.remembered(
+        ("far ridges", sign, number), lambda: float(np.percentile(ridges, _USUAL))
+    )
 
 
 def _weight(line: BoolImage, beyond: FloatImage, further: FloatImage) -> float:
@@ -261,14 +297,16 @@ def _half_width(mask: BoolImage) -> float:
     return max(2 * float(np.median(away[away > 0])) - 0.5, 0.5)
 
 
-def _apart(view: View, sign: int, line: BoolImage) -> float:
+def _apart(view: View, sign: int, line: BoolImage, box: Box) -> float:
     """Return the share of a line that is darker (or brighter) than what lies on either side.
 
-    A strip of a hole is not, nor is a row of dark spots. ``line`` is of every second pixel.
+    A strip of a hole is not, nor is a row of dark spots. ``line`` is of every second pixel, ``box``
+    around it.
     """
     import cv2
 
-    grey = sign * view.section.small
+    near = box.expand(_STRETCH // 4 + 8, (line.shape[0], line.shape[1])).slices
+    grey, line = sign * view.section.small[near], line[near]
     around = (grow(line, 5) & ~grow(line, 2)).astype(np.float32)
     window = (_STRETCH // 2, _STRETCH // 2)
     total, count = (

@@ -10,6 +10,10 @@ import numpy as np
 from ..features.view import View
 from .detector import Finding
 
+#: How far the shifts against both neighbours are apart, at most, as a share of their length: the
+#: neighbours may themselves lie a little off each other.
+_ALIKE = 0.45
+
 
 @dataclass(frozen=True, slots=True)
 class MisalignedDetector:
@@ -28,6 +32,9 @@ class MisalignedDetector:
         Its score.
     least
         Neighbours that correlate less than this with each other tell nothing.
+    alone
+        Then it lies elsewhere if it correlates less with both neighbours, in place, than this share
+        of what each of these does with the one beyond it.
     """
 
     similarity: float = 0.55
@@ -35,6 +42,7 @@ class MisalignedDetector:
     match: float = 0.18
     displaced: float = 1.6
     least: float = 0.1
+    alone: float = 0.3
 
     kinds: ClassVar[tuple[str, ...]] = ("misaligned",)
 
@@ -44,15 +52,25 @@ class MisalignedDetector:
             return []
         if self._displaced(view):
             return [Finding("misaligned", self.displaced, np.ones(view.shape, dtype=bool))]
-        if not np.isfinite(view.between) or view.between < self.least:
+        limit = self._limit(view)
+        if limit <= 0:
             return []
         nearest = (view.previous[:1] + view.following[:1]) if view.two_sided else view.neighbours
         own = max(n.registration.before for n in nearest)
-        limit = self.similarity / view.strictness**0.5 * view.between
         if own >= limit:
             return []
         score = 1 + (limit - own) / limit
         return [Finding("misaligned", score, np.ones(view.shape, dtype=bool))]
+
+    def _limit(self, view: View) -> float:
+        """Return the correlation that a section in its place has; 0 where nothing tells."""
+        if np.isfinite(view.between) and view.between >= self.least:
+            usual = self.similarity * view.between
+        elif view.two_sided and view.beside >= self.least:
+            usual = self.alone * view.beside
+        else:
+            return 0.0
+        return usual / view.strictness**0.5
 
     def _displaced(self, view: View) -> bool:
         """Tell whether a section matches both neighbours by the same shift, and not in place.
@@ -66,6 +84,6 @@ class MisalignedDetector:
         length = float(np.hypot(*(one + other))) / 2
         return bool(
             length > self.shift * view.side * view.strictness**0.5
-            and np.hypot(*(one - other)) < 0.25 * length
+            and np.hypot(*(one - other)) < _ALIKE * length
             and all(r.after > self.match and r.before < 0.5 * r.after for r in both)
         )

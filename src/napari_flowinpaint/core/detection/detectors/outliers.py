@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ...filters import blur
 from ...types import BoolImage, FloatImage
-from ..features.morphology import ConnectedComponents, grow, highest, reached
-from ..features.view import View
+from ..features.morphology import ConnectedComponents, grow, reached
+from ..features.view import NeighbourView, View
 
 #: Percentage of a map that is beyond what is usual in a section.
 _TAIL = 0.1
 #: The quartile of a section tells where its own tail should be: damage may cover less than that.
 _QUARTILE = 25.0
-#: Percentage of a neighbour that differs less from the others than what is rare.
-_RARE = 99.97
+#: Share of a neighbour that differs more from the others: what is rare.
+_RARE = 0.0003
 #: About so many pixels tell the percentiles of a map.
-_ENOUGH = 65_536
+_ENOUGH = 32_768
 #: So many standard deviations are between these two in a normal distribution.
 _DEVIATIONS = 2.42
 
 
-def beyond_neighbours(
-    own: FloatImage, theirs: Sequence[FloatImage], radius: int, slack: float
+def most_of(images: Iterable[FloatImage]) -> FloatImage:
+    """Return the largest of several images at every pixel; the first one is overwritten."""
+    several = iter(images)
+    out = next(several)
+    for image in several:
+        np.maximum(out, image, out=out)
+    return out
+
+
+def tail_of(image: FloatImage) -> FloatImage:
+    """Return the quartile and the tail of the bright side of a map, (2,)."""
+    return np.asarray(np.percentile(image[some_of(image)], (100 - _QUARTILE, 100 - _TAIL)))
+
+
+def matched(
+    neighbour: NeighbourView,
+    sign: int,
+    image: FloatImage,
+    step: int,
+    some: tuple[slice, slice] | None = None,
+) -> FloatImage:
+    """Return a map of grey values of a neighbour as it lies under the section, matched to it.
+
+    Parameters
+    ----------
+    neighbour
+        The neighbour.
+    sign
+        -1 where the map is of grey values turned negative, so that dark is high.
+    image
+        The map.
+    step
+        Pixels of the working level per pixel of the map.
+    some
+        The pixels that are wanted; all by default.
+    """
+    moved = neighbour.moved(image, step)
+    if some is not None:
+        moved = moved[some]
+    out = np.float32(neighbour.gain) * moved
+    out += np.float32(sign * neighbour.offset)
+    return out
+
+
+def beyond_all(
+    own: FloatImage,
+    own_tail: FloatImage,
+    tails: Sequence[FloatImage],
+    near: FloatImage,
+    slack: float,
 ) -> FloatImage:
     """Return by how many standard deviations a map exceeds those of all neighbours.
 
@@ -36,10 +85,10 @@ def beyond_neighbours(
     ----------
     own
         The section's map.
-    theirs
-        The same of its neighbours, matched; at least one.
-    radius
-        How far around a pixel they are looked at, pixels of the map.
+    own_tail, tails
+        :func:`tail_of` it, and of every neighbour, matched.
+    near
+        The highest value of any neighbour nearby.
     slack
         By how many standard deviations a pixel may be within what they show somewhere.
 
@@ -49,26 +98,18 @@ def beyond_neighbours(
         Positive where it exceeds them; the standard deviation is that of the tail alone, since
         tissue may be of many dark, and of few bright, grey values.
     """
-    return beyond_all(own, theirs, [highest(m, radius) for m in theirs], slack)
-
-
-def beyond_all(
-    own: FloatImage, theirs: Sequence[FloatImage], nearby: Sequence[FloatImage], slack: float
-) -> FloatImage:
-    """Do as :func:`beyond_neighbours`, given the highest values of every neighbour nearby."""
-    near = np.maximum.reduce(nearby)
-    some = _some(own)
-    tails = np.array([np.percentile(m[some], (100 - _QUARTILE, 100 - _TAIL)) for m in theirs])
-    quartile, tail = np.median(tails, axis=0)
-    own_tail = float(np.percentile(own[some], 100 - _QUARTILE)) + tail - quartile
+    quartile, tail = np.median(np.array(tails), axis=0)
+    expected = float(own_tail[0] + tail - quartile)
     spread = max(float(tail - quartile) / _DEVIATIONS, 1e-6)
-    far = np.float32(max(tail, own_tail) - slack * spread)
-    return np.asarray((own - np.maximum(near, far)) / np.float32(spread), dtype=np.float32)
+    far = np.float32(max(tail, expected) - slack * spread)
+    out = np.subtract(own, np.maximum(near, far), dtype=np.float32)
+    out /= np.float32(spread)
+    return out
 
 
-def _some(image: FloatImage) -> tuple[slice, slice]:
+def some_of(image: FloatImage) -> tuple[slice, slice]:
     """Return every so many pixels in both directions, enough to tell percentiles."""
-    thin = max(round((image.size / _ENOUGH) ** 0.5), 1)
+    thin = math.ceil((image.size / _ENOUGH) ** 0.5)
     return slice(None, None, thin), slice(None, None, thin)
 
 
@@ -76,6 +117,7 @@ def newer_than_neighbours(
     own: FloatImage,
     theirs: Sequence[FloatImage],
     nearby: Sequence[FloatImage],
+    near: FloatImage,
     nearest: Sequence[int],
     least: float,
 ) -> FloatImage:
@@ -86,9 +128,11 @@ def newer_than_neighbours(
     Parameters
     ----------
     own, theirs
-        As for :func:`beyond_neighbours`.
+        The section's map; some pixels (:func:`some_of`) of those of its neighbours, matched.
     nearby
-        The highest values of every neighbour nearby.
+        The highest values of every neighbour nearby, the same pixels.
+    near
+        The highest of these.
     nearest
         Which of them are beside the section: these tell what is usual, each against the others.
     least
@@ -99,13 +143,13 @@ def newer_than_neighbours(
     FloatImage
         In units of what less than one pixel in 3000 of the nearest neighbours differs by.
     """
-    some = _some(own)
     usual = []
     for number in nearest:
-        others = [m[some] for n, m in enumerate(nearby) if n != number]
-        new = theirs[number][some] - np.maximum.reduce(others)
-        usual.append(max(float(np.percentile(new, _RARE)), least))
-    new = own - np.maximum.reduce(nearby)
+        others = (m.copy() for n, m in enumerate(nearby) if n != number)
+        new = (theirs[number] - most_of(others)).ravel()
+        rare = max(round(_RARE * new.size), 1)
+        usual.append(max(float(np.partition(new, -rare)[-rare]), least))
+    new = own - near
     return np.asarray(new / np.float32(np.mean(usual)), dtype=np.float32)
 
 

@@ -40,6 +40,8 @@ def large_regions(
     """
     from scipy.ndimage import binary_fill_holes, label
 
+    if not (core > level).any():
+        return None
     mask = reached(edge > border * level, core > level)
     names, count = label(mask)
     if count == 0:

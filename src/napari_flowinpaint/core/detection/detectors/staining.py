@@ -9,6 +9,7 @@ import numpy as np
 
 from ...filters import blur, shrink_to
 from ...types import BoolImage, FloatImage
+from ..features.maps import SectionMaps
 from ..features.morphology import grow, highest, lowest
 from ..features.view import NeighbourView, View, enlarge
 from .detector import Finding
@@ -184,8 +185,15 @@ def _missing_range(view: View) -> FloatImage:
     its darkest is not as dark as theirs, and its brightest not as bright.
     """
     own, near = view.section.small, _RANGE + _MOVES
-    least = view.over_neighbours(np.minimum, lambda n: n.grey(highest(n.features.small, _RANGE), 2))
-    most = view.over_neighbours(np.maximum, lambda n: n.grey(lowest(n.features.small, _RANGE), 2))
+    least = view.over_neighbours(np.minimum, lambda n: n.grey(_range(n.features)[1], 2))
+    most = view.over_neighbours(np.maximum, lambda n: n.grey(_range(n.features)[0], 2))
     missing = np.clip(least - highest(own, near), 0, None)
     missing += np.clip(lowest(own, near) - most, 0, None)
     return shrink_to(blur(missing, 2.0), view.section.mean.shape) / np.float32(view.contrast)
+
+
+def _range(maps: SectionMaps) -> tuple[FloatImage, FloatImage]:
+    """Return the lowest and the highest grey value nearby."""
+    return maps.remembered(
+        "range", lambda: (lowest(maps.small, _RANGE), highest(maps.small, _RANGE))
+    )

@@ -13,11 +13,10 @@ import numpy as np
 
 from ...filters import halve
 from ...types import FloatImage
+from .ridges import ByteImage
 
-#: Radius of the discs, in pixels of the maps.
-RADIUS = 3
-#: Sizes: the maps of each are half as large as those before.
-SIZES = 4
+#: Sizes: pixels of the working level per pixel of the maps, and the radius of the discs in these.
+SIZES = ((1, 3), (2, 2), (2, 3), (4, 3), (8, 3))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,24 +41,33 @@ class DiscMaps:
     span: FloatImage
 
 
-def disc_maps(smooth: FloatImage) -> tuple[DiscMaps, ...]:
+def disc_maps(grey: FloatImage, smooth: FloatImage) -> tuple[DiscMaps, ...]:
     """Return the maps of all sizes, the smallest first.
 
     Parameters
     ----------
+    grey
+        (H, W) grey values. The smallest discs are those of their median, which keeps borders: a
+        low-pass would leave little of a spot that is hardly larger than a disc.
     smooth
         (H, W) grey values without their finest grain.
     """
     import cv2
 
-    y, x = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
-    disc = (y * y + x * x <= RADIUS * (RADIUS + 0.7)).astype(np.uint8)
-    sizes, image = [], smooth
-    for number in range(SIZES):
-        if number and min(image.shape) < 4 * RADIUS:
+    images = {1: np.asarray(cv2.medianBlur(grey, 3), dtype=np.float32), 2: halve(smooth)}
+    sizes = []
+    for step, radius in SIZES:
+        if step > 1 and min(smooth.shape) < 4 * 3 * step:
             break
+        image = images[step] if step in images else halve(images[step // 2])
+        images[step] = image
+        disc = _disc(radius)
         high, low = cv2.dilate(image, disc), cv2.erode(image, disc)
         maps = (cv2.erode(high, disc), cv2.dilate(low, disc), cv2.erode(high - low, disc))
-        sizes.append(DiscMaps(2**number, *(np.asarray(m, dtype=np.float32) for m in maps)))
-        image = halve(image)
+        sizes.append(DiscMaps(step, *(np.asarray(m, dtype=np.float32) for m in maps)))
     return tuple(sizes)
+
+
+def _disc(radius: int) -> ByteImage:
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(y * y + x * x <= radius * (radius + 0.7), dtype=np.uint8)

@@ -7,7 +7,9 @@ slowly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from ...filters import blur, enlarge_to, halve, shrink_to, wide_blur
 from ...types import BoolImage, FloatImage
 from .discs import DiscMaps, disc_maps
 from .ridges import ByteImage, ridge_maps
+
+_T = TypeVar("_T")
 
 #: Pixels per pixel of the grid, before small sections are enlarged.
 GRID = 4
@@ -28,6 +32,8 @@ _LINE_DIRECTIONS = 12
 _THUMB_SIDE = 128
 #: Width of the window of the grid maps, in pixels of the grid.
 _GRID_SIGMA = 3.0
+#: The same of grain, which is told from fewer pixels.
+_GRAIN_SIGMA = 2.0
 #: Width, in pixels of a halved image, of the Gaussian that makes one of 2 pixels of one of 1 that
 #: was halved, which is a low-pass as well.
 _REST = ((2**2 - 1**2 - 0.25) / 4) ** 0.5
@@ -69,7 +75,7 @@ class SectionMaps:
     bright_lines
         The same of bright lines.
     dark_ridges, bright_ridges
-        (ceil(H / 2), ceil(W / 2)) each, how far narrow straight ridges go on, by their width.
+        How far narrow straight ridges go on, by their width: :data:`~.ridges.CLASSES`.
     discs
         How dark, bright and flat discs of several sizes are.
     mean
@@ -78,11 +84,15 @@ class SectionMaps:
         Grid map of the logarithm of the local variance of structures of 2 to 16 pixels.
     sharpness
         Grid map of the logarithm of the variance of fine against middle structures.
+    grain
+        Grid map of how strong what is finer than ``smooth`` is, squared.
     thumb
         Small image without shading, mean 0, for registration.
     imaged
         (H, W) bool, False where nothing was imaged: there maps show mirrored tissue, and no
         statistic counts it. None where all of it was.
+    memory
+        Of :meth:`remembered`.
     """
 
     z: int
@@ -103,8 +113,19 @@ class SectionMaps:
     mean: FloatImage
     contrast: FloatImage
     sharpness: FloatImage
+    grain: FloatImage
     thumb: FloatImage
     imaged: BoolImage | None = None
+    memory: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def remembered(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """Return what follows from the maps alone; it is made when it is first asked for.
+
+        Every section is compared with several others, which ask for the same.
+        """
+        if key not in self.memory:
+            self.memory[key] = make()
+        return cast(_T, self.memory[key])
 
     @property
     def step(self) -> int:
@@ -131,6 +152,7 @@ def make_features(
     """
     # what is wider than a pixel loses nothing by being reduced
     bands = _bands(pixels)
+    grain = _grain(pixels, bands[0])
     small, wide = bands[1:]
     quarter = halve(wide)
     contrast = _log_energy(wide - enlarge_to(blur(quarter, 4.0), wide.shape))
@@ -167,10 +189,11 @@ def make_features(
         bright_lines=bright_lines,
         dark_ridges=dark_ridges,
         bright_ridges=bright_ridges,
-        discs=disc_maps(smooth),
+        discs=disc_maps(grey, smooth),
         mean=mean,
         contrast=contrast,
         sharpness=sharpness,
+        grain=grain,
         thumb=thumb,
         imaged=imaged,
     )
@@ -278,6 +301,15 @@ def _log_energy(band: FloatImage) -> FloatImage:
     energy = blur(halve(np.multiply(band, band, out=band)), _GRID_SIGMA)
     floor = max(float(energy.max()), _TINY) * 1e-6
     return np.log(np.maximum(energy, floor)).astype(np.float32)
+
+
+def _grain(pixels: FloatImage, smooth: FloatImage) -> FloatImage:
+    """Grid map of the local mean size of what a low-pass removed, squared, at every second pixel.
+
+    The mean of squares would be large where few pixels are, at a sharp border.
+    """
+    fine = pixels[::2, ::2] - smooth[::2, ::2]
+    return blur(halve(np.abs(fine, out=fine)), _GRAIN_SIGMA) ** 2
 
 
 def _thumbnail(half: FloatImage, quarter: FloatImage) -> FloatImage:

@@ -178,6 +178,7 @@ class Sections:
             texture=self.texture,
             strictness=strictness,
             between=self._between(previous, following),
+            beside=self._beside(previous, following),
             factor=self.factor / self.zoom,
             value_range=self.stack.value_range,
             voxel_size=self.stack.voxel_size,
@@ -208,3 +209,11 @@ class Sections:
         if len(pair) < 2:
             return float("nan")
         return self.registration(pair[0].features.z, pair[1].features.z).before
+
+    def _beside(
+        self, previous: tuple[NeighbourView, ...], following: tuple[NeighbourView, ...]
+    ) -> float:
+        if min(len(previous), len(following)) < 2:
+            return float("nan")
+        pairs = [(n[0].features.z, n[1].features.z) for n in (previous, following)]
+        return min(self.registration(*pair).before for pair in pairs)

@@ -177,6 +177,9 @@ class View:
     between
         Correlation of two neighbours with each other, in place: the nearest of both sides, or the
         two of one side; NaN where there are no two.
+    beside
+        Correlation of the two neighbours of a side with each other, in place: on the side where it
+        is less; NaN unless there are two on both sides.
     factor
         Pixels of the full resolution per pixel of the working level; below 1 where small sections
         are enlarged.
@@ -193,6 +196,7 @@ class View:
     texture: float
     strictness: float = 1.0
     between: float = float("nan")
+    beside: float = float("nan")
     factor: float = 1.0
     value_range: tuple[float, float] = (-np.inf, np.inf)
     voxel_size: VoxelSize | None = None
@@ -272,7 +276,7 @@ class View:
     def without(self, mask: BoolImage) -> View:
         """Return the view with damage filled from the neighbours, to look for other damage.
 
-        The neighbours are matched anew to what is left of the section.
+        The neighbours are matched again to what is left of the section.
         """
         if not mask.any() or not self.neighbours:
             return self

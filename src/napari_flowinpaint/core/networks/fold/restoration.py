@@ -53,7 +53,7 @@ class FoldConfig(Config):
 
 
 class FoldOutput(NamedTuple):
-    """What the networks make of a folded section, (B, 1, H, W) but for the flow.
+    """What the networks make of a folded section, (B, 1, H, W) except the flow.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ def restore_fold(
     own, statistics = _normalised(section, intact)
     shown = valid or (np.ones_like(intact), np.ones_like(intact))
     others = [_normalised(n, v)[0] for n, v in zip(neighbours, shown, strict=True)]
-    # capped: of an infinite distance no direction can be told
+    # capped: an infinite distance has no direction
     away = torch.from_numpy(np.minimum(distance, 1e4).astype(np.float32) - _WIDER)[None, None]
     ramp = torch.from_numpy(np.ones_like(own[0, 0]) if fade is None else fade)[None, None]
     layers = [pad_to(image, net.config.multiple).to(device) for image in (own, *others, away, ramp)]

@@ -1,10 +1,10 @@
-"""A steadier displacement from what the unfolding network found, without training.
+"""A more regular displacement from what the unfolding network found, without training.
 
-The network looks at one place at a time. A fold displaces tissue alike all along its line, and
-linearly less with the distance (section 3.2 of the paper): fitting such displacements to what the
-network found averages its errors out, and searching around the fit finds what is left of them.
-A displacement that follows every chance likeness always makes a section more like its reference
-than the true one does, so the fit is taken unless it fits worse by more than chance explains.
+The network sees one place at a time. A fold displaces tissue equally all along its line, and
+linearly less with distance (section 3.2 of the paper): fitting such displacements to the network's
+averages its errors, and a search around the fit corrects what is left of them. A displacement that
+follows every chance similarity always makes a section more similar to its reference than the true
+one does, so the fit is taken unless it is worse by more than chance explains.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from torch import Tensor
 from ..blocks import enlarge, gaussian, warp
 from .unfolding import cover, evened, towards_tissue
 
-#: All of this is done with squares of so many pixels averaged.
+#: All of this is done at a resolution reduced by this factor.
 _SHRINK = 4
 #: Fits are weighted by a Gaussian around every pixel: widths (px) of the first one and the others.
 _FIT = (192.0, 128.0)
-#: What is off by some of so many pixels is taken for an error of the network.
+#: Deviations of about this many pixels are taken for errors of the network.
 _OUTLIER = 3.0
-#: Displacements are searched up to so many pixels around the fit, where the section is compared
-#: within a Gaussian of this width (px).
+#: Reach of the search around the fit, and width of the Gaussian in which sections are compared
+#: there, pixels.
 _REACH, _AROUND = 8, 64.0
-#: A fit may correlate by so much less, times what chance leaves of a correlation ``r``: 1 - r^2.
+#: How much less a fit may correlate, as a share of 1 - r^2, the chance variation of a
+#: correlation ``r``.
 _CHANCE = 0.1
 
 

@@ -1,9 +1,9 @@
 """The flow that unfolds a folded section.
 
 The paper's network is a residual U-Net at the image's resolution, from the degraded section and
-the interpolated one (``search=0, shrink=1``). What it has to find is where tissue went that lies up
-to a hundred pixels away, in sections that correlate by no more than 0.3: within the time that a
-CPU can train, it learns little. So the named sizes have help, beyond the paper:
+the interpolated one (``search=0, shrink=1``). It has to find tissue that moved by up to a hundred
+pixels, in sections whose correlation is at most 0.3: in the time that a CPU can train, it learns
+little. So the named sizes have help, beyond the paper:
 
 * the line is known, and tissue moves at right angles to it: for a row of displacements along that
   direction the moved section is compared with the interpolated one, and how alike they are, near
@@ -25,13 +25,13 @@ from ..blocks import enlarge, join, warp
 from ..config import Config
 from .unet import ResidualUNet, shrink
 
-#: Distances to the line are told in units of this many pixels, and no larger ones than this.
+#: Unit of the distances to the line, pixels, and their largest value in these units.
 _UNIT, _FURTHEST = 64.0, 4.0
-#: What is compared are scales up to so many (shrunken) pixels, with contrast evened out over more.
+#: Largest scale that is compared, and side over which contrast is equalised, (shrunken) pixels.
 _SCALES, _EVENED = 9, 25
-#: Likeness is averaged over squares of 9 pixels, and of 3 blocks of these sizes ...
+#: Similarity is averaged over squares of 9 pixels, and of 3 blocks of these sizes.
 _BLOCKS = (4, 16)
-#: ... and so much more probable is a displacement, at first, where they correlate more by 1.
+#: Initial gain in the log probability of a displacement per unit of each of these correlations.
 _TRUST = (4.0, 12.0, 12.0)
 
 
@@ -50,7 +50,7 @@ class UnfoldingConfig(Config):
     step
         Pixels from one to the next.
     back
-        How many of them lead away from the line, as at a crack.
+        How many of them point away from the line, as at a crack.
     """
 
     channels: tuple[int, ...] = (32, 40, 56, 72, 72)

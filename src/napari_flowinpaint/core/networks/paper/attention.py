@@ -5,7 +5,7 @@ similarity (eq. 8) with patches of the known region; the softmax of the similari
 known patches (eq. 9) weights their average (eq. 10). Where rebuilt patches overlap, a pixel gets
 their mean. Known pixels stay as they are.
 
-Memory is bounded: missing patches are looked at in portions, and a map with more than ``keys``
+Memory is bounded: missing patches are processed in portions, and a map with more than ``keys``
 patches offers only those of a regular grid as sources.
 """
 

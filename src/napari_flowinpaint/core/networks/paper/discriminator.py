@@ -4,7 +4,7 @@ Two PatchGAN branches (Isola et al. 2017): the global one looks at the whole sec
 one at the masked pixels only, and where they are. Their features are concatenated, and a last
 layer judges every patch. The paper speaks of a probability, and trains with a hinge loss; the
 hinge is of unbounded scores, so that is what this network returns. Spectral norm on every layer
-keeps it from outrunning the generator.
+keeps it from outpacing the generator.
 """
 
 from __future__ import annotations

@@ -55,10 +55,10 @@ class InpaintingConfig(Config):
         Most known patches that attention chooses from.
     residual
         Whether the last layers draw a correction of the reference (of the neighbours' mean,
-        where there is none) instead of the section itself. The correction begins at nothing.
+        where there is none) instead of the section itself. The correction is zero before training.
     validity
-        Whether the guidance tells where each neighbour shows nothing (it is damaged itself, lies
-        beyond the edge, or was padded). The paper's does not.
+        Whether the guidance says where each neighbour shows nothing (because it is damaged itself,
+        lies beyond the edge, or was padded). The paper's does not.
     """
 
     channels: tuple[int, ...] = (16, 24, 32, 48, 48, 48)
@@ -89,7 +89,7 @@ class InpaintingConfig(Config):
 
 
 #: Named sizes: ``small`` for CPUs; ``base`` for GPUs, with the levels and
-#: the equations of the paper (which tells no widths).
+#: the equations of the paper (which does not state the widths).
 SIZES = {
     "small": InpaintingConfig(),
     "base": InpaintingConfig(

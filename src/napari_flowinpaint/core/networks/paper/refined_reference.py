@@ -48,8 +48,8 @@ class RefinedReferenceConfig(Config):
         Whether feature vectors are brought to one length before they are correlated, which
         speeds up training; the paper's eq. 4 takes them as they are.
     validity
-        Whether the network is told where the initial reference shows nothing: where neither
-        neighbour did, and what was padded. The paper's is told of the section's mask only.
+        Whether the network sees where the initial reference shows nothing: where neither neighbour
+        did, and what was padded. The paper's sees the section's mask only.
     """
 
     channels: tuple[int, ...] = (12, 16, 24, 32, 48, 64)
@@ -89,7 +89,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class RefinedReference:
-    """What the network says.
+    """Output of the network.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class RefinedReference:
 
 
 def _flow_head(channels: int) -> nn.Conv2d:
-    """Return a layer that says "no displacement" until it is trained."""
+    """Return a layer that predicts no displacement until it is trained."""
     head = nn.Conv2d(channels, 2, 3, padding=1)
     nn.init.zeros_(head.weight)
     assert head.bias is not None

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ...simulation.fold import Fold, FoldedSection, fold_section
 from ...types import FloatImage
-from ..data import Samples, StackSpec
-from .interpolation_samples import Between, all_between, crop, few, restained, turned
+from ..data import Batch, Samples, StackSpec
+from ..distortions import polarity, turned
+from .interpolation_samples import Between, all_between, crop, few, restained
 
 #: Interpolates a section from its neighbours: (previous, following), (Y, X) each, normalised.
 Interpolate = Callable[[Tensor, Tensor], Tensor]
@@ -25,8 +26,8 @@ _MOST = 48
 
 
 @dataclass(frozen=True)
-class FoldBatch:
-    """What one step sees, normalised; (B, 1, H, W) but for the flow.
+class FoldBatch(Batch):
+    """What one step sees, normalised; (B, 1, H, W) except the flow.
 
     Parameters
     ----------
@@ -51,14 +52,10 @@ class FoldBatch:
     flow: Tensor
     lost: Tensor
 
-    def to(self, device: str) -> FoldBatch:
-        """Return the batch on a device."""
-        return FoldBatch(*(v.to(device) for v in vars(self).values()))
-
 
 @dataclass(frozen=True, eq=False)
 class Restorable:
-    """A section and what its neighbours tell of it, (2, Y, X) float16, normalised."""
+    """A section and its interpolation from the neighbours, (2, Y, X) float16, normalised."""
 
     stack: int
     span: float
@@ -108,10 +105,7 @@ class FoldSamples(Samples[FoldBatch]):
 
     def batch(self, step: int, count: int) -> FoldBatch:
         """Return the batch of one step; the same step gives the same batch."""
-        drawn = [
-            self._sample(np.random.default_rng((self.seed, step, number)))
-            for number in range(count)
-        ]
+        drawn = [self._sample(rng) for rng in self.draws(step, count)]
         layers = torch.stack(drawn)
         truth, reference, degraded, distance, _, _, lost = layers[:, :, None].unbind(dim=1)
         return FoldBatch(truth, reference, degraded, distance, layers[:, 4:6].contiguous(), lost)
@@ -124,7 +118,7 @@ class FoldSamples(Samples[FoldBatch]):
         # some crops lie beside the fold: its tissue moves, too
         side = min(self.size * 3 // 2, room) if rng.random() < 0.25 else self.size
         truth, reference = turned(crop(images, side, rng), rng).float()
-        sign = -1 if rng.random() < 0.1 else 1  # bright membranes
+        sign = polarity(rng)
         layers = folded(sign * truth, sign * reference, random_fold(rng), rng)
         return crop(layers, self.size, rng)
 

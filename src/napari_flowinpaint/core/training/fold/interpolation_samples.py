@@ -1,7 +1,6 @@
 """Sections between their neighbours, and samples to train the interpolation on.
 
-Every section is normalised as a whole, not crop by crop: how bright a place is, its neighbours
-know.
+Every section is normalised as a whole, not crop by crop: the neighbours show how bright a place is.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from ...metrics import data_range
 from ...types import AnyImage
-from ..data import Samples, StackSpec, cuts
+from ..data import Batch, Samples, StackSpec, cuts
+from ..distortions import polarity, turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,28 +81,18 @@ def crop(images: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     return images[:, y : y + size, x : x + size]
 
 
-def turned(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return images turned by right angles and mirrored at random."""
-    images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
-    return images.flip(-1) if rng.random() < 0.5 else images
-
-
 def restained(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Return an image with another contrast and brightness, as the paper changes them."""
     return image * float(np.exp(rng.normal(0, 0.08))) + float(rng.normal(0, 0.08))
 
 
 @dataclass(frozen=True)
-class InterpolationBatch:
+class InterpolationBatch(Batch):
     """What one step of the interpolation sees: (B, 1, H, W) each, normalised."""
 
     truth: Tensor
     previous: Tensor
     following: Tensor
-
-    def to(self, device: str) -> InterpolationBatch:
-        """Return the batch on a device."""
-        return InterpolationBatch(*(v.to(device) for v in vars(self).values()))
 
 
 class InterpolationSamples(Samples[InterpolationBatch]):
@@ -124,10 +114,7 @@ class InterpolationSamples(Samples[InterpolationBatch]):
 
     def batch(self, step: int, count: int) -> InterpolationBatch:
         """Return the batch of one step; the same step gives the same batch."""
-        drawn = [
-            self._sample(np.random.default_rng((self.seed, step, number)))
-            for number in range(count)
-        ]
+        drawn = [self._sample(rng) for rng in self.draws(step, count)]
         return InterpolationBatch(*torch.stack(drawn)[:, :, None].unbind(dim=1))
 
     def _sample(self, rng: np.random.Generator) -> Tensor:
@@ -137,6 +124,6 @@ class InterpolationSamples(Samples[InterpolationBatch]):
         truth, previous, following = turned(crop(images, self.size, rng), rng)
         if rng.random() < 0.5:
             previous, following = following, previous
-        sign = -1 if rng.random() < 0.1 else 1  # bright membranes
+        sign = polarity(rng)
         shown = [restained(sign * image, rng) for image in (previous, following)]
         return torch.stack([sign * truth, *shown])

@@ -7,7 +7,6 @@ folded, unfolding to the flow that undoes the simulated fold.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ from ...networks.fold.restoration import FoldNetwork
 from ...networks.fold.unfolding import UNFOLDING_SIZES, UnfoldingNetwork, swallowed
 from ...networks.registration import autocast
 from ...networks.weights import load_network
-from ...types import Progress, no_progress
 from ..data import Samples, StackSpec
-from ..loop import Schedule, Training, TrainingOutcome
+from ..loop import CosineSchedule, Training
 from ..validation import ValidationReport, structure_psnr
 from .fold_samples import (
     FoldBatch,
@@ -54,18 +52,16 @@ _VALIDATED, _VALIDATION_SIDE = 4, 512
 
 
 @dataclass(frozen=True)
-class FoldPlan(Schedule):
+class FoldPlan(CosineSchedule):
     """How a training runs.
 
     Parameters
     ----------
     stage
         One of :data:`STAGES`.
-    size, steps, minutes, batch, crop, rate, clip, decay, every, seed
-        As in :class:`~napari_flowinpaint.core.training.loop.Schedule`; ``size`` is a named size of
-        the stage's network.
-    warm_up
-        Steps until the rate is reached.
+    size, steps, minutes, batch, crop, rate, clip, decay, every, seed, warm_up
+        As in :class:`~napari_flowinpaint.core.training.loop.CosineSchedule`; ``size`` is a named
+        size of the stage's network.
     interpolation, unfolding
         Weights of the networks before, for those that need them.
     """
@@ -77,34 +73,11 @@ class FoldPlan(Schedule):
     interpolation: str | None = None
     unfolding: str | None = None
 
-    def rate_at(self, step: int, seconds: float) -> float:
-        """Return the learning rate: warm-up, then a cosine down to 2 %."""
-        decline = 0.5 * (1 + math.cos(math.pi * self.share(step, seconds)))
-        return self.rate * min((step + 1) / self.warm_up, 1) * (0.02 + 0.98 * decline)
-
-
-def train_fold(
-    train: Sequence[StackSpec],
-    held_out: Sequence[StackSpec],
-    output: Path,
-    plan: FoldPlan | None = None,
-    *,
-    resume: Path | None = None,
-    device: str = "cpu",
-    progress: Progress = no_progress,
-) -> TrainingOutcome:
-    """Train one network; the best moving average (by validation) is kept.
-
-    Parameters, files and errors are those of
-    :func:`~napari_flowinpaint.core.training.train_joint.train_joint`.
-    """
-    plan = plan or FoldPlan()
-    if plan.stage not in _RUNS:
-        raise InputError(f"unknown stage '{plan.stage}'; choose one of: {', '.join(STAGES)}")
-    run, sizes = _RUNS[plan.stage]
-    if plan.size not in sizes:
-        raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(sizes)}")
-    return run(train, held_out, output, plan, device).run(resume, progress)
+    def training(self) -> type[_FoldRun[Any]]:
+        """Return the training of the stage."""
+        if self.stage not in _RUNS:
+            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}")
+        return _RUNS[self.stage]
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -116,19 +89,13 @@ class _FoldRun(Training[FoldPlan, N], Generic[N]):
     def _optimize(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.net.parameters(), self.plan.rate, betas=(0.9, 0.999))
 
-    def _advance(self, batch: Any) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
-        self.net.train()
+    def _loss(self, batch: Any) -> Tensor:
         with autocast(self.device):
-            loss = self._loss(batch)
-        if self._descend(self.net, self.optimizer, loss):
-            self.average.update(self.net, self.step)
-        return float(loss.detach())
+            return self._distance(batch)
 
     @abstractmethod
-    def _loss(self, batch: Any) -> Tensor:
-        """Return the loss of a batch."""
+    def _distance(self, batch: Any) -> Tensor:
+        """Return the L1 distance between the output for a batch and the target."""
 
     @abstractmethod
     def _restored(self, net: N, case: Any) -> Tensor:
@@ -142,10 +109,7 @@ class _FoldRun(Training[FoldPlan, N], Generic[N]):
                 restored, truth = self._restored(net, case).float(), case.truth
                 whole = np.ones(tuple(truth.shape), dtype=bool)
                 rows.append(structure_psnr(restored, truth, whole, case.span))
-        scores, stacks = np.array(rows), np.array([case.stack for case in self.cases])
-        structure, psnr, detail = (float(v) for v in scores.mean(axis=0))
-        per_stack = tuple(float(scores[stacks == s, 0].mean()) for s in np.unique(stacks))
-        return ValidationReport(structure, psnr, detail, per_stack)
+        return ValidationReport.of(rows, [case.stack for case in self.cases])
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +131,8 @@ def _interpolation_case(between: Between) -> _Case:
 class _InterpolationRun(_FoldRun[KernelPredictionNetwork]):
     """The kernel prediction network in training."""
 
+    sizes = KPN_SIZES
+
     def _samples(self, train: Sequence[StackSpec]) -> Samples[Any]:
         return InterpolationSamples(train, self.plan.crop, self.plan.seed)
 
@@ -177,7 +143,7 @@ class _InterpolationRun(_FoldRun[KernelPredictionNetwork]):
     def _build(self) -> KernelPredictionNetwork:
         return KernelPredictionNetwork(KPN_SIZES[self.plan.size])
 
-    def _loss(self, batch: InterpolationBatch) -> Tensor:
+    def _distance(self, batch: InterpolationBatch) -> Tensor:
         return (self.net(batch.previous, batch.following) - batch.truth).abs().mean()
 
     def _restored(self, net: KernelPredictionNetwork, case: _Case) -> Tensor:
@@ -258,10 +224,12 @@ def _folded_case(section: Restorable, number: int) -> _FoldedCase:
 class _UnfoldingRun(_FoldedRun[UnfoldingNetwork]):
     """The unfolding network in training."""
 
+    sizes = UNFOLDING_SIZES
+
     def _build(self) -> UnfoldingNetwork:
         return UnfoldingNetwork(UNFOLDING_SIZES[self.plan.size])
 
-    def _loss(self, batch: FoldBatch) -> Tensor:
+    def _distance(self, batch: FoldBatch) -> Tensor:
         return flow_loss(self.net(batch.degraded, batch.reference, batch.distance), batch)
 
     def _restored(self, net: UnfoldingNetwork, case: _FoldedCase) -> Tensor:
@@ -283,10 +251,12 @@ def unfold(net: UnfoldingNetwork, batch: FoldBatch) -> tuple[Tensor, Tensor]:
 
 
 class _FusionRun(_FoldedRun[FusionNetwork]):
-    """The fusion network in training, behind the other two as they are.
+    """The fusion network in training, after the other two, which stay as they are.
 
     All three are written, as one network.
     """
+
+    sizes = FUSION_SIZES
 
     def __init__(
         self,
@@ -298,7 +268,9 @@ class _FusionRun(_FoldedRun[FusionNetwork]):
     ) -> None:
         for name in ("interpolation", "unfolding"):
             if getattr(plan, name) is None:
-                raise InputError(f"the fusion needs the weights of the {name}; give them")
+                raise InputError(
+                    f"fold-fusion needs the weights of fold-{name}; give them with --{name}"
+                )
         super().__init__(train, held_out, output, plan, device)
 
     def _build(self) -> FusionNetwork:
@@ -327,15 +299,15 @@ class _FusionRun(_FoldedRun[FusionNetwork]):
         fused: Tensor = net(unfolded, batch.reference, lost.float())
         return fused
 
-    def _loss(self, batch: FoldBatch) -> Tensor:
+    def _distance(self, batch: FoldBatch) -> Tensor:
         return (self._fuse(self.net, batch) - batch.truth).abs().mean()
 
     def _restored(self, net: FusionNetwork, case: _FoldedCase) -> Tensor:
         return self._fuse(net, case.batch)[0, 0]
 
 
-_RUNS: dict[str, Any] = {
-    "interpolation": (_InterpolationRun, KPN_SIZES),
-    "unfolding": (_UnfoldingRun, UNFOLDING_SIZES),
-    "fusion": (_FusionRun, FUSION_SIZES),
+_RUNS: dict[str, type[_FoldRun[Any]]] = {
+    "interpolation": _InterpolationRun,
+    "unfolding": _UnfoldingRun,
+    "fusion": _FusionRun,
 }

@@ -12,22 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import InputError
-from ...networks.paper.discriminator import SIZES as DISCRIMINATORS
-from ...networks.paper.discriminator import Discriminator
 from ...networks.paper.inpainting import PAPER_SIZES, PaperNetwork
 from ...networks.paper.refined_reference import RefinedReferenceNetwork
 from ...networks.registration import autocast
 from ...networks.weights import load_network
-from ...types import Progress, no_progress
+from ..adversarial import AdversarialTraining
 from ..data import StackSpec, TrainingBatch
-from ..loop import Schedule, Training, TrainingOutcome
-from ..state import ParameterAverage, load_state, read_numbers, save_state
+from ..loop import Schedule
+from ..state import begin_with
 from .initial import initial_references
 from .losses import (
     Features,
@@ -56,6 +53,12 @@ class TwoStagePlan(Schedule):
         or ``"base"``, ``rate`` that at the beginning.
     refined
         Weights of the first stage, for the second.
+    start
+        Weights of the same size to begin with instead of random ones. The first stage also begins
+        with that part of weights of the second. The schedule starts from the beginning.
+    warm_up
+        Steps until the rate is reached. The paper has none; but at a rate above its own the flow,
+        which every coarser level enlarges, is lost within a few steps and does not come back.
     fine_tune
         Whether the second stage trains the first one's network along, by both losses.
     reference, aggregation, adversarial
@@ -70,6 +73,8 @@ class TwoStagePlan(Schedule):
     clip: float = 10.0
     stage: str = "reference"
     refined: str | None = None
+    start: str | None = None
+    warm_up: int = 300
     fine_tune: bool = False
     reference: str = "refined"
     aggregation: bool = True
@@ -79,35 +84,21 @@ class TwoStagePlan(Schedule):
     def rate_at(self, step: int, seconds: float) -> float:
         """Return the learning rate."""
         done = self.share(step, seconds)
-        return self.rate * 0.5 ** sum(done >= share for share in _HALVED_AT)
+        halved = self.rate * 0.5 ** sum(done >= share for share in _HALVED_AT)
+        return halved * min((step + 1) / self.warm_up, 1)
+
+    def training(self) -> type[TwoStageRun]:
+        """Return the training of both stages."""
+        if self.stage not in STAGES:
+            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}")
+        return TwoStageRun
 
 
-def train_two_stage(
-    train: Sequence[StackSpec],
-    held_out: Sequence[StackSpec],
-    output: Path,
-    plan: TwoStagePlan | None = None,
-    *,
-    resume: Path | None = None,
-    device: str = "cpu",
-    progress: Progress = no_progress,
-) -> TrainingOutcome:
-    """Train one stage; the best moving average (by validation) is kept.
-
-    Parameters, files and errors are those of
-    :func:`~napari_flowinpaint.core.training.train_joint.train_joint`; beside the state to resume
-    from lies that of the discriminator, ``.discriminator.safetensors``.
-    """
-    plan = plan or TwoStagePlan()
-    if plan.stage not in STAGES:
-        raise InputError(f"unknown stage '{plan.stage}'; choose one of: {', '.join(STAGES)}")
-    if plan.size not in PAPER_SIZES:
-        raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(PAPER_SIZES)}")
-    return _TwoStageRun(train, held_out, output, plan, device).run(resume, progress)
-
-
-class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
+class TwoStageRun(AdversarialTraining[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork]):
     """One stage in progress."""
+
+    sizes = PAPER_SIZES
+    betas = (0.5, 0.999)
 
     def __init__(
         self,
@@ -118,8 +109,6 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
         device: str,
     ) -> None:
         super().__init__(train, held_out, output, plan, device)
-        self.discriminator = Discriminator(DISCRIMINATORS[plan.size]).to(device)
-        self.opponent = _adam(self.discriminator, plan.rate)
         self.features = _features(plan, device)
 
     @property
@@ -131,37 +120,16 @@ class _TwoStageRun(Training[TwoStagePlan, PaperNetwork | RefinedReferenceNetwork
         return _network(self.plan)
 
     def _optimize(self) -> torch.optim.Optimizer:
-        return _adam(self.net, self.plan.rate)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        return torch.optim.Adam(trained, self.plan.rate, betas=self.betas)
 
     def _adapter(self, net: PaperNetwork | RefinedReferenceNetwork) -> _PaperAdapter:
         return _PaperAdapter(net)
 
-    def _save_more(self, state: Path, numbers: dict[str, Any]) -> None:
-        if self.adversarial:
-            no_average = _no_average(self.discriminator)
-            other = _discriminator_state(state)
-            save_state(other, self.discriminator, self.opponent, no_average, numbers)
-
-    def _load_more(self, state: Path) -> None:
-        if self.adversarial:
-            beside = _discriminator_state(state)
-            read_numbers(beside)
-            load_state(beside, self.discriminator, self.opponent, _no_average(self.discriminator))
-
-    def _advance(self, batch: TrainingBatch) -> float:
-        rate = self.rate
-        for group in (*self.optimizer.param_groups, *self.opponent.param_groups):
-            group["lr"] = rate
-        self.net.train()
-        initial = initial_references(batch)
-        loss = self._loss(batch, 1 - batch.known, initial)
-        if self._descend(self.net, self.optimizer, loss):
-            self.average.update(self.net, self.step)
-        return float(loss.detach())
-
-    def _loss(self, batch: TrainingBatch, mask: Tensor, initial: Tensor) -> Tensor:
+    def _loss(self, batch: TrainingBatch) -> Tensor:
         """Return the loss of the network that is trained, after the discriminator's step."""
-        truth, features = batch.truth, self.features
+        truth, mask, features = batch.truth, 1 - batch.known, self.features
+        initial = initial_references(batch)
         if isinstance(self.net, RefinedReferenceNetwork):
             with autocast(self.device):
                 pyramid = self.net(truth, mask, initial, torch.maximum(*batch.valid)).pyramid
@@ -216,32 +184,38 @@ def _network(plan: TwoStagePlan) -> PaperNetwork | RefinedReferenceNetwork:
     """Return the network a stage trains."""
     config = PAPER_SIZES[plan.size]
     if plan.stage == "reference":
-        return RefinedReferenceNetwork(config.refined)
-    config = config.ablated(reference=plan.reference, aggregation=plan.aggregation)
-    net = PaperNetwork(config)
-    if net.refined is not None:
+        net = RefinedReferenceNetwork(config.refined)
+        if plan.start is not None:
+            begin_with(net, _refinement(plan.start), plan.start, plan.size)
+        return net
+    whole = PaperNetwork(config.ablated(reference=plan.reference, aggregation=plan.aggregation))
+    if plan.start is not None:
+        first, _ = load_network(Path(plan.start), architecture="paper")
+        assert isinstance(first, PaperNetwork)
+        begin_with(whole.generator, first.generator, plan.start, plan.size)
+    if whole.refined is not None:
         if plan.refined is None:
-            raise InputError("the second stage needs the weights of the first; give them")
-        first, _ = load_network(Path(plan.refined), architecture="refined-reference")
-        if first.config != config.refined:
-            raise InputError(f"{plan.refined} has another size than '{plan.size}'")
-        net.refined.load_state_dict(first.state_dict())
-        net.refined.requires_grad_(plan.fine_tune)
+            raise InputError(
+                "the inpainting stage needs the weights of the reference stage; give them with "
+                "--refined"
+            )
+        begin_with(whole.refined, _refinement(plan.refined), plan.refined, plan.size)
+        whole.refined.requires_grad_(plan.fine_tune)
+    return whole
+
+
+def _refinement(path: str) -> RefinedReferenceNetwork:
+    """Return the first stage's network from its own weights, or from those of the second stage."""
+    net, info = load_network(Path(path))
+    if isinstance(net, PaperNetwork) and net.refined is not None:
+        net = net.refined
+    if not isinstance(net, RefinedReferenceNetwork):
+        raise InputError(
+            f"{path} holds a network '{info.architecture}' without a refined reference; choose "
+            "weights of the reference stage"
+        )
     return net
-
-
-def _adam(net: nn.Module, rate: float) -> torch.optim.Adam:
-    trained = [p for p in net.parameters() if p.requires_grad]
-    return torch.optim.Adam(trained, rate, betas=(0.5, 0.999))
 
 
 def _features(plan: TwoStagePlan, device: str) -> Features:
     return gradient_features if plan.vgg is None else VggFeatures(Path(plan.vgg)).to(device)
-
-
-def _discriminator_state(state: Path) -> Path:
-    return state.with_name(state.name.replace(".state.", ".discriminator."))
-
-
-def _no_average(net: nn.Module) -> ParameterAverage:
-    return ParameterAverage(net, 0.0)

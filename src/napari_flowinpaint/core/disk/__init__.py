@@ -1,0 +1,1 @@
+"""Folders that are held open: no link is followed, what is written is ours and stays."""

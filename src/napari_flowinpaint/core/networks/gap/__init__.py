@@ -1,0 +1,1 @@
+"""Networks that fill gaps of isotropic volumes."""

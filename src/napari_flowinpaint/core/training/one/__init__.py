@@ -1,0 +1,1 @@
+"""Training of the network for one neighbour, after Extend-GAN; see :mod:`...networks.one`."""

@@ -1,0 +1,16 @@
+"""What is done in the dock Repair section by several tests."""
+
+
+def paint(dock, spots=((35, 40), (90, 100)), z=3):
+    if dock.session.mask_layer is None:
+        dock.mask_panel.new_mask()
+    layer = dock.session.mask_layer
+    layer.brush_size = 14
+    for y, x in spots:
+        layer.paint((z, y, x), 1)
+    return layer
+
+
+def repair(dock, wait):
+    dock.repair_panel.repair()
+    wait(lambda: not dock.jobs.is_running("repair") and not dock.repair_panel.is_showing)

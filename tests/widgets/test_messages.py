@@ -1,0 +1,62 @@
+"""The status line and the notifications are short; what is longer is shown on demand."""
+
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+
+from napari_flowinpaint.widgets.parts.messages import Messages, toast_of
+
+LONG = (
+    "section 3 shows something other than section 4 (it agrees by 0.13, its mirror images by "
+    "0.16); no other within 5 sections fits: align the stack there, or repair it anyway. "
+) * 3
+
+
+def shown(line):
+    """Return what is written on a label, whatever it tells of itself."""
+    return super(Messages, line).text()
+
+
+def test_a_long_message_is_a_few_lines_until_it_is_clicked(qtbot):
+    line = Messages()
+    qtbot.addWidget(line)
+    line.resize(340, 60)
+    line.show()
+    line.say(LONG)
+    assert line.text().endswith("repair it anyway. "), "it is there"
+    assert shown(line).endswith("… (more)")
+    assert line.sizeHint().height() < 4 * line.fontMetrics().lineSpacing() + 8
+    qtbot.mouseClick(line, Qt.MouseButton.LeftButton)
+    assert shown(line) == line.text()
+    qtbot.mouseClick(line, Qt.MouseButton.LeftButton)
+    assert shown(line).endswith("… (more)")
+    line.say("short")
+    assert shown(line) == "Short"
+
+
+@pytest.mark.parametrize(
+    ("text", "toast"),
+    [
+        (LONG, "Section 3 shows something other than…"),
+        (
+            "section 3: wrote 2 components (9 pixels), marked",
+            "Section 3: wrote 2 components, marked",
+        ),
+        ("saved a copy\nNote: its pyramid was smoothed", "Saved a copy"),
+    ],
+)
+def test_a_notification_is_one_short_line(qtbot, text, toast):
+    assert toast_of(text) == toast
+    line = Messages()
+    qtbot.addWidget(line)
+    line.notify(text)
+    assert notification_manager.records[-1].message == toast
+
+
+def test_a_warning_is_added_to_what_is_said(qtbot):
+    line = Messages()
+    qtbot.addWidget(line)
+    line.say("repaired")
+    line.warn("section 3 is out of focus (50%)", "look twice")
+    assert line.text() == "Repaired\nSection 3 is out of focus (50%)"
+    assert notification_manager.records[-1].message == "Look twice"
