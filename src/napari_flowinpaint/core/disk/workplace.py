@@ -57,25 +57,33 @@ def make_ours(path: Path, kind: str, names: Iterable[str]) -> Folder:
     except NotADirectoryError as error:
         raise _a_file(path, kind) from error
     try:
-        end = time.monotonic() + _PATIENCE
         if not made and not is_owned(folder, kind):
             time.sleep(_INTERVAL)  # whoever has made it is about to mark it
-        while not is_owned(folder, kind):
-            if is_empty(folder):
-                try:
-                    mark_owned(folder, kind, names)
-                    continue
-                except (StoreError, FileNotFoundError, FileExistsError):
-                    pass  # another process marks it, too
-            elif folder.stat(MARK) is not None or time.monotonic() > end:
-                raise foreign(path, kind)
-            if time.monotonic() > end:
-                raise foreign(path, kind)
-            time.sleep(_INTERVAL)
+        _mark(folder, path, kind, names)
     except BaseException:
         folder.close()
         raise
     return folder
+
+
+def _mark(folder: Folder, path: Path, kind: str, names: tuple[str, ...]) -> None:
+    """Mark a folder as ours, or wait for another process that does; see :func:`make_ours`."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        empty = is_empty(folder)  # asked first: a mark that is set in between is found below
+        if is_owned(folder, kind):
+            return
+        if empty:
+            try:
+                mark_owned(folder, kind, names)
+                continue
+            except (StoreError, FileNotFoundError, FileExistsError):
+                pass  # another process marks it, too
+        elif folder.stat(MARK) is not None:
+            raise foreign(path, kind)
+        if time.monotonic() > end:
+            raise foreign(path, kind)
+        time.sleep(_INTERVAL)
 
 
 def _a_file(path: Path, kind: str) -> StoreError:
@@ -90,7 +98,8 @@ def in_its_place(path: Path, kind: str) -> str:
     """Return in one line what is where :func:`make_ours` would make a folder; "" if it could."""
     try:
         with open_root(path) as folder:
-            free = is_owned(folder, kind) or is_empty(folder)
+            # in this order: a mark that another process sets in between is found all the same
+            free = is_empty(folder) or is_owned(folder, kind)
     except FileNotFoundError:
         return ""
     except NotADirectoryError:
