@@ -109,7 +109,7 @@ def _is_left_over(target: Path) -> bool:
     if not path.is_dir():
         return False
     with open_root(path) as folder:
-        known = is_owned(folder, DETECTING) or is_empty(folder)
+        known = is_empty(folder) or is_owned(folder, DETECTING)
         return known and folder.stat(_MASKS) is None
 
 
