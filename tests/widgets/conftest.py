@@ -64,7 +64,7 @@ def stack_path(tmp_path):
 def wait(qtbot):
     """Return a function that lets the event loop run until a condition holds."""
 
-    def until(condition, seconds=30):
+    def until(condition, seconds=120):
         qtbot.waitUntil(lambda: bool(condition()), timeout=int(1000 * seconds))
 
     return until

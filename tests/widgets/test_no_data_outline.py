@@ -32,13 +32,13 @@ def test_the_outline_of_a_section_is_shown_while_it_is(make_napari_viewer, qtbot
     load.path.setText(str(padded_path))
     load.load()
     session = dock.session
-    qtbot.waitUntil(lambda: session.stack is not None, timeout=5000)
+    qtbot.waitUntil(lambda: session.stack is not None, timeout=60_000)
 
     def shown() -> list[np.ndarray]:
         return [] if session.no_data.layer is None else list(session.no_data.layer.data)
 
     viewer.dims.set_point(0, 0)
-    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=60_000)
     layer = session.no_data.layer
     assert isinstance(layer, Shapes)
     assert not layer.editable
@@ -46,9 +46,9 @@ def test_the_outline_of_a_section_is_shown_while_it_is(make_napari_viewer, qtbot
     assert set(line[:, 0]) == {0}
     assert abs(line[:, 2].min() - 30) <= 2
     viewer.dims.set_point(0, 1)
-    qtbot.waitUntil(lambda: not shown(), timeout=5000)
+    qtbot.waitUntil(lambda: not shown(), timeout=60_000)
     viewer.dims.set_point(0, 2)
-    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(shown()) == 1, timeout=60_000)
     assert abs(shown()[0][:, 1].min() - 50) <= 2
     assert session.image is not layer
     viewer.layers.remove(layer)
@@ -68,7 +68,7 @@ def test_a_value_is_declared(make_napari_viewer, qtbot, padded_path):
     assert "is not a grey value" in dock.messages.text()
     dock.no_data.setText("7")
     dock.load()
-    qtbot.waitUntil(lambda: dock.session.stack is not None, timeout=5000)
+    qtbot.waitUntil(lambda: dock.session.stack is not None, timeout=60_000)
     assert dock.session.stack.no_data == 7
     assert len(outline(dock.session.stack, 1)) == 2  # around the section, and around the hole in it
     dock.no_data.clear()

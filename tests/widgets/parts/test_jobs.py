@@ -44,7 +44,7 @@ def test_the_answer_and_the_progress_arrive_in_the_gui_thread(qtbot, runner, ans
     runner.progressed.connect(lambda *report: seen.append((report, threading.current_thread())))
     start(runner, answers, steps, 30)
     assert runner.is_running("job")
-    qtbot.waitUntil(lambda: bool(answers), timeout=5000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert answers == [("done", 30, True)]
     assert not runner.is_running()
     assert 2 <= len(seen) < 30, "reported, but not with every step"
@@ -62,7 +62,7 @@ def test_a_cancelled_job_stops_early(qtbot, runner, answers):
     start(runner, answers, work)
     assert began.wait(5)
     runner.cancel("job")
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert answers[0][0] == "failed"
     assert isinstance(answers[0][1], Cancelled)
 
@@ -72,7 +72,7 @@ def test_a_job_that_ends_in_spite_of_a_cancel_counts_as_cancelled(qtbot, runner,
     start(runner, answers, lambda *, progress: go.wait(5))
     runner.cancel("job")
     go.set()
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert isinstance(answers[0][1], Cancelled)
 
 
@@ -87,7 +87,7 @@ def test_a_new_job_of_a_kind_replaces_the_old_one(qtbot, runner, answers):
     start(runner, answers, steps, 3)
     start(runner, answers, steps, 4, name="other")
     go.set()
-    qtbot.waitUntil(lambda: len(answers) == 2, timeout=2000)
+    qtbot.waitUntil(lambda: len(answers) == 2, timeout=60_000)
     qtbot.wait(100)
     assert sorted(answer[1] for answer in answers) == [3, 4], "the old answer is dropped"
 
@@ -98,7 +98,7 @@ def test_errors_arrive_whatever_their_type(qtbot, runner, answers, error):
         raise error
 
     start(runner, answers, work)
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert answers == [("failed", error, True)]
     assert not runner.is_running()
 
@@ -108,7 +108,7 @@ def test_an_error_while_showing_the_answer_is_reported_as_well(qtbot, runner, an
         raise InputError("stale")
 
     runner.start("job", steps, 1, done=done, failed=answers.failed)
-    qtbot.waitUntil(lambda: bool(answers), timeout=2000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert str(answers[0][1]) == "stale"
 
 
@@ -145,7 +145,7 @@ def test_a_write_is_reported_even_if_cancelled_at_the_last_moment(qtbot, runner,
     assert wrote.wait(5)
     runner.cancel("job")
     go_on.set()
-    qtbot.waitUntil(lambda: bool(answers), timeout=5000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=60_000)
     assert answers == [("done", "written", True)]
 
 
@@ -159,6 +159,6 @@ def test_work_that_writes_is_not_replaced(qtbot, runner, answers):
     start(runner, answers, work, "first", lasting=True)
     start(runner, answers, work, "second", lasting=True)
     go_on.set()
-    qtbot.waitUntil(lambda: not runner.is_running(), timeout=5000)
+    qtbot.waitUntil(lambda: not runner.is_running(), timeout=60_000)
     qtbot.wait(50)
     assert answers == [("done", "first", True)]
