@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from app_model.types import KeyBinding
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction, QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QMainWindow
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...viewer.session import Session
+
+#: Milliseconds after which a key is pressed again by the system where it is held down: some systems
+#: tell of a release in between, as if it were one.
+_REPEATS = 100
 
 Action = Callable[["ViewerModel"], Iterator[None] | None]
 
@@ -93,6 +97,10 @@ class WindowKeys(QObject):
         self._actions: dict[str, list[tuple[KeyBindings, Action]]] = {}
         self._shortcuts: dict[str, QShortcut] = {}
         self._held: tuple[int, Iterator[None]] | None = None
+        self._released = QTimer(self)
+        self._released.setSingleShot(True)
+        self._released.setInterval(_REPEATS)
+        self._released.timeout.connect(self._release)
 
     def add(self, key: str, owner: KeyBindings, action: Action) -> None:
         """Let a key call something, unless the window has an action of that key."""
@@ -119,6 +127,7 @@ class WindowKeys(QObject):
 
     def _press(self) -> None:
         if self._held is not None:  # the key repeats itself
+            self._released.stop()
             return
         key = self.sender().objectName()
         owner, action = self._actions[key][0]
@@ -136,12 +145,13 @@ class WindowKeys(QObject):
         if self._held is not None and kind == QEvent.Type.KeyRelease:
             assert isinstance(event, QKeyEvent)
             if event.key() == self._held[0] and not event.isAutoRepeat():
-                self._release()
+                self._released.start()
         elif kind == QEvent.Type.WindowDeactivate and watched is self.parent():
             self._release()
         return False
 
     def _release(self) -> None:
+        self._released.stop()
         if self._held is not None:
             (_, held), self._held = self._held, None
             app = QCoreApplication.instance()
