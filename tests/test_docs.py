@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
-import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import napari_flowinpaint
+from napari_flowinpaint.cli import run
 from napari_flowinpaint.core import methods
+from napari_flowinpaint.core.simulation import sample
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -58,20 +62,21 @@ def tree(folder: Path, indent: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def readme_run(tmp_path_factory):
-    """Run the commands of the README; return the folder, the output and what is in the store."""
-    folder = tmp_path_factory.mktemp("readme")
+    """Run the commands of the README; return the folder, the output and what is in the store.
+
+    In this process, which has imported torch, and on a demo of small sections.
+    """
+    folder, output = tmp_path_factory.mktemp("readme"), io.StringIO()
     (commands,) = code_blocks(ROOT / "README.md", "bash").values()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-eu", "-c", commands],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout, tree(folder / "demo" / "before.zarr")
+    made, small = sample.damaged_sample, sample.SampleConfig(shape=(24, 192, 192))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.chdir(folder)
+        patch.setattr(sample, "damaged_sample", lambda: made(small))
+        for command in commands.splitlines():
+            program, *arguments = shlex.split(command)
+            assert program == "flowinpaint"
+            assert run(arguments) == 0, command
+    return folder, output.getvalue(), tree(folder / "demo" / "before.zarr")
 
 
 # ---- commands
@@ -90,18 +95,27 @@ def test_the_tree_in_the_documentation_is_that_of_a_real_store(readme_run):
     assert code_blocks(DOCS / "files.md", "text")["before.zarr"] == readme_run[2]
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/python-api.md", "docs/files.md", "docs/batch.md"]
-)
-def test_python_examples_run(readme_run, page):
-    blocks = code_blocks(ROOT / page, "python")
-    blocks.pop("cluster.py", None)  # needs Slurm
-    assert blocks
+def test_python_examples_run(readme_run):
+    pages = {}
+    for page in ("README.md", "docs/python-api.md", "docs/files.md", "docs/batch.md"):
+        blocks = code_blocks(ROOT / page, "python")
+        blocks.pop("cluster.py", None)  # needs Slurm
+        assert blocks
+        pages[page] = list(blocks.values())
     # each with names of its own; one process, since torch takes seconds to import
-    script = f"for code in {list(blocks.values())!r}:\n    exec(code, {{'__name__': '__main__'}})"
-    subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", script], cwd=readme_run[0], check=True
+    script = (
+        f"for page, blocks in {pages!r}.items():\n"
+        "    for code in blocks:\n"
+        "        exec(compile(code, page, 'exec'), {'__name__': '__main__'})"
     )
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", script],
+        cwd=readme_run[0],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_key_of_the_report_is_documented(readme_run):

@@ -17,17 +17,17 @@ from napari_flowinpaint.core.simulation.sample import SampleConfig, synthetic_st
 
 SIDE = 160
 #: Planes of tissue; those that are left out make thick sections.
-ORDER = [0, 1, 2, 3, 5, 6, 7, 8, 9, 11, *range(12, 28)]
+ORDER = [0, 1, 2, 3, 5, 6, 7, 8, 9, 11, *range(12, 22)]
 HOLE, LOST, COPIED = 3, 6, 9
 #: Bad sections in a row: something moves across them.
-RUN = range(12, 24)
+RUN = range(12, 18)
 
 
 @pytest.fixture(scope="module")
 def tissue() -> np.ndarray:
     """Sections with contrast jumps and tile seams, (Z, Y, X) uint8."""
     rng = np.random.default_rng(1)
-    planes = synthetic_stack(SampleConfig(shape=(28, SIDE, SIDE), seed=5, deformation=2))
+    planes = synthetic_stack(SampleConfig(shape=(22, SIDE, SIDE), seed=5, deformation=2))
     sections = planes[ORDER].astype(np.float32)
     depth = len(sections)
     sections *= rng.uniform(0.85, 1.05, (depth, 1, 1))

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
-from command_line import repair_arguments
+from command_line import FAST, repair_arguments
 from make_stacks import write_ngff
 from PIL import Image
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.open import open_stack
-
-FAST = ("--method", "flow", "--texture", "smooth", "--gate", "off")
 
 
 def notes_of(capsys: Any) -> list[str]:

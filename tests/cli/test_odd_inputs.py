@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from command_line import FAST
 from make_stacks import write_ngff
 
 from napari_flowinpaint.cli import run
@@ -259,7 +260,7 @@ def program(*arguments: object, before: str = "", **options: Any) -> subprocess.
 def repair_both(data: Path, mask: np.ndarray) -> list[object]:
     mask[3, 5:20, 5:20] = 1
     tifffile.imwrite(data / "mask.tif", mask, photometric="minisblack")
-    return ["repair", data / "stack.zarr", "--mask", data / "mask.tif"]
+    return ["repair", data / "stack.zarr", "--mask", data / "mask.tif", *FAST]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from command_line import DAMAGED, SHAPE, refused, repair_arguments, tree
+from command_line import DAMAGED, FAST, SHAPE, refused, repair_arguments, tree
 
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.open import open_stack
@@ -169,7 +169,8 @@ def test_interrupt_is_one_line(data, section, number):
         "from napari_flowinpaint.cli import main\n"
         "main()\n"
     )
-    command = [sys.executable, "-c", slow, *map(str, repair_arguments(data, "--workers", 1))]
+    arguments = repair_arguments(data, *FAST, "--workers", 1)
+    command = [sys.executable, "-c", slow, *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         while process.stdout.readline() != "waiting\n":
@@ -197,7 +198,7 @@ def test_progress_is_drawn_on_a_terminal(data):
         pytest.skip(f"no pseudo-terminals here: {error}")
     command = [sys.executable, "-c", "from napari_flowinpaint.cli import main; main()"]
     process = subprocess.Popen(
-        [*command, *map(str, repair_arguments(data))],
+        [*command, *map(str, repair_arguments(data, *FAST))],
         stdout=subprocess.PIPE,
         stderr=slave,
         env={**os.environ, "TERM": "xterm"},
@@ -225,8 +226,7 @@ def test_what_is_no_number_was_not_imaged(data, truth, value):
     grey = truth.astype(np.float32)
     grey[4, 55, 20] = value
     zarr.create_array(str(data / "float.zarr"), data=grey)
-    fast = ("--sections", "4", "--method", "flow", "--gate", "off", "--texture", "smooth")
-    arguments = repair_arguments(data, *fast, stack="float.zarr")
+    arguments = repair_arguments(data, *FAST, "--sections", "4", stack="float.zarr")
     assert run([str(a) for a in arguments]) == 0
     written = open_stack(data / "float.zarr").read(4)
     inside = tifffile.imread(data / "mask.tif")[4] > 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from command_line import SHAPE, flowinpaint, refused, repair_arguments, tree
+from command_line import FAST, SHAPE, flowinpaint, refused, repair_arguments, tree
 
 from napari_flowinpaint.cli import run
 
@@ -165,7 +165,7 @@ def test_full_disk(data, where):
     before = tree(data)
     to = ("--in-place",) if where == "--in-place" else ("--output", data / "out.zarr")
     process = flowinpaint(
-        *repair_arguments(data, *to),
+        *repair_arguments(data, *FAST, *to),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
     )
     _, error = process.communicate(timeout=60)
