@@ -5,11 +5,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-XVFB := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
-# Tests of windows: nothing runs beside them, since windows on one display take the focus from each other
-WINDOWS := tests/widgets tests/test_demo.py
+# Two files at a time; each of the two processes has a display of its own (tests/conftest.py)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# Tests of windows: nothing heavy runs beside them
+WINDOWS := tests/widgets
 INSTALL_NEEDS := pyproject.toml constraints.txt scripts/install.sh
 export PYTHON TORCH_INDEX
+# Keep bytecode, whatever the environment says: else every process that a test starts compiles anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint docs system clean
 
@@ -23,9 +26,10 @@ help:
 demo: .venv/app.stamp
 	@$(BIN)/flowinpaint demo
 
-test: lint docs
-	$(XVFB) $(BIN)/python -m pytest -n 2 --dist loadscope $(WINDOWS:%=--ignore=%)
-	$(XVFB) $(BIN)/python -m pytest $(WINDOWS)
+test: .venv/dev.stamp
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint docs
+	$(PYTEST) $(WINDOWS:%=--ignore=%)
+	$(PYTEST) $(WINDOWS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
