@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_flowinpaint.core.batch import BatchPlan, plan_batch
+from napari_flowinpaint.core.batch import BatchPlan, plan_batch, task
 from napari_flowinpaint.core.errors import RepairRefused
 from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.repair_options import RepairOptions
@@ -26,6 +26,8 @@ from napari_flowinpaint.core.window import Window, WindowRepair
 #: Sections that the mask of :func:`write_scene` damages.
 DAMAGED = (2, 4, 5, 8)
 SHAPE = (10, 64, 72)
+# :class:`Quick` has no networks, and what runs in another process need not load torch for it
+task._WITHOUT_NETWORKS = task._WITHOUT_NETWORKS | {"quick"}
 
 
 @dataclass

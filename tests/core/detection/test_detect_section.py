@@ -347,8 +347,8 @@ def test_estimate_raises_the_threshold_of_what_every_section_shows(tissue):
     assert options.scales["fold"] > 1
     assert options.scales["blur"] < 1
     sections = Sections(Stack.from_array(volume))
-    plain = sum("fold" in search_in(sections, z) for z in range(1, 6))
-    fitted = sum("fold" in search_in(sections, z, scales=options.scales) for z in range(1, 6))
+    plain = sum("fold" in search_in(sections, z) for z in (1, 3, 5))
+    fitted = sum("fold" in search_in(sections, z, scales=options.scales) for z in (1, 3, 5))
     assert fitted < plain
 
 
@@ -388,9 +388,11 @@ def test_large_sections_are_reduced(tissue):
 
 
 def test_damage_of_large_sections_is_refined(tissue):
-    large = np.kron(tissue, np.ones((1, 4, 4), np.uint8))
+    large = np.kron(tissue[:, :192, :192], np.ones((1, 4, 4), np.uint8))
     volume, mask = damaged(large, Hole(0.04))
-    found = found_in(volume)
+    sections = Sections(Stack.from_array(volume))
+    assert sections.factor == 2
+    found = search_in(sections)
     assert list(found) == ["hole"]
     assert overlap(found["hole"], mask) > 0.9
 
