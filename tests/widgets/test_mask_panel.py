@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from docks import paint
+from qtpy.QtCore import QPoint
+from qtpy.QtTest import QTest
 
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.viewer.tasks import one_section
@@ -49,18 +51,24 @@ def test_neighbours_of_all_parts_are_shown(make_dock, stack_path, neighbours, me
 def test_it_says_which_method_auto_takes_and_why(make_dock, wait, stack_path):
     viewer, dock = make_dock(stack_path, show=True)
     panel = dock.repair_panel
-    assert not panel.choice.isVisible()
+
+    def place():
+        return panel.repair_button.mapTo(panel.parentWidget(), QPoint(0, 0)).y()
+
+    assert not panel.choice.text().strip()
+    QTest.qWait(300)
+    before = place()
     layer = paint(dock)
     wait(lambda: panel.choice.text() == "takes flowinpaint (two usable neighbours)")
-    assert panel.choice.isVisible()
+    assert abs(place() - before) <= 4, "nothing jumps"
     panel.method.setCurrentText("flow")
-    wait(lambda: not panel.choice.isVisible())
+    wait(lambda: not panel.choice.text().strip())
     panel.method.setCurrentText("auto")
     layer.data[3, 20:40, 20:24] = KINDS["fold"].label
     dock.session.masks.changed.emit()
     wait(lambda: "unfold (a fold: its tissue is moved back)" in panel.choice.text())
     viewer.dims.set_point(0, 0)
-    wait(lambda: not panel.choice.isVisible())
+    wait(lambda: not panel.choice.text().strip())
 
 
 def test_an_edit_is_not_put_over_what_was_painted_meanwhile(make_dock, wait, stack_path):

@@ -63,7 +63,7 @@ class RepairPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R)")
-        self.choice.hide()
+        self.show_choice("")
         box = QVBoxLayout(self)
         box.setSpacing(ROW_SPACING)
         box.addLayout(self.form)
@@ -121,10 +121,13 @@ class RepairPanel(QGroupBox):
         self.no_data.show_value(None if stack is None else stack.no_data)
 
     def show_choice(self, methods: str) -> None:
-        """Say which method "auto" takes for the damage that is shown, and why."""
-        self.choice.setText(f"takes {methods}")
-        self.choice.setToolTip(f"auto takes {methods} for what is masked in this section")
-        self.choice.setVisible(bool(methods))
+        """Say which method "auto" takes for the damage that is shown, and why.
+
+        The line keeps its place where there is nothing to say, so that Repair stays where it is.
+        """
+        self.choice.setText(f"takes {methods}" if methods else "\N{NO-BREAK SPACE}")
+        tip = f"auto takes {methods} for what is masked in this section" if methods else ""
+        self.choice.setToolTip(tip)
 
     def _command(self) -> CommandRequest:
         """Return what Repair would do, for a command."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel
 
 from ...core.repair_options import RepairRequest
@@ -40,10 +41,16 @@ class DamageLine(QLabel):
         super().__init__()
         self.session, self.jobs = session, jobs
         self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE)
         self._timer.timeout.connect(self._count)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Have room for two lines from the first on: what is below stays where it is."""
+        self.setMinimumHeight(2 * self.fontMetrics().lineSpacing())
+        super().showEvent(event)
 
     def refresh(self) -> None:
         """Count again, a little later."""
