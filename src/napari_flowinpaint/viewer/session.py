@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from ..core.batch.records import ACCEPTED, UNDECIDED
 from .removal import Removing
 from .state.search_settings import SearchSettings
 
@@ -82,11 +83,28 @@ class Session(Removing):
             mask.commit()
         return (() if flags is None else flags.list.rows), None if mask is None else mask.frozen()
 
+    def lost_of_batch(self, decision: str) -> int:
+        """Return how many repairs of batches would be lost: the stack has no file to stage beside.
+
+        Parameters
+        ----------
+        decision
+            What was decided about them.
+        """
+        lost = 0
+        for image in self.viewer.layers:
+            flags = self.flags.of(image)
+            if flags is not None and not flags.store.lasting:
+                lost += len(self.batch.of(image).not_copied(decision))
+        return lost
+
     def unsaved(self) -> list[str]:
         """Return in words what would be lost if the viewer closed; empty if nothing."""
+        accepted = self.accepted.unsaved_count + self.lost_of_batch(ACCEPTED)
+        waiting = self.review.count + self.lost_of_batch(UNDECIDED)
         found = (
-            (self.accepted.unsaved_count, "accepted repair", "accepted repairs"),
-            (self.review.count, "repair waiting for review", "repairs waiting for review"),
+            (accepted, "accepted repair", "accepted repairs"),
+            (waiting, "repair waiting for review", "repairs waiting for review"),
             (
                 self.flags.lost_count,
                 "mask or list of flagged sections",

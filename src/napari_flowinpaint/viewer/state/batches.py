@@ -54,6 +54,7 @@ class StackBatch:
         self.outcomes: dict[int, SectionOutcome] = {}
         self.staged: tuple[StagedSection, ...] = ()
         self._versions: dict[int, int] = {}
+        self._copied: dict[int, str] = {}
 
     @property
     def rows(self) -> tuple[BatchRow, ...]:
@@ -75,12 +76,12 @@ class StackBatch:
             If there is none, nothing is planned in it, or the mask has changed since.
         """
         if self.plan is None:
-            raise InputError("there is no plan; press Plan first")
+            raise InputError("there is no plan; press Plan first.")
         if not self.plan.planned:
-            raise InputError("nothing can be repaired; the table gives the reasons")
+            raise InputError("nothing can be repaired; the table gives the reasons.")
         for z, version in self._versions.items():
             if mask is not None and mask.version(z) != version:
-                raise InputError(f"the mask of section {z} has changed; press Plan again")
+                raise InputError(f"the mask of section {z} has changed; press Plan again.")
         return self.plan
 
     def set_plan(self, planned: PlannedBatch, mask: SparseMask) -> None:
@@ -91,7 +92,17 @@ class StackBatch:
     def update(self, sections: Iterable[StagedSection]) -> None:
         """Replace staged repairs by their new state, in the same order."""
         new = {section.z: section for section in sections}
+        self._copied = {z: key for z, key in self._copied.items() if z not in new}
         self.staged = tuple(new.pop(old.z, old) for old in self.staged) + tuple(new.values())
+
+    def note_copied(self, sections: Iterable[StagedSection]) -> None:
+        """Note that repairs are in a copy of the stack that was saved."""
+        self._copied |= {section.z: section.key for section in sections}
+
+    def not_copied(self, decision: str) -> tuple[StagedSection, ...]:
+        """Return the staged repairs with a decision that are in no copy of the stack."""
+        found = (section for section in self.staged if section.decision == decision)
+        return tuple(section for section in found if self._copied.get(section.z) != section.key)
 
 
 class BatchState(layers.ViewerState):

@@ -5,6 +5,8 @@ No Qt; called from the GUI thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -57,7 +59,7 @@ class StackFlags:
     def note_loaded(self, mask: SparseMask) -> None:
         """Note that a mask shows what is stored."""
         self._mask = mask
-        self._versions = {z: mask.version(z) for z in mask.painted_sections}
+        self._versions = _versions(mask)
 
     def unsaved_changes(self, mask: SparseMask | None) -> FlagChanges | None:
         """Return what has to be saved; None where nothing has changed."""
@@ -75,6 +77,23 @@ class StackFlags:
         frozen = mask.frozen() if sections else None
         alone = not isinstance(mask.base, LayeredMask)
         return FlagChanges(self.store, changed, frozen, sections, mask, new_mask, alone)
+
+
+@dataclass(frozen=True, eq=False)
+class InCopy:
+    """What of a stack went into a copy of it that was saved: its list, and its mask as it was."""
+
+    rows: tuple[Flagged, ...]
+    mask: SparseMask | None
+    versions: Mapping[int, int]
+
+    def has(self, rows: tuple[Flagged, ...], mask: SparseMask | None) -> bool:
+        """Return whether a list and a mask have not changed since."""
+        return self.rows == rows and self.mask is mask and self.versions == _versions(mask)
+
+
+def _versions(mask: SparseMask | None) -> dict[int, int]:
+    return {} if mask is None else {z: mask.version(z) for z in mask.painted_sections}
 
 
 class FlagState(layers.ViewerState):
@@ -105,6 +124,7 @@ class FlagState(layers.ViewerState):
         self._given_up: WeakSet[Image] = WeakSet()
         self._failed: WeakSet[Image] = WeakSet()
         self._held: list[tuple[Image, FlagChanges]] = []
+        self._copied: WeakKeyDictionary[Image, InCopy] = WeakKeyDictionary()
 
     def of(self, image: Image | None) -> StackFlags | None:
         """Return the flagged sections of an image layer, or None until they were opened."""
@@ -146,9 +166,23 @@ class FlagState(layers.ViewerState):
 
     def _is_lost(self, image: Image) -> bool:
         mask, flags = self.masks.mask(image), self._flags.get(image)
-        if flags is None or not flags.store.lasting:
-            return mask is not None and mask.can_undo
-        return image in self._failed and self.unsaved_changes(image) is not None
+        if flags is not None and flags.store.lasting:
+            return image in self._failed and self.unsaved_changes(image) is not None
+        rows, copied = self._rows(image), self._copied.get(image)
+        made = bool(rows) or (mask is not None and mask.can_undo)
+        return made and not (copied is not None and copied.has(rows, mask))
+
+    def _rows(self, image: Image) -> tuple[Flagged, ...]:
+        return self._flags[image].list.rows if image in self._flags else ()
+
+    def for_copy(self, image: Image) -> InCopy:
+        """Return what of a stack goes into a copy that is saved now."""
+        mask = self.masks.mask(image)
+        return InCopy(self._rows(image), mask, _versions(mask))
+
+    def note_copied(self, image: Image, copied: InCopy) -> None:
+        """Note that a copy was saved: what has not changed since is not lost."""
+        self._copied[image] = copied
 
     def add_search(self, image: Image, result: SearchResult) -> None:
         """Take over what a search found, into the list and into the mask.
@@ -174,8 +208,7 @@ class FlagState(layers.ViewerState):
         if mask is None:
             return None
         mask.commit()
-        rows = self._flags[image].list.rows if image in self._flags else ()
-        return mask.frozen(), intact_labels(rows)
+        return mask.frozen(), intact_labels(self._rows(image))
 
     def unsaved_changes(self, image: Image | None) -> FlagChanges | None:
         """Return the unsaved changes of a stack."""

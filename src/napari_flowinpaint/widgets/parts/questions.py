@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from ...core.errors import ChoiceNeeded
 from ...core.io.stack import Stack
+from ...viewer.tasks.many_sections import ACCEPTED, UNDECIDED
 from .wording import listed
 
 if TYPE_CHECKING:
@@ -209,11 +210,16 @@ def may_close(parent: QWidget, session: Session) -> bool:
     if not unsaved:
         return True
     choice = QMessageBox.StandardButton
+    advice = (
+        "Save as OME-Zarr… in the dock Repair section saves the stack with the accepted repairs, "
+        "the list and the mask."
+    )
+    if session.lost_of_batch(ACCEPTED) or session.lost_of_batch(UNDECIDED):
+        advice += " Save copy… in the dock Flagged sections saves it with those of the batch."
     answer = QMessageBox.question(
         parent,
         "Close without saving?",
-        f"Not saved yet: {listed(unsaved)}. Save as OME-Zarr… in the dock Repair section saves "
-        "the stack with the accepted repairs, the list and the mask.",
+        f"Not saved yet: {listed(unsaved)}. {advice}",
         choice.Close | choice.Cancel,
         choice.Cancel,
     )
