@@ -77,11 +77,11 @@ def adapt_weights(command: AdaptCommand) -> int:
     )
     if outcome.kept is None:
         stay = "the released weights" if outcome.stays is None else f"those of {outcome.stays.name}"
-        print_line(f"nothing was gained on this stack; {stay} stay in use")
+        print_line(f"nothing was gained on this stack; {stay} stay in use.")
         return DONE
     print_line(f"written: {outcome.kept}")
     if outcome.kept == adapted_path(stack):
-        print_line("repairs of this stack use them from now on; delete the file to undo that")
+        print_line("repairs of this stack use them from now on; delete the file to undo that.")
     return DONE
 
 

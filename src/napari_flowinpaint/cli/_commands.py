@@ -204,7 +204,7 @@ def revert_stack(path: str, sections: str | None, force: bool, opening: Mapping[
     asked = [entry for entry in there if chosen is None or entry.z in chosen]
     for entry in asked:
         if entry.id in undone:
-            print_line(f"section {entry.z}: repair {entry.id} undone, original pixels are back")
+            print_line(f"section {entry.z}: repair {entry.id} undone, original pixels are back.")
     left = [entry.z for entry in asked if entry.id not in undone]
     if not left:
         return DONE

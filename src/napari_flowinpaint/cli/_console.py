@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ..core.errors import ended
 from ..core.names import printable
 from ..core.types import Progress, no_progress
 
@@ -34,7 +35,7 @@ def print_line(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Say on one line of stderr what was taken for granted, or done otherwise than expected."""
-    line = printable(" ".join(text.split()))
+    line = ended(printable(" ".join(text.split())))
     if len(line) > _LONGEST:
         line = line[:_LONGEST] + "…"
     with suppress(OSError):  # nobody listens
@@ -43,7 +44,7 @@ def print_note(text: str) -> None:
 
 def print_error(message: object) -> None:
     """Say on one line of stderr what was wrong."""
-    line = printable(" ".join(str(message).split()))
+    line = ended(printable(" ".join(str(message).split())))
     if len(line) > _LONGEST:
         line = line[:_LONGEST] + "…"
     with suppress(OSError):  # nobody listens

@@ -72,6 +72,17 @@ def first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def ended(text: str) -> str:
+    """Return a text that ends as a sentence does: with a full stop, unless another mark is there.
+
+    Examples
+    --------
+    >>> ended("section 3 has no usable neighbour"), ended("press Save as OME-Zarr…")
+    ('section 3 has no usable neighbour.', 'press Save as OME-Zarr…')
+    """
+    return f"{text}." if text and text[-1] not in ".?!…:" else text
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, as in "1 section" and "1,200 sections"."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -103,7 +103,7 @@ def _of_shapes(viewer: ViewerModel, layer: Shapes, image: Image, z: int | None) 
     if not outlines:
         raise InputError(
             f"layer {layer.name} has no shape in a section of the stack; draw the damage with its "
-            "polygon, rectangle, ellipse or path"
+            "polygon, rectangle, ellipse or path."
         )
     notes = (f"{lost} shapes of layer {layer.name} lie in no single section of the stack",)
     return LayerMask(layer.name, outlines=outlines, notes=notes if lost else ())
@@ -127,7 +127,7 @@ def _pixel(viewer: ViewerModel, layer: Layer, image: Image, z: int | None) -> fl
 def _on_image(viewer: ViewerModel, layer: Layer, image: Image, points: Any, z: int | None) -> Any:
     """Return points (n, ndim) of a layer as pixels z, y, x of the image, (n, 3)."""
     if layer.ndim == 2 and z is None:
-        raise InputError("no section is shown; move the slider to the one of the shapes")
+        raise InputError("no section is shown; move the slider to the one of the shapes.")
     theirs = camera.units_of(viewer, layer)
     ours = camera.units_of(viewer, image)
     out = []

@@ -55,7 +55,7 @@ def read_stack(path: str | list[str]) -> list[LayerData]:
     except ChoiceNeeded as error:
         raise InputError(
             f"{printable(str(path))} contains {len(error.choices)} {CHOICES[error.option]}; open "
-            "it with Plugins > FlowInpaint > Load stack, where you can choose one"
+            "it with Plugins > FlowInpaint > Load stack, where you can choose one."
         ) from error
     layer = stack_layer(loaded)
     shown = layer.as_layer_data_tuple()[1]

@@ -78,7 +78,9 @@ class Repairing(Targeting):
         self.require_stack()
         flags = self.flags.of(self.image)
         if flags is None:
-            raise InputError("the list of flagged sections is still opening; try again in a moment")
+            raise InputError(
+                "the list of flagged sections is still opening; try again in a moment."
+            )
         return flags
 
     # ---- one section
@@ -162,7 +164,7 @@ class Repairing(Targeting):
         """Return the layer of the stack of a job, if it is still there."""
         image = self.image_of(job.stack)
         if image is None:
-            raise InputError(f"the repair of section {z} was dropped; its stack was removed")
+            raise InputError(f"the repair of section {z} was dropped; its stack was removed.")
         return image
 
     def _opened(self, image: Image, review: Review, *, staged: bool = False) -> Iterator[Layer]:
@@ -196,6 +198,13 @@ class Repairing(Targeting):
         self.refusals.clear()
         self.masks.show(self.review.image)
 
+    def put_review_aside(self) -> None:
+        """Show no repair, and no mask in its place; it waits, or stays in its batch."""
+        if self.review.current is not None:
+            self.review.clear()
+            self.refusals.clear()
+            self.review.changed.emit()
+
     # ---- accepted
 
     def request_accept(self) -> tuple[Image, Stack, SectionRepair]:
@@ -208,9 +217,9 @@ class Repairing(Targeting):
         """
         review, image = self.review.current, self.review.image
         if review is None or image is None:
-            raise InputError("there is no repair to accept; press Repair first")
+            raise InputError("there is no repair to accept; press Repair first.")
         if not review.accepted:
-            raise InputError("every component is rejected; tick at least one, or press Discard")
+            raise InputError("every component is rejected; tick at least one, or press Discard.")
         return image, self._stacks[image], review.selected()
 
     def finish_accept(
@@ -248,10 +257,10 @@ class Repairing(Targeting):
         image, stack, flags = self.require_image(), self.require_stack(), self.require_flags()
         sections = flags.list.sections(decisions)
         if not sections:
-            raise InputError("no section is marked as damaged; mark some in the list first")
+            raise InputError("no section is marked as damaged; mark some in the list first.")
         decided = self.flags.decided(image)
         if decided is None:
-            raise InputError("there is no mask; find the damage, or paint it")
+            raise InputError("there is no mask; find the damage, or paint it.")
         settings = self.settings
         return BatchRequest(
             stack, *decided, sections, settings.method, settings.device, settings.options

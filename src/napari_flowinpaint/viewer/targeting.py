@@ -174,7 +174,7 @@ class Targeting(layers.ViewerState):
         """Return the image layer that is worked on, or say what to do."""
         if self.image is None:
             raise InputError(
-                "there is no stack; load one, or select an image layer with the axes z, y, x"
+                "there is no stack; load one, or select an image layer with the axes z, y, x."
             )
         return self.image
 
@@ -190,12 +190,12 @@ class Targeting(layers.ViewerState):
         """Return the mask layer, or say what to do."""
         self.require_image()
         if self.mask_layer is None:
-            raise InputError("there is no mask; press New mask and paint the damage first")
+            raise InputError("there is no mask; press New mask and paint the damage first.")
         return self.mask_layer
 
     def require_stack(self) -> Stack:
         """Return the stack, or say what to do."""
         self.require_image()
         if self.stack is None:
-            raise InputError("the stack is still opening; wait a moment and try again")
+            raise InputError("the stack is still opening; wait a moment and try again.")
         return self.stack

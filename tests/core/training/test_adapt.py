@@ -151,7 +151,7 @@ def test_damage_and_flagged_sections_are_left_out():
     assert not learned_from & {10, 20}
     with pytest.raises(InputError, match=r"too few intact sections .* mask or flag fewer"):
         choose_places(stack, lambda z, box: np.ones(box.shape, bool), frozenset(), 0)
-    with pytest.raises(InputError, match=r"are needed$"):  # nothing is masked that could be fewer
+    with pytest.raises(InputError, match=r"are needed\.$"):  # nothing is masked that could be fewer
         choose_places(Stack.from_array(sections(4)), adapting.no_masks, frozenset(), 0)
 
 

@@ -394,8 +394,8 @@ def _guides(neighbours: tuple[int | None, int | None], alpha: float) -> str:
 def _pixels(masked: int, most: int) -> str:
     """Return how many pixels are replaced; how far folds reach shows when they are unfolded."""
     if most <= masked:
-        return f"{masked} pixels"
-    return f"{masked} pixels (up to {most} with the tissue that folds have displaced)"
+        return f"{masked:,} pixels"
+    return f"{masked:,} pixels (up to {most:,} with the tissue that folds have displaced)"
 
 
 def duration(seconds: float) -> str:

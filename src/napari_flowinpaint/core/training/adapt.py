@@ -159,10 +159,10 @@ def adapt(
     plan, started = plan or AdaptPlan(), time.monotonic()
     target, first = output or adapted_path(stack), released()
     if first is None:
-        raise InputError("there are no released weights to start from; reinstall the package")
+        raise InputError("there are no released weights to start from; reinstall the package.")
     if target is None:
         raise InputError(
-            "this stack is not a file on this computer; say where to write with --output"
+            "this stack is not a file on this computer; say where to write with --output."
         )
     progress(0.0, "choosing intact sections")
     places, held = choose_places(stack, masks, frozenset(skip), plan.seed)

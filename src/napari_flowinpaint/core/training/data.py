@@ -77,7 +77,7 @@ class StackSpec:
         """
         path, *rest = text.split("@")
         if len(rest) > 2:
-            raise InputError(f"'{text}' is not PATH[@SECTIONS[@SPACINGS]]")
+            raise InputError(f"'{text}' is not PATH[@SECTIONS[@SPACINGS]].")
         numbers = [_numbers(part, text) if part else None for part in rest]
         sections = numbers[0] if numbers else None
         spacings = (numbers[1] if len(numbers) > 1 else None) or (1,)
@@ -97,14 +97,14 @@ class StackSpec:
         pixels = _read_pixels(self.path, self.allow_external)
         if self.sections is not None:
             if max(self.sections) >= len(pixels):
-                raise InputError(f"{self.path} has only {len(pixels)} sections")
+                raise InputError(f"{self.path} has only {len(pixels)} sections.")
             if np.any(np.diff(self.sections) != 1):
-                raise InputError(f"{self.path}: give consecutive sections, such as @0-15")
+                raise InputError(f"{self.path}: give consecutive sections, such as @0-15.")
             pixels = pixels[self.sections[0] : self.sections[-1] + 1]
         if len(pixels) <= 2 * min(self.spacings):
             raise InputError(
                 f"{self.path}: {len(pixels)} sections are too few for neighbours "
-                f"{counted(min(self.spacings), 'section')} away on both sides"
+                f"{counted(min(self.spacings), 'section')} away on both sides."
             )
         return _tissue(pixels, self.no_data)
 
@@ -125,9 +125,9 @@ def _numbers(text: str, whole: str) -> tuple[int, ...]:
         try:
             numbers += range(int(first), int(last or first) + 1)
         except ValueError:
-            raise InputError(f"'{text}' in '{whole}' is not a list such as 3,7-9") from None
+            raise InputError(f"'{text}' in '{whole}' is not a list such as 3,7-9.") from None
     if not numbers or min(numbers) < 0:
-        raise InputError(f"'{text}' in '{whole}' names nothing; write for example 3,7-9")
+        raise InputError(f"'{text}' in '{whole}' names nothing; write for example 3,7-9.")
     return tuple(numbers)
 
 
@@ -144,7 +144,7 @@ def _read_pixels(path: str, allow_external: bool) -> AnyImage:
                 # OME-XML may name other files
                 pixels = None if file.is_ome else file.asarray()
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
+            raise InputError(f"{path} cannot be read: {error}.") from None
         if pixels is not None and pixels.ndim == 3:
             return np.asarray(pixels)
     from ..open import open_stack
@@ -365,7 +365,7 @@ def cuts(spec: StackSpec, size: int) -> list[tuple[AnyImage, BoolImage | None]]:
         if min(view[0].shape[1:]) >= size and len(view[0]) > 2 * min(spec.spacings)
     ]
     if not views:
-        raise InputError(f"{spec.path} is smaller than the crops of {size} pixels")
+        raise InputError(f"{spec.path} is smaller than the crops of {size} pixels.")
     return views
 
 

@@ -248,7 +248,7 @@ class Training(ABC, Generic[P, N]):
         if numbers["config"] != self._description():
             raise InputError(
                 f"{path} is a checkpoint of another network, or of another size; choose another "
-                "checkpoint"
+                "checkpoint."
             )
         load_state(path, self.net, self.optimizer, self.average)
         self.average.values = {k: v.to(self.device) for k, v in self.average.values.items()}
@@ -297,7 +297,7 @@ class Training(ABC, Generic[P, N]):
         if self.idle >= _MOST_IDLE:
             raise InputError(
                 f"{self.idle} steps in a row had no finite gradient and changed nothing; start "
-                "again with a lower --rate"
+                "again with a lower --rate."
             )
         return finite
 
@@ -397,5 +397,5 @@ def train_network(
     """
     training = plan.training()
     if plan.size not in training.sizes:
-        raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(training.sizes)}")
+        raise InputError(f"unknown size '{plan.size}'; choose one of: {', '.join(training.sizes)}.")
     return training(train, held_out, output, plan, device).run(resume, progress)

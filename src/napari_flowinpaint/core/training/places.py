@@ -103,7 +103,7 @@ def choose_places(
         raise InputError(
             f"{stack.name} has too few intact sections to learn from and to hold back: about ten "
             "in a row are "
-            f"needed{'; mask or flag fewer, or use the released weights' if known else ''}"
+            f"needed{'; mask or flag fewer, or use the released weights' if known else ''}."
         )
     return learn, kept
 

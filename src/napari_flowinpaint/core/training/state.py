@@ -79,9 +79,9 @@ def read_numbers(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             numbers = json.loads((file.metadata() or {})["training"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a training checkpoint ({error})") from None
+        raise InputError(f"{path} is not a training checkpoint ({error}).") from None
     if not isinstance(numbers, dict) or not {"step", "seconds", "best", "config"} <= set(numbers):
-        raise InputError(f"{path} is not a training checkpoint")
+        raise InputError(f"{path} is not a training checkpoint.")
     return numbers
 
 
@@ -109,7 +109,7 @@ def load_state(
                 number, _, name = rest.partition(".")
                 state.setdefault(int(number), {})[name] = value
     except (KeyError, RuntimeError):
-        raise InputError(f"{path} is a checkpoint of another network") from None
+        raise InputError(f"{path} is a checkpoint of another network.") from None
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -133,5 +133,5 @@ def begin_with(net: torch.nn.Module, first: torch.nn.Module, path: str, size: st
         If they differ.
     """
     if first.config != net.config:
-        raise InputError(f"{path} has another size than '{size}', or other parts")
+        raise InputError(f"{path} has another size than '{size}', or other parts.")
     net.load_state_dict(first.state_dict())

@@ -80,7 +80,7 @@ def _network(plan: JointPlan, batches: Iterable[TrainingBatch]) -> JointNet:
         if config.deep and _is_narrower(net.config, config):
             return narrowed(first.requires_grad_(True), net.config, batches)
         if grown != net.config:
-            raise InputError(f"{plan.start} has another size than '{plan.size}'")
+            raise InputError(f"{plan.start} has another size than '{plan.size}'.")
         # weights from before the fusion had a context get one, which adds nothing at first
         net.load_state_dict(first.state_dict(), strict=config.deep > 0)
     return net

@@ -96,7 +96,7 @@ class MaskState(layers.ViewerState):
         if base is not None and tuple(base.shape) != (depth, height, width):
             raise InputError(
                 f"the mask has the shape {tuple(base.shape)}, the stack {(depth, height, width)}; "
-                "choose a mask made for this stack"
+                "choose a mask made for this stack."
             )
         mask = SparseMask((depth, height, width), base)
         layer = self._layers.get(image)

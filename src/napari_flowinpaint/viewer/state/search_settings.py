@@ -53,7 +53,7 @@ class SearchSettings:
             If no kind is wanted.
         """
         if not self.kinds:
-            raise InputError("no kind of damage is ticked; tick at least one")
+            raise InputError("no kind of damage is ticked; tick at least one.")
         return DetectionOptions(
             sensitivity=self.sensitivity, kinds=self.kinds, scales=dict(self.scales)
         )
@@ -75,7 +75,7 @@ class SearchSettings:
         """
         if self.where == SECTION:
             if shown is None:
-                raise InputError("no section is shown; switch to 2-D and move the slider along z")
+                raise InputError("no section is shown; switch to 2-D and move the slider along z.")
             return (shown,)
         if self.where == STACK:
             return tuple(range(depth))
@@ -83,6 +83,6 @@ class SearchSettings:
         if not chosen:
             raise InputError(
                 f"there are no sections from {self.first} to {self.last}; the stack has 0 to "
-                f"{depth - 1}"
+                f"{depth - 1}."
             )
         return tuple(chosen)

@@ -193,6 +193,6 @@ def remove(stack: Stack, *, progress: Progress) -> AdaptedFile:
         except OSError as error:
             raise InputError(
                 f"{path} cannot be removed ({error.strerror}); check the permissions, or delete it "
-                "yourself"
+                "yourself."
             ) from error
     return look(stack, progress=progress)

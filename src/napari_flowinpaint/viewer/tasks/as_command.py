@@ -105,11 +105,11 @@ def repair_command(
     place = kept_beside(stack, _MASK.format(""))
     if path is None or place is None or stack.kind == "array":
         raise InputError(
-            f"{stack.name} has no file that a command could open; press Save as OME-Zarr… first"
+            f"{stack.name} has no file that a command could open; press Save as OME-Zarr… first."
         )
     masked = [z for z in request.sections if request.mask.damaged_box(z) is not None]
     if not masked:
-        raise InputError("nothing is masked; paint the damage first")
+        raise InputError("nothing is masked; paint the damage first.")
     place.parent.mkdir(parents=True, exist_ok=True)
     number = 2
     while place.exists():  # commands that were copied before must keep working
@@ -173,7 +173,7 @@ def _again(request: AcceptedRequest) -> CommandRequest:
     if any(patch.displaced is not None for patch in accepted.patches):
         raise InputError(
             f"the repair of section {accepted.z} has moved tissue, and what was painted is not "
-            "kept with it; paint the fold again, and copy the command beside Repair"
+            "kept with it; paint the fold again, and copy the command beside Repair."
         )
     told = accepted.provenance.options
     kind = KINDS.get(str(told.get("kind")))

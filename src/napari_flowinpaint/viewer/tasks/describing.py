@@ -40,6 +40,6 @@ def describe(stack: Stack, path: Path, *, progress: Progress) -> tuple[Path, Pat
         picture.save(figure)
     except OSError as error:
         raise InputError(
-            f"{text} cannot be written ({error.strerror}); choose another folder"
+            f"{text} cannot be written ({error.strerror}); choose another folder."
         ) from error
     return text, figure

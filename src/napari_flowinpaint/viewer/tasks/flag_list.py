@@ -104,7 +104,7 @@ class FlagList:
         if beyond:
             raise InputError(
                 f"the list names section {beyond[0]}, but the stack ends at {depth - 1}; "
-                "choose a list made for this stack"
+                "choose a list made for this stack."
             )
         self._rows = new
         self.changed.emit()

@@ -96,7 +96,7 @@ def plan(request: BatchRequest, *, progress: Progress) -> PlannedBatch:
     if not damaged:
         raise InputError(
             "nothing is masked in the chosen sections; find the damage or paint it, and mark the "
-            "sections as damaged"
+            "sections as damaged."
         )
 
     def later(fraction: float, message: str) -> None:
@@ -297,7 +297,7 @@ def write(
     found = Staging(staging)
     todo = {section.z for section in found.sections if section.decision == ACCEPTED}
     if not todo:
-        raise InputError("no repair is accepted yet; review them and press Accept first")
+        raise InputError("no repair is accepted yet; review them and press Accept first.")
     error: FlowInpaintError | None = None
     notes = Notes()
     target = writing.to_write(stack)
@@ -336,7 +336,7 @@ def revert(
     chosen = found.sections if sections is None else found.get(sorted(sections))
     todo = {s.z: s.repair_id for s in chosen if s.decision == WRITTEN}
     if not todo:
-        raise InputError("there is nothing to revert: none of these repairs has been written")
+        raise InputError("there is nothing to revert: none of these repairs has been written.")
     done: list[int] = []
     error: FlowInpaintError | None = None
     notes = Notes()
@@ -404,6 +404,6 @@ def save_copy(
     found = Staging(staging)
     accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
     if not accepted:
-        raise InputError("no repair is accepted yet; review them and press Accept first")
+        raise InputError("no repair is accepted yet; review them and press Accept first.")
     repairs = found.repairs(accepted)
     return writing.save(stack, path, repairs, rows, mask, progress=progress)

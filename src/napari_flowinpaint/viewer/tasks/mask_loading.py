@@ -114,7 +114,7 @@ def from_layer(layer: LayerMask, request: MaskRequest, *, progress: Progress) ->
             source, notes = picture_values(np.asarray(source), layer.name)
         if source.ndim == 2:
             if request.section is None:
-                raise InputError("no section is shown; move the slider to the one of the mask")
+                raise InputError("no section is shown; move the slider to the one of the mask.")
             source = MaskImages({request.section: np.asarray(source)}, source.shape)
         elif not isinstance(source, np.ndarray):
             source = _Volume(source)

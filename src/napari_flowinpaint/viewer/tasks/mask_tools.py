@@ -86,7 +86,7 @@ def interpolate(mask: SparseMask, z: int, *, progress: Progress) -> dict[int, Se
     if first is None or last is None or last - first < 2:
         raise InputError(
             "there is nothing to interpolate: paint the damage in a section before and in one "
-            "after those that lack it"
+            "after those that lack it."
         )
     box = _box_of(mask, first).union(_box_of(mask, last))
     ends = mask.read(first, box), mask.read(last, box)
@@ -111,7 +111,7 @@ def copy_to(
         If nothing is masked in it.
     """
     if not mask.read(z).any():
-        raise InputError(f"nothing is masked in section {z}; go to the section to copy from")
+        raise InputError(f"nothing is masked in section {z}; go to the section to copy from.")
     box = _box_of(mask, z)
     source = np.asarray(mask[(slice(z, z + 1), *box.slices)])[0]
     tiles = {}
@@ -146,7 +146,7 @@ def draw_region(
     whole = Box.whole((mask.shape[1], mask.shape[2]))
     boxes = [outline.box.intersection(whole) for outline in outlines if outline.box.overlaps(whole)]
     if not boxes:
-        raise InputError("the outline lies outside the section; draw it over the damage")
+        raise InputError("the outline lies outside the section; draw it over the damage.")
     box = boxes[0]
     for other in boxes[1:]:
         box = box.union(other)

@@ -76,7 +76,7 @@ class FoldPlan(CosineSchedule):
     def training(self) -> type[_FoldRun[Any]]:
         """Return the training of the stage."""
         if self.stage not in _RUNS:
-            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}")
+            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}.")
         return _RUNS[self.stage]
 
 
@@ -269,7 +269,7 @@ class _FusionRun(_FoldedRun[FusionNetwork]):
         for name in ("interpolation", "unfolding"):
             if getattr(plan, name) is None:
                 raise InputError(
-                    f"fold-fusion needs the weights of fold-{name}; give them with --{name}"
+                    f"fold-fusion needs the weights of fold-{name}; give them with --{name}."
                 )
         super().__init__(train, held_out, output, plan, device)
 

@@ -68,7 +68,7 @@ def volumes(specs: Sequence[StackSpec], depth: int, side: int) -> list[list[AnyI
         views = [pixels.transpose(order) for order in ((0, 1, 2), (1, 0, 2), (2, 0, 1))]
         views = [v for v in views if len(v) >= depth and min(v.shape[1:]) >= side]
         if not views:
-            raise InputError(f"{spec.path} is smaller than patches of {depth} x {side} x {side}")
+            raise InputError(f"{spec.path} is smaller than patches of {depth} x {side} x {side}.")
         found.append(views)
     return found
 

@@ -152,8 +152,8 @@ def _network(plan: OnePlan) -> ExtendNet:
     if not isinstance(first, ExtendNet):
         raise InputError(
             f"{plan.start} holds a network '{info.architecture}'; begin with one of 'joint' or "
-            "'one-neighbour'"
+            "'one-neighbour'."
         )
     if first.config.larn != plan.larn:
-        raise InputError(f"{plan.start} has LARN where the plan has none, or the other way round")
+        raise InputError(f"{plan.start} has LARN where the plan has none, or the other way round.")
     return first.requires_grad_(True)

@@ -111,7 +111,7 @@ class VggFeatures(nn.Module):
                 except (KeyError, RuntimeError):
                     raise InputError(
                         f"{path} does not hold VGG16's 'features.{number}'; give the weights "
-                        "that torchvision distributes"
+                        "that torchvision distributes."
                     ) from None
                 layers += [layer, nn.ReLU()]
                 before = width
@@ -145,9 +145,11 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as VGG16's weights: {first_line(error)}") from None
+        raise InputError(
+            f"{path} cannot be read as VGG16's weights: {first_line(error)}."
+        ) from None
     if not isinstance(tensors, dict):
-        raise InputError(f"{path} does not hold VGG16's weights; it must name its tensors")
+        raise InputError(f"{path} does not hold VGG16's weights; it must name its tensors.")
     return tensors
 
 

@@ -90,7 +90,7 @@ class TwoStagePlan(Schedule):
     def training(self) -> type[TwoStageRun]:
         """Return the training of both stages."""
         if self.stage not in STAGES:
-            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}")
+            raise InputError(f"unknown stage '{self.stage}'; choose one of: {', '.join(STAGES)}.")
         return TwoStageRun
 
 
@@ -197,7 +197,7 @@ def _network(plan: TwoStagePlan) -> PaperNetwork | RefinedReferenceNetwork:
         if plan.refined is None:
             raise InputError(
                 "the inpainting stage needs the weights of the reference stage; give them with "
-                "--refined"
+                "--refined."
             )
         begin_with(whole.refined, _refinement(plan.refined), plan.refined, plan.size)
         whole.refined.requires_grad_(plan.fine_tune)
@@ -212,7 +212,7 @@ def _refinement(path: str) -> RefinedReferenceNetwork:
     if not isinstance(net, RefinedReferenceNetwork):
         raise InputError(
             f"{path} holds a network '{info.architecture}' without a refined reference; choose "
-            "weights of the reference stage"
+            "weights of the reference stage."
         )
     return net
 

@@ -121,7 +121,7 @@ class SingleRun(Training[SinglePlan, SeparationNetwork]):
     def _samples(self, train: Sequence[StackSpec]) -> Samples[Any]:
         multiple = self.sizes[self.plan.size].multiple
         if self.plan.crop % multiple:
-            raise InputError(f"crops of {self.plan.crop} pixels; choose a multiple of {multiple}")
+            raise InputError(f"crops of {self.plan.crop} pixels; choose a multiple of {multiple}.")
         return SingleSamples(train, self.plan.crop, self.plan.seed)
 
     def _held_out(self, held_out: Sequence[StackSpec]) -> Sequence[Any]:
