@@ -1,10 +1,14 @@
 """Accepted repairs: written, kept beside the file, or saved with a copy."""
 
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
 from docks import paint, repair
 from qtpy.QtWidgets import QFileDialog
 
+from napari_flowinpaint.core.io.stack import Stack
 from napari_flowinpaint.core.open import open_stack
+from napari_flowinpaint.widgets.panels.accepted_panel import _when
 
 
 def test_the_question_is_asked_once_per_stack_and_no_means_no(make_dock, wait, stack_path):
@@ -139,6 +143,38 @@ def test_repairs_of_an_array_are_saved_as_a_stack(make_dock, wait, tmp_path, sta
     assert dock.session.stack.writable
     wait(lambda: dock.accepted_panel.list.currentText().startswith("#1"))
     assert not viewer.layers["stack"].visible
+
+
+def test_that_a_copy_was_saved_stays_readable_while_its_list_opens(
+    make_dock, wait, tmp_path, stack_path
+):
+    _, dock = make_dock(stack_path)
+    paint(dock)
+    dock.session.require_flags().list.add(3, "dark")
+    dock.accepted_panel.save(tmp_path / "copy")
+    wait(lambda: dock.session.image.name == "copy" and not dock.accepted_panel.is_showing)
+    wait(lambda: dock.session.flags.of(dock.session.image) and not dock.jobs.is_running())
+    assert dock.session.require_flags().list.sections(["damaged"]) == (3,), "it has opened"
+    assert dock.messages.text().startswith("Saved ")
+    assert "new repair" not in dock.messages.text(), "there is none"
+
+
+def test_the_time_of_a_repair_is_that_of_the_users_clock():
+    now = datetime(2026, 5, 2, 1, 30, tzinfo=timezone(timedelta(hours=9)))
+    assert _when("2026-05-01T16:20:05+00:00", now) == "01:20"
+    assert _when("2026-05-01T14:59:05+00:00", now) == "2026-05-01"
+    assert _when("long ago", now) == "long ago"
+
+
+def test_what_is_to_be_known_of_a_stack_stays_readable_while_its_list_opens(
+    make_dock, wait, stack_path, monkeypatch
+):
+    told = ("taken as sections z, y, x",)
+    monkeypatch.setattr(Stack, "messages", property(lambda stack: told))
+    viewer, dock = make_dock()
+    viewer.add_image(np.asarray(open_stack(stack_path).array))
+    wait(lambda: dock.session.flags.of(dock.session.image) and not dock.jobs.is_running())
+    assert dock.messages.text() == "Taken as sections z, y, x."
 
 
 def test_an_image_that_another_reader_opened_is_repaired_as_well(make_dock, wait, stack_path):

@@ -5,11 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zarr
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QRect, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_flowinpaint.core.types import Box
-from napari_flowinpaint.widgets.parts.component_window import ComponentWindow, grey_of, view_of
+from napari_flowinpaint.widgets.parts.component_window import (
+    ComponentWindow,
+    grey_of,
+    open_component,
+    view_of,
+)
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_a_component_is_looked_at_closely_and_rejected(reviewed, qtbot):
     left = Qt.MouseButton.LeftButton
     qtbot.mouseClick(dock.review_panel.closer_button, left)
     (window,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, ComponentWindow)]
-    assert "component 1 of 2: 144 pixels" in window.facts.text()
+    assert "Component 1 of 2: 144 pixels" in window.facts.text()
     assert not window.previous_button.isEnabled()
     qtbot.mouseClick(window.next_button, left)
     assert window.component.number == 2
@@ -92,6 +97,18 @@ def test_a_component_is_looked_at_closely_and_rejected(reviewed, qtbot):
     assert window.use.isChecked(), "it follows the dock"
     dock.review_panel.discard_button.click()
     assert not window.isVisible()
+
+
+def test_the_stages_of_a_component_fit_the_screen_of_a_laptop(reviewed, monkeypatch):
+    class Laptop:
+        def availableGeometry(self):
+            return QRect(0, 0, 1280, 720)
+
+    monkeypatch.setattr(ComponentWindow, "screen", lambda window: Laptop())
+    _, dock = reviewed
+    window = open_component(dock, dock.session)
+    assert 1200 < window.sizeHint().width() < 1280
+    window.close()
 
 
 def test_what_is_shown_of_a_component_lies_within_the_repair():

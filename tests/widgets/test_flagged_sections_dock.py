@@ -14,6 +14,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.refusal import Refusal
 from napari_flowinpaint.core.types import Box
 from napari_flowinpaint.viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED
+from napari_flowinpaint.widgets.repair_section_dock import RepairSection
 
 DAMAGED_SECTIONS = (2, 5)
 
@@ -265,9 +266,11 @@ def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     assert sorted(row.z for row in panel.table.rows.rows) == list(DAMAGED_SECTIONS)
     quality = [row.quality for row in panel.table.rows.rows]
     assert quality == sorted(quality), "the worst first"
+    assert not panel.components_button.isEnabled()
     panel.table.select(2)
     wait(lambda: flagged.session.review.current is not None and not panel.is_showing)
     assert {"result", "confidence"} <= {layer.name for layer in viewer.layers}
+    assert panel.components_button.isEnabled()
     panel.reject()
     wait(lambda: flagged.session.batch.of(flagged.session.image).find(2).decision == "rejected")
     panel.threshold.setValue(0)
@@ -338,6 +341,26 @@ def test_a_section_is_repaired_again_from_the_painted_mask(make_docks, wait, dam
     wait(lambda: not flagged.jobs.is_running("redo"), 60)
     assert panel.table.current.pixels > before.pixels + 50
     assert panel.table.current.decision == "undecided"
+    wait_until_idle(flagged, wait)
+    assert "was repaired again" in flagged.messages.text()
+
+
+def test_a_repair_of_another_stack_is_named_and_decided_about_there(make_docks, wait, damaged_path):
+    viewer, find, flagged = make_docks(damaged_path)
+    flag(flagged, find, wait)
+    batch(flagged, wait)
+    session, image = flagged.session, flagged.session.image
+    flagged.staged_panel.table.select(5)
+    wait(lambda: session.review.current is not None and not flagged.staged_panel.is_showing)
+    dock = RepairSection(viewer)
+    viewer.window.add_dock_widget(dock, name="Repair section")
+    assert dock.review_panel.headline.text().startswith("Section 5: ")
+    viewer.add_image(np.zeros((3, 64, 64), np.uint8))
+    wait(lambda: session.image is not image and session.flags.of(session.image) is not None)
+    assert dock.review_panel.headline.text().startswith("tissue, section 5: ")
+    dock.review_panel.accept()
+    wait(lambda: session.batch.of(image).find(5).decision == "accepted")
+    assert session.unsaved() == []
 
 
 def test_a_plan_is_not_carried_out_once_the_mask_has_changed(make_docks, wait, damaged_path):
@@ -345,6 +368,7 @@ def test_a_plan_is_not_carried_out_once_the_mask_has_changed(make_docks, wait, d
     flag(flagged, find, wait)
     flagged.batch_panel.plan()
     wait(lambda: not flagged.jobs.is_running("plan"))
+    assert flagged.messages.text() == "2 sections planned; press Run to repair them."
     flagged.session.mask_layer.paint((5, 150, 150), 1)
     flagged.batch_panel.run()
     assert "press Plan again" in flagged.messages.text()
@@ -390,6 +414,7 @@ def test_repairs_of_a_file_are_kept_beside_it_or_saved_as_a_copy(
     assert np.array_equal(copy.read(0), sections_of_tissue[0])
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])
     assert flagged.session.stack.path == copy.path, "the copy is worked on now"
+    assert flagged.messages.text().startswith("Saved "), "and not that its list was opened"
     assert viewer.layers.selection.active.name == "copy"
     viewer.layers.selection.active = viewer.layers["tissue"]
     wait_until_idle(flagged, wait)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
+from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.viewer.tasks import loading, one_section
 from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
 from napari_flowinpaint.widgets.repair_section_dock import RepairSection
@@ -199,6 +200,38 @@ def test_closing_asks_where_something_is_unsaved(make_dock, wait, monkeypatch):
     assert len(asked) == 1
     assert "1 mask or list of flagged sections" in asked[0]
     assert dock.keys.bound, "it goes on"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Close)
+
+
+def test_closing_asks_about_all_that_a_stack_without_a_file_cannot_keep(
+    make_dock, wait, monkeypatch, stack_path, tmp_path
+):
+    viewer, dock = make_dock()
+    asked = []
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return QMessageBox.StandardButton.Cancel
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    viewer.add_image(np.asarray(open_stack(stack_path).array), name="array", scale=(50, 4, 4))
+    viewer.dims.set_point(0, 150)
+    wait(lambda: dock.session.flags.is_settled(dock.session.image))
+    dock.session.require_flags().list.add(2, "dark")
+    assert not dock.window().close()
+    assert "Not saved yet: 1 mask or list of flagged sections." in asked[-1]
+    paint(dock)
+    repair(dock, wait)
+    assert not dock.window().close()
+    assert "1 repair waiting for review and 1 mask or list" in asked[-1]
+    dock.review_panel.accept()
+    assert not dock.window().close()
+    assert "1 accepted repair and 1 mask or list" in asked[-1]
+    dock.accepted_panel.save(tmp_path / "copy")
+    wait(lambda: dock.session.image.name == "copy" and not dock.accepted_panel.is_showing)
+    assert dock.session.unsaved() == [], "the copy has all of it"
+    dock.session.flags.of(viewer.layers["array"]).list.add(4, "dark")
+    assert dock.session.unsaved() == ["1 mask or list of flagged sections"]
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Close)
 
 

@@ -14,7 +14,9 @@ from napari_flowinpaint.viewer.tasks.review import STAGES
 def test_the_form_says_what_can_be_done(make_dock):
     _, dock = make_dock()
     assert "Load a stack" in dock.target.text()
-    assert not dock.mask_panel.new_button.isEnabled()
+    masks = dock.mask_panel
+    for button in (masks.new_button, masks.loading, masks.missing_button, masks.tools):
+        assert not button.isEnabled(), button.text()
     assert not dock.repair_panel.repair_button.isEnabled()
     assert not dock.review_panel.accept_button.isEnabled()
     assert not dock.accepted_panel.revert_button.isEnabled()

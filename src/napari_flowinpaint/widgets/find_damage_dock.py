@@ -30,7 +30,7 @@ from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import SearchResult
 from .damage_dock import DamageDock
-from .parts.messages import guarded
+from .parts.messages import as_sentence, guarded
 from .parts.wording import counted
 
 
@@ -67,9 +67,9 @@ class FindDamage(DamageDock):
 
     def _where_box(self) -> QWidget:
         self.where.addItems(WHERE)
-        self.where.setToolTip("Their neighbours are read as well, for comparison")
-        self.first.setToolTip("First section")
-        self.last.setToolTip("Last section, included")
+        self.where.setToolTip("Their neighbours are read as well, for comparison.")
+        self.first.setToolTip("First section.")
+        self.last.setToolTip("Last section, included.")
         row = QHBoxLayout()
         for spin in (self.first, self.last):
             spin.setRange(0, 0)
@@ -90,19 +90,19 @@ class FindDamage(DamageDock):
             pixmap = QPixmap(10, 10)
             pixmap.fill(QColor(*KINDS[name].colour))
             check.setIcon(QIcon(pixmap))
-            check.setToolTip(KINDS[name].words)
+            check.setToolTip(as_sentence(KINDS[name].words))
             grid.addWidget(check, number // 3, number % 3)
         return box
 
     def _thresholds_box(self) -> QWidget:
         self.sensitivity.setRange(0, 20)
         self.sensitivity.setToolTip(
-            "Left: only what is certain. Right: anything that might be damage"
+            "Left: only what is certain. Right: anything that might be damage."
         )
         self.estimate_button.setToolTip(
-            "Set the thresholds from a few sections: what most sections show is taken as normal"
+            "Set the thresholds from a few sections: what most sections show is taken as normal."
         )
-        self.defaults_button.setToolTip("Go back to the default thresholds")
+        self.defaults_button.setToolTip("Go back to the default thresholds.")
         self.scales_text.setWordWrap(True)
         box = QGroupBox("Sensitivity")
         column = QVBoxLayout(box)
@@ -116,7 +116,7 @@ class FindDamage(DamageDock):
         column.addLayout(row)
         column.addWidget(self.scales_text)
         self.find_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.find_button.setToolTip("Search in the background; a cancelled search can be resumed")
+        self.find_button.setToolTip("Search in the background; a cancelled search can be resumed.")
         return box
 
     def _connect(self) -> None:

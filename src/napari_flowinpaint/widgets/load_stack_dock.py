@@ -63,9 +63,9 @@ class LoadStack(Dock):
         self.path.setPlaceholderText(
             "OME-Zarr, zarr, N5, TIFF, MRC, image folder, file.h5:/dataset"
         )
-        self.file_button.setToolTip("A multi-page TIFF, an MRC or HDF5 file, a zipped zarr")
+        self.file_button.setToolTip("A multi-page TIFF, an MRC or HDF5 file, a zipped zarr.")
         self.folder_button.setToolTip(
-            "An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images"
+            "An OME-Zarr, zarr, N5 or precomputed folder, or a folder of single images."
         )
         self.facts.setWordWrap(True)
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
@@ -127,7 +127,7 @@ class LoadStack(Dock):
         """Open what the path names, in a thread, and show it as an image layer."""
         path = self.path.text().strip().strip('"')
         if not path:
-            raise InputError("no path is given; choose a file or a folder")
+            raise InputError("no path is given; choose a file or a folder.")
         wanted = {
             name: combo.currentText() for name, combo in self.choices.items() if combo.count()
         }
@@ -184,7 +184,7 @@ class LoadStack(Dock):
         self.load_button.setEnabled(not self.jobs.is_running("load"))
 
     def _show_progress(self, name: str, fraction: float, message: str) -> None:
-        self.messages.say(f"{message}…")
+        self.messages.show_progress(f"{message}…")
 
 
 def describe(loaded: loading.LoadedStack) -> str:

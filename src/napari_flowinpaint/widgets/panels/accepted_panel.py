@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,17 +65,17 @@ class AcceptedPanel(QGroupBox):
         self.list.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.list.setToolTip("The newest first")
-        self.revert_button.setToolTip("Bring back the original pixels of the selected repair")
+        self.list.setToolTip("The newest first.")
+        self.revert_button.setToolTip("Bring back the original pixels of the selected repair.")
         self.save_button.setToolTip(
-            "Save the whole stack, with the accepted repairs, as a new file"
+            "Save the whole stack, with the accepted repairs, as a new file."
         )
         self.describe_button.setToolTip(
-            "Write what was repaired for the methods section of a publication, with a figure"
+            "Write what was repaired for the methods section of a publication, with a figure."
         )
         self.copy_button.setToolTip(
             "Copy the command line that repeats the selected repair, for a script or a cluster; "
-            "its mask is saved beside the stack"
+            "its mask is saved beside the stack."
         )
         box = QVBoxLayout(self)
         box.setSpacing(ROW_SPACING)
@@ -103,7 +104,7 @@ class AcceptedPanel(QGroupBox):
         """Take back the repair that is chosen in the list, in a thread."""
         chosen = self.list.currentData()
         if chosen is None:
-            raise InputError("there is no repair to revert")
+            raise InputError("there is no repair to revert.")
         if isinstance(chosen, UnsavedRepair):
             self.session.revert_unsaved(chosen)
             self.messages.say(f"section {chosen.repair.z}: repair removed")
@@ -170,8 +171,10 @@ class AcceptedPanel(QGroupBox):
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
         unsaved = self.session.accepted.unsaved(image)
+        kept, copied = self.session.kept(image), self.session.flags.for_copy(image)
 
         def done(loaded: loading.LoadedStack) -> None:
+            self.session.flags.note_copied(image, copied)
             self._steps.start(self._showing_saved(image, unsaved, loaded))
 
         self.jobs.start(
@@ -180,7 +183,7 @@ class AcceptedPanel(QGroupBox):
             stack,
             path,
             [item.repair for item in unsaved],
-            *self.session.kept(image),
+            *kept,
             done=done,
             failed=self.messages.fail,
             lasting=True,
@@ -193,11 +196,12 @@ class AcceptedPanel(QGroupBox):
         for item in unsaved:
             self.session.accepted.remove_unsaved(image, item)
             yield
+        self.session.put_review_aside()
         self.session.add_stack(loaded)
         image.visible = False
+        new = f" with {counted(len(unsaved), 'new repair')}" if unsaved else ""
         self.messages.notify(
-            f"saved {loaded.stack.path} with {counted(len(unsaved), 'new repair')}; "
-            "this copy is now open and can be repaired in place",
+            f"saved {loaded.stack.path}{new}; this copy is now open and can be repaired in place",
             loaded.notes,
         )
 
@@ -208,7 +212,7 @@ class AcceptedPanel(QGroupBox):
 
     def refresh(self) -> None:
         """Show the accepted repairs, the newest first."""
-        image = self.session.image
+        image, now = self.session.image, datetime.now().astimezone()
         rows: list[tuple[str, object]] = [
             (
                 f"section {item.repair.z} · {item.repair.provenance.mask_pixels:,} px · not saved",
@@ -217,11 +221,8 @@ class AcceptedPanel(QGroupBox):
             for item in reversed(self.session.accepted.unsaved(image))
         ]
         rows += [
-            (
-                f"#{entry.id} · section {entry.z} · {entry.mask_pixels:,} px · {_when(entry.time)}",
-                entry,
-            )
-            for entry in reversed(self.session.accepted.written(image))
+            (f"#{e.id} · section {e.z} · {e.mask_pixels:,} px · {_when(e.time, now)}", e)
+            for e in reversed(self.session.accepted.written(image))
         ]
         if rows != self._rows:
             self._rows = rows
@@ -241,6 +242,10 @@ class AcceptedPanel(QGroupBox):
         self.session.target_changed.disconnect(self.refresh)
 
 
-def _when(time: str) -> str:
-    """Return an ISO time without its year, seconds and zone."""
-    return time[5:16].replace("T", " ")
+def _when(time: str, now: datetime) -> str:
+    """Return an ISO time as a clock in the zone of ``now`` has it: of another day, the date."""
+    try:
+        then = datetime.fromisoformat(time).astimezone(now.tzinfo)
+    except (ValueError, OverflowError, OSError):  # another program has written it
+        return time[:16]
+    return then.strftime("%H:%M" if then.date() == now.date() else "%Y-%m-%d")

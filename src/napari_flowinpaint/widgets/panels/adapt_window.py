@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...core.errors import ended
 from ...core.names import printable
 from ...viewer.tasks import adapting
 from ..parts.jobs import JobRunner
@@ -59,7 +60,7 @@ class AdaptButton(QPushButton):
         super().__init__()
         self.session, self.jobs, self.messages = session, jobs, messages
         self.dialog = AdaptWindow(self, session, jobs)
-        self.setToolTip("Learn from the intact sections of this stack; takes some minutes")
+        self.setToolTip("Learn from the intact sections of this stack; takes some minutes.")
         self.clicked.connect(self.open)
         jobs.changed.connect(self.refresh)
         jobs.progressed.connect(self._show_progress)
@@ -128,13 +129,13 @@ class AdaptWindow(QDialog):
         self.minutes.setRange(1, _MOST)
         self.minutes.setValue(_PROPOSED)
         self.minutes.setSuffix(" minutes")
-        self.minutes.setToolTip("Ends sooner once nothing more is gained")
+        self.minutes.setToolTip("Ends sooner once nothing more is gained.")
         self.start_button.setDefault(True)
-        self.start_button.setToolTip("Learn, and keep what was learned if it repairs better")
+        self.start_button.setToolTip("Learn, and keep what was learned if it repairs better.")
         self.remove_button.setToolTip(
-            "Remove what was learned: the released weights are used again"
+            "Remove what was learned: the released weights are used again."
         )
-        self.progress_row.cancel_button.setToolTip("Stop; nothing is kept")
+        self.progress_row.cancel_button.setToolTip("Stop; nothing is kept.")
         row = QHBoxLayout()
         row.addWidget(QLabel("at most"))
         row.addWidget(self.minutes)
@@ -180,7 +181,8 @@ class AdaptWindow(QDialog):
             gain = f"they gained {there.gain:.2f} dB on sections held back"
             text = f"{name}: adapted weights are in use; {gain}."
         else:
-            text = f"{name}: the released weights are in use. {in_window(there.note)}".strip()
+            why = ended(in_window(there.note))
+            text = f"{name}: the released weights are in use. {why}".strip()
         self.state.setText(text)
         self.refresh()
 

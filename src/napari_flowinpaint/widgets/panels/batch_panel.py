@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from ...core.batch import BatchReport, Control, SectionOutcome, StagedSection
 from ...core.batch.plan import FAILED, duration
-from ...core.errors import Cancelled, InputError
+from ...core.errors import Cancelled, InputError, name_sections
 from ...viewer.state.batches import BatchRow
 from ...viewer.tasks import many_sections
 from ...viewer.tasks.as_command import CommandRequest
@@ -19,7 +19,7 @@ from ...viewer.tasks.many_sections import RedoRequest
 from ..parts.copy_command import CopyCommand
 from ..parts.jobs import JobRunner
 from ..parts.marking import mark_damaged
-from ..parts.messages import Messages, guarded
+from ..parts.messages import Messages, as_sentence, guarded
 from ..parts.refusal_box import RefusalBox
 from ..parts.rows_table import Column, RowsTable
 from ..parts.wording import counted, in_window
@@ -43,25 +43,29 @@ def _guides(row: BatchRow) -> str:
 
 def _explain(row: BatchRow) -> str:
     planned = row.plan.windows and row.outcome is None
-    return in_window(str(row.plan) if planned else row.reason or str(row.plan))
+    return as_sentence(str(row.plan) if planned else row.reason or str(row.plan))
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=52),
+    Column("z", "Section.", lambda r: str(r.plan.z), lambda r: r.plan.z, number=True, width=52),
     Column(
-        "guides", "Neighbouring sections that guide the repair", _guides, explain=_explain, width=78
+        "guides",
+        "Neighbouring sections that guide the repair.",
+        _guides,
+        explain=_explain,
+        width=78,
     ),
-    Column("method", "Method", lambda r: "+".join(r.plan.methods), explain=_explain, width=80),
+    Column("method", "Method.", lambda r: "+".join(r.plan.methods), explain=_explain, width=80),
     Column(
         "time",
-        "Estimated time on one core",
+        "Estimated time on one core.",
         lambda r: duration(r.plan.seconds) if r.plan.windows else "",
         lambda r: r.plan.seconds,
         number=True,
     ),
     Column(
         "state",
-        "Outcome, and the reason for it",
+        "Outcome, and the reason for it.",
         lambda r: f"{r.status}: {in_window(r.reason)}" if r.reason else r.status,
         explain=_explain,
         width=86,
@@ -117,15 +121,15 @@ class BatchPanel(QWidget):
 
     def _lay_out(self) -> None:
         self.which.addItems(list(_WHICH))
-        self.which.setToolTip("Which of the flagged sections to repair")
+        self.which.setToolTip("Which of the flagged sections to repair.")
         self.plan_button.setToolTip(
-            "Work out neighbours, methods and times; nothing is repaired yet"
+            "Work out neighbours, methods and times; nothing is repaired yet."
         )
         self.run_button.setToolTip(
             "Repair in the background, for review; the stack is not changed. Run resumes a "
-            "cancelled batch"
+            "cancelled batch."
         )
-        self.pause_button.setToolTip("Finish the sections that are under way and start no others")
+        self.pause_button.setToolTip("Finish the sections that are under way and start no others.")
         self.pause_button.setCheckable(True)
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
@@ -172,7 +176,12 @@ class BatchPanel(QWidget):
 
     def _show_plan(self, image: Any, request: BatchRequest, planned: PlannedBatch) -> None:
         self.session.batch.set_plan(image, planned, request.mask)
-        self.messages.say(f"planned: {planned.plan.summary()}")
+        count = len(planned.plan.planned)
+        if count:
+            it = "it" if count == 1 else "them"
+            self.messages.say(f"{counted(count, 'section')} planned; press Run to repair {it}")
+        else:
+            self.messages.say("nothing can be repaired; the table gives the reasons")
 
     def _on_picked(self, row: BatchRow) -> None:
         from ...viewer import camera
@@ -199,7 +208,7 @@ class BatchPanel(QWidget):
         """Repair the section of the current row although no neighbour fits; it is flagged."""
         row: BatchRow | None = self.table.current
         if row is None:
-            raise InputError("no section is selected; click one")
+            raise InputError("no section is selected; click one.")
         image = self.session.require_image()
         request = RedoRequest(
             self.session.require_stack(),
@@ -316,10 +325,10 @@ class BatchPanel(QWidget):
         done = sum(1 for row in batch.rows if row.outcome is not None)
         text = batch.plan.summary() if not done else f"{done} of {len(batch.rows)} sections done"
         if batch.empty:
-            text += f"; no mask in section {', '.join(map(str, batch.empty[:8]))}"
+            text += f"; no mask in {name_sections(batch.empty, most=8)}"
         if flags is not None:
             text += f"\nkept in {flags.store.staging}"
-        self.summary.setText(text)
+        self.summary.setText(as_sentence(text))
 
     def disconnect_session(self) -> None:
         """Stop listening; the dock is closing."""

@@ -26,7 +26,7 @@ from ...core.kinds import KINDS
 from ...viewer.tasks import find_damage
 from ...viewer.tasks.flag_list import DAMAGED, INTACT, SKIP, UNDECIDED, Filter, key_of, words_of
 from ..parts.jobs import JobRunner
-from ..parts.messages import Messages, guarded
+from ..parts.messages import Messages, as_sentence, guarded
 from ..parts.questions import ask_to_overwrite
 from ..parts.rows_table import Column, RowsTable
 from ..parts.thumbnails import ThumbnailRow
@@ -49,14 +49,14 @@ def _table_of(path: Path) -> Path:
 
 def _explain(row: Flagged) -> str:
     words = f"{KINDS[row.kind].words}; usable neighbours {row.neighbours}"
-    return f"{words}; suggested method: {row.suggested_method or 'none'}"
+    return as_sentence(f"{words}; suggested method: {row.suggested_method or 'none'}")
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.section), lambda r: r.section, number=True, width=52),
+    Column("z", "Section.", lambda r: str(r.section), lambda r: r.section, number=True, width=52),
     Column(
         "kind",
-        "Kind of damage",
+        "Kind of damage.",
         lambda r: r.kind,
         colour=lambda r: KINDS[r.kind].colour[:3],
         explain=_explain,
@@ -64,7 +64,7 @@ _COLUMNS = (
     ),
     Column(
         "score",
-        "Strength of the evidence; 1 is the threshold at a sensitivity of 0.5",
+        "Strength of the evidence; 1 is the threshold at a sensitivity of 0.5.",
         lambda r: f"{r.score:.1f}",
         lambda r: r.score,
         number=True,
@@ -72,14 +72,14 @@ _COLUMNS = (
     ),
     Column(
         "area %",
-        "Percentage of the section masked as this kind",
+        "Percentage of the section masked as this kind.",
         lambda r: f"{r.area_percent:.2f}",
         lambda r: r.area_percent,
         number=True,
         explain=_explain,
         width=54,
     ),
-    Column("decision", "Your decision", lambda r: words_of(r.decision), width=90),
+    Column("decision", "Your decision.", lambda r: words_of(r.decision), width=90),
 )
 
 
@@ -127,18 +127,18 @@ class FlagPanel(QWidget):
         for decision in DECISIONS:
             self.decision_filter.addItem(words_of(decision), decision)
         tips = {
-            self.kind_filter: "Show this kind of damage only",
-            self.decision_filter: "Show rows with this decision only",
-            self.damaged_button: "Damaged: repair it in the next batch (Shift+D)",
-            self.intact_button: "False alarm: ignore this mask in the batch (Shift+I)",
-            self.skip_button: "Do not repair it, and do not use it to repair others (Shift+S)",
-            self.undecide_button: "Clear the decision",
-            self.edit_button: "Paint on the mask, with the brush set to this kind",
-            self.new_kind: "Kind of damage for Add section",
-            self.add_button: "Flag the current section as damaged",
-            self.remove_button: "Remove the selected rows from the list; the mask is kept",
-            self.load_button: "Replace the list with one saved as CSV or JSON",
-            self.save_button: "Save the list as CSV or JSON; it is also kept automatically",
+            self.kind_filter: "Show this kind of damage only.",
+            self.decision_filter: "Show rows with this decision only.",
+            self.damaged_button: "Damaged: repair it in the next batch (Shift+D).",
+            self.intact_button: "False alarm: ignore this mask in the batch (Shift+I).",
+            self.skip_button: "Do not repair it, and do not use it to repair others (Shift+S).",
+            self.undecide_button: "Clear the decision.",
+            self.edit_button: "Paint on the mask, with the brush set to this kind.",
+            self.new_kind: "Kind of damage for Add section.",
+            self.add_button: "Flag the current section as damaged.",
+            self.remove_button: "Remove the selected rows from the list; the mask is kept.",
+            self.load_button: "Replace the list with one saved as CSV or JSON.",
+            self.save_button: "Save the list as CSV or JSON; it is also kept automatically.",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -204,14 +204,14 @@ class FlagPanel(QWidget):
             widget.setEnabled(ready)
         if flags is None:
             self.table.show_rows(())
-            self.count.setText("no list yet")
+            self.count.setText("No list yet.")
         else:
             which = Filter(self.kind_filter.currentData(), self.decision_filter.currentData())
             rows, total = flags.list.shown(which), len(flags.list.rows)
             self.table.show_rows(rows)
             open_rows = flags.list.count()[UNDECIDED]
             shown = f"{len(rows)} of {total}" if len(rows) < total else counted(total, "row")
-            self.count.setText(f"{shown}, {open_rows} undecided")
+            self.count.setText(f"{shown}, {open_rows} undecided.")
         some = bool(self.table.rows.rows)
         for button in (
             self.damaged_button,
@@ -272,7 +272,7 @@ class FlagPanel(QWidget):
     def _current(self) -> Flagged:
         row: Flagged | None = self.table.current
         if row is None:
-            raise InputError("no row is selected; click one")
+            raise InputError("no row is selected; click one.")
         return row
 
     # ---- deciding

@@ -40,7 +40,7 @@ class LoadMask(QPushButton):
         super().__init__("Load mask")
         self.session, self.jobs, self.messages = session, jobs, messages
         self.question: QInputDialog | QMessageBox | None = None
-        self.setToolTip("From a file, a folder or another layer, including shapes")
+        self.setToolTip("From a file, a folder or another layer, including shapes.")
         self.sources = QMenu(self)
         self.setMenu(self.sources)
         self.sources.aboutToShow.connect(self._fill)

@@ -46,7 +46,7 @@ class MaskTools(QPushButton):
         super().__init__("More")
         self.session, self.jobs, self.messages = session, jobs, messages
         self.dialog: RangeDialog | None = None
-        self.setToolTip("Draw around damage, interpolate, copy to other sections, save")
+        self.setToolTip("Draw around damage, interpolate, copy to other sections, save.")
         menu = QMenu(self)
         for text, slot in (
             ("Lasso", self.lasso),
@@ -156,12 +156,12 @@ class MaskTools(QPushButton):
 
         def done(tiles: Mapping[int, SectionTiles]) -> None:
             if masks.mask(image) is not mask:
-                raise InputError("the mask was replaced in the meantime; do it again")
+                raise InputError("the mask was replaced in the meantime; do it again.")
             changed = [z for z in tiles if mask.version(z) != frozen.version(z)]
             if changed:
                 raise InputError(
                     f"the mask of section {listed(changed)} was painted on in the meantime; do it "
-                    "again"
+                    "again."
                 )
             masks.edit_all(image, tiles)
             self.messages.say(words(dict(tiles)))

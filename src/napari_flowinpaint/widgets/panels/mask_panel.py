@@ -64,22 +64,22 @@ class MaskPanel(QGroupBox):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.new_button.setToolTip("An empty mask to paint on with napari's brush")
+        self.new_button.setToolTip("An empty mask to paint on with napari's brush.")
         for button in (self.grow_button, self.shrink_button):
-            button.setToolTip("Grow or shrink the mask of the current section")
+            button.setToolTip("Grow or shrink the mask of the current section.")
         self.every_button.setToolTip(
             "This damage is in every section (a seam, a detector gap, a curtain): mask it in all "
-            "of them and flag them as damaged, to fill the gap"
+            "of them and flag them as damaged, to fill the gap."
         )
         self.undo_button.setToolTip(
-            "Undo the last change of the mask, in whatever section (Ctrl+Z)"
+            "Undo the last change of the mask, in whatever section (Ctrl+Z)."
         )
-        self.redo_button.setToolTip("Redo the change that was undone (Ctrl+Shift+Z)")
-        self.missing_button.setToolTip("The whole section is missing, or too bad to keep: mask it")
+        self.redo_button.setToolTip("Redo the change that was undone (Ctrl+Shift+Z).")
+        self.missing_button.setToolTip("The whole section is missing, or too bad to keep: mask it.")
         self.pixels.setRange(1, 200)
         self.pixels.setValue(3)
         self.pixels.setSuffix(" px")
-        self.pixels.setToolTip("Distance to grow or shrink, in pixels")
+        self.pixels.setToolTip("Distance to grow or shrink, in pixels.")
         grid = QGridLayout(self)
         rows = (
             ((self.new_button, 8), (self.loading, 8), (self.missing_button, 8)),
@@ -169,7 +169,7 @@ class MaskPanel(QGroupBox):
                 return
             if current.version(z) != version:
                 raise InputError(
-                    f"the mask changed in the meantime; press {operation.capitalize()} again"
+                    f"the mask changed in the meantime; press {operation.capitalize()} again."
                 )
             self.session.masks.edit(image, z, tiles)
 
@@ -202,12 +202,12 @@ class MaskPanel(QGroupBox):
         mask.commit()
         frozen = mask.frozen()
         if frozen.damaged_box(z) is None:
-            raise InputError(f"section {z} has no mask; paint the gap there first")
+            raise InputError(f"section {z} has no mask; paint the gap there first.")
 
         def done(found: tuple[int, dict[int, SectionTiles]]) -> None:
             same = self.session.masks.mask(image) is mask
             if not same or any(mask.version(n) != frozen.version(n) for n in found[1]):
-                raise InputError("the mask changed in the meantime; press Spread again")
+                raise InputError("the mask changed in the meantime; press Spread again.")
             self.session.masks.edit_all(image, found[1])
             self.messages.say(self._flag_all(image))
 
@@ -241,8 +241,8 @@ class MaskPanel(QGroupBox):
         """Enable what can be done, and count the damage as soon as nothing changes any more."""
         mask = self.session.mask
         settled = self.session.flags.is_settled(self.session.image)
-        self.new_button.setEnabled(settled)
-        self.loading.setEnabled(settled)
+        for button in (self.new_button, self.loading, self.missing_button, self.tools):
+            button.setEnabled(settled)
         for button in (
             self.grow_button,
             self.shrink_button,

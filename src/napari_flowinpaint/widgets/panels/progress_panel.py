@@ -7,6 +7,9 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 
+#: Jobs that nobody asked for: a stack and what is kept beside it open as soon as it is chosen.
+_ASIDE = ("open", "flags")
+
 
 class ProgressRow(QWidget):
     """Shows how far jobs are, and stops them.
@@ -26,7 +29,7 @@ class ProgressRow(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
-        self.cancel_button.setToolTip("Stop what is running; nothing is changed")
+        self.cancel_button.setToolTip("Stop what is running; nothing is changed.")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.bar, stretch=1)
@@ -47,8 +50,9 @@ class ProgressRow(QWidget):
         self.cancel_button.setEnabled(running)
         if not running:
             self.bar.setValue(0)
+            self.messages.end_progress()
 
     def _show_progress(self, name: str, fraction: float, message: str) -> None:
         if name in self._shown:
             self.bar.setValue(round(1000 * fraction))
-            self.messages.say(message)
+            self.messages.show_progress(message, aside=name in _ASIDE)

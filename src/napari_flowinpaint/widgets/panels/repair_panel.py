@@ -62,7 +62,7 @@ class RepairPanel(QGroupBox):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R)")
+        self.repair_button.setToolTip("Repair the masked pixels of the current section (Shift+R).")
         self.show_choice("")
         box = QVBoxLayout(self)
         box.setSpacing(ROW_SPACING)
@@ -126,7 +126,7 @@ class RepairPanel(QGroupBox):
         The line keeps its place where there is nothing to say, so that Repair stays where it is.
         """
         self.choice.setText(f"takes {methods}" if methods else "\N{NO-BREAK SPACE}")
-        tip = f"auto takes {methods} for what is masked in this section" if methods else ""
+        tip = f"auto takes {methods} for what is masked in this section." if methods else ""
         self.choice.setToolTip(tip)
 
     def _command(self) -> CommandRequest:

@@ -32,6 +32,8 @@ from ..parts.stage_buttons import StageButtons
 from ..parts.wording import counted
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ...viewer.session import Session
 
 #: Height of the list of repairs: its header and three rows, pixels.
@@ -76,13 +78,13 @@ class ReviewPanel(QGroupBox):
         box.addWidget(self.stage_buttons)
         box.addWidget(self.table)
         row = QHBoxLayout()
-        self.all_button.setToolTip("Tick every component")
-        self.none_button.setToolTip("Untick every component")
+        self.all_button.setToolTip("Tick every component.")
+        self.none_button.setToolTip("Untick every component.")
         self.accept_button.setToolTip(
-            "Write the ticked components into the stack; Revert undoes this"
+            "Write the ticked components into the stack; Revert undoes this."
         )
-        self.discard_button.setToolTip("Drop this repair without writing anything")
-        self.closer_button.setToolTip("Each component magnified, its stages side by side")
+        self.discard_button.setToolTip("Drop this repair without writing anything.")
+        self.closer_button.setToolTip("Each component magnified, its stages side by side.")
         for button in (
             self.all_button,
             self.none_button,
@@ -116,6 +118,7 @@ class ReviewPanel(QGroupBox):
 
     def _on_chosen(self, row: Pending) -> None:
         """Go to a repair that is to be decided about."""
+        self.messages.release()
         try:
             self.deciding.open(row, self._is_chosen)
         except Exception as error:
@@ -179,28 +182,29 @@ class ReviewPanel(QGroupBox):
     @guarded
     def discard(self) -> None:
         """Forget the repair under review; that of a batch is rejected."""
-        section = self._staged()
-        if section is None:
+        found = self._staged()
+        if found is None:
             self.deciding.discard()
         else:
-            self.deciding.decide(section, REJECTED)
+            self.deciding.decide(*found, REJECTED)
 
     @guarded
     def accept(self) -> None:
         """Write the ticked components; a repair of a batch is accepted, and written with it."""
-        section = self._staged()
-        if section is None:
+        found = self._staged()
+        if found is None:
             self.deciding.accept()
         else:
-            self.deciding.decide(section, ACCEPTED)
-            self.messages.say(f"section {section.z}: accepted; Write accepted writes it")
+            self.deciding.decide(*found, ACCEPTED)
+            self.messages.say(f"section {found[1].z}: accepted; Write accepted writes it")
 
-    def _staged(self) -> StagedSection | None:
-        """Return the repair under review where it is of a batch."""
+    def _staged(self) -> tuple[Image, StagedSection] | None:
+        """Return the repair under review where it is of a batch, and the layer of its stack."""
         review = self.session.review
-        if review.current is None or not review.staged:
+        if review.current is None or review.image is None or not review.staged:
             return None
-        return self.session.batch.of(review.image).find(review.current.z)
+        section = self.session.batch.of(review.image).find(review.current.z)
+        return None if section is None else (review.image, section)
 
     @property
     def question(self) -> QMessageBox | None:
@@ -231,9 +235,12 @@ class ReviewPanel(QGroupBox):
             self.headline.setText(all_left if left else "Nothing to review.")
             self.table.components.show((), set(), left)
         else:
-            count = len(review.components)
+            count, image = len(review.components), self.session.review.image
+            where = "Section"
+            if image is not None and image is not self.session.image:
+                where = f"{image.name}, section"
             self.headline.setText(
-                f"Section {review.z}: {len(review.accepted):,} of {counted(count, 'component')} "
+                f"{where} {review.z}: {len(review.accepted):,} of {counted(count, 'component')} "
                 "ticked. Hold H: original; N: next stage; B: a line to drag."
             )
             self.table.components.show(review.components, review.accepted, left)

@@ -72,19 +72,19 @@ class SettingsForm(QFormLayout):
         self.device.addItems(["auto", "cpu"])
         self.max_gap.setRange(1, 50)
         self.max_gap.setSuffix(" sections")
-        self.method.setToolTip("auto picks the best method for the neighbours there are")
-        self.device.setToolTip("Where the networks run; methods without one run on the CPU")
-        self.max_gap.setToolTip("How far away, in sections, a guiding neighbour may be")
+        self.method.setToolTip("auto picks the best method for the neighbours there are.")
+        self.device.setToolTip("Where the networks run; methods without one run on the CPU.")
+        self.max_gap.setToolTip("How far away, in sections, a guiding neighbour may be.")
         for name, label in _TEXTURES.items():
             self.texture.addItem(label, name)
         self.texture.setToolTip(
-            "smooth: the prediction alone, most accurate\n"
-            "noise: with contrast and noise like the section's, costs little accuracy\n"
-            "natural: also invents detail of up to 20 pixels that nobody can predict"
+            "smooth: the prediction alone, most accurate.\n"
+            "noise: with contrast and noise like the section's, costs little accuracy.\n"
+            "natural: also invents detail of up to 20 pixels that nobody can predict."
         )
         self.quality.setToolTip(
             "Predicts how good the repair is by repairing the same damage on intact tissue, where "
-            "the truth is known; takes about four times as long"
+            "the truth is known; takes about four times as long."
         )
         self.setVerticalSpacing(ROW_SPACING)
         self.addRow("method", self.method)

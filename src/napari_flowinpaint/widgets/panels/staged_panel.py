@@ -81,18 +81,18 @@ class StagedPanel(QWidget):
         self.threshold.setValue(20)
         self.threshold.setSuffix(" dB")
         tips = {
-            self.accept_button: "Accept this repair, to be written by Write accepted (Shift+A)",
-            self.reject_button: "Reject this repair; it is not written (Shift+X)",
-            self.undecide_button: "Clear the decision",
+            self.accept_button: "Accept this repair, to be written by Write accepted (Shift+A).",
+            self.reject_button: "Reject this repair; it is not written (Shift+X).",
+            self.undecide_button: "Clear the decision.",
             self.components_button: (
-                "Look at each component closely, and untick those that are not to be written"
+                "Look at each component closely, and untick those that are not to be written."
             ),
-            self.above_button: "Accept every undecided repair expected to be at least this good",
-            self.threshold: "Expected structure PSNR",
-            self.method: "Method for Repair again",
-            self.new_mask: "Repair what is painted now instead of what was masked before",
-            self.mask_button: "Show the mask of this section and pick up the brush",
-            self.redo_button: "Repair this section again; you then decide again",
+            self.above_button: "Accept every undecided repair expected to be at least this good.",
+            self.threshold: "Expected structure PSNR.",
+            self.method: "Method for Repair again.",
+            self.new_mask: "Repair what is painted now instead of what was masked before.",
+            self.mask_button: "Show the mask of this section and pick up the brush.",
+            self.redo_button: "Repair this section again; you then decide again.",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
@@ -165,7 +165,7 @@ class StagedPanel(QWidget):
     def _row(self) -> Pending:
         row: Pending | None = self.table.current
         if row is None:
-            raise InputError("no repair is selected; click one")
+            raise InputError("no repair is selected; click one.")
         return row
 
     def _current(self) -> StagedSection:
@@ -173,13 +173,18 @@ class StagedPanel(QWidget):
         if not isinstance(row, StagedSection):
             raise InputError(
                 f"the repair of section {row.z} does not belong to the batch; accept or discard it "
-                "first"
+                "first."
             )
         return row
 
     # ---- looking
 
     def _on_picked(self, row: Pending) -> None:
+        """Go to a repair."""
+        self.messages.release()
+        self._open(row)
+
+    def _open(self, row: Pending) -> None:
         """Show the stages of a repair as layers."""
         try:
             self.deciding.open(row, self._is_picked)
@@ -233,14 +238,14 @@ class StagedPanel(QWidget):
             return
         after = self.table.rows.find(key_of(row)) + 1
         following = self.table.rows.rows[after : after + 1]
-        self.deciding.decide(row, decision)
+        self.deciding.decide(self.session.require_image(), row, decision)
         if following and decision != UNDECIDED:
             self.table.select(key_of(following[0]))
 
     def _decide_waiting(self, row: Review, decision: str) -> None:
         """Write or drop a repair of one section, which is shown."""
         if self.session.review.current is not row:
-            raise InputError(f"the repair of section {row.z} is not shown; click it first")
+            raise InputError(f"the repair of section {row.z} is not shown; click it first.")
         if decision == ACCEPTED:
             self.deciding.accept()
         elif decision == REJECTED:
@@ -292,10 +297,10 @@ class StagedPanel(QWidget):
     def _redo(self, gate: str | None) -> None:
         row, image = self._current(), self.session.require_image()
         if row.decision == WRITTEN:
-            raise InputError(f"the repair of section {row.z} is in the stack; revert it first")
+            raise InputError(f"the repair of section {row.z} is in the stack; revert it first.")
         decided = self.session.flags.decided(image) if self.new_mask.isChecked() else None
         if self.new_mask.isChecked() and decided is None:
-            raise InputError("there is no mask; press Paint mask")
+            raise InputError("there is no mask; press Paint mask.")
         mask, intact = (None, {}) if decided is None else decided
         method = self.method.currentText()
         request = RedoRequest(
@@ -314,7 +319,7 @@ class StagedPanel(QWidget):
             self.new_mask.setChecked(False)
             self.messages.notify(f"section {section.z} was repaired again by {section.method}")
             if self._is_picked(section.z):
-                self._on_picked(section)
+                self._open(section)
 
         failed = self._redo_failed
         self.jobs.start("redo", many_sections.redo, request, done=done, failed=failed, waits=True)
@@ -347,6 +352,8 @@ class StagedPanel(QWidget):
             button.setEnabled(bool(decisions) and not busy)
         for button in (self.accept_button, self.reject_button):
             button.setEnabled(bool(self.table.rows.rows) and not busy)
+        self.components_button.setEnabled(self.session.review.current is not None)
+        self.threshold.setEnabled(bool(decisions))
         self.refusal.set_free(not busy)
         if not decisions:
             self.summary.setText("No repairs to review; plan and run a batch first.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
@@ -38,6 +39,7 @@ class TargetLine(QLabel):
         super().__init__()
         self.session, self.jobs, self.messages = session, jobs, messages
         self._unusable: WeakSet[Image] = WeakSet()
+        self._meant: Callable[[], Image | None] = lambda: None
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
@@ -54,6 +56,9 @@ class TargetLine(QLabel):
     def _on_target(self) -> None:
         """Open the stack behind a layer that was selected, and its journal, if nobody did yet."""
         image, stack = self.session.image, self.session.stack
+        if image is not self._meant():
+            self._meant = ref(image) if image is not None else lambda: None
+            self.messages.release()
         if image is not None and stack is not None and not self.session.accepted.is_known(image):
             self._read_history(image, stack)
         if image is not None and stack is None:
@@ -65,7 +70,7 @@ class TargetLine(QLabel):
                 if opened.messages:
                     self.messages.notify(" ".join(opened.messages))
                 else:
-                    self.messages.say("")
+                    self.messages.mention("")
 
             def failed(error: Exception) -> None:
                 self._unusable.add(image)

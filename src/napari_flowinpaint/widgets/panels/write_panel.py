@@ -56,10 +56,10 @@ class WritePanel(QWidget):
 
     def _lay_out(self) -> None:
         tips = {
-            self.write_button: "Write all accepted repairs into the stack; the originals are kept",
-            self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr",
-            self.revert_button: "Bring back the original pixels of this section",
-            self.revert_all_button: "Bring back the original pixels of all written repairs",
+            self.write_button: "Write all accepted repairs into the stack; the originals are kept.",
+            self.save_button: "Save the stack with the accepted repairs as a new OME-Zarr.",
+            self.revert_button: "Bring back the original pixels of this section.",
+            self.revert_all_button: "Bring back the original pixels of all written repairs.",
         }
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -86,7 +86,7 @@ class WritePanel(QWidget):
         image, stack = self.session.require_image(), self.session.require_stack()
         if not stack.writable and not can_keep(stack):
             raise InputError(
-                f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead"
+                f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead."
             )
         if keeps_beside(stack) or self.session.accepted.agreed(image):
             self._write()
@@ -157,8 +157,13 @@ class WritePanel(QWidget):
     def save(self, path: Path) -> None:
         """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
+        batch = self.session.batch.of(image)
+        accepted = [section for section in batch.staged if section.decision == ACCEPTED]
+        kept, copied = self.session.kept(image), self.session.flags.for_copy(image)
 
         def done(loaded: loading.LoadedStack) -> None:
+            self.session.flags.note_copied(image, copied)
+            batch.note_copied(accepted)
             self.session.close_review()
             self.session.add_stack(loaded)
             image.visible = False
@@ -173,7 +178,7 @@ class WritePanel(QWidget):
             stack,
             self._staging(),
             path,
-            *self.session.kept(image),
+            *kept,
             done=done,
             failed=self.messages.fail,
             lasting=True,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Side of a picture on the screen, pixels; the least and the most that is shown of the section.
 _SIDE, _LEAST, _MOST = 250, 48, 1000
+#: Width that the pictures leave for what is between and around them, pixels.
+_BESIDE = 90
 #: Context around a component, as a share of its size.
 _AROUND = 0.6
 _STAGES = ("original", "initial reference", "refined reference", "result", "confidence")
@@ -51,6 +53,8 @@ class ComponentWindow(QDialog):
         super().__init__(parent)
         self.session = session
         self._index = 0
+        width = self.screen().availableGeometry().width()
+        self._side = min(_SIDE, (width - _BESIDE) // len(_STAGES))
         review = session.review.current
         if review is not None and number is not None:
             self._index = [c.number for c in review.components].index(number)
@@ -70,13 +74,13 @@ class ComponentWindow(QDialog):
     def _lay_out(self) -> None:
         grid = QGridLayout()
         for column, (stage, picture) in enumerate(self.pictures.items()):
-            picture.setFixedSize(_SIDE, _SIDE)
+            picture.setFixedSize(self._side, self._side)
             picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
             grid.addWidget(QLabel(stage), 0, column, Qt.AlignmentFlag.AlignHCenter)
             grid.addWidget(picture, 1, column)
-        self.use.setToolTip("Accept writes it; otherwise the original pixels stay")
-        self.previous_button.setToolTip("Previous component")
-        self.next_button.setToolTip("Next component")
+        self.use.setToolTip("Accept writes it; otherwise the original pixels stay.")
+        self.previous_button.setToolTip("Previous component.")
+        self.next_button.setToolTip("Next component.")
         row = QHBoxLayout()
         row.addWidget(self.facts, stretch=1)
         for widget in (self.use, self.previous_button, self.next_button):
@@ -123,7 +127,7 @@ class ComponentWindow(QDialog):
             pixels = review.original if stage == "original" else review.image(stage)
             part = pixels[view.within(review.repair.box)]
             scale = (0.0, 1.0) if stage == "confidence" else (low, high)
-            label.setPixmap(_pixmap(grey_of(part, *scale)))
+            label.setPixmap(_pixmap(grey_of(part, *scale), self._side))
         self.use.setChecked(component.number in review.accepted)
         count = len(review.components)
         place = [c.number for c in review.components].index(component.number)
@@ -131,8 +135,8 @@ class ComponentWindow(QDialog):
         self.next_button.setEnabled(place < count - 1)
         self.setWindowTitle(f"Section {review.z}, component {component.number}")
         self.facts.setText(
-            f"component {place + 1} of {count}: {component.pixels:,} pixels, confidence "
-            f"{component.confidence:.2f}"
+            f"Component {place + 1} of {count}: {component.pixels:,} pixels, confidence "
+            f"{component.confidence:.2f}."
         )
 
     def _on_finished(self, *_: object) -> None:
@@ -161,14 +165,14 @@ def grey_of(pixels: AnyImage, low: float, high: float) -> _Grey:
     return np.asarray(np.clip(np.rint(stretched), 0, 255), dtype=np.uint8)
 
 
-def _pixmap(grey: _Grey) -> QPixmap:
+def _pixmap(grey: _Grey, side: int) -> QPixmap:
     """Return a picture, magnified without smoothing."""
     height, width = grey.shape
     content = np.ascontiguousarray(grey).tobytes()
     image = QImage(content, width, height, width, QImage.Format.Format_Grayscale8).copy()
     return QPixmap.fromImage(image).scaled(
-        _SIDE,
-        _SIDE,
+        side,
+        side,
         Qt.AspectRatioMode.KeepAspectRatio,
         Qt.TransformationMode.FastTransformation,
     )

@@ -12,14 +12,14 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 from ...viewer.layers import REFUSED_COLOUR
 from ...viewer.tasks.refusals import RefusedPlace
 from ...viewer.tasks.review import Component
-from .wording import in_window
+from .messages import as_sentence
 
 _COLUMNS = ("use", "no.", "pixels", "confidence")
 _TIPS = (
-    "Accept writes the ticked components; the others keep their original pixels",
-    "Number of the component: a connected piece of the mask",
-    "Number of pixels to be replaced",
-    "Mean confidence, from 0 (guessed) to 1 (certain)",
+    "Accept writes the ticked components; the others keep their original pixels.",
+    "Number of the component: a connected piece of the mask.",
+    "Number of pixels to be replaced.",
+    "Mean confidence, from 0 (guessed) to 1 (certain).",
 )
 
 
@@ -122,7 +122,7 @@ def _data_of_refused(place: RefusedPlace, column: int, role: int) -> Any:
     if role == Qt.ItemDataRole.DisplayRole:
         return ("", "–", f"{place.pixels:,}", "refused")[column]
     if role == Qt.ItemDataRole.ToolTipRole:
-        return in_window(place.reason)
+        return as_sentence(place.reason)
     if role == Qt.ItemDataRole.ForegroundRole:
         return QColor(REFUSED_COLOUR)
     if role == Qt.ItemDataRole.TextAlignmentRole and column > 0:

@@ -38,7 +38,7 @@ class CopyCommand(QPushButton):
         self.jobs, self.messages, self._request = jobs, messages, request
         self.setToolTip(
             "Copy the command line that does the same, for a script or a cluster; the mask is "
-            "saved beside the stack"
+            "saved beside the stack."
         )
         self.clicked.connect(self.copy)
 

@@ -71,7 +71,7 @@ class Deciding(QObject):
             if not still(review.z) or image not in self.session.viewer.layers:
                 return
             self._steps.start(self.session.open_staged(image, review))
-            self.messages.say(f"section {review.z}: {review.summary()}")
+            self.messages.mention(f"section {review.z}: {review.summary()}")
             for flag in review.repair.flags:
                 self.messages.warn(flag)
 
@@ -99,15 +99,16 @@ class Deciding(QObject):
 
     # ---- those of a batch
 
-    def decide(self, section: StagedSection, decision: str) -> None:
-        """Record a decision about a staged repair, in a thread."""
+    def decide(self, image: Image, section: StagedSection, decision: str) -> None:
+        """Record a decision about a staged repair of the stack of ``image``, in a thread."""
         if section.decision == WRITTEN:
-            raise InputError(f"the repair of section {section.z} is in the stack; revert it first")
-        image = self.session.require_image()
+            raise InputError(f"the repair of section {section.z} is in the stack; revert it first.")
+        flags = self.session.flags.of(image)
+        assert flags is not None  # else nothing would be staged
         self.jobs.start(
             f"decide {section.z}",
             many_sections.decide,
-            self.session.require_flags().store.staging,
+            flags.store.staging,
             [section.z],
             decision,
             self._ticked(section) if decision == ACCEPTED else None,

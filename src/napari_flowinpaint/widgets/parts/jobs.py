@@ -156,7 +156,7 @@ class JobRunner(QObject):
         def report(fraction: float, message: str) -> None:
             nonlocal last
             if job.cancelled.is_set():
-                raise Cancelled("cancelled; nothing was changed")
+                raise Cancelled("cancelled; nothing was changed.")
             now = time.monotonic()
             if now - last >= _INTERVAL and not self._stopped:
                 last = now
@@ -175,7 +175,7 @@ class JobRunner(QObject):
             return
         del self._jobs[job.name]
         if error is None and job.cancelled.is_set() and not job.lasting:
-            error = Cancelled("cancelled; nothing was changed")
+            error = Cancelled("cancelled; nothing was changed.")
         try:
             if error is not None:
                 job.failed(error)
@@ -201,7 +201,7 @@ class JobRunner(QObject):
             if job is not None:
                 job.cancelled.set()
                 if not (job.lasting or job.waits):
-                    self._on_ended(job, None, Cancelled("cancelled; nothing was changed"))
+                    self._on_ended(job, None, Cancelled("cancelled; nothing was changed."))
 
     def cancel_of(self, subject: object) -> None:
         """Stop the jobs that are about something, such as a layer that was removed."""

@@ -54,7 +54,7 @@ class Keeper(QObject):
             rows = len(stored.rows)
             if self.session.image is image:
                 where = stored.store.folder
-                self.messages.say(
+                self.messages.mention(
                     f"{counted(rows, 'flagged row')}, kept in {where}" if rows else ""
                 )
 

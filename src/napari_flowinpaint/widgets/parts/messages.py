@@ -12,7 +12,7 @@ from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QMouseEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from ...core.errors import Cancelled, FlowInpaintError, first_line
+from ...core.errors import Cancelled, FlowInpaintError, ended, first_line
 from ...core.names import printable
 from .wording import in_window
 
@@ -27,6 +27,10 @@ _Widget = TypeVar("_Widget", bound=QWidget)
 class Messages(QLabel):
     """The status line of a dock: a few lines, and a click on them shows the rest.
 
+    What came of something the user did (:meth:`say`, :meth:`notify`, :meth:`fail`) stays until
+    more is said. What nobody asked for (:meth:`mention`, progress aside) is shown only where
+    nothing of that kind is, or once the user has turned to something else (:meth:`release`).
+
     Parameters
     ----------
     keeps_room
@@ -37,6 +41,7 @@ class Messages(QLabel):
         super().__init__()
         self.keeps_room = keeps_room
         self._full, self._open = "", False
+        self._told = self._going = False
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -75,13 +80,15 @@ class Messages(QLabel):
         head = text[:low]
         if low < len(text) and not text[low].isspace() and " " in head:
             head = head.rsplit(" ", 1)[0]  # no part of a word
-        return head.rstrip(" ,;:(") + _MORE
+        return head.rstrip(" ,;:(.") + _MORE
 
     def _fits(self, text: str) -> bool:
         metrics, width = self.fontMetrics(), max(self.width() - 2 * self.margin(), 40)
-        room = QRect(0, 0, width, 1 << 16)
-        needed = metrics.boundingRect(room, int(Qt.TextFlag.TextWordWrap), text).height()
-        return bool(needed <= _LINES * metrics.lineSpacing())
+        room, wrapped = QRect(0, 0, width, 1 << 16), int(Qt.TextFlag.TextWordWrap)
+        needed, most = (
+            metrics.boundingRect(room, wrapped, lines).height() for lines in (text, "\n" * _LINES)
+        )
+        return bool(needed <= most)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Show all of the text, or a few lines again."""
@@ -114,8 +121,38 @@ class Messages(QLabel):
             self.updateGeometry()
 
     def say(self, text: str) -> None:
-        """Show a line in the dock only."""
-        self.setText(_sentence(text))
+        """Show in the dock only what came of something the user did; "" clears the line."""
+        self._told, self._going = bool(text), False
+        self.setText(as_sentence(text))
+
+    def mention(self, text: str) -> None:
+        """Show something nobody asked for, unless it would hide what the user waits for."""
+        if not self._told:
+            self.say(text)
+            self._told = False
+
+    def release(self) -> None:
+        """Let a mention replace what was said: the user has turned to something else."""
+        self._told = False
+
+    def show_progress(self, text: str, *, aside: bool = False) -> None:
+        """Show how far something is, no sentence.
+
+        Parameters
+        ----------
+        text
+            Such as "repairing section 3".
+        aside
+            Whether nobody asked for it: what came of the last thing the user did stays.
+        """
+        if not (aside and self._told):
+            self._told, self._going = not aside, True
+            self.setText(_in_words(text))
+
+    def end_progress(self) -> None:
+        """Clear the line where it shows how far something is: it has ended, and told nothing."""
+        if self._going:
+            self.say("")
 
     def notify(self, text: str, notes: Sequence[str] = ()) -> None:
         """Show a line in the dock and as a notification: something was achieved.
@@ -143,7 +180,7 @@ class Messages(QLabel):
         toast
             The notification; its first words without.
         """
-        self.setText("\n".join(filter(None, (self.text(), _sentence(text)))))
+        self.say("\n".join(filter(None, ("" if self._going else self.text(), text))))
         self.toast(toast or text)
 
     def toast(self, text: str) -> None:
@@ -191,18 +228,24 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
 
 def toast_of(text: str) -> str:
     """Return the beginning of a text, as short as a notification shows it in one line."""
-    first = re.split("; |\n", re.sub(r" \([^()]*\)", "", _sentence(text)))[0]
+    first = re.split("; |\n", re.sub(r" \([^()]*\)", "", as_sentence(text)))[0]
+    first = ended(first)
     if len(first) <= _TOAST:
         return first
     return first[: _TOAST - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
 
 
-def _sentence(text: str) -> str:
-    """Return a text as it is shown: in words of the window, and as a sentence.
+def as_sentence(text: str) -> str:
+    """Return a text as it is shown, in words of the window: each line of it as a sentence."""
+    return "\n".join(ended(_in_words(line.rstrip())) for line in text.splitlines())
+
+
+def _in_words(line: str) -> str:
+    """Return a line in words of the window, with a capital letter.
 
     What came from files cannot steer the terminal of napari. Names of files and layers stay as
     they are.
     """
-    text = in_window("\n".join(map(printable, text.splitlines())))
-    first = text.partition(" ")[0]
-    return text[:1].upper() + text[1:] if first.rstrip(",;:").isalpha() else text
+    line = in_window(printable(line))
+    first = line.partition(" ")[0]
+    return line[:1].upper() + line[1:] if first.rstrip(",;:.…").isalpha() else line

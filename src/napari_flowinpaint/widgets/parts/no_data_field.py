@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLineEdit
 from ...core.errors import InputError
 
 #: Without a value.
-_FOUND = "padding and NaN are found"
+_FOUND = "automatic: padding and NaN"
 
 
 class NoDataField(QLineEdit):
@@ -18,7 +18,7 @@ class NoDataField(QLineEdit):
         self.setPlaceholderText(_FOUND)
         self.setToolTip(
             "Grey value of pixels that were not imaged, if they are more than padding along the "
-            "border; press Enter to use it for this stack"
+            "border; press Enter to use it for this stack."
         )
 
     def value(self) -> float | None:
@@ -34,7 +34,7 @@ class NoDataField(QLineEdit):
             return float(text) if text else None
         except ValueError:
             raise InputError(
-                f"'{text}' is not a grey value; type a number, or leave it empty"
+                f"'{text}' is not a grey value; type a number, or leave it empty."
             ) from None
 
     def show_value(self, value: float | None) -> None:

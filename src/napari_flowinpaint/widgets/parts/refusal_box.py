@@ -6,7 +6,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from ...core.refusal import in_short, is_of_gate, sections_at_fault
-from .wording import in_window, listed
+from .messages import as_sentence
+from .wording import listed
 
 
 class RefusalBox(QWidget):
@@ -43,13 +44,13 @@ class RefusalBox(QWidget):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.details.hide()
         self.why_button.setCheckable(True)
-        self.why_button.setToolTip("All that is known about it")
+        self.why_button.setToolTip("All that is known about it.")
         self.anyway_button.setToolTip(
-            "Repair what was refused anyway; the reason is kept with the repair"
+            "Repair what was refused anyway; the reason is kept with the repair."
         )
         self.mark_button.setToolTip(
             "Mask the whole section and put it on the list, so that it guides no repair; Undo "
-            "removes the mask"
+            "removes the mask."
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -76,8 +77,8 @@ class RefusalBox(QWidget):
             return
         self._shown = (subject, reason)
         self._faulty = sections_at_fault(reason)
-        self.line.setText(f"{subject} refused: {in_window(in_short(reason))}.")
-        self.details.setText(in_window(f"{reason[:1].upper()}{reason[1:]}."))
+        self.line.setText(as_sentence(f"{subject} refused: {in_short(reason)}"))
+        self.details.setText(as_sentence(reason))
         self.why_button.setChecked(False)
         self.anyway_button.setVisible(is_of_gate(reason))
         self.mark_button.setVisible(bool(self._faulty))

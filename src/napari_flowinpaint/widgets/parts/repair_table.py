@@ -9,8 +9,8 @@ import numpy as np
 from ...core.batch import StagedSection
 from ...core.refusal import describe_refused
 from ...viewer.tasks.review import Review
+from .messages import as_sentence
 from .rows_table import Column, RowsTable
-from .wording import in_window
 
 #: A repair of one section is a Review, one of a batch is staged.
 Pending = Review | StagedSection
@@ -56,47 +56,47 @@ def _explain(row: Pending) -> str:
     refused = row.refused if isinstance(row, StagedSection) else row.repair.refused
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(_scores(row).items()))
     guides = ", ".join(map(str, made.neighbours)) or "no other section"
-    left = f"; {in_window(describe_refused(refused))}" if refused else ""
-    doubts = "".join(f"; {in_window(flag)}" for flag in made.flags)
-    return f"{pixels:,} pixels, guided by {guides}{left}{doubts}; {scores}"
+    left = f"; {describe_refused(refused)}" if refused else ""
+    doubts = "".join(f"; {flag}" for flag in made.flags)
+    return as_sentence(f"{pixels:,} pixels, guided by {guides}{left}{doubts}; {scores}")
 
 
 _COLUMNS = (
-    Column("z", "Section", lambda r: str(r.z), lambda r: r.z, number=True, width=38),
+    Column("z", "Section.", lambda r: str(r.z), lambda r: r.z, number=True, width=38),
     Column(
         "dB",
-        "Expected structure PSNR inside the mask; those of a batch begin with the worst",
+        "Expected structure PSNR inside the mask; those of a batch begin with the worst.",
         lambda r: _number(_quality(r), 1),
         _quality,
         number=True,
         explain=_explain,
-        width=48,
+        width=45,
     ),
     Column(
         "mean",
-        "The same for the plain mean of the neighbours, dB",
+        "The same for the plain mean of the neighbours, dB.",
         lambda r: _number(_score(r, "expected_mean_structure"), 1),
         lambda r: _score(r, "expected_mean_structure"),
         number=True,
         explain=_explain,
-        width=48,
+        width=45,
     ),
     Column(
         "SSIM",
-        "Expected SSIM inside the mask; empty without test repairs on intact tissue",
+        "Expected SSIM inside the mask; empty without test repairs on intact tissue.",
         lambda r: _number(_score(r, "expected_ssim"), 2),
         lambda r: _score(r, "expected_ssim"),
         number=True,
         explain=_explain,
-        width=48,
+        width=45,
     ),
-    Column("method", "Method", _method, explain=_explain, width=78),
+    Column("method", "Method.", _method, explain=_explain, width=98),
     Column(
         "decision",
-        "Your decision; one that is waiting was made in Repair section, the others in a batch",
+        "Your decision; one that is waiting was made in Repair section, the others in a batch.",
         _decision,
         explain=_explain,
-        width=94,
+        width=83,
     ),
 )
 

@@ -39,7 +39,7 @@ class StageButtons(QWidget):
         row.setSpacing(2)
         for number, (stage, text) in enumerate(_BUTTONS.items()):
             button = QPushButton(text)
-            button.setToolTip(f"Show the {stage or 'original section'}")
+            button.setToolTip(f"Show the {stage or 'original section'}.")
             button.setCheckable(True)
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.group.addButton(button, number)
