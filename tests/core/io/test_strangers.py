@@ -107,7 +107,7 @@ def test_shapes_that_no_microscope_makes(tmp_path: Path, shape: tuple[int, int, 
 
 def test_nothing_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     for say in (print_line, print_error):
-        say("a\x1b]0;owned\x07b \udce9 \u202e µm")
+        say("a\x1b]0;owned\x07b \udce9 \u202e µm.")
     out, err = capsys.readouterr()
-    assert out == "a\\x1b]0;owned\\x07b \\udce9 \\u202e µm\n"
+    assert out == "a\\x1b]0;owned\\x07b \\udce9 \\u202e µm.\n"
     assert err == f"flowinpaint: {out}"
