@@ -63,7 +63,9 @@ def test_repairs_of_a_file_that_cannot_be_written_to_are_kept_beside_it(
     dock.review_panel.accept_button.click()
     wait(lambda: not dock.jobs.is_running())
     assert dock.review_panel.question is None, "nothing happens to the file"
-    assert "beside stack" in dock.messages.text()
+    assert "beside the file, marked as synthetic; the file itself is unchanged." in (
+        dock.messages.text()
+    )
     shown = np.asarray(viewer.layers["stack"].data)
     assert (shown[3] != original[3])[damaged].any()
     assert np.array_equal(shown[3][~damaged], original[3][~damaged])

@@ -170,8 +170,9 @@ class Deciding(QObject):
         def done(history: writing.StackHistory) -> None:
             self.session.finish_accept(image, stack, repair, history)
             rest = f"; {total - count:,} rejected and left in the mask" if count < total else ""
-            verb = "kept" if keeps_beside(stack) else "wrote"
-            where = f" beside {stack.name}, which is unchanged" if keeps_beside(stack) else ""
+            beside = keeps_beside(stack)
+            verb, where = ("kept", " beside the file") if beside else ("wrote", "")
+            rest += "; the file itself is unchanged" * beside
             self.messages.notify(
                 f"section {repair.z}: {verb} {counted(count, 'component')} "
                 f"({counted(repair.provenance.mask_pixels, 'pixel')}){where}, marked as synthetic"
