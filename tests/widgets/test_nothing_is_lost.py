@@ -52,6 +52,23 @@ def test_a_mask_is_replaced_after_a_question_and_undo_brings_it_back(make_dock, 
     assert np.array_equal(layer.data.read(3), new)
 
 
+def test_a_mask_is_painted_on_in_another_section(make_dock, stack_path):
+    """Whoever goes on to the next damaged section presses New mask there as well."""
+    viewer, dock = make_dock(stack_path)
+    layer, panel = paint(dock), dock.mask_panel
+    painted = layer.data.read(3)
+    viewer.dims.set_point(0, 5 * 50)
+    viewer.layers.selection.active = dock.session.image
+    panel.new_button.click()
+    question = panel.loading.question
+    assert question.defaultButton().text() == "Paint on it"
+    press(question, "Paint on it")
+    assert viewer.layers.selection.active is layer
+    assert layer.mode == "paint"
+    assert "Paint over the damage" in dock.messages.text()
+    assert np.array_equal(layer.data.read(3), painted)
+
+
 def test_a_mask_whose_layer_was_removed_comes_back(make_dock, stack_path):
     viewer, dock = make_dock(stack_path)
     painted = paint(dock).data.read(3)

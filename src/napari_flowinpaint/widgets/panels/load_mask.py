@@ -45,8 +45,17 @@ class LoadMask(QPushButton):
         self.setMenu(self.sources)
         self.sources.aboutToShow.connect(self._fill)
 
-    def replace(self, image: Image, base: Any, then: Callable[[], None]) -> None:
-        """Make a mask, after asking where one with damage would be replaced."""
+    def replace(
+        self,
+        image: Image,
+        base: Any,
+        then: Callable[[], None],
+        paint: Callable[[], None] | None = None,
+    ) -> None:
+        """Make a mask, after asking where one with damage would be replaced.
+
+        ``paint`` is offered instead, where there is such a function: to paint on that one.
+        """
 
         def answered(yes: bool) -> None:
             self.question = None
@@ -63,7 +72,7 @@ class LoadMask(QPushButton):
         if mask is None or (mask.base is None and not mask.painted_sections):
             answered(True)
         else:
-            self.question = ask_to_replace(self, image.name, answered)
+            self.question = ask_to_replace(self, image.name, answered, paint)
 
     @guarded
     def _choose_file(self) -> None:

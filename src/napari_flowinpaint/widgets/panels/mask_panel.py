@@ -130,12 +130,18 @@ class MaskPanel(QGroupBox):
 
     @guarded
     def new_mask(self) -> None:
-        """Make an empty mask and select the brush."""
+        """Make an empty mask and select the brush; or paint on the mask that there is."""
+        image = self.session.require_image()
+        self.loading.replace(image, None, self._say_how_to_paint, self._paint)
 
-        def then() -> None:
-            self.messages.say("paint over the damage; Shift and the wheel change the brush size")
+    @guarded
+    def _paint(self) -> None:
+        """Paint on the mask that there is."""
+        self.session.masks.brush(self.session.require_image())
+        self._say_how_to_paint()
 
-        self.loading.replace(self.session.require_image(), None, then)
+    def _say_how_to_paint(self) -> None:
+        self.messages.say("paint over the damage; Shift and the wheel change the brush size")
 
     # ---- editing
 

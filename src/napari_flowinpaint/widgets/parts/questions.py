@@ -49,16 +49,30 @@ def ask_to_write(parent: QWidget, stack: Stack, answered: Callable[[bool], None]
     )
 
 
-def ask_to_replace(parent: QWidget, name: str, answered: Callable[[bool], None]) -> QMessageBox:
-    """Ask whether the mask of the stack ``name`` may be replaced; see :func:`ask_to_write`."""
-    return _ask(
+def ask_to_replace(
+    parent: QWidget,
+    name: str,
+    answered: Callable[[bool], None],
+    paint: Callable[[], None] | None = None,
+) -> QMessageBox:
+    """Ask whether the mask of the stack ``name`` may be replaced; see :func:`ask_to_write`.
+
+    ``paint`` is offered instead, where there is such a function: to paint on the mask as it is.
+    """
+    question = _ask(
         parent,
         "Replace the mask?",
-        f"{name} has a mask already. Replace it?",
+        f"{name} has a mask already. Replace it in all sections?",
         "Undo brings the present mask back.",
         "Replace",
         answered,
     )
+    if paint is not None:
+        question.setText(f"{name} has a mask already. Paint on it, or replace it in all sections?")
+        button = question.addButton("Paint on it", QMessageBox.ButtonRole.AcceptRole)
+        question.setDefaultButton(button)
+        button.clicked.connect(paint)
+    return question
 
 
 def ask_to_repair_alone(
