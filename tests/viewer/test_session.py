@@ -17,7 +17,7 @@ from napari_flowinpaint.core.open import open_stack
 from napari_flowinpaint.core.repair_options import RepairRequest
 from napari_flowinpaint.viewer import camera
 from napari_flowinpaint.viewer.session import session_of
-from napari_flowinpaint.viewer.tasks import loading, mask_tools, one_section, writing
+from napari_flowinpaint.viewer.tasks import loading, mask_tools, one_section, stack_repairs
 
 SHAPE = (7, 96, 112)
 
@@ -358,7 +358,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     repair(session)
     session.review.set_accepted({2}, False)
     image, stack, selected = session.request_accept()
-    written = writing.accept(stack, selected, progress=quiet)
+    written = stack_repairs.accept(stack, selected, progress=quiet)
     session.finish_accept(image, stack, selected, written)
     after = open_stack(path).read(3)
     left = session.mask.read(3)
@@ -372,7 +372,7 @@ def test_accept_and_revert_on_disk(written_session, viewer):
     marks = next(x for x in viewer.layers if x.name == "synthetic pixels")
     assert np.array_equal(np.asarray(marks.data[3]) > 0, written)
     (entry,) = session.accepted.written(image)
-    reverted = writing.revert(stack, entry.id, progress=quiet)
+    reverted = stack_repairs.revert(stack, entry.id, progress=quiet)
     session.finish_revert(image, stack, entry.id, reverted)
     assert np.array_equal(open_stack(path).read(3), before)
     assert np.array_equal(session.mask.read(3), damaged), "the mask is back as well"
@@ -400,7 +400,7 @@ def test_repairs_of_a_stack_that_cannot_be_written_are_kept_until_saved(session,
     assert not session.mask.read(3).any()
     (item,) = session.accepted.unsaved(session.image)
     assert "accepted, section 3 (not saved)" in viewer.layers
-    loaded = writing.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
+    loaded = stack_repairs.save(session.stack, tmp_path / "out.zarr", [item.repair], progress=quiet)
     saved = loaded.stack.read(3)
     assert np.array_equal(saved[~damaged], original[~damaged])
     assert (saved[damaged] != original[damaged]).any()

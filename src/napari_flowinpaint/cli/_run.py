@@ -87,7 +87,7 @@ class _OutcomeWriter:
     def __init__(
         self, request: PlannedRepair, report: Callable[[RepairOutcome], None], note: Note
     ) -> None:
-        from ..core.batch.writing import groups_of
+        from ..core.batch.commit_staged import groups_of
 
         self._note = note
 

@@ -24,7 +24,7 @@ from .targeting import Targeting
 from .tasks.one_section import SectionJob
 from .tasks.refusals import SectionRefused
 from .tasks.review import Review
-from .tasks.writing import StackHistory
+from .tasks.stack_repairs import StackHistory
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from ..masks.stack_mask import StackMask
 from .batch_workers import Control
+from .commit_staged import commit
 from .plan import BatchPlan, Rate, SectionPlan, plan_batch
 from .run_batch import BatchReport, run_batch
 from .staged_section import StagedSection
 from .staging import Staging, load_staged
 from .task import SectionOutcome
-from .writing import commit
 
 __all__ = [
     "BatchPlan",

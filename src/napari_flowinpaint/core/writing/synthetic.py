@@ -32,7 +32,7 @@ from ..errors import StoreError, first_line
 from ..io.axes import voxel_size_from_attributes
 from ..io.levels import Level
 from ..io.ngff_06 import intrinsic_system, is_06, renamed
-from ..names import printable
+from .label_place import DTYPE, chunks_of, foreign_labels, is_array, is_ours, listed_labels
 from .target import open_array
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ MEANING = {
     "synthetic": "number of the repair that made the pixel",
     "displaced": "2147483648 + number of the repair that moved the pixel (the section's own)",
 }
-#: Longest edge of its chunks, in pixels; one section each.
-_CHUNK = 1024
 
 
 def label_names(levels: tuple[Level, ...]) -> tuple[str, ...]:
@@ -122,6 +120,29 @@ def open_labels(
     return labels
 
 
+def check_labels(root: Folder, levels: tuple[Level, ...]) -> None:
+    """Refuse what :func:`open_labels` would refuse, before there is anything to mark.
+
+    Parameters
+    ----------
+    root, levels
+        As for :func:`open_labels`; nothing is written.
+
+    Raises
+    ------
+    StoreError
+        With the name of what is in the way.
+    """
+    *home, name = label_names(levels)
+    try:
+        parent = root.folder(*home)
+    except FileNotFoundError:
+        return
+    listed_labels(parent, levels[0].source.metadata.zarr_format)
+    if parent.stat(name) is not None:
+        _open(parent.folder(name), levels, None)
+
+
 def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
     """Open the full resolution of the label image for reading; None where there is none.
 
@@ -138,6 +159,8 @@ def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
         folder = root.folder(*label_names(levels), "0")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not is_array(folder):
+        return None  # somebody else's, as writing will tell
     try:
         array: Any = zarr.open_array(FolderStore(folder, read_only=True), mode="r")
     except (OSError, StoreError):
@@ -147,8 +170,8 @@ def read_labels(root: Folder, levels: tuple[Level, ...]) -> Level | None:
             f"the marks in {folder.path} cannot be read ({first_line(error)}); restore "
             "labels/synthetic from a copy."
         ) from error
-    if array.shape != levels[0].source.shape:
-        return None  # somebody else's, as writing will tell
+    if array.shape != levels[0].source.shape or array.dtype != DTYPE:
+        return None
     return Level(array, levels[0].axes)
 
 
@@ -185,26 +208,23 @@ def has_section(labels: Level, z: int) -> bool:
         return False
 
 
-def _open(folder: Folder, levels: tuple[Level, ...], scratch: Folder) -> Labels:
-    """Open an existing label image."""
+def _open(folder: Folder, levels: tuple[Level, ...], scratch: Folder | None) -> Labels:
+    """Open an existing label image; only to look at it where there is no ``scratch``."""
     labels = []
     for number, level in enumerate(levels):
         try:
             within = folder.folder(str(number))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _foreign(folder) from error
+            raise foreign_labels(folder) from error
+        if not is_array(within):
+            raise foreign_labels(folder)
         array = open_array(within, scratch, keep_empty=False)
-        if array.shape != level.source.shape or array.dtype != np.dtype("uint32"):
-            raise _foreign(folder)
+        if array.shape != level.source.shape or array.dtype != DTYPE:
+            raise foreign_labels(folder)
         labels.append(Level(array, level.axes, path=str(number)))
+    if not is_ours(folder, labels[0], levels[0]):
+        raise foreign_labels(folder)
     return tuple(labels)
-
-
-def _foreign(folder: Folder) -> StoreError:
-    return StoreError(
-        f"{printable(folder.path)} is not the label image of this stack; rename it, so that "
-        "synthetic pixels can be marked there."
-    )
 
 
 def _create(folder: Folder, root: Folder, levels: tuple[Level, ...], scratch: Folder) -> None:
@@ -219,14 +239,11 @@ def _create(folder: Folder, root: Folder, levels: tuple[Level, ...], scratch: Fo
     store = FolderStore(folder, scratch=scratch)
     group = zarr.create_group(store, zarr_format=zarr_format, attributes=attributes)
     for number, level in enumerate(levels):
-        chunks = [1] * level.source.ndim
-        for axis in image.axes.zyx[1:]:
-            chunks[axis] = min(_CHUNK, level.source.shape[axis])
         group.create_array(
             str(number),
             shape=level.source.shape,
-            chunks=tuple(chunks),
-            dtype="uint32",
+            chunks=chunks_of(level),
+            dtype=DTYPE,
             fill_value=0,
             chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
             dimension_names=names if zarr_format == 3 else None,
@@ -299,16 +316,14 @@ def _register(parent: Folder, zarr_format: Any, scratch: Folder) -> None:
 
     from ..io.folder_store import FolderStore
 
+    listed, ome = listed_labels(parent, zarr_format)
+    if folders.SYNTHETIC in listed:
+        return
     store = FolderStore(parent, scratch=scratch)
     group: zarr.Group = zarr.open_group(store, mode="a", zarr_format=zarr_format)
-    attributes: dict[str, Any] = dict(group.attrs)
-    ome = attributes.get("ome")
     if ome is None and zarr_format == 3:
         marks: dict[str, Any] = dict(group[folders.SYNTHETIC].attrs)
         ome = {"version": marks["ome"]["version"]}
-    listed = list((attributes if ome is None else ome).get("labels", []))
-    if folders.SYNTHETIC in listed:
-        return
     listed.append(folders.SYNTHETIC)
     group.attrs.update({"labels": listed} if ome is None else {"ome": {**ome, "labels": listed}})
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..disk.folder import Folder
+from .label_place import LARGEST
 from .synthetic import LIMIT, MEANING, Labels, consolidate, label_names, marked_chunks
 
 if TYPE_CHECKING:
     from ..section_repair import Provenance
 
-#: Attribute of the full resolution: the largest number of a repair so far.
-_LARGEST = "flowinpaint_largest_number"
 #: Their colours, for viewers that take them from the label image: red, green, blue, alpha.
 _SYNTHETIC_COLOUR, _DISPLACED_COLOUR = [63, 167, 255, 255], [255, 211, 77, 255]
 #: Entries in ``properties``: they are read with every look at the label image, and written with
@@ -65,7 +64,7 @@ class RepairTold:
 
 def largest_number(labels: Labels) -> int:
     """Return the largest number that a repair of a stack ever had, also if its journal is gone."""
-    told = labels[0].source.attrs.get(_LARGEST)
+    told = labels[0].source.attrs.get(LARGEST)
     if type(told) is int and 0 <= told < LIMIT:
         return told
     largest = 0
@@ -77,8 +76,8 @@ def largest_number(labels: Labels) -> int:
 def note_largest(labels: Labels, number: int) -> None:
     """Remember the largest number of a repair."""
     attributes = labels[0].source.attrs
-    if attributes.get(_LARGEST) != number:
-        attributes.update({_LARGEST: number})
+    if attributes.get(LARGEST) != number:
+        attributes.update({LARGEST: number})
 
 
 def describe(

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,27 @@ def open_level(root: Folder, record: LevelRecord, layout: Layout, scratch: Folde
             "the array that the repair was made for; restore it, or repair again from the stack as "
             "it is now."
         )
+    check_lossless(level, folder.path)
+    return level
+
+
+def check_lossless(level: Level, shown: Path) -> None:
+    """Refuse an array that is compressed in a way that may not be lossless.
+
+    Parameters
+    ----------
+    level
+        A zarr array.
+    shown
+        Its path, for the message.
+    """
     unknown = sorted(_codecs(level.source.metadata.to_dict()) - LOSSLESS)
     if unknown:
         raise StoreError(
-            f"{printable(folder.path)} is compressed with {printable(', '.join(unknown))}, which "
+            f"{printable(shown)} is compressed with {printable(', '.join(unknown))}, which "
             "may not be lossless: writing would change pixels outside the mask; work on a copy "
             "that is compressed without loss (repair with --output, or Save as OME-Zarr)."
         )
-    return level
 
 
 def enter(root: Folder, path: str) -> Folder:
@@ -120,7 +134,7 @@ def parts_of(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split("/") if part not in ("", "."))
 
 
-def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> Any:
+def open_array(folder: Folder, scratch: Folder | None, *, keep_empty: bool = True) -> Any:
     """Open the zarr array in ``folder`` for durable writing.
 
     Parameters
@@ -128,7 +142,7 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
     folder
         Of the array; it stays open.
     scratch
-        Folder on the same file system, for unfinished files.
+        Folder on the same file system, for unfinished files; None where it is only looked at.
     keep_empty
         Whether a chunk that holds nothing but the fill value is stored: a float chunk of NaN with
         a payload equals the fill value without being the same bits.
@@ -138,15 +152,15 @@ def open_array(folder: Folder, scratch: Folder, *, keep_empty: bool = True) -> A
     from ..io.folder_store import FolderStore, watch
 
     shown = printable(folder.path)
-    if folder.identity()[0] != scratch.identity()[0]:
+    if scratch is not None and folder.identity()[0] != scratch.identity()[0]:
         raise StoreError(
             f"{shown} lies on another disk than the full resolution, so it cannot be written "
             "safely; work on a copy on one disk."
         )
     try:
-        store = FolderStore(folder, scratch=scratch)
+        store = FolderStore(folder, scratch=scratch, read_only=scratch is None)
         with zarr.config.set({"array.write_empty_chunks": keep_empty}):
-            array = zarr.open_array(store=store, mode="r+")
+            array = zarr.open_array(store=store, mode="r" if scratch is None else "r+")
         watch(array)  # a chunk is read before a part of it is changed
         return array
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ..disk.open_root import open_root
 from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, name_sections
 from ..io.axes import Axes
 from ..io.levels import Level, write_grid
+from ..io.pyramid import factors_between
 from ..notes import Note, no_note
 from ..section_repair import SectionRepair
 from ..types import Progress, no_progress
@@ -31,7 +34,8 @@ from .checks import (
 from .entries import COMMITTED, REVERTED, REVERTING, Entry, Moved
 from .journal import Journal
 from .recovery import JournalEntry
-from .target import Target, check_links
+from .synthetic import check_labels
+from .target import Target, check_links, check_lossless, parts_of
 from .writing_journal import UNDO_REVERT, UNDO_WRITE, WritingJournal
 
 if TYPE_CHECKING:
@@ -136,12 +140,21 @@ def check_in_place(stack: Stack) -> None:
     Raises
     ------
     StoreError
-        The stack is read-only or not a local zarr store, something else is where our folders go, or
-        its journal belongs to another pyramid.
+        The stack is read-only or not a local zarr store, or compressed in a way that may not be
+        lossless; something else is where our files, folders and labels go; or its journal belongs
+        to another pyramid.
+    InputError
+        A level is not a whole-number reduction of the finer one.
     """
     check_writable(stack)
+    for fine, coarse in pairwise(stack.levels):
+        factors_between(fine, coarse)
     journal = Journal.of(stack)
     assert journal is not None
+    for level in stack.levels:
+        check_lossless(level, journal.root.joinpath(*parts_of(level.path)))
+    with open_root(journal.root) as root:
+        check_labels(root, stack.levels)
     journal.scan()
     journal.check_pyramid_of(stack)
 

@@ -14,7 +14,7 @@ from psygnal import Signal
 from ...core.section_repair import SectionRepair
 from .. import layers, repair_layers
 from ..tasks.review import Review
-from ..tasks.writing import StackHistory
+from ..tasks.stack_repairs import StackHistory
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -13,6 +13,7 @@ from ...core.batch.plan import reach_of
 from ...core.errors import InputError
 from ...core.io.beside import kept_beside
 from ...core.io.command_line import command_words, listed_sections
+from ...core.io.zarr_node import outside_groups
 from ...core.kinds import KINDS
 from ...core.masks.sparse_mask import SparseMask
 from ...core.repair_options import RepairOptions
@@ -153,7 +154,8 @@ def _options(request: CommandRequest, mask: Path, sections: Sequence[int]) -> di
     if stack.writable or can_keep(stack):
         return options | {"in_place": True}
     assert stack.path is not None  # the caller has checked
-    return options | {"output": Path(stack.path.parent) / f"{stack.name} repaired.zarr"}
+    folder = outside_groups(Path(stack.path)).parent
+    return options | {"output": folder / f"{stack.name} repaired.zarr"}
 
 
 def _unless(value: Any, default: Any) -> Any:

@@ -29,7 +29,7 @@ from ...core.masks.stack_mask import StackMask
 from ...core.notes import Notes
 from ...core.repair_options import RepairOptions
 from ...core.types import AnyImage, BoolImage, Box, Progress, no_progress
-from . import loading, writing
+from . import loading, stack_repairs
 from .find_damage import decided_mask
 from .follow import without
 from .refusals import places_in
@@ -86,6 +86,7 @@ def plan(request: BatchRequest, *, progress: Progress) -> PlannedBatch:
         If there is nothing to repair.
     """
     progress(0.0, "reading the masks")
+    stack_repairs.check_acceptable(request.stack)
     mask = decided_mask(request.mask, request.intact)
     damaged = []
     for number, z in enumerate(request.sections):
@@ -126,6 +127,7 @@ def run(
     from ...core.batch.batch_workers import cores, devices_for
 
     progress(0.0, "starting")
+    stack_repairs.check_acceptable(plan.stack)
     methods = sorted({name for section in plan.planned for name in section.methods})
     on_gpu = devices_for(methods, plan.device)[0].startswith("cuda")
     workers = None if on_gpu else max(cores() - 1, 1)  # one core is left to the viewer
@@ -150,7 +152,7 @@ def read_staged(
     progress(0.0, "reading the staged repairs")
     found = Staging(staging)
     sections = found.worst_first()
-    known = {entry.id for entry in writing.read_history(stack).entries}
+    known = {entry.id for entry in stack_repairs.read_history(stack).entries}
     gone = [s.z for s in sections if s.decision == WRITTEN and s.repair_id not in known]
     if gone:
         found.undecide(gone)
@@ -231,6 +233,7 @@ class RedoRequest:
 def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
     """Repair a section again."""
     progress(0.0, f"section {request.z}: repairing again")
+    stack_repairs.check_acceptable(request.stack)
     damage: BoolImage | None = None
     kinds: AnyImage | None = None
     if request.mask is not None:
@@ -274,7 +277,7 @@ class BatchChange:
         Why not all was done; None where it was.
     """
 
-    history: writing.StackHistory
+    history: stack_repairs.StackHistory
     sections: tuple[int, ...]
     tiles: Mapping[int, SectionTiles]
     mask: SparseMask | None
@@ -300,7 +303,7 @@ def write(
         raise InputError("no repair is accepted yet; review them and press Accept first.")
     error: FlowInpaintError | None = None
     notes = Notes()
-    target = writing.to_write(stack)
+    target = stack_repairs.to_write(stack)
     try:
         commit(target, found, progress=progress, note=notes)
     except FlowInpaintError as raised:
@@ -367,7 +370,9 @@ def _changed(
     notes: Notes,
 ) -> BatchChange:
     # not empty: the layer is read again
-    history = replace(writing.read_history(stack), changed=tuple(done), notes=tuple(notes.texts))
+    history = replace(
+        stack_repairs.read_history(stack), changed=tuple(done), notes=tuple(notes.texts)
+    )
     return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
 
 
@@ -406,4 +411,4 @@ def save_copy(
     if not accepted:
         raise InputError("no repair is accepted yet; review them and press Accept first.")
     repairs = found.repairs(accepted)
-    return writing.save(stack, path, repairs, rows, mask, progress=progress)
+    return stack_repairs.save(stack, path, repairs, rows, mask, progress=progress)

@@ -14,6 +14,7 @@ from ...core.repair_options import RepairRequest
 from ...core.types import Box, IntImage, Progress
 from .refusals import SectionRefused, every_place, places_of
 from .review import Review, find_components
+from .stack_repairs import check_acceptable
 
 if TYPE_CHECKING:
     from ...core.io.stack import Stack
@@ -64,6 +65,8 @@ def repair(job: SectionJob, *, progress: Progress) -> Review:
     ------
     SectionRefused
         If all of its damage was refused.
+    FlowInpaintError
+        If the repair could not be written into the stack later.
     """
     from ...core.masks.stack_mask import StackMask
     from ...core.repair.repair_section import repair_section
@@ -74,6 +77,7 @@ def repair(job: SectionJob, *, progress: Progress) -> Review:
         progress(0.95 * fraction, message)
 
     progress(0.0, f"section {request.z}: reading the mask")
+    check_acceptable(job.stack)
     around = job.mask.damaged_box(request.z)
     damage = StackMask(job.mask, job.stack.shape)
     try:

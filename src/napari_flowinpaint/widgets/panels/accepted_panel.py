@@ -21,12 +21,12 @@ from qtpy.QtWidgets import (
 
 from ...core.errors import InputError
 from ...viewer.state.accepted import UnsavedRepair
-from ...viewer.tasks import describing, loading, writing
+from ...viewer.tasks import describing, loading, stack_repairs
 from ...viewer.tasks.as_command import AcceptedRequest
 from ..parts.copy_command import CopyCommand
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
-from ..parts.questions import ask_to_overwrite, ask_where_to_save
+from ..parts.questions import ask_to_overwrite, ask_where_to_save, folder_beside
 from ..parts.scrolling import ROW_SPACING
 from ..parts.steps import Steps
 from ..parts.wording import counted
@@ -111,13 +111,13 @@ class AcceptedPanel(QGroupBox):
             return
         image, stack = self.session.require_image(), self.session.require_stack()
 
-        def done(history: writing.StackHistory) -> None:
+        def done(history: stack_repairs.StackHistory) -> None:
             self.session.finish_revert(image, stack, chosen.id, history)
             self.messages.notify(f"section {chosen.z}: the original pixels are back", history.notes)
 
         failed = self.messages.fail
         self.jobs.start(
-            "revert", writing.revert, stack, chosen.id, done=done, failed=failed, lasting=True
+            "revert", stack_repairs.revert, stack, chosen.id, done=done, failed=failed, lasting=True
         )
 
     def _command(self) -> AcceptedRequest:
@@ -136,8 +136,7 @@ class AcceptedPanel(QGroupBox):
     def choose_text(self) -> None:
         """Ask where to describe the repairs."""
         stack = self.session.require_stack()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        proposed = str(folder / f"{stack.name} repairs.md")
+        proposed = str(folder_beside(stack) / f"{stack.name} repairs.md")
         filters = "Markdown (*.md);;LaTeX (*.tex)"
         chosen, _ = QFileDialog.getSaveFileName(self, "Describe repairs", proposed, filters)
         if chosen:
@@ -179,7 +178,7 @@ class AcceptedPanel(QGroupBox):
 
         self.jobs.start(
             "save",
-            writing.save,
+            stack_repairs.save,
             stack,
             path,
             [item.repair for item in unsaved],

@@ -24,6 +24,7 @@ from ...viewer.state.drawing import LASSO, POLYGON
 from ...viewer.tasks import mask_tools
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
+from ..parts.questions import folder_beside
 from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -175,8 +176,7 @@ class MaskTools(QPushButton):
         """Ask where the mask is to be saved."""
         stack = self.session.require_stack()
         self.session.require_mask()
-        folder = stack.path.parent if stack.path is not None else Path.home()
-        proposed = str(folder / f"{stack.name} mask.zarr")
+        proposed = str(folder_beside(stack) / f"{stack.name} mask.zarr")
         path, _ = QFileDialog.getSaveFileName(self, "Save mask", proposed, "OME-Zarr (*.zarr)")
         if path:
             self.save(Path(path))

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
 from ...viewer import camera, layers
-from ...viewer.tasks import loading, writing
+from ...viewer.tasks import loading, stack_repairs
 from ...viewer.tasks.find_no_data import Outline, outline
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages
@@ -103,12 +103,12 @@ class TargetLine(QLabel):
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""
 
-        def done(history: writing.StackHistory) -> None:
+        def done(history: stack_repairs.StackHistory) -> None:
             if not self.session.accepted.is_known(image):  # no other dock was faster
                 self.session.accepted.record(image, stack, history)
 
         self.jobs.start(
-            "history", writing.read_history, stack, done=done, failed=self.messages.fail
+            "history", stack_repairs.read_history, stack, done=done, failed=self.messages.fail
         )
 
     def _show(self) -> None:

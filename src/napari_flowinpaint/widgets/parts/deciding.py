@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 from ...core.batch import StagedSection
 from ...core.errors import InputError
 from ...core.writing.kept import can_keep, keeps_beside
-from ...viewer.tasks import many_sections, writing
+from ...viewer.tasks import many_sections, stack_repairs
 from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN
 from .jobs import JobRunner
 from .messages import Messages
@@ -167,7 +167,7 @@ class Deciding(QObject):
         count = len(repair.component_ids)
         moved = any(patch.displaced is not None for patch in repair.patches)
 
-        def done(history: writing.StackHistory) -> None:
+        def done(history: stack_repairs.StackHistory) -> None:
             self.session.finish_accept(image, stack, repair, history)
             rest = f"; {total - count:,} rejected and left in the mask" if count < total else ""
             beside = keeps_beside(stack)
@@ -182,5 +182,5 @@ class Deciding(QObject):
 
         failed = self.messages.fail
         self.jobs.start(
-            "accept", writing.accept, stack, repair, done=done, failed=failed, lasting=True
+            "accept", stack_repairs.accept, stack, repair, done=done, failed=failed, lasting=True
         )

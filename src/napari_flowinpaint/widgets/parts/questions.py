@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from ...core.errors import ChoiceNeeded
 from ...core.io.stack import Stack
+from ...core.io.zarr_node import outside_groups
 from ...viewer.tasks.many_sections import ACCEPTED, UNDECIDED
 from .wording import listed
 
@@ -201,10 +202,14 @@ def ask_which_class(
 
 def ask_where_to_save(parent: QWidget, stack: Stack, title: str) -> Path | None:
     """Ask where a repaired copy of a stack is to be saved; None where nobody wants to."""
-    folder = stack.path.parent if stack.path is not None else Path.home()
-    proposed = folder / f"{stack.name} repaired.zarr"
+    proposed = folder_beside(stack) / f"{stack.name} repaired.zarr"
     path, _ = QFileDialog.getSaveFileName(parent, title, str(proposed), "OME-Zarr (*.zarr)")
     return Path(path) if path else None
+
+
+def folder_beside(stack: Stack) -> Path:
+    """Return the folder that is proposed for what goes with a stack: not within its store."""
+    return Path.home() if stack.path is None else outside_groups(stack.path).parent
 
 
 def may_close(parent: QWidget, session: Session) -> bool:

@@ -1,4 +1,4 @@
-"""Write a repair into its stack, take it back, or save a copy of the stack with it."""
+"""The repairs in a stack: write one, take it back, list them, save a copy with them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,25 @@ class StackHistory:
     synthetic: tuple[Any, ...]
     notes: tuple[str, ...] = ()
     kept: Stack | None = None
+
+
+def check_acceptable(stack: Stack) -> None:
+    """Refuse a stack whose repairs could not be accepted later, before any is computed.
+
+    One that cannot be written to at all is not refused: its repairs go into a copy.
+
+    Raises
+    ------
+    FlowInpaintError
+        Something else is where the repairs, their journal or their marks go.
+    """
+    from ...core.writing.kept import can_keep, check_can_keep
+    from ...core.writing.writeback import check_in_place
+
+    if stack.writable:
+        check_in_place(stack)
+    elif can_keep(stack):
+        check_can_keep(stack)
 
 
 def accept(stack: Stack, selected: SectionRepair, *, progress: Progress) -> StackHistory:
