@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,30 @@ def test_a_numpy_file(tmp_path: Path, stack: Stack) -> None:
     np.save(tmp_path / "b.npy", np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
         open_damage(tmp_path / "b.npy", stack)
+
+
+def test_numpy_files_opened_in_threads(
+    tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their headers are parsed one at a time."""
+    pages = np.zeros(SHAPE, bool)
+    pages[2] = TRUTH
+    np.save(tmp_path / "a.npy", pages)
+    real, inside, most = np.lib.format.read_array_header_1_0, [], []
+
+    def slow(file: Any, *arguments: Any, **options: Any) -> Any:
+        inside.append(file)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", slow)
+    with ThreadPoolExecutor(3) as pool:
+        masks = list(pool.map(lambda _: open_damage(tmp_path / "a.npy", stack), range(3)))
+    assert most == [1, 1, 1]
+    for mask in masks:
+        np.testing.assert_array_equal(mask.read(2), TRUTH)
 
 
 # ---- classes, and what covers everything

@@ -208,8 +208,10 @@ class _Opener:
         return self.mask(volume, (*volume.messages, note))
 
     def _numpy(self) -> StackMask:
+        from .io.npz import map_npy
+
         try:
-            found = np.load(self.where, mmap_mode="r", allow_pickle=False)
+            found = map_npy(self.where)
         except Exception as error:  # whatever the damaged header leads to
             raise InputError(
                 f"{self.path} cannot be read as a NumPy array ({first_line(error)})."

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_flowinpaint.core.io.npz import Npz, parse_json, read_npy_header
+import napari_flowinpaint
+from napari_flowinpaint.core.io.npz import Npz, map_npy, parse_json, read_npy_header
 
 
 def archive(**arrays: np.ndarray) -> bytes:
@@ -115,3 +118,31 @@ def test_headers_are_parsed_one_at_a_time(monkeypatch):
         files = [io.BytesIO(content.getvalue()) for _ in range(3)]
         assert [shape for shape, *_ in pool.map(read_npy_header, files)] == [(3,)] * 3
     assert most == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["plain", "turned"])
+def test_a_file_is_mapped(tmp_path, name):
+    np.save(tmp_path / "a.npy", ARRAYS[name])
+    found = map_npy(tmp_path / "a.npy")
+    assert np.array_equal(found, ARRAYS[name])
+    assert found.flags.f_contiguous == ARRAYS[name].flags.f_contiguous
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 0
+
+
+def test_objects_are_not_mapped(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="Python objects"):
+        map_npy(tmp_path / "a.npy")
+
+
+def test_headers_are_read_in_one_place_only():
+    """Under the lock: whatever else parses one may do so while another thread does."""
+    package = Path(napari_flowinpaint.__file__).parent
+    others = r"(np|numpy)\.load\(|format\.read_|open_memmap|literal_eval|ast\.parse"
+    found = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(others, path.read_text(encoding="utf-8"))
+    }
+    assert found == {"npz.py"}

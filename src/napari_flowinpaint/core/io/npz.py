@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -47,7 +48,8 @@ _DAMAGED = (
 
 
 #: NumPy parses headers with Python's own parser, which up to 3.11 counts the depth of all threads
-#: together and fails where two parse at once (SystemError, "recursion depth mismatch").
+#: together and fails where two parse at once (SystemError, "recursion depth mismatch"). So headers
+#: are read here only.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -71,6 +73,29 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         if version == (2, 0):
             return np.lib.format.read_array_header_2_0(file)
     raise ValueError("an array has an unknown format")
+
+
+def map_npy(path: Path) -> AnyImage:
+    """Return the array of a ``.npy`` file, read when it is looked at; it cannot be written to.
+
+    As ``np.load`` with ``mmap_mode="r"``, which must not be called where threads may be at work.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Raises
+    ------
+    ValueError
+        If it is no such array, or one of Python objects; NumPy raises others for damaged files.
+    """
+    with path.open("rb") as file:
+        shape, fortran, dtype = read_npy_header(file)
+        start = file.tell()
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
 
 
 def parse_json(content: bytes) -> Any:
