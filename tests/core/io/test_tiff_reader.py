@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,48 @@ def test_only_touched_strips_and_tiles_are_read(
         assert len(reads) == count, name
         assert max(reads) <= largest, name
         reads.clear()
+
+
+_ZIPPED = {"compression": "zlib"}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planes", [3, 4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        _ZIPPED,
+        {"tile": (16, 16)},
+        {"metadata": None},
+        {"metadata": {"axes": "ZYX"}, **_ZIPPED},
+        {"ome": True, "photometric": "rgb"},
+        {"ome": True},
+        {"imagej": True},
+    ],
+    ids=["plain", "zipped", "tiled", "bare", "named", "OME colours", "OME", "ImageJ"],
+)
+def test_sections_that_were_stored_as_colours(tmp_path, monkeypatch, dtype, planes, options):
+    """tifffile does so with an array of three or four sections; its advice is followed here."""
+    monkeypatch.chdir(tmp_path)
+    pixels = volume((planes, 60, 50), dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tifffile.imwrite("a stack.tif", pixels, **options)
+    except ValueError:
+        pytest.skip("ImageJ has no such type")
+    with pytest.raises(InputError) as told:
+        open_stack("a stack.tif")
+    assert re.search(f"{planes} (planes as the colours|channels)", str(told.value))
+    (advice,) = re.findall(r"tifffile\.imwrite\(.*\)(?=[;.])", str(told.value))
+    exec(advice, {"tifffile": tifffile})
+    np.testing.assert_array_equal(np.asarray(open_stack("a stack grey.tif").array), pixels)
+
+
+def test_sections_that_the_file_calls_sections(tmp_path):
+    pixels = volume((3, 60, 50))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tifffile.imwrite(tmp_path / "a.tif", pixels, metadata={"axes": "ZYX"})
+    np.testing.assert_array_equal(np.asarray(open_stack(tmp_path / "a.tif").array), pixels)

@@ -232,6 +232,7 @@ def _open_file(
     except Exception:
         check_complete(path, file, None, whole, ended)
         raise
+    _check_not_colours(path, file, found)
     check_complete(path, file, found, whole, ended)
     if found.ndim < 3 or "S" in found.axes:
         raise InputError(
@@ -255,6 +256,33 @@ def _open_file(
     )
 
 
+def _check_not_colours(path: Path, file: Any, series: Any) -> None:
+    """Refuse the planes of a single page that are stored as the colours of one image.
+
+    tifffile writes an array of three or four sections so, unless it is told that they are grey.
+    Where the planes lie one behind the other and the file says that they are sections, they are.
+    """
+    page = file.pages.first
+    planar = page.planarconfig is not None and int(page.planarconfig) == 2
+    if not planar or page.samplesperpixel < 2 or len(file.pages) > 1:
+        return
+    if "S" in series.axes or series.dataoffset is None:
+        raise InputError(
+            f"{path} stores its {page.samplesperpixel} planes as the colours of one image. If they "
+            f"are sections, {_write_again(path, ', key=0')}; if it is a colour image, convert it "
+            "to one grey channel first."
+        )
+
+
+def _write_again(path: Path, page: str = "") -> str:
+    """Return the advice to write planes as sections, which works as it is given."""
+    new = str(path.with_name(f"{path.stem} grey.tif"))
+    return (
+        f"write them again as such, in Python with tifffile.imwrite({new!r}, "
+        f"tifffile.imread({str(path)!r}{page}), photometric='minisblack')"
+    )
+
+
 def _check_folder(path: Path, series: Any, allow_external: bool) -> None:
     """Refuse further files of a multi-file OME-TIFF that lie in other folders."""
     here = path.resolve().parent
@@ -270,6 +298,11 @@ def _open_pages(
     if series.dtype is None:
         raise InputError(f"{path} has pixels of an unusual size; convert it to uint8 or uint16.")
     names, messages = _tiff_axes(series, channel is None)
+    if sorted(names) == ["c", "x", "y"]:
+        raise InputError(
+            f"{path} has {series.shape[names.index('c')]} channels (axes {series.axes}) and no z; "
+            f"if they are sections, {_write_again(path)}; else give a stack with several sections."
+        )
     axes = resolve_axes(names, series.shape, what=str(path), channel=channel, time=time)
     if axes.zyx[1:] != (series.ndim - 2, series.ndim - 1):
         raise InputError(
