@@ -29,6 +29,7 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
         If it is something else, may not be written to, or does not go with ``--resume``.
     """
     from ..core.batch.staging_folder import StagingFolder
+    from ..core.export import check_outside
 
     given = command.batch.staging
     if given == Path():  # in a shell: a variable that is not set
@@ -37,6 +38,8 @@ def check_staging(command: RepairCommand, stack: Stack) -> Path:
     others = [command.stack, command.mask, stack.group_path, command.output]
     check_apart(folder, "--staging", *(other for other in others if other))
     stage = StagingFolder(folder)
+    if not stage.exists:
+        check_outside(folder)
     if stage.foreign:
         raise InputError(f"{folder} is not a staging folder; choose another one with --staging.")
     stage.check_kinds()

@@ -27,8 +27,10 @@ from .errors import InputError, StoreError, is_disk_full, name_sections
 from .io import pyramid
 from .io.axes import Axes
 from .io.folder_store import FolderStore
+from .io.formats import FILE_SUFFIXES
 from .io.levels import Level
 from .io.ngff_attributes import NgffAttributes, image_attributes
+from .io.ngff_image import is_label
 from .io.replace import (
     SAVING,
     STORES,
@@ -38,6 +40,7 @@ from .io.replace import (
     move_into_place,
     settle,
 )
+from .io.zarr_node import enclosing_image
 from .notes import Note, no_note
 from .section_repair import SectionRepair
 from .types import AnyImage, Progress, no_progress
@@ -160,13 +163,18 @@ def save_originals(
     return target
 
 
-def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
+def check_target(
+    stack: Stack, path: Path, *, overwrite: bool = False, masks: bool = False
+) -> tuple[str, ...]:
     """Refuse a target that would destroy something, before anything is written.
 
     Parameters
     ----------
     stack, path, overwrite
         As for :func:`save_ome_zarr`.
+    masks
+        Whether masks of the stack are going to be written there, not the stack itself: a store is
+        replaced by its like only.
 
     Returns
     -------
@@ -176,12 +184,17 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[
     Raises
     ------
     InputError
-        If ``path`` exists, is the stack itself, or its folder does not exist or may not be
-        written to.
+        If ``path`` exists, is the stack itself, lies within an OME-Zarr or is called like a file,
+        or its folder does not exist or may not be written to.
     """
     if path == Path():  # in a shell: a variable that is not set
         raise InputError("the path to write to is empty; give one.")
     target = _real(path)
+    if target.suffix.lower() in FILE_SUFFIXES:
+        raise InputError(
+            f"{target.name} is the name of a file, but an OME-Zarr is written, which is a folder; "
+            f"choose a name that ends in .zarr, such as {target.stem}.zarr."
+        )
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist; create it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -194,13 +207,31 @@ def check_target(stack: Stack, path: Path, *, overwrite: bool = False) -> tuple[
                 f"{target} is the stack itself or a part of it; choose another name, or repair "
                 "in place."
             )
+    check_outside(target)
     told = settle(target)
     if not target.exists():
         return told
     if not overwrite:
         raise InputError(f"{target} exists; choose another name or overwrite it (--overwrite).")
-    check_replaceable(target)
+    labels = masks or is_label({"ome": stack.metadata.ome_attributes})
+    check_replaceable(target, labels=labels)
     return told
+
+
+def check_outside(path: Path) -> None:
+    """Refuse a path within somebody's image: what is put there would be lost with it, or break it.
+
+    Raises
+    ------
+    InputError
+        If it lies within an OME-Zarr or a zarr array.
+    """
+    around = enclosing_image(_real(path))
+    if around is not None:
+        raise InputError(
+            f"{path} lies within {around}, which is a store of its own; choose a folder outside "
+            "of it."
+        )
 
 
 def _real(path: Path | str) -> Path:

@@ -135,7 +135,7 @@ def detect_stack(
     if store.is_complete():
         store.discard()
         return _earlier(target, report)
-    check = partial(check_target, stack, target, overwrite=overwrite)
+    check = partial(check_target, stack, target, overwrite=overwrite, masks=True)
     check()
     with store.working(check):
         failed = search.run(chosen, store.finished, store.finish, progress)

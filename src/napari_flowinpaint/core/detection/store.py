@@ -99,7 +99,7 @@ def check_output(stack: Stack, output: Path, overwrite: bool) -> tuple[str, ...]
     target = Path(os.path.realpath(output.expanduser()))
     told = settle(target)
     if not (target.exists() and _is_left_over(target)):
-        told += check_target(stack, target, overwrite=overwrite)
+        told += check_target(stack, target, overwrite=overwrite, masks=True)
     return told
 
 

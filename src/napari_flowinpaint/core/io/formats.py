@@ -115,6 +115,10 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     ".txt": ("a text file", _ARRAY),
     ".csv": ("a table", "give the stack itself"),
 }
+#: What files are called: no folder that is written is.
+FILE_SUFFIXES = frozenset(
+    (*IMAGE_SUFFIXES, ".h5", ".hdf5", ".hdf", ".ims", ".mat", ".n5", ".ozx", ".gif", *_SUFFIXES)
+)
 _WELL_KNOWN = (
     "give an OME-Zarr, a zarr array, TIFF, MRC, HDF5 or a folder with one image per section"
 )

@@ -26,6 +26,7 @@ from ..disk.workplace import alone_in
 from ..errors import InputError, StoreError
 from ..names import printable
 from .crate_seal import CRATE, is_sealed
+from .ngff_image import is_label
 from .npz import parse_json
 from .zarr_node import is_zarr_node
 
@@ -97,7 +98,8 @@ def move_into_place(work: Folder, kind: str, target: Path, overwrite: bool) -> N
         if parent.stat(target.name) is None:
             work.rename(name, parent, target.name)
             return
-        check_replaceable(target)
+        with work.folder(name) as store:
+            check_replaceable(target, labels=_is_label(store))
         work.write(READY, b"")
         parent.rename(target.name, work, OLD)
         try:
@@ -123,8 +125,16 @@ def check_name_length(target: Path) -> None:
         raise InputError(f"the name of {target} is too long; choose one of at most {spare} bytes.")
 
 
-def check_replaceable(target: Path) -> None:
-    """Refuse to replace what is no store, or more than a store.
+def check_replaceable(target: Path, *, labels: bool = False) -> None:
+    """Refuse to replace what is no store, more than a store, or a store of another kind.
+
+    Parameters
+    ----------
+    target
+        What is there.
+    labels
+        Whether it is replaced by masks (a label image), or by an image. Only like replaces like:
+        whoever gives the name of a stack where masks go has mistaken it.
 
     Raises
     ------
@@ -135,11 +145,15 @@ def check_replaceable(target: Path) -> None:
         raise InputError(f"{target} is not a zarr store and is not replaced; choose another name.")
     with open_root(target) as store:
         found = stranger(store) or _more_than_an_image(store)
+        alike = _is_label(store) == labels
     if found:
         raise InputError(
             f"{target} is not replaced, since {printable(found)} in it is not part of the store; "
             "move that away, or choose another name."
         )
+    if not alike:
+        kinds = "an image, not masks" if labels else "a label image (masks), not a stack"
+        raise InputError(f"{target} is {kinds}, and is not replaced; choose another name.")
 
 
 def _is_our_crate(store: Folder, name: str) -> bool:
@@ -190,17 +204,31 @@ def _more_than_an_image(store: Folder) -> str:
 
 def _level_paths(store: Folder) -> list[str]:
     """Return the paths of the levels of the images of a group; none where it names none."""
+    try:
+        told: Any = _attributes(store)
+        images = told.get("ome", told).get("multiscales", [])
+        return [str(level["path"]) for image in images for level in image["datasets"]]
+    except (TypeError, KeyError, AttributeError):
+        return []
+
+
+def _is_label(store: Folder) -> bool:
+    """Return whether a store is a label image, as masks are."""
+    return not _is_array(store) and is_label(_attributes(store))
+
+
+def _attributes(store: Folder) -> dict[str, Any]:
+    """Return the attributes of a store; none where it has none that can be read."""
     for name in ("zarr.json", ".zattrs"):
         try:
             told: Any = parse_json(store.read(name, 1 << 26))
-            told = told.get("attributes", told)
-            images = told.get("ome", told).get("multiscales", [])
-            return [str(level["path"]) for image in images for level in image["datasets"]]
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return []
-    return []
+        except (OSError, ValueError):
+            return {}
+        told = told.get("attributes", told) if isinstance(told, dict) else {}
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 def _stranger_in(store: Folder, name: str, array: bool) -> str:

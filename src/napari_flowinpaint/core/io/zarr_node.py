@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import zarr
 
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray")
+#: Attributes of the groups of an OME-Zarr: since 0.5, and before.
+_OME_KEYS = frozenset(("ome", "multiscales", "plate", "well", "labels", "bioformats2raw.layout"))
 SAVE_ELSEWHERE = "write the result elsewhere with --output (or Save as OME-Zarr)"
 
 
@@ -38,6 +40,33 @@ def outside_groups(path: Path) -> Path:
     while is_zarr_node(root.parent):
         root = root.parent
     return root if root == path else root.with_name(f"{root.name}.{path.name}")
+
+
+def enclosing_image(path: Path) -> Path | None:
+    """Return the OME-Zarr, or the zarr array, within which a path lies; None where there is none.
+
+    A plain group, which says nothing of images, may hold whatever its owner puts there.
+
+    Parameters
+    ----------
+    path
+        Absolute; need not exist.
+    """
+    for parent in path.parents:
+        if is_zarr_node(parent) and not _is_plain_group(parent):
+            return parent
+    return None
+
+
+def _is_plain_group(path: Path) -> bool:
+    """Return whether a node is a group without OME metadata; False where that cannot be read."""
+    import zarr
+
+    try:
+        node = open_node(path)
+        return isinstance(node, zarr.Group) and not _OME_KEYS & set(dict(node.attrs))
+    except FlowInpaintError:
+        return False
 
 
 def open_node(

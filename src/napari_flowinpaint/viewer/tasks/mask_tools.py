@@ -188,7 +188,7 @@ def save_mask(
     from ...core.io.replace import SAVING, STORES, making, move_into_place
 
     path = path if path.suffix == ".zarr" else path.with_name(path.name + ".zarr")
-    check_target(stack, path)
+    check_target(stack, path, masks=True)
     chosen = range(mask.shape[0]) if sections is None else sections
     with making(path) as work:
         described = mask_attributes(stack, path.stem, count_levels(mask.shape))
