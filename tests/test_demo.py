@@ -10,13 +10,14 @@ import sys
 import numpy as np
 import pytest
 import zarr
+from repaired_stores import make_repair
 
 from napari_flowinpaint import demo
 from napari_flowinpaint.cli import run
 from napari_flowinpaint.core.kinds import KINDS
 from napari_flowinpaint.core.open import open_mask, open_stack
 from napari_flowinpaint.core.simulation import sample
-from napari_flowinpaint.core.writing.writeback import history
+from napari_flowinpaint.core.writing.writeback import history, revert, write_back
 
 CONFIG = sample.SampleConfig(shape=(24, 160, 160))
 
@@ -95,6 +96,44 @@ def test_demo_can_be_run_again_in_the_same_folder_until_its_mask_is_painted(
     assert error.count("\n") == 1
     assert mask[0, 5, 5] == 1
     assert len(history(open_stack(folder / demo.STACK))) == 8
+
+
+def write_repair(path, z, mask):
+    """Write a repair of any pixels."""
+    stack = open_stack(path)
+    write_back(stack, make_repair(stack, z, mask))
+
+
+@pytest.mark.parametrize("name", [demo.BEFORE, demo.STACK])
+def test_demo_does_not_throw_repairs_away(small, tmp_path, capsys, monkeypatch, name):
+    """Those of the user, in either stack; its own it makes again."""
+
+    def repair(folder, sample):
+        for z in sample.kinds:
+            write_repair(folder / demo.STACK, z, sample.mask[z])
+
+    monkeypatch.setattr(demo, "_repair", repair)
+    arguments = ["demo", "--folder", str(tmp_path / "demo"), "--no-window"]
+    assert run(arguments) == 0
+    path = tmp_path / "demo" / name
+    if name == demo.STACK:
+        revert(open_stack(path), repair_id=3)
+        assert run(arguments) == 0
+    mask = np.zeros((96, 96), dtype=bool)
+    mask[40:52, 30:44] = True
+    write_repair(path, 5, mask)
+    written = [(entry.id, entry.z) for entry in history(open_stack(path))]
+    pixels = open_stack(path).read(5)
+    capsys.readouterr()
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert "is not replaced; move it away, or choose another --folder." in error
+    assert error.count("\n") == 1
+    assert [(entry.id, entry.z) for entry in history(open_stack(path))] == written
+    assert np.array_equal(open_stack(path).read(5), pixels)
+    path.rename(tmp_path / "mine.zarr")
+    assert run(arguments) == 0
 
 
 def test_demo_in_a_folder_of_the_users(small, tmp_path, capsys, monkeypatch):

@@ -63,7 +63,7 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     ----------
     folder
         Where the sample goes; None makes a temporary folder. What an earlier run left there is
-        replaced, nothing else.
+        replaced as long as nobody has worked on it; nothing else is.
     window
         Whether napari is opened.
 
@@ -75,17 +75,23 @@ def run_demo(folder: Path | None = None, *, window: bool = True) -> int:
     Raises
     ------
     InputError
-        If the folder is a file, or something is there under a name that the demo uses.
+        If the folder is a file or lies within a store, or something is there under a name that the
+        demo uses: put there by somebody else, or changed since the demo made it.
     """
+    from .core.export import check_outside
+
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="flowinpaint-demo-"))
     folder = folder.expanduser().absolute()
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder} is not a folder; choose another --folder.")
+    check_outside(folder)
     opened, ours = _open_folder(folder)
     sample = _make_sample()
     if ours:
-        _check_mask(folder / MASK, sample)
+        _check_unchanged(folder / MASK, sample.labels)
+        _check_unchanged(folder / BEFORE, sample.stack)
+        _check_repairs(folder / STACK, sample)
     _write_sample(folder, sample, overwrite=ours)
     _repair(folder, sample)
     repaired = _read(folder / STACK, sample.kinds)
@@ -132,25 +138,54 @@ def _open_folder(folder: Path) -> tuple[Folder, bool]:
     return make_ours(folder, _KIND, _NAMES), True
 
 
-def _check_mask(path: Path, sample: DamagedSample) -> None:
-    """Refuse to replace a mask in which somebody has painted."""
+def _check_unchanged(path: Path, made: AnyImage) -> None:
+    """Refuse to replace a mask in which somebody has painted, a stack that somebody has repaired.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    made
+        Its pixels as the demo made them; a mask counts as changed where its damage has.
+    """
     from .core.errors import FlowInpaintError
     from .core.open import open_mask
 
     if not path.exists():
         return
     try:
-        mask = open_mask(path)
-        same = mask.shape == sample.mask.shape and all(
-            np.array_equal(mask.read(z) != 0, sample.mask[z]) for z in range(mask.shape[0])
+        found = open_mask(path)
+        same = found.shape == made.shape and all(
+            np.array_equal(found.read(z), made[z]) for z in range(found.shape[0])
         )
     except FlowInpaintError:
         same = False
     if not same:
-        raise InputError(
-            f"{path} has changed since the demo made it and is not replaced; move it away, or "
-            "choose another --folder."
-        )
+        raise _changed(path, "has changed since the demo made it")
+
+
+def _check_repairs(path: Path, sample: DamagedSample) -> None:
+    """Refuse to replace a stack with repairs that the demo has not made."""
+    from .core.errors import FlowInpaintError
+    from .core.open import open_stack
+    from .core.writing.writeback import history
+
+    if not path.exists():
+        return
+    made = set(enumerate(sample.kinds, start=1))  # numbers and sections of its own repairs
+    try:
+        found = {(e.id, e.z) for e in history(open_stack(path)) if e.state != "reverted"}
+    except FlowInpaintError:
+        raise _changed(path, "cannot be read") from None
+    if found - made:
+        raise _changed(path, "has repairs that the demo did not make")
+
+
+def _changed(path: Path, why: str) -> InputError:
+    """Return the refusal to replace what somebody has worked on."""
+    return InputError(
+        f"{path} {why} and is not replaced; move it away, or choose another --folder."
+    )
 
 
 def _make_sample() -> DamagedSample:
