@@ -40,7 +40,8 @@ def layouts(draw: st.DrawFn) -> Layout:
     steps = [(1, 2, 2)] if rule.offset[1] else [(1, 2, 2), (2, 2, 2), (1, 3, 3)]
     factors = tuple(draw(st.lists(st.sampled_from(steps), max_size=2)))
     bare = draw(st.booleans()) and not factors
-    return Layout(zarr_format, chunks, shards, factors, rule, bare, draw(st.booleans()))
+    floor, compressed = draw(st.booleans()), draw(st.booleans())
+    return Layout(zarr_format, chunks, shards, factors, rule, bare, floor, compressed)
 
 
 @st.composite
