@@ -116,7 +116,7 @@ def test_damage_near_a_fold_is_repaired_with_it_and_far_away_without():
 
 @pytest.mark.parametrize(("decay", "seed", "components"), [(0.1, 1, 1), (0.3, 0, 2)])
 def test_folds_whose_zones_touch_are_accepted_together(decay, seed, components):
-    size = 224 if components == 1 else 384
+    size = 224 if components == 1 else 320
     array = tissue(size=size)
     part = array[1, :, : size // 2]
     halves = [fold_section(part, Fold(6, 30, decay), seed=seed) for _ in (0, 1)]

@@ -51,6 +51,14 @@ def path(tmp_path, monkeypatch):
     return folder / "stack.tif"
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """Let the command end after a second, not after the least time that it takes."""
+    monkeypatch.setattr(tune, "_PATIENCE", 1)
+    made = adapting.AdaptPlan
+    monkeypatch.setattr(adapting, "AdaptPlan", lambda minutes, seed: made(minutes / 5, seed=seed))
+
+
 def hole(shape=(64, 64)):
     mask = np.zeros(shape, dtype=bool)
     mask[24:40, 24:40] = True
@@ -80,11 +88,10 @@ def test_nothing_is_kept_where_nothing_is_gained(path, monkeypatch):
     assert sorted(p.name for p in path.parent.iterdir()) == ["stack.tif"]
 
 
-def test_without_a_gain_it_says_which_weights_stay_in_use(path, capsys, monkeypatch):
+def test_without_a_gain_it_says_which_weights_stay_in_use(path, soon, capsys, monkeypatch):
     earlier = adapt(open_stack(path), plan=QUICK).kept
     monkeypatch.setattr(adapting, "_LEAST_GAIN", 99)
     assert adapt(open_stack(path), plan=QUICK).stays == earlier
-    monkeypatch.setattr(tune, "_PATIENCE", 1)
     assert run(["adapt", str(path), "--minutes", "0.1"]) == 0
     assert f"those of {earlier.name} stay in use" in capsys.readouterr().out
     earlier.unlink()
@@ -186,8 +193,7 @@ def test_a_cancelled_adaptation_leaves_nothing_where_it_is_not_to_go_on(path):
     assert sorted(p.name for p in path.parent.iterdir()) == ["stack.tif"]
 
 
-def test_the_command_says_what_was_gained(path, capsys, monkeypatch):
-    monkeypatch.setattr(tune, "_PATIENCE", 1)
+def test_the_command_says_what_was_gained(path, soon, capsys):
     assert run(["adapt", str(path), "--minutes", "0.1"]) == 0
     said = capsys.readouterr().out
     assert "held back" in said
