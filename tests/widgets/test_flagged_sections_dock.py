@@ -65,6 +65,23 @@ def search(find, wait):
     wait(lambda: not find.jobs.is_running("search"))
 
 
+def test_what_was_found_is_listed_without_a_further_click(make_napari_viewer, wait, damaged_path):
+    from napari_flowinpaint.viewer.tasks import loading
+    from napari_flowinpaint.widgets.dock import open_dock_of
+    from napari_flowinpaint.widgets.find_damage_dock import FindDamage
+    from napari_flowinpaint.widgets.flagged_sections_dock import FlaggedSections
+
+    viewer = make_napari_viewer()
+    _, find = viewer.window.add_plugin_dock_widget("napari-flowinpaint", "Find damage")
+    assert isinstance(find, FindDamage)
+    find.session.add_stack(loading.load(str(damaged_path), progress=lambda *_: None))
+    wait(lambda: find.session.flags.of(find.session.image) is not None)
+    search(find, wait)
+    flagged = open_dock_of(find.session, FlaggedSections)
+    assert sections(flagged.flag_panel)
+    close(viewer, find, flagged)
+
+
 def close(viewer, *docks):
     for dock in docks:
         viewer.window.remove_dock_widget(dock)

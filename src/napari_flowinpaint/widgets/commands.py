@@ -25,7 +25,8 @@ def _repair_dock(viewer: napari.viewer.Viewer) -> RepairSection:
     return dock
 
 
-def _flagged_dock(viewer: napari.viewer.Viewer) -> FlaggedSections:
+def flagged_dock(viewer: napari.viewer.Viewer) -> FlaggedSections:
+    """Return the dock *Flagged sections*, which is opened as a tab where it is closed."""
     session = session_of(viewer)
     dock = open_dock_of(session, FlaggedSections)
     if dock is None:
@@ -43,7 +44,7 @@ def repair_this_section(viewer: napari.viewer.Viewer) -> None:
 def accept_repair(viewer: napari.viewer.Viewer) -> None:
     """Accept the repair under review, of one section or of a batch."""
     if session_of(viewer).review.staged:
-        _flagged_dock(viewer).staged_panel.accept()
+        flagged_dock(viewer).staged_panel.accept()
     else:
         _repair_dock(viewer).review_panel.accept()
 
@@ -51,7 +52,7 @@ def accept_repair(viewer: napari.viewer.Viewer) -> None:
 def reject_repair(viewer: napari.viewer.Viewer) -> None:
     """Reject the repair under review, of one section or of a batch."""
     if session_of(viewer).review.staged:
-        _flagged_dock(viewer).staged_panel.reject()
+        flagged_dock(viewer).staged_panel.reject()
     else:
         _repair_dock(viewer).review_panel.discard()
 
@@ -65,12 +66,12 @@ def revert_last_repair(viewer: napari.viewer.Viewer) -> None:
 
 def next_flagged(viewer: napari.viewer.Viewer) -> None:
     """Go to the next row of the list of flagged sections."""
-    _flagged_dock(viewer).flag_panel.table.step(1)
+    flagged_dock(viewer).flag_panel.table.step(1)
 
 
 def previous_flagged(viewer: napari.viewer.Viewer) -> None:
     """Go to the previous row of the list of flagged sections."""
-    _flagged_dock(viewer).flag_panel.table.step(-1)
+    flagged_dock(viewer).flag_panel.table.step(-1)
 
 
 def new_mask(viewer: napari.viewer.Viewer) -> None:

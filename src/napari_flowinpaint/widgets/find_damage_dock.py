@@ -29,6 +29,7 @@ from ..viewer import layers
 from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import SearchResult
+from .commands import flagged_dock
 from .damage_dock import DamageDock
 from .parts.messages import as_sentence, guarded
 from .parts.wording import counted
@@ -230,6 +231,8 @@ class FindDamage(DamageDock):
         elif flagged:
             text += "; see the list in the dock Flagged sections"
         self.messages.notify(text)
+        if flagged:
+            flagged_dock(self.session.viewer)
 
 
 def _scales_in_words(scales: Any) -> str:
