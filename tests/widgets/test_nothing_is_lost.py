@@ -252,6 +252,22 @@ def test_closing_asks_about_all_that_a_stack_without_a_file_cannot_keep(
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Close)
 
 
+def test_nobody_is_told_that_a_batch_of_a_stack_without_a_file_is_kept(make_napari_viewer, wait):
+    viewer = make_napari_viewer()
+    dock = FlaggedSections(viewer)
+    viewer.window.add_dock_widget(dock)
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 64, 64), dtype=np.uint8)
+    image, session = viewer.add_image(pixels), dock.session
+    wait(lambda: session.flags.of(image) is not None)
+    assert dock.flag_panel.count.text() == "Nothing is flagged."
+    session.require_flags().list.add(2, "dark")
+    session.masks.new(image).data[2, 20:24, 20:24] = 1
+    session.settings.method = "flow"
+    dock.batch_panel.plan()
+    wait(lambda: not dock.jobs.is_running("plan"))
+    assert dock.batch_panel.summary.text().endswith("\nNot kept: the stack has no file.")
+
+
 def test_closing_at_once_asks_where_the_mask_cannot_be_saved(
     make_dock, stack_path, wait, monkeypatch
 ):

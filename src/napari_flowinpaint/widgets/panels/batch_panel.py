@@ -327,7 +327,8 @@ class BatchPanel(QWidget):
         if batch.empty:
             text += f"; no mask in {name_sections(batch.empty, most=8)}"
         if flags is not None:
-            text += f"\nkept in {flags.store.staging}"
+            where = f"kept in {flags.store.staging}"
+            text += f"\n{where if flags.store.lasting else 'not kept: the stack has no file'}"
         self.summary.setText(as_sentence(text))
 
     def disconnect_session(self) -> None:

@@ -211,7 +211,9 @@ class FlagPanel(QWidget):
             self.table.show_rows(rows)
             open_rows = flags.list.count()[UNDECIDED]
             shown = f"{len(rows)} of {total}" if len(rows) < total else counted(total, "row")
-            self.count.setText(f"{shown}, {open_rows} undecided.")
+            self.count.setText(
+                f"{shown}, {open_rows} undecided." if total else "Nothing is flagged."
+            )
         some = bool(self.table.rows.rows)
         for button in (
             self.damaged_button,
