@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from docks import paint, repair
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton, QStyle, QStyleOptionButton
 
 from napari_flowinpaint.core.errors import InputError, RepairRefused
 from napari_flowinpaint.core.methods import ALONE
 from napari_flowinpaint.viewer.tasks import devices, one_section
 from napari_flowinpaint.viewer.tasks.review import STAGES
+from napari_flowinpaint.widgets.dock import dock_around
 
 
 def test_the_form_says_what_can_be_done(make_dock):
@@ -23,6 +25,23 @@ def test_the_form_says_what_can_be_done(make_dock):
     assert not dock.cancel_button.isEnabled()
     dock.repair_panel.repair()
     assert "no stack" in dock.messages.text()
+
+
+def test_the_narrowest_dock_shows_all_of_every_button(make_dock, wait):
+    _, dock = make_dock(show=True)
+    around, window = dock_around(dock), dock.window()
+    window.resizeDocks([around], [100], Qt.Orientation.Horizontal)
+    wait(lambda: around.width() == around.minimumSizeHint().width())
+    cut = []
+    for button in dock.findChildren(QPushButton):
+        option = QStyleOptionButton()
+        button.initStyleOption(option)
+        contents = QStyle.SubElement.SE_PushButtonContents
+        room = button.style().subElementRect(contents, option, button).width()
+        needed = button.fontMetrics().horizontalAdvance(button.text())
+        if needed > room:
+            cut.append((button.text(), needed, room))
+    assert not cut
 
 
 def test_the_form_and_the_settings_follow_each_other(make_dock):

@@ -51,7 +51,7 @@ class RepairSection(Dock):
         self.cancel_button = self.progress_row.cancel_button
         panels = (self.mask_panel, self.repair_panel, self.review_panel, self.accepted_panel)
         scroll = ScrollColumn(self.target, *panels)
-        scroll.setMinimumWidth(340)
+        scroll.setMinimumWidth(352)
         self.lay_out(scroll, self.progress_row)
         self.with_part(Keeper(*parts))
         self.listen(self.session.review.changed, self._show_review)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...viewer.session import Session
 
 #: Of the grid of buttons: some need more room than others.
-_COLUMNS = 24
+_COLUMNS = 48
 #: The kind that sections with a gap are flagged as.
 _GAP_KIND = "missing"
 
@@ -82,19 +82,19 @@ class MaskPanel(QGroupBox):
         self.pixels.setToolTip("Distance to grow or shrink, in pixels.")
         grid = QGridLayout(self)
         rows = (
-            ((self.new_button, 8), (self.loading, 8), (self.missing_button, 8)),
+            ((self.new_button, 16), (self.loading, 16), (self.missing_button, 16)),
             (
-                (self.grow_button, 4),
-                (self.shrink_button, 4),
-                (self.pixels, 7),
-                (self.invert_button, 5),
-                (self.clear_button, 4),
+                (self.grow_button, 8),
+                (self.shrink_button, 9),
+                (self.pixels, 14),
+                (self.invert_button, 9),
+                (self.clear_button, 8),
             ),
             (
-                (self.undo_button, 4),
-                (self.redo_button, 4),
-                (self.every_button, 9),
-                (self.tools, 7),
+                (self.undo_button, 8),
+                (self.redo_button, 8),
+                (self.every_button, 18),
+                (self.tools, 14),
             ),
         )
         for row, widgets in enumerate(rows):

@@ -71,7 +71,7 @@ class RepairPanel(QGroupBox):
         beside = QHBoxLayout()
         self.no_data.setPlaceholderText("automatic")
         ignored = (QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        for widget, stretch in ((self.adapt, 5), (QLabel("no data"), 0), (self.no_data, 3)):
+        for widget, stretch in ((self.adapt, 11), (QLabel("no data"), 0), (self.no_data, 6)):
             if stretch:
                 widget.setSizePolicy(*ignored)
             beside.addWidget(widget, stretch=stretch)

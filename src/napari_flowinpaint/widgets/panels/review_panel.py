@@ -28,7 +28,7 @@ from ..parts.messages import Messages, guarded
 from ..parts.refusal_box import RefusalBox
 from ..parts.repair_table import Pending, RepairTable, key_of
 from ..parts.scrolling import ROW_SPACING
-from ..parts.stage_buttons import StageButtons
+from ..parts.stage_buttons import StageButtons, share_of
 from ..parts.wording import counted
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ReviewPanel(QGroupBox):
             self.discard_button,
         ):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            row.addWidget(button)
+            row.addWidget(button, stretch=share_of(button))
         box.addLayout(row)
         box.addWidget(self.refusal)  # below: it pushes nothing out of sight
 

@@ -21,6 +21,10 @@ _BUTTONS = {
 }
 
 
+#: Room that a button has around its text, pixels.
+_AROUND = 12
+
+
 class StageButtons(QWidget):
     """One button per stage; the one that is shown is pressed.
 
@@ -43,7 +47,7 @@ class StageButtons(QWidget):
             button.setCheckable(True)
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.group.addButton(button, number)
-            row.addWidget(button, stretch=len(text))
+            row.addWidget(button, stretch=share_of(button))
         self.group.idClicked.connect(self._on_clicked)
         review.changed.connect(self.refresh)
         review.stage_changed.connect(self.refresh)
@@ -62,3 +66,8 @@ class StageButtons(QWidget):
         """Stop listening; the dock is closing."""
         self.review.changed.disconnect(self.refresh)
         self.review.stage_changed.disconnect(self.refresh)
+
+
+def share_of(button: QPushButton) -> int:
+    """Return the share of a row that a button needs for its text."""
+    return int(button.fontMetrics().horizontalAdvance(button.text())) + _AROUND
