@@ -55,6 +55,10 @@ def test_classes_are_asked_about(panel, wait, tmp_path):
     Image.fromarray((TRUTH + np.uint8(1)).astype(np.uint8)).save(tmp_path / "a.png")
     load(panel, wait, tmp_path / "a.png")
     wait(lambda: panel.loading.question is not None)
+    panel.loading.question.reject()
+    assert panel.messages.text() == "No mask was loaded."
+    load(panel, wait, tmp_path / "a.png")
+    wait(lambda: panel.loading.question is not None)
     assert panel.session.mask is None
     assert "--" not in panel.loading.question.labelText()
     assert panel.loading.question.comboBoxItems() == ["1", "2"]

@@ -117,6 +117,7 @@ class LoadMask(QPushButton):
             self.messages.say("which part of the mask is the damage?")
             self.question = ask_which_class(self, error, chosen)
             self.question.finished.connect(self._forget_question)
+            self.question.rejected.connect(partial(self.messages.say, "no mask was loaded"))
 
         def chosen(text: str) -> None:
             self._open(name, task, source, MaskChoice.parse(text), hidden)
