@@ -41,7 +41,7 @@ def followed(ribbon: BoolImage, shortest: int) -> BoolImage:
     away = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5), np.float32)[1:-1, 1:-1]
     # a line is about as wide everywhere: what is much narrower leads away from it
     thin = round(_THINNER * float(np.percentile(away[ribbon], 75))) if ribbon.any() else 0
-    ribbon = grow(grow(ribbon, -thin), thin)
+    ribbon = _with_narrow_places(grow(grow(ribbon, -thin), thin), ribbon)
     canvas = np.zeros(ribbon.shape, np.uint8)
     # every second pixel is enough of a course
     small = np.ascontiguousarray(ribbon[::2, ::2])
@@ -52,6 +52,20 @@ def followed(ribbon: BoolImage, shortest: int) -> BoolImage:
             for row, column, radius in zip(2 * y, 2 * x, _radii(away[2 * y, 2 * x]), strict=True):
                 cv2.circle(canvas, (int(column), int(row)), int(radius), 1, -1)
     return (canvas > 0) & ribbon
+
+
+def _with_narrow_places(wide: BoolImage, ribbon: BoolImage) -> BoolImage:
+    """Return what is wide, and what is narrow in a ribbon but leads from one to another of it."""
+    import cv2
+
+    _, names = cv2.connectedComponents(wide.astype(np.uint8), connectivity=8)
+    _, narrow = cv2.connectedComponents((ribbon & ~wide).astype(np.uint8), connectivity=8)
+    beside = cv2.dilate(narrow.astype(np.float32), np.ones((3, 3))).astype(int)
+    # where two narrow places touch one, the one of the larger number is enough: both lead there
+    met = np.unique(np.stack([beside[wide], names[wide]]), axis=1)
+    leads = np.bincount(met[0], minlength=int(narrow.max()) + 1) > 1
+    leads[0] = False
+    return np.asarray(wide | leads[narrow])
 
 
 def _radii(away: FloatImage) -> IntArray:
