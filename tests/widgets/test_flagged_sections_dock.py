@@ -268,6 +268,19 @@ def flag(flagged, find, wait):
     flags.list.decide([key for key in keys if key[0] in DAMAGED_SECTIONS], DAMAGED)
 
 
+def test_the_review_begins_with_the_first_repair(make_docks, wait, damaged_path):
+    viewer, find, flagged = make_docks(damaged_path)
+    flagged.window().show()
+    flag(flagged, find, wait)
+    batch(flagged, wait)
+    panel = flagged.staged_panel
+    assert panel.table.current is None
+    flagged.tabs.setCurrentWidget(panel)
+    wait(lambda: flagged.session.review.current is not None and not panel.is_showing)
+    assert panel.table.current is panel.table.rows.rows[0]
+    assert flagged.session.section == panel.table.current.z
+
+
 def test_plan_run_review_write_revert(make_docks, wait, damaged_path):
     viewer, find, flagged = make_docks(damaged_path)
     stack = open_stack(damaged_path)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -178,6 +179,12 @@ class StagedPanel(QWidget):
         return row
 
     # ---- looking
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Begin with the first repair where none has been looked at."""
+        super().showEvent(event)
+        if not event.spontaneous() and self.table.current is None:
+            self.table.step(1)
 
     def _on_picked(self, row: Pending) -> None:
         """Go to a repair."""
