@@ -147,7 +147,8 @@ def test_nothing_that_is_read_is_written_over(data, mask, capsys, option, place)
     before = (data / "stack.zarr" / "zarr.json").read_bytes(), used.stat().st_mtime_ns
     arguments = ["--mask", used, option, data / place, "--overwrite", *output]
     assert flowinpaint("repair", data / "stack.zarr", *arguments) == 2
-    assert f"{place} would write into" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{place} would write into" in error or f"{place} lies within" in error
     assert before == ((data / "stack.zarr" / "zarr.json").read_bytes(), used.stat().st_mtime_ns)
     assert not (data / "out.zarr").exists()
 

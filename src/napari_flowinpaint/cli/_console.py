@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..core.errors import ended
+from ..core.errors import ChoiceNeeded, ended
 from ..core.names import printable
 from ..core.types import Progress, no_progress
 
@@ -43,8 +43,13 @@ def print_note(text: str) -> None:
 
 
 def print_error(message: object) -> None:
-    """Say on one line of stderr what was wrong."""
-    line = ended(printable(" ".join(str(message).split())))
+    """Say on one line of stderr what was wrong.
+
+    Where something must be chosen, an option to be pasted comes last: no full stop goes with it.
+    """
+    line = printable(" ".join(str(message).split()))
+    if not isinstance(message, ChoiceNeeded):
+        line = ended(line)
     if len(line) > _LONGEST:
         line = line[:_LONGEST] + "…"
     with suppress(OSError):  # nobody listens
