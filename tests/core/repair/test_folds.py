@@ -62,7 +62,9 @@ def test_a_plan_tells_how_many_pixels_an_unfolding_may_replace():
     stack = Stack.from_array(array)
     (fold,) = plan_batch(stack, labels, [FOLDED], options=RepairOptions(kind="fold")).sections
     lines, window = int((labels[FOLDED] > 0).sum()), labels[FOLDED].size
-    assert f"{lines} pixels (up to {window} with the tissue that folds have displaced)" in str(fold)
+    assert f"{lines} pixels (up to {window:,} with the tissue that folds have displaced)" in str(
+        fold
+    )
     (hole,) = plan_batch(stack, labels, [HOLED]).sections
     assert hole.most_pixels == hole.pixels
 

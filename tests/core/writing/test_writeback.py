@@ -61,7 +61,7 @@ class RecordingOs:
 def test_what_was_written_is_on_disk_before_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene(tmp_path, Layout(factors=((1, 2, 2),)))
+    scene = Scene(tmp_path, Layout(chunks=(1, 16, 16), factors=((1, 2, 2),)))
     recording = RecordingOs()
     monkeypatch.setattr(folder, "os", recording)
     scene.write(scene.repair(1, (0, 0, 20, 20)))
