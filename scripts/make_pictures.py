@@ -44,7 +44,7 @@ SMALLER = (960, 600)
 #: Bytes; the repository is no place for large pictures.
 LARGEST, LARGEST_FILM = 300_000, 3_000_000
 #: Colours of a frame of the film.
-FILM_COLOURS = 40
+FILM_COLOURS = 64
 
 
 def save(picture: Image.Image, path: Path, colours: int = 256) -> None:
@@ -179,8 +179,10 @@ class Photographer:
     def save_film(self) -> None:
         """Save all that was filmed as a GIF."""
         path = self.folder / "first-repair.gif"
+        # an octree keeps the colours of small things
+        octree, plain = Image.Quantize.FASTOCTREE, Image.Dither.NONE
         first, *others = (
-            picture.quantize(FILM_COLOURS, dither=Image.Dither.NONE) for picture, _ in self.frames
+            picture.quantize(FILM_COLOURS, octree, dither=plain) for picture, _ in self.frames
         )
         durations = [time for _, time in self.frames]
         first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
@@ -226,13 +228,15 @@ def grab(robot: Any, folder: Path, part: Any = None) -> Image.Image:
 
 
 def leave_canvas(robot: Any) -> None:
-    """Move the mouse away: napari draws the brush where it is."""
+    """Move the mouse away: napari draws the brush where it is, or was when the mask was hidden."""
     from qtpy.QtCore import QEvent
     from qtpy.QtGui import QCursor
     from qtpy.QtWidgets import QApplication
 
     QCursor.setPos(0, 0)
     QApplication.sendEvent(robot.canvas, QEvent(QEvent.Type.Leave))
+    for over in (True, False):
+        robot.viewer.mouse_over_canvas = over
 
 
 def batch_pictures(folder: Path) -> None:

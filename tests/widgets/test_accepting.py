@@ -161,6 +161,21 @@ def test_that_a_copy_was_saved_stays_readable_while_its_list_opens(
     assert "new repair" not in dock.messages.text(), "there is none"
 
 
+def test_a_repair_waits_aside_while_a_copy_is_saved_and_shown(
+    make_dock, wait, tmp_path, stack_path
+):
+    viewer, dock = make_dock(stack_path)
+    paint(dock)
+    repair(dock, wait)
+    image, review = dock.session.image, dock.session.review.current
+    dock.accepted_panel.save(tmp_path / "copy")
+    wait(lambda: dock.session.image.name == "copy" and not dock.accepted_panel.is_showing)
+    assert dock.review_panel.headline.text() == "Nothing to review."
+    assert "result" not in viewer.layers
+    assert dock.session.pending(image) == (review,), "it waits"
+    assert dock.session.unsaved() == ["1 repair waiting for review"]
+
+
 def test_the_time_of_a_repair_is_that_of_the_users_clock():
     now = datetime(2026, 5, 2, 1, 30, tzinfo=timezone(timedelta(hours=9)))
     assert _when("2026-05-01T16:20:05+00:00", now) == "01:20"

@@ -269,7 +269,7 @@ def flag(flagged, find, wait):
 
 
 def test_the_review_begins_with_the_first_repair(make_docks, wait, damaged_path):
-    viewer, find, flagged = make_docks(damaged_path)
+    _viewer, find, flagged = make_docks(damaged_path)
     flagged.window().show()
     flag(flagged, find, wait)
     batch(flagged, wait)
