@@ -228,6 +228,7 @@ def review(s: Session) -> list[int]:
             QTest.keyPress(s.robot.canvas, Qt.Key.Key_H)
             s.robot.shoot("holding-h")
             QTest.keyRelease(s.robot.canvas, Qt.Key.Key_H)
+            s.robot.wait(lambda: s.flagged.session.review.shown == "result", 5)
             s.robot.click(panel.stages.group.button(4))
             s.robot.shoot("confidence")
             s.robot.click(panel.stages.group.button(3))

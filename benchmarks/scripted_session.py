@@ -123,7 +123,7 @@ def run(viewer: napari.Viewer, path: Path, shots: Path, repeats: int = 3) -> Non
     robot.shoot("holding-h")
     assert dock.session.review.shown is None
     QTest.keyRelease(robot.canvas, Qt.Key.Key_H)
-    assert dock.session.review.shown == "result"
+    robot.wait(lambda: dock.session.review.shown == "result", 5)
 
     table = dock.review_panel.table
     index = table.model().index(1, 0)

@@ -86,7 +86,8 @@ class Messages(QLabel):
         metrics, width = self.fontMetrics(), max(self.width() - 2 * self.margin(), 40)
         room, wrapped = QRect(0, 0, width, 1 << 16), int(Qt.TextFlag.TextWordWrap)
         needed, most = (
-            metrics.boundingRect(room, wrapped, lines).height() for lines in (text, "\n" * _LINES)
+            metrics.boundingRect(room, wrapped, lines).height()
+            for lines in (text, "\n" * (_LINES - 1))
         )
         return bool(needed <= most)
 
