@@ -44,7 +44,7 @@ def test_what_is_left_of_a_section_is_reported(make_dock, wait, stack_path):
     assert "repaired in part" in dock.messages.text()
     (record,) = notification_manager.records[before:]
     assert record.severity.name == "WARNING"
-    assert record.message == "Section 3: 1 part refused"
+    assert record.message == "Section 3: 1 part refused."
     assert "2 pixels left at rows 90-90, columns 100-101: no usable" in dock.messages.text()
 
 
