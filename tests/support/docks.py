@@ -2,7 +2,11 @@
 
 
 def paint(dock, spots=((35, 40), (90, 100)), z=3):
+    from qtpy.QtTest import QTest
+
     if dock.session.mask_layer is None:
+        while not dock.session.flags.is_settled(dock.session.image):
+            QTest.qWait(5)
         dock.mask_panel.new_mask()
     layer = dock.session.mask_layer
     layer.brush_size = 14

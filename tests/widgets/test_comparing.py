@@ -80,6 +80,17 @@ def test_the_line_ends_with_the_review(reviewed):
     assert "original | repair" not in viewer.layers
 
 
+def test_without_its_line_nothing_is_compared(reviewed):
+    viewer, dock = reviewed
+    comparison = dock.session.comparison
+    comparison.toggle()
+    viewer.layers.remove(comparison.line)
+    assert comparison.line is None
+    assert dock.session.review.split is None, "the whole of the stage is seen"
+    comparison.toggle()
+    assert comparison.line in viewer.layers
+
+
 def test_a_component_is_looked_at_closely_and_rejected(reviewed, qtbot):
     _, dock = reviewed
     review = dock.session.review.current

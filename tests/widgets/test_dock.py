@@ -134,12 +134,37 @@ def test_layers_are_removed_in_the_context_of_the_canvas(make_napari_viewer, qtb
     if not open_dock:
         viewer.window.remove_dock_widget(dock)
     current = []
-    viewer.layers.events.removed.connect(
-        lambda _: current.append(QOpenGLContext.currentContext() is canvas.context())
-    )
+
+    def note(event):
+        current.append(QOpenGLContext.currentContext() is canvas.context())
+        canvas.doneCurrent()  # whoever hears of it may paint the window
+
+    viewer.layers.events.removed.connect(note)
+    viewer.layers.events.end_batch.connect(note, position="last")
     canvas.doneCurrent()
     viewer.layers.clear()
-    assert current == [True]
+    assert current == [True, True]
+
+
+def test_progress_is_not_painted_at_once(qtbot):
+    """In the middle of a removal of layers the context of the canvas would not be current then."""
+    from napari_flowinpaint.widgets.panels.progress_panel import ProgressBar
+
+    painted = []
+
+    class Bar(ProgressBar):
+        def paintEvent(self, event):
+            super().paintEvent(event)
+            painted.append(self.value())
+
+    bar = Bar()
+    qtbot.addWidget(bar)
+    bar.show()
+    qtbot.waitUntil(lambda: bool(painted))
+    painted.clear()
+    bar.setValue(50)
+    assert not painted
+    qtbot.waitUntil(lambda: painted == [50])
 
 
 def test_a_line_that_is_too_long_ends_in_an_ellipsis(qtbot):

@@ -351,7 +351,7 @@ def test_what_a_batch_leaves_of_a_section_is_reported(make_docks, wait, damaged_
     outcome = SectionOutcome(2, "repaired", refused=(left,))
     batch_board.add_outcome(image, outcome)
     assert panel.table.rows.rows[0].reason == row.reason
-    panel._on_done(BatchReport((outcome,), 1.0, 1, Rate()))
+    panel._on_done(image, BatchReport((outcome,), 1.0, 1, Rate()))
     assert "1 repaired only in part (the table gives the reasons)" in flagged.messages.text()
 
 
@@ -444,7 +444,7 @@ def test_repairs_of_a_file_are_kept_beside_it_or_saved_as_a_copy(
     assert np.array_equal(copy.read(0), sections_of_tissue[0])
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])
     assert flagged.session.stack.path == copy.path, "the copy is worked on now"
-    assert flagged.messages.text().startswith("Saved "), "and not that its list was opened"
+    assert flagged.messages.text().startswith("tissue: saved "), "and not that its list was opened"
     assert viewer.layers.selection.active.name == "copy"
     viewer.layers.selection.active = viewer.layers["tissue"]
     wait_until_idle(flagged, wait)

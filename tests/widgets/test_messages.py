@@ -107,3 +107,15 @@ def test_three_lines_are_shown_in_full(qtbot):
     line.say("one\ntwo\nthree\nfour")
     assert shown(line).endswith("… (more)")
     assert "." not in shown(line).splitlines()[-1], "no full stop before the ellipsis"
+
+
+def test_that_files_are_gone_is_told_once(make_dock, stack_path, wait):
+    import shutil
+
+    viewer, dock = make_dock(stack_path)
+    shutil.rmtree(stack_path)
+    for z in (4, 5):
+        viewer.dims.set_point(0, z * 50)
+        wait(lambda: not dock.jobs.is_running() and not dock.target._rest.isActive())
+        assert ("was moved or removed since it was opened" in dock.messages.text()) == (z == 4)
+        dock.messages.say("")

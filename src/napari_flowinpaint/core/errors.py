@@ -49,6 +49,10 @@ class SectionChanged(StoreError):
     """The pixels that a repair was made from have changed; the section must be repaired again."""
 
 
+class StackGone(StoreError):
+    """The files of a stack are not where they were when it was opened: it must be opened again."""
+
+
 class LinkFound(StoreError):
     """There is a link where none is followed: everything else asked of the store is refused."""
 

@@ -40,6 +40,7 @@ from .io.replace import (
     move_into_place,
     settle,
 )
+from .io.still_there import check_there
 from .io.zarr_node import enclosing_image
 from .notes import Note, no_note
 from .section_repair import SectionRepair
@@ -208,6 +209,7 @@ def check_target(
                 "in place."
             )
     check_outside(target)
+    check_there(stack)
     told = settle(target)
     if not target.exists():
         return told

@@ -58,6 +58,7 @@ class Removing(Repairing):
         self.review.forget(layer)
         self.refusals.forget(layer)
         self.accepted.forget(layer)
+        self.comparison.forget(layer)
         if layer is self.image:
             self.fall_back()
         if layers.is_stack(layer):

@@ -73,15 +73,37 @@ class Repairing(Targeting):
                 self.masks.show(self.image)
         super()._on_section(event)
 
-    def require_flags(self) -> StackFlags:
-        """Return the flagged sections of the stack, or say what to do."""
-        self.require_stack()
-        flags = self.flags.of(self.image)
+    def require_flags(self, image: Image | None = None) -> StackFlags:
+        """Return the flagged sections of a stack, by default of the one that is meant.
+
+        Raises
+        ------
+        InputError
+            That says what to do, where there is no stack or the list is still opening.
+        """
+        if image is None:
+            self.require_stack()
+            image = self.require_image()
+        flags = self.flags.of(image)
         if flags is None:
             raise InputError(
                 "the list of flagged sections is still opening; try again in a moment."
             )
         return flags
+
+    def check_settled(self, image: Image) -> None:
+        """Refuse to begin a mask while what is kept of the last one is not open: it would go.
+
+        Raises
+        ------
+        InputError
+            That says what to do.
+        """
+        if not self.flags.is_settled(image):
+            raise InputError(
+                f"what is kept of {image.name} is still opening, the mask included; try again in a "
+                "moment."
+            )
 
     # ---- one section
 

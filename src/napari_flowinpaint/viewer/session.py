@@ -18,7 +18,7 @@ from .state.search_settings import SearchSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from ..core.detection.flag_table import Flagged
     from ..core.masks.sparse_mask import SparseMask
@@ -68,13 +68,20 @@ class Session(Removing):
 
         Another labels layer that is selected has its own.
         """
-        from napari.layers import Labels
-
-        active, own = self.viewer.layers.selection.active, self.mask_layer
-        if isinstance(active, Labels) and self.masks.image_of(active) is None:
-            (active.undo if back else active.redo)()
+        other, own = self.other_labels, self.mask_layer
+        if other is not None:
+            (other.undo if back else other.redo)()
         elif own is not None:
             self.masks.step(own, back=back)
+
+    @property
+    def other_labels(self) -> Labels | None:
+        """The labels layer that is selected, if it is none of our masks."""
+        from napari.layers import Labels
+
+        active = self.viewer.layers.selection.active
+        ours = self.masks.image_of(active) is not None
+        return active if isinstance(active, Labels) and not ours else None
 
     def kept(self, image: Image) -> tuple[tuple[Flagged, ...], SparseMask | None]:
         """Return the list and the mask, frozen, that follow a stack into a copy of it."""

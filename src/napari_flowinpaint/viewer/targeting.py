@@ -174,7 +174,8 @@ class Targeting(layers.ViewerState):
         """Return the image layer that is worked on, or say what to do."""
         if self.image is None:
             raise InputError(
-                "there is no stack; load one, or select an image layer with the axes z, y, x."
+                layers.why_no_stack(self.viewer.layers.selection.active)
+                or "there is no stack; load one, or select an image layer with the axes z, y, x."
             )
         return self.image
 
@@ -193,9 +194,9 @@ class Targeting(layers.ViewerState):
             raise InputError("there is no mask; press New mask and paint the damage first.")
         return self.mask_layer
 
-    def require_stack(self) -> Stack:
-        """Return the stack, or say what to do."""
-        self.require_image()
-        if self.stack is None:
+    def require_stack(self, image: Image | None = None) -> Stack:
+        """Return a stack, by default the one that is meant, or say what to do."""
+        stack = self.stack_of(image or self.require_image())
+        if stack is None:
             raise InputError("the stack is still opening; wait a moment and try again.")
-        return self.stack
+        return stack

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import napari.viewer  # when a command runs, napari looks at the annotations to give it the viewer
 
+from ..core.errors import InputError
 from ..viewer.session import session_of
-from .dock import open_dock_of
-from .flagged_sections_dock import FlaggedSections
+from .dock import Dock, open_dock_of
+from .flagged_sections_dock import flagged_dock
 from .repair_section_dock import RepairSection
 
 _PLUGIN = "napari-flowinpaint"
+#: Jobs that have to end before another begins, in words; the buttons are disabled meanwhile.
+_RUNNING = {
+    "repair": "a repair is running",
+    "accept": "a repair is being written",
+    "revert": "a repair is being reverted",
+    "save": "the stack is being saved",
+    "batch": "a batch is running",
+    "redo": "a repair is running",
+    "write": "repairs are being written",
+}
 
 
 def _repair_dock(viewer: napari.viewer.Viewer) -> RepairSection:
@@ -25,53 +36,61 @@ def _repair_dock(viewer: napari.viewer.Viewer) -> RepairSection:
     return dock
 
 
-def flagged_dock(viewer: napari.viewer.Viewer) -> FlaggedSections:
-    """Return the dock *Flagged sections*, which is opened as a tab where it is closed."""
-    session = session_of(viewer)
-    dock = open_dock_of(session, FlaggedSections)
-    if dock is None:
-        viewer.window.add_plugin_dock_widget(_PLUGIN, "Flagged sections", tabify=True)
-        dock = open_dock_of(session, FlaggedSections)
-        assert dock is not None
-    return dock
+def _is_free(dock: Dock) -> bool:
+    """Return whether nothing runs that has to end first; say what does."""
+    words = next((w for name, w in _RUNNING.items() if dock.jobs.is_running(name)), "")
+    if words:
+        dock.messages.fail(InputError(f"{words}; wait until it has finished, or press Cancel."))
+    return not words
 
 
 def repair_this_section(viewer: napari.viewer.Viewer) -> None:
     """Repair the section that is shown."""
-    _repair_dock(viewer).repair_panel.repair()
+    dock = _repair_dock(viewer)
+    if _is_free(dock):
+        dock.repair_panel.repair()
 
 
 def accept_repair(viewer: napari.viewer.Viewer) -> None:
     """Accept the repair under review, of one section or of a batch."""
     if session_of(viewer).review.staged:
-        flagged_dock(viewer).staged_panel.accept()
-    else:
-        _repair_dock(viewer).review_panel.accept()
+        flagged = flagged_dock(viewer)
+        if _is_free(flagged):
+            flagged.staged_panel.accept()
+        return
+    dock = _repair_dock(viewer)
+    if _is_free(dock):
+        dock.review_panel.accept()
 
 
 def reject_repair(viewer: napari.viewer.Viewer) -> None:
     """Reject the repair under review, of one section or of a batch."""
     if session_of(viewer).review.staged:
-        flagged_dock(viewer).staged_panel.reject()
-    else:
-        _repair_dock(viewer).review_panel.discard()
+        flagged = flagged_dock(viewer)
+        if _is_free(flagged):
+            flagged.staged_panel.reject()
+        return
+    dock = _repair_dock(viewer)
+    if _is_free(dock):
+        dock.review_panel.discard()
 
 
 def revert_last_repair(viewer: napari.viewer.Viewer) -> None:
     """Take back the repair that was accepted last."""
-    panel = _repair_dock(viewer).accepted_panel
-    panel.list.setCurrentIndex(0)  # the newest is the first
-    panel.revert()
+    dock = _repair_dock(viewer)
+    if _is_free(dock):
+        dock.accepted_panel.list.setCurrentIndex(0)  # the newest is the first
+        dock.accepted_panel.revert()
 
 
 def next_flagged(viewer: napari.viewer.Viewer) -> None:
     """Go to the next row of the list of flagged sections."""
-    flagged_dock(viewer).flag_panel.table.step(1)
+    flagged_dock(viewer).flag_panel.step(1)
 
 
 def previous_flagged(viewer: napari.viewer.Viewer) -> None:
     """Go to the previous row of the list of flagged sections."""
-    flagged_dock(viewer).flag_panel.table.step(-1)
+    flagged_dock(viewer).flag_panel.step(-1)
 
 
 def new_mask(viewer: napari.viewer.Viewer) -> None:
@@ -86,7 +105,11 @@ def mask_every_section(viewer: napari.viewer.Viewer) -> None:
 
 def undo_mask(viewer: napari.viewer.Viewer) -> None:
     """Take back the last change of the mask."""
-    session_of(viewer).undo(back=True)
+    session = session_of(viewer)
+    if session.other_labels is not None or session.masks.can_step(session.image, back=True):
+        session.undo(back=True)
+    else:
+        _repair_dock(viewer).mask_panel.undo()  # says why there is nothing
 
 
 def describe_repairs(viewer: napari.viewer.Viewer) -> None:
@@ -96,7 +119,12 @@ def describe_repairs(viewer: napari.viewer.Viewer) -> None:
 
 def compare(viewer: napari.viewer.Viewer) -> None:
     """Drag a line between the original and the repair under review, or end that."""
-    session_of(viewer).comparison.toggle()
+    session = session_of(viewer)
+    if session.review.current is None:
+        why = "there is no repair to compare with the original; press Repair first."
+        _repair_dock(viewer).messages.fail(InputError(why))
+    else:
+        session.comparison.toggle()
 
 
 def draw_lasso(viewer: napari.viewer.Viewer) -> None:

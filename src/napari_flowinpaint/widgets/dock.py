@@ -6,6 +6,7 @@ A dock ends when the user closes it, or with the viewer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -17,7 +18,7 @@ from ..viewer.session import Session, session_of
 from .parts.canvas import CanvasContext
 from .parts.jobs import JobRunner
 from .parts.keys import KeyBindings
-from .parts.messages import Messages
+from .parts.messages import Messages, spoken_of
 from .parts.questions import may_close
 from .parts.scrolling import ScrollColumn
 
@@ -66,7 +67,7 @@ class Dock(QWidget):
         self.session = session_of(napari_viewer)
         self.session.later = self._later
         self.jobs = JobRunner(self, lambda: self.session.image)
-        self.messages = Messages(keeps_room)
+        self.messages = Messages(keeps_room, partial(spoken_of, self.session, self.jobs))
         self.keys = KeyBindings(self.session.viewer, self)
         self._parts: list[Part] = []
         _docks.add(self)
@@ -97,7 +98,7 @@ class Dock(QWidget):
 
     def _end_with(self, image: Any) -> None:
         """Say and do no more about a stack that was removed."""
-        self.messages.say("")
+        self.messages.forget(image)
         self.jobs.cancel_of(image)
 
     def _later(self, what: Callable[[], None]) -> None:

@@ -29,8 +29,8 @@ from ..viewer import layers
 from ..viewer.state.search_settings import RANGE, WHERE
 from ..viewer.tasks import find_damage
 from ..viewer.tasks.find_damage import SearchResult
-from .commands import flagged_dock
 from .damage_dock import DamageDock
+from .flagged_sections_dock import flagged_dock
 from .parts.messages import as_sentence, guarded
 from .parts.wording import counted
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget
 
+from ..viewer.session import session_of
 from .damage_dock import DamageDock
+from .dock import open_dock_of
 from .panels.batch_panel import BatchPanel
 from .panels.flag_panel import FlagPanel, bind_keys
 from .panels.staged_panel import StagedPanel
@@ -37,7 +39,7 @@ class FlaggedSections(DamageDock):
         self.flag_panel = self.with_part(FlagPanel(*parts))
         self.batch_panel = self.with_part(BatchPanel(*parts))
         self.staged_panel = self.with_part(StagedPanel(*parts))
-        self.batch_panel.finished.connect(self.staged_panel.load)
+        self.batch_panel.finished.connect(self.staged_panel.load_again)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.flag_panel, "List")
         self.tabs.addTab(self.batch_panel, "Batch")
@@ -73,3 +75,14 @@ class FlaggedSections(DamageDock):
         self.keys.bind("Shift+Right", next_row)
         self.keys.bind("Shift+Left", previous_row)
         bind_common_keys(self.keys, self.session)
+
+
+def flagged_dock(viewer: Any) -> FlaggedSections:
+    """Return the dock *Flagged sections*, which is opened as a tab where it is closed."""
+    session = session_of(viewer)
+    dock = open_dock_of(session, FlaggedSections)
+    if dock is None:
+        viewer.window.add_plugin_dock_widget("napari-flowinpaint", "Flagged sections", tabify=True)
+        dock = open_dock_of(session, FlaggedSections)
+        assert dock is not None
+    return dock

@@ -141,6 +141,7 @@ class LoadStack(Dock):
             no_data=self.no_data.value(),
             done=self._show,
             failed=self._on_failed,
+            about=None,  # not about the stack that is shown, which may go meanwhile
         )
 
     @guarded

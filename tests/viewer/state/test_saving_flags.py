@@ -27,9 +27,9 @@ from napari_flowinpaint.viewer.tasks.flag_store import FlagStore
 
 def save(session):
     unsaved = session.flags.unsaved_changes(session.image)
-    areas = find_damage.save_flags(unsaved)
-    session.flags.note_saved(session.image, unsaved)
-    return areas
+    saved = find_damage.save_flags(unsaved)
+    session.flags.note_saved(session.image, unsaved, saved)
+    return saved.areas
 
 
 def test_nothing_is_kept_before_something_is_flagged(open_session):

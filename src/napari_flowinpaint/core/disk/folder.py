@@ -141,6 +141,14 @@ class Folder:
         found = os.stat(here)  # noqa: PTH116
         return (found.st_dev, found.st_ino)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the folder was removed since it was opened; one that was renamed is there."""
+        try:
+            return os.stat(self._here()).st_nlink == 0  # noqa: PTH116
+        except OSError:
+            return True
+
     def changed(self) -> tuple[int, int]:
         """Return a value that is another one once the folder, or a name in it, has changed."""
         found = os.stat(self._here())  # noqa: PTH116

@@ -22,6 +22,8 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByt
 from zarr.core.buffer import default_buffer_prototype
 
 from ..disk.folder import Folder
+from ..errors import StackGone
+from ..names import printable
 from .bombs import unpacks_to_more
 from .codecs import LARGEST_METADATA, check_metadata, is_metadata
 from .levels import write_grid
@@ -175,6 +177,20 @@ class FolderStore(Store):
         except _ABSENT:
             return None
         return None if found is None else found.st_size
+
+    def check_there(self) -> None:
+        """Refuse a folder that was removed: what is not stored would be read as the fill value.
+
+        Raises
+        ------
+        StackGone
+            If it was.
+        """
+        if self.folder.is_gone:
+            raise StackGone(
+                f"{printable(self.folder.path)} was removed since it was opened; open the stack "
+                "again."
+            )
 
     def check(self, key: str) -> None:
         """Refuse a link in place of ``key``, or on the way to it.

@@ -155,9 +155,19 @@ class Level:
         -------
         numpy.ndarray
             (H, W), or (n, H, W) for a slice, in the native byte order.
+
+        Raises
+        ------
+        StackGone
+            If the files were removed since they were opened.
         """
         rows, columns = (slice(None), slice(None)) if box is None else box.slices
-        return self.select(z, rows, columns)
+        found = self.select(z, rows, columns)
+        if self.is_zarr:
+            check_there = getattr(self.source.store, "check_there", None)
+            if check_there is not None:
+                check_there()
+        return found
 
     def write(self, z: int | slice, values: AnyImage, box: Box | None = None) -> None:
         """Write one section, or several, or the ``box`` of them, to a zarr array opened ``r+``.

@@ -17,6 +17,7 @@ from .. import folders
 from ..disk.folder import Folder
 from ..disk.open_root import open_root
 from ..errors import InputError, SectionChanged, StoreError, name_sections
+from ..io.still_there import check_there
 from ..names import printable
 from ..section_repair import Patch, SectionRepair, pixel_digest
 from ..types import AnyImage, Box
@@ -46,6 +47,7 @@ def check_writable(stack: Stack, *, advice: bool = True) -> None:
         reason = stack.why_not_writable or "only local zarr stores can be; use --output"
         reason = reason if advice else reason.partition(";")[0]
         raise StoreError(f"{stack.path or stack.name} cannot be written in place: {reason}.")
+    check_there(stack)
     check_places(stack.group_path, stack.levels)
 
 

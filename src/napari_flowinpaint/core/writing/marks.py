@@ -14,6 +14,7 @@ import numpy as np
 from ..disk.open_root import open_root
 from ..errors import FlowInpaintError, StoreError, first_line
 from ..io.levels import Level
+from ..io.still_there import check_there
 from ..types import AnyImage, BoolImage, Box
 from .entries import Moved
 from .journal import Journal
@@ -37,6 +38,7 @@ def marks_of(stack: Stack) -> Callable[[int, Box], BoolImage] | None:
     journal = Journal.of(stack)
     if journal is None:
         return None
+    check_there(stack)
     with open_root(journal.root) as root:
         labels = read_labels(root, stack.levels)
     if labels is None and not journal.exists:

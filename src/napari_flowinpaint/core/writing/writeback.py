@@ -14,11 +14,14 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from .. import folders
 from ..disk.open_root import open_root
 from ..errors import Cancelled, FlowInpaintError, InputError, StoreError, name_sections
 from ..io.axes import Axes
 from ..io.levels import Level, write_grid
 from ..io.pyramid import factors_between
+from ..io.still_there import check_there
+from ..names import printable
 from ..notes import Note, no_note
 from ..section_repair import SectionRepair
 from ..types import Progress, no_progress
@@ -34,7 +37,7 @@ from .checks import (
 from .entries import COMMITTED, REVERTED, REVERTING, Entry, Moved
 from .journal import Journal
 from .recovery import JournalEntry
-from .synthetic import check_labels
+from .synthetic import check_labels, label_folder
 from .target import Target, check_links, check_lossless, parts_of
 from .writing_journal import UNDO_REVERT, UNDO_WRITE, WritingJournal
 
@@ -210,7 +213,7 @@ def revert(
     assert journal is not None
     if not journal.exists:
         if repair_id is not None:
-            raise InputError(f"there is no repair {repair_id}: {stack.name} was never repaired.")
+            raise InputError(f"there is no repair {repair_id}: {_why_none(stack, journal)}.")
         return ()
     with (
         journal.writing(force=force) as messages,
@@ -240,6 +243,16 @@ def revert(
         journal.note_numbers()
     _report(progress, note, target, "reverted")
     return (*finished, *(entry.id for entry in entries))
+
+
+def _why_none(stack: Stack, journal: Journal) -> str:
+    """Return why there is no journal; where it was removed, the marks of repairs are left."""
+    if not label_folder(journal.root, stack.levels).exists():
+        return f"{stack.name} was never repaired"
+    where = printable(journal.data / folders.JOURNAL)
+    return (
+        f"its journal was removed, without which nothing is reverted; restore {where} from a copy"
+    )
 
 
 def _check_revert(
@@ -272,6 +285,7 @@ def history(stack: Stack) -> tuple[JournalEntry, ...]:
     journal = Journal.of(stack)
     if journal is None:
         return ()
+    check_there(stack)
     check_places(journal.root, stack.levels)
     for _ in range(3):  # a writer may rename an entry between listing and reading
         journal.scan()

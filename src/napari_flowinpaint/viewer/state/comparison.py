@@ -97,6 +97,11 @@ class Comparison(layers.ViewerState):
             layers.remove(self.viewer, line)
         self.review.set_split(None)
 
+    def forget(self, layer: Any) -> None:
+        """Note that a layer was removed from the viewer: without the line nothing is compared."""
+        if layer is self.line:
+            self.stop()
+
     def _on_review(self) -> None:
         """Follow the review: the line ends with it, and moves to the next one."""
         if self.line is None:

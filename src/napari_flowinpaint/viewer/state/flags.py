@@ -14,8 +14,9 @@ from psygnal import Signal
 
 from ...core.masks.layered_mask import LayeredMask
 from .. import camera, layers
-from ..tasks.find_damage import FlagChanges, SearchResult, save_flags
+from ..tasks.find_damage import FlagChanges, SavedFlags, SearchResult, save_flags
 from ..tasks.flag_list import FlagList, intact_labels
+from ..tasks.flag_merging import merge_rows, merge_tiles
 from .masks import MaskState
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class StackFlags:
         self._mask: SparseMask | None = None
         self._versions: dict[int, int] = {}
 
-    def note_saved(self, changes: FlagChanges) -> None:
-        """Note that changes were saved."""
-        if changes.rows is not None:
-            self._rows = changes.rows
+    def note_saved(self, changes: FlagChanges, rows: tuple[Flagged, ...] | None) -> None:
+        """Note that changes were saved, and which rows are stored since."""
+        if rows is not None:
+            self._rows = rows
         if changes.new_mask:
             self._mask, self._versions = changes.of, {}
         self._versions.update(changes.sections)
@@ -68,12 +69,13 @@ class StackFlags:
         if mask is None:
             return None if changed is None else FlagChanges(self.store, changed, None)
         known = {} if mask is not self._mask else self._versions
-        sections = {
-            z: mask.version(z) for z in mask.painted_sections if mask.version(z) != known.get(z)
-        }
+        painted = {z: mask.version(z) for z in mask.painted_sections}
+        sections = {z: version for z, version in painted.items() if version != known.get(z)}
         new_mask = mask is not self._mask and (self._mask is not None or bool(sections))
         if changed is None and not sections and not new_mask:
             return None
+        if self.store.vanished:  # then all is saved again
+            changed, sections = rows, painted
         frozen = mask.frozen() if sections else None
         alone = not isinstance(mask.base, LayeredMask)
         return FlagChanges(self.store, changed, frozen, sections, mask, new_mask, alone)
@@ -236,11 +238,27 @@ class FlagState(layers.ViewerState):
             self._held = [held for held in self._held if (held[0], held[1].of) != mine]
             self._held.append((image, changes))
 
-    def note_saved(self, image: Image, changes: FlagChanges) -> None:
-        """Note that changes were saved."""
+    def note_saved(self, image: Image, changes: FlagChanges, saved: SavedFlags) -> bool:
+        """Note that changes were saved; show what another window has saved beside them.
+
+        Returns
+        -------
+        bool
+            Whether another one has.
+        """
         self._let_go(changes)
         self._failed.discard(image)
-        self._flags[image].note_saved(changes)
+        flags = self._flags[image]
+        flags.note_saved(changes, saved.rows)
+        others = saved.rows is not None and set(saved.rows) != set(changes.rows or ())
+        if others:
+            merged = merge_rows(changes.rows or (), flags.list.rows, saved.rows or ())
+            flags.list.follow(merged)
+        if saved.tiles and changes.of is not None and self.masks.mask(image) is changes.of:
+            for z, tiles in saved.tiles.items():
+                changes.of.restore(z, merge_tiles(changes.of.tiles(z), tiles))
+            self.masks.refresh(image)
+        return others or bool(saved.tiles)
 
     def note_failed(self, image: Image, changes: FlagChanges) -> None:
         """Note that changes could not be saved; of a stack that is shown they are tried again."""
@@ -266,13 +284,13 @@ class FlagState(layers.ViewerState):
             if image in tried:
                 break  # only stacks that have failed are left
             try:
-                save_flags(changes)
+                saved = save_flags(changes)
             except Exception as error:
                 self.note_failed(image, changes)
                 tried.add(image)
                 first = first or error
             else:
-                self.note_saved(image, changes)
+                self.note_saved(image, changes, saved)
         return first
 
     def show(self, image: Image, row: Flagged) -> None:

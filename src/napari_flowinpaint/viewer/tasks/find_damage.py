@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.detection.detect_section import DetectionOptions
 from ...core.detection.flag_table import Flagged
 from ...core.kinds import KINDS
-from ...core.masks.sparse_mask import SparseMask
+from ...core.masks.sparse_mask import SectionTiles, SparseMask
 from ...core.types import AnyImage, Box, Progress, no_progress
 from .flag_store import FlagStore, StoredFlags, open_search
 
@@ -82,28 +82,44 @@ class FlagChanges:
     alone: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class SavedFlags:
+    """What was saved.
+
+    Parameters
+    ----------
+    areas
+        How much of the changed sections is masked, in percent by section and kind.
+    rows
+        The list that is stored now; None where none was saved.
+    tiles
+        Of sections in which another window has painted as well, what is stored now.
+    """
+
+    areas: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    rows: tuple[Flagged, ...] | None = None
+    tiles: Mapping[int, SectionTiles] = field(default_factory=dict)
+
+
 def open_flags(stack: Stack, *, progress: Progress = no_progress) -> StoredFlags:
     """Return what is stored of the flagged sections of a stack."""
     progress(0.0, f"opening the flagged sections of {stack.name}")
     return FlagStore.of(stack).load(stack.shape)
 
 
-def save_flags(
-    changes: FlagChanges, *, progress: Progress = no_progress
-) -> dict[int, dict[str, float]]:
-    """Save what has changed; return how much of the changed sections is masked, in percent.
+def save_flags(changes: FlagChanges, *, progress: Progress = no_progress) -> SavedFlags:
+    """Save what has changed, and return what is stored now.
 
     Nothing is reported: a save that has begun is not cancelled.
     """
-    if changes.rows is not None:
-        changes.store.save_rows(changes.rows)
+    rows = None if changes.rows is None else changes.store.save_rows(changes.rows)
     if changes.new_mask:
         changes.store.start_mask(changes.alone)
     if changes.mask is None:
-        return {}
+        return SavedFlags(rows=rows)
     mask = changes.mask
-    changes.store.save_tiles({z: mask.tiles(z) for z in changes.sections})
-    return {z: areas(mask, z) for z in changes.sections}
+    tiles = changes.store.save_tiles({z: mask.tiles(z) for z in changes.sections})
+    return SavedFlags({z: areas(mask, z) for z in changes.sections}, rows, tiles)
 
 
 def areas(mask: SparseMask, z: int) -> dict[str, float]:

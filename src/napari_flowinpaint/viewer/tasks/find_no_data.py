@@ -37,11 +37,18 @@ def outline(stack: Stack, z: int, *, progress: Progress = no_progress) -> Outlin
     Outline
         Closed lines, (N, 2) float32 each, y and x in pixels of the full resolution; empty where all
         was imaged, and where a large section would have to be read as a whole.
+
+    Raises
+    ------
+    StackGone
+        If the stack is no longer where it was opened.
     """
     import cv2
 
     from ...core.detection.features.working_level import read_working, working_factor
+    from ...core.io.still_there import check_there
 
+    check_there(stack)
     shape = (stack.shape[1], stack.shape[2])
     if len(stack.levels) == 1 and shape[0] * shape[1] > _LARGEST:
         return ()

@@ -109,6 +109,13 @@ class FlagList:
         self._rows = new
         self.changed.emit()
 
+    def follow(self, rows: Iterable[Flagged]) -> None:
+        """Show the list that is stored, which another window has changed as well."""
+        new = {key_of(row): row for row in rows}
+        if new != self._rows:
+            self._rows = new
+            self.changed.emit()
+
     def merge(
         self, found: Iterable[Flagged], searched: Collection[int], kinds: Collection[str]
     ) -> None:

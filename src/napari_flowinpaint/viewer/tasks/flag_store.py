@@ -12,6 +12,9 @@ Beside the stack, where that may be written to, else in the user's state folder:
 What the last search of a section found shows where nothing is painted. No Qt; may be called from
 threads, one at a time.
 
+Two windows may show one stack. What another one has saved since this one has read or saved it is
+not replaced: both are kept together, see :mod:`.flag_merging`.
+
 No link in it is followed. What we wrote is removed only where we made the folder: in a copy, or in
 the folder of an earlier version, a mask is emptied instead.
 """
@@ -22,7 +25,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +44,7 @@ from ...core.io.beside import check_no_link, kept_beside
 from ...core.io.npz import Npz
 from ...core.masks.layered_mask import LayeredMask
 from ...core.masks.sparse_mask import TILE, SectionTiles
+from .flag_merging import merge_rows, merge_tiles
 
 if TYPE_CHECKING:
     from ...core.io.stack import Stack
@@ -95,6 +99,12 @@ class FlagStore:
 
     def __init__(self, folder: Path, staging: Path, lasting: bool = True) -> None:
         self.folder, self.staging, self.lasting = folder, staging, lasting
+        #: Of the stack, once what is stored was read: until then nobody else's is looked for.
+        self._shape: tuple[int, int, int] | None = None
+        #: The files as this window has read or written them, and the rows and searches in them.
+        self._seen: dict[str, tuple[int, ...]] = {}
+        self._known_rows: tuple[Flagged, ...] = ()
+        self._known_searches: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, stack: Stack) -> FlagStore:
@@ -115,6 +125,7 @@ class FlagStore:
         InputError, StoreError
             If it cannot be read; the message names the file.
         """
+        self._shape = shape
         if not self.folder.is_dir():
             return StoredFlags(self)
         check_no_link(self.folder)
@@ -123,8 +134,10 @@ class FlagStore:
                 return StoredFlags(self)
             rows: tuple[Flagged, ...] = ()
             if root.is_file(folders.FLAGGED_TABLE):
+                self._note(root, folders.FLAGGED_TABLE)
                 rows = self._rows(root)
-            rows = tuple(row for row in rows if row.section < shape[0])
+            self._known_rows = rows = tuple(row for row in rows if row.section < shape[0])
+            self._known_searches = tuple(_searches(root))
             tiles = self._tiles(root, shape)
             return StoredFlags(self, rows, self._base(root, shape), tiles)
 
@@ -144,6 +157,7 @@ class FlagStore:
                     match = _PAINTED_FILE.fullmatch(name)
                     if match is None or int(match[1]) >= shape[0]:
                         continue
+                    self._note(painted, name)
                     try:
                         with painted.open_file(name) as file:
                             found = _read_tiles(Npz(file), shape)
@@ -155,7 +169,9 @@ class FlagStore:
 
     def _damaged(self, name: str, error: Exception) -> InputError:
         told = getattr(error, "strerror", None) or error
-        return InputError(f"{self.folder / name} cannot be used ({told}); delete it.")
+        return InputError(
+            f"{self.folder / name} cannot be used ({told}); delete it and open the stack again."
+        )
 
     def _base(self, root: Folder, shape: tuple[int, int, int]) -> LayeredMask | None:
         base, last = None, self._begun(root)
@@ -181,19 +197,37 @@ class FlagStore:
     def next_search(self) -> Path:
         """Return where the masks of the next search go; an interrupted one is resumed there."""
         with self._create() as root:
-            return self.folder / _search(max(_searches(root), default=0) + 1)
+            number = max(_searches(root), default=0) + 1
+            self._known_searches = (*self._known_searches, number)
+            return self.folder / _search(number)
 
     # ---- writing
 
-    def save_rows(self, rows: Iterable[Flagged]) -> None:
-        """Save the list."""
-        with self._create() as root, root.folder(folders.SCRATCH, create=True) as scratch:
-            root.write(folders.FLAGGED_TABLE, format_table(rows).encode(), scratch)
+    @property
+    def vanished(self) -> bool:
+        """Whether the folder was removed since something was read or saved in it."""
+        return bool(self._seen) and not self.folder.is_dir()
 
-    def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> None:
-        """Save what was painted in sections."""
+    def save_rows(self, rows: Iterable[Flagged]) -> tuple[Flagged, ...]:
+        """Save the list, with what another window has changed in it; return it."""
+        rows = tuple(rows)
+        with self._create() as root, root.folder(folders.SCRATCH, create=True) as scratch:
+            if self._is_of_others(root, folders.FLAGGED_TABLE):
+                with suppress(InputError):  # what is damaged is replaced
+                    rows = merge_rows(self._known_rows, rows, self._rows(root))
+            root.write(folders.FLAGGED_TABLE, format_table(rows).encode(), scratch)
+            self._note(root, folders.FLAGGED_TABLE)
+        self._known_rows = rows
+        return rows
+
+    def save_tiles(self, tiles: Mapping[int, SectionTiles]) -> dict[int, SectionTiles]:
+        """Save what was painted in sections; return those in which another window has painted.
+
+        What is saved, and returned, is both.
+        """
+        merged: dict[int, SectionTiles] = {}
         if not tiles:
-            return
+            return merged
         with (
             self._create() as root,
             root.folder(folders.SCRATCH, create=True) as scratch,
@@ -201,10 +235,15 @@ class FlagStore:
         ):
             for z, section in tiles.items():
                 name = f"z{z:06d}.npz"
+                theirs = self._tiles_of_others(painted, name)
+                if theirs:
+                    merged[z] = section = merge_tiles(section, theirs)
                 if section:
                     painted.write(name, _pack(section), scratch)
                 else:
                     _empty(root, painted, name, scratch)
+                self._note(painted, name)
+        return merged
 
     def start_mask(self, alone: bool) -> None:
         """Remove what was painted: another mask was started.
@@ -220,9 +259,38 @@ class FlagStore:
             root.folder(folders.PAINTED, create=True) as painted,
         ):
             for name in filter(_PAINTED_FILE.fullmatch, painted.names()):
-                _empty(root, painted, name, scratch)
-            last = max(_searches(root), default=0) if alone else 0
+                if not self._is_of_others(painted, name):
+                    _empty(root, painted, name, scratch)
+                    self._note(painted, name)
+            found = _searches(root) if self._shape is None else self._known_searches
+            last = max(found, default=0) if alone else 0
             painted.write(_BEGUN, str(last).encode(), scratch)
+
+    # ---- of other windows
+
+    def _note(self, folder: Folder, name: str) -> None:
+        """Note how a file is that this window has read or written."""
+        found = folder.stat(name)
+        self._seen.pop(name, None)
+        if found is not None:
+            self._seen[name] = (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _is_of_others(self, folder: Folder, name: str) -> bool:
+        """Return whether a file is not as this window has read or written it."""
+        found = folder.stat(name)
+        if self._shape is None or found is None:
+            return False
+        return self._seen.get(name) != (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _tiles_of_others(self, painted: Folder, name: str) -> SectionTiles:
+        """Return what another window has painted in a section; nothing where that is damaged."""
+        if self._shape is None or not self._is_of_others(painted, name):
+            return {}
+        try:
+            with painted.open_file(name) as file:
+                return _read_tiles(Npz(file), self._shape)
+        except (OSError, ValueError):
+            return {}
 
     @contextmanager
     def _create(self) -> Iterator[Folder]:

@@ -34,6 +34,7 @@ from ..parts.wording import counted
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from ...core.io.stack import Stack
     from ...viewer.session import Session
 
 
@@ -115,9 +116,22 @@ class AcceptedPanel(QGroupBox):
             self.session.finish_revert(image, stack, chosen.id, history)
             self.messages.notify(f"section {chosen.z}: the original pixels are back", history.notes)
 
-        failed = self.messages.fail
+        def failed(error: Exception) -> None:
+            self.messages.fail(error)
+            self._read_again(image, stack)  # another program may have reverted it
+
         self.jobs.start(
             "revert", stack_repairs.revert, stack, chosen.id, done=done, failed=failed, lasting=True
+        )
+
+    def _read_again(self, image: Image, stack: Stack) -> None:
+        """Read what is in a stack, in a thread; what keeps it from being read was said."""
+        self.jobs.start(
+            "history",
+            stack_repairs.read_history,
+            stack,
+            done=partial(self.session.accepted.record, image, stack),
+            failed=lambda _: None,
         )
 
     def _command(self) -> AcceptedRequest:
@@ -135,17 +149,28 @@ class AcceptedPanel(QGroupBox):
     @guarded
     def choose_text(self) -> None:
         """Ask where to describe the repairs."""
-        stack = self.session.require_stack()
+        image, stack = self.session.require_image(), self.session.require_stack()
+        if not self.session.accepted.written(image):
+            raise InputError("nothing was repaired in this stack yet; accept a repair first.")
         proposed = str(folder_beside(stack) / f"{stack.name} repairs.md")
         filters = "Markdown (*.md);;LaTeX (*.tex)"
         chosen, _ = QFileDialog.getSaveFileName(self, "Describe repairs", proposed, filters)
         if chosen:
             path = Path(chosen)
             files = describing.files_of(path)
-            self.question = ask_to_overwrite(self, path, files, partial(self.describe, path))
+            write = partial(self.describe, path, stack)
+            self.question = ask_to_overwrite(self, path, files, write)
 
-    def describe(self, path: Path) -> None:
-        """Write what was repaired, with a figure, in a thread."""
+    def describe(self, path: Path, stack: Stack | None = None) -> None:
+        """Write what was repaired in a stack, with a figure, in a thread.
+
+        Parameters
+        ----------
+        path
+            Where.
+        stack
+            The stack; by default the one that is meant.
+        """
 
         def done(files: tuple[Path, Path]) -> None:
             text, figure = files
@@ -154,7 +179,7 @@ class AcceptedPanel(QGroupBox):
         self.jobs.start(
             "describe",
             describing.describe,
-            self.session.require_stack(),
+            stack or self.session.require_stack(),
             path,
             done=done,
             failed=self.messages.fail,
@@ -162,19 +187,29 @@ class AcceptedPanel(QGroupBox):
 
     @guarded
     def _choose_target(self) -> None:
-        path = ask_where_to_save(self, self.session.require_stack(), "Save as OME-Zarr")
-        if path is not None:
-            self.save(path)
-
-    def save(self, path: Path) -> None:
-        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        unsaved = self.session.accepted.unsaved(image)
-        kept, copied = self.session.kept(image), self.session.flags.for_copy(image)
+        path = ask_where_to_save(self, stack, "Save as OME-Zarr")
+        if path is not None:
+            self.save(path, image)
+
+    def save(self, path: Path, image: Image | None = None) -> None:
+        """Save a stack with the accepted repairs, in a thread, and open what was saved.
+
+        Parameters
+        ----------
+        path
+            Where.
+        image
+            The layer of the stack; by default the one that is meant.
+        """
+        shown = image or self.session.require_image()
+        stack = self.session.require_stack(shown)
+        unsaved = self.session.accepted.unsaved(shown)
+        kept, copied = self.session.kept(shown), self.session.flags.for_copy(shown)
 
         def done(loaded: loading.LoadedStack) -> None:
-            self.session.flags.note_copied(image, copied)
-            self._steps.start(self._showing_saved(image, unsaved, loaded))
+            self.session.flags.note_copied(shown, copied)
+            self._steps.start(self._showing_saved(shown, unsaved, loaded))
 
         self.jobs.start(
             "save",
@@ -186,6 +221,7 @@ class AcceptedPanel(QGroupBox):
             done=done,
             failed=self.messages.fail,
             lasting=True,
+            about=shown,
         )
 
     def _showing_saved(

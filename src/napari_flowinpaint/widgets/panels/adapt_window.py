@@ -22,7 +22,7 @@ from ...core.errors import ended
 from ...core.names import printable
 from ...viewer.tasks import adapting
 from ..parts.jobs import JobRunner
-from ..parts.messages import Messages, guarded
+from ..parts.messages import Messages, guarded, spoken_of
 from ..parts.questions import ask_to_remove_adapted
 from ..parts.wording import in_window, listed
 from .progress_panel import ProgressRow
@@ -105,7 +105,7 @@ class AdaptWindow(QDialog):
     def __init__(self, parent: QWidget, session: Session, jobs: JobRunner) -> None:
         super().__init__(parent)
         self.session, self.jobs = session, jobs
-        self.messages = Messages(keeps_room=True)
+        self.messages = Messages(True, partial(spoken_of, session, jobs))
         self.question: QMessageBox | None = None
         self.state = QLabel()
         self.minutes = QSpinBox()

@@ -26,6 +26,8 @@ from ..parts.wording import counted, in_window
 from .settings_form import SettingsForm
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ...viewer.session import Session
     from ...viewer.tasks.many_sections import BatchRequest, PlannedBatch
 
@@ -96,10 +98,10 @@ class BatchPanel(QWidget):
     Attributes
     ----------
     finished
-        Signal: a batch has ended.
+        Signal (image): the batch of a stack has ended.
     """
 
-    finished = Signal()
+    finished = Signal(object)
 
     def __init__(self, session: Session, jobs: JobRunner, messages: Messages) -> None:
         super().__init__()
@@ -265,15 +267,15 @@ class BatchPanel(QWidget):
             flags.store.staging,
             self.control,
             lambda outcome: self._relay.received.emit(image, outcome),
-            done=self._on_done,
-            failed=self._on_failed,
+            done=partial(self._on_done, image),
+            failed=partial(self._on_failed, image),
             waits=True,
         )
 
     def _on_outcome(self, image: Any, outcome: SectionOutcome) -> None:
         self.session.batch.add_outcome(image, outcome)
 
-    def _on_done(self, report: BatchReport) -> None:
+    def _on_done(self, image: Image, report: BatchReport) -> None:
         text = f"{counted(len(report.repaired), 'section')} repaired and ready for review"
         if report.unrepaired:
             text += f"; {len(report.unrepaired):,} not repaired"
@@ -282,14 +284,16 @@ class BatchPanel(QWidget):
         if report.unrepaired or report.incomplete:
             text += " (the table gives the reasons)"
         self.messages.notify(text)
-        self.finished.emit()
+        self.finished.emit(image)
 
-    def _on_failed(self, error: Exception) -> None:
+    def _on_failed(self, image: Image, error: Exception) -> None:
         if isinstance(error, Cancelled):
-            self.messages.say("cancelled; finished repairs are kept, press Run to resume")
+            there = image in self.session.viewer.layers
+            again = "press Run" if there else "open the stack again"
+            self.messages.say(f"cancelled; finished repairs are kept, {again} to resume")
         else:
             self.messages.fail(error)
-        self.finished.emit()
+        self.finished.emit(image)
 
     def _pause(self, paused: bool) -> None:
         """Pause or resume."""

@@ -271,6 +271,19 @@ class FlagPanel(QWidget):
         """Say nothing: the section itself shows what is wrong with it."""
         self.thumbnails.clear()
 
+    def step(self, rows: int) -> None:
+        """Go some rows down, or up, or say why there is no row to go to."""
+        try:
+            self.session.require_flags()
+            if not self.table.rows.rows:
+                raise InputError(
+                    "no section is on the list, or the filter above it hides them all; find the "
+                    "damage first, or add sections."
+                )
+            self.table.step(rows)
+        except Exception as error:
+            self.messages.fail(error)
+
     def _current(self) -> Flagged:
         row: Flagged | None = self.table.current
         if row is None:

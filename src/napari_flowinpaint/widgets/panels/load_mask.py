@@ -68,6 +68,7 @@ class LoadMask(QPushButton):
             except Exception as error:
                 self.messages.fail(error)
 
+        self.session.check_settled(image)
         mask = self.session.masks.mask(image)
         if mask is None or (mask.base is None and not mask.painted_sections):
             answered(True)

@@ -89,6 +89,8 @@ class MaskTools(QPushButton):
         session = self.session
         image = session.require_image()
         session.require_section()
+        if session.masks.layer(image) is None:
+            session.check_settled(image)
         if by_grey:
             session.require_stack()
         session.drawing.begin(image, tool, by_grey=by_grey)
@@ -96,12 +98,15 @@ class MaskTools(QPushButton):
 
     def _on_drawn(self, image: Image, z: int, outlines: list[Any], by_grey: bool) -> None:
         QTimer.singleShot(0, self.session.drawing.clear)  # napari has not finished with the shape
-        stack = self.session.stack if by_grey and image is self.session.image else None
-        self._edit(
-            image,
-            partial(mask_tools.draw_region, stack=stack, z=z, outlines=outlines),
-            lambda _: f"section {z}: added to the mask; draw more, or pick up the mask's brush",
-        )
+        try:
+            stack = self.session.require_stack(image) if by_grey else None
+            self._edit(
+                image,
+                partial(mask_tools.draw_region, stack=stack, z=z, outlines=outlines),
+                lambda _: f"section {z}: added to the mask; draw more, or pick up the mask's brush",
+            )
+        except Exception as error:
+            self.messages.fail(error)
 
     # ---- many sections
 
@@ -148,6 +153,7 @@ class MaskTools(QPushButton):
         """Change the mask of some sections in a thread, as one step that can be undone."""
         masks = self.session.masks
         if masks.layer(image) is None:
+            self.session.check_settled(image)
             masks.new(image, paint=False)
             masks.show(image)
         mask = masks.mask(image)
@@ -167,7 +173,8 @@ class MaskTools(QPushButton):
             masks.edit_all(image, tiles)
             self.messages.say(words(dict(tiles)))
 
-        self.jobs.start("edit", task, frozen, done=done, failed=self.messages.fail)
+        failed = self.messages.fail
+        self.jobs.start("edit", task, frozen, done=done, failed=failed, about=image)
 
     # ---- saving
 

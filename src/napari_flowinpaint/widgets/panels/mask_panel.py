@@ -196,6 +196,7 @@ class MaskPanel(QGroupBox):
         image = self.session.require_image()
         self.session.require_section()
         if self.session.masks.layer(image) is None:
+            self.session.check_settled(image)
             self.session.masks.new(image, paint=False)
         self.edit("missing")
 
@@ -234,7 +235,10 @@ class MaskPanel(QGroupBox):
     @guarded
     def undo(self) -> None:
         """Take back the last change of the mask."""
-        self.session.masks.step(self.session.require_mask(), back=True)
+        mask = self.session.require_mask()
+        if not self.session.masks.can_step(self.session.image, back=True):
+            raise InputError("there is no change of the mask to undo.")
+        self.session.masks.step(mask, back=True)
 
     @guarded
     def redo(self) -> None:

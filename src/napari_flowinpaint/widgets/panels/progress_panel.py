@@ -11,6 +11,21 @@ from ..parts.messages import Messages, guarded
 _ASIDE = ("open", "flags")
 
 
+class ProgressBar(QProgressBar):
+    """A progress bar that is painted with the rest of the window, not at once.
+
+    Qt's own paints itself as soon as its value changes, and the whole window with it. In the middle
+    of a removal of layers that takes the OpenGL context away from napari's canvas, see
+    :mod:`..parts.canvas`.
+    """
+
+    def setValue(self, value: int) -> None:
+        """Show another value, when the window is painted next."""
+        self.setUpdatesEnabled(False)
+        super().setValue(value)
+        self.setUpdatesEnabled(True)
+
+
 class ProgressRow(QWidget):
     """Shows how far jobs are, and stops them.
 
@@ -25,7 +40,7 @@ class ProgressRow(QWidget):
     def __init__(self, jobs: JobRunner, messages: Messages, shown: tuple[str, ...]) -> None:
         super().__init__()
         self.jobs, self.messages, self._shown = jobs, messages, shown
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.cancel_button = QPushButton("Cancel")
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -37,6 +39,8 @@ from ..parts.wording import counted
 from .write_panel import WritePanel
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ...viewer.session import Session
 
 _SAME = "same method"
@@ -70,7 +74,7 @@ class StagedPanel(QWidget):
         self.summary = QLabel()
         self.refusal = RefusalBox()
         self.deciding = Deciding(self, session, jobs, messages)
-        self._loaded: Any = None
+        self._loaded: Callable[[], Any] = lambda: None
         self._lay_out()
         self._connect()
         self.refresh()
@@ -143,9 +147,15 @@ class StagedPanel(QWidget):
         """Look at what is staged as soon as the stack's folder is known."""
         image = self.session.image
         known = self.session.flags.of(image)
-        if known is not None and image is not self._loaded:
-            self._loaded = image
+        if image is not None and known is not None and image is not self._loaded():
+            self._loaded = ref(image)
             self.load()
+
+    def load_again(self, image: Image) -> None:
+        """Look again at what is staged of a stack; at once, or when it is meant again."""
+        if image is self._loaded():
+            self._loaded = lambda: None
+        self.load_once()
 
     @guarded
     def load(self) -> None:
@@ -325,15 +335,15 @@ class StagedPanel(QWidget):
             self.session.batch.update(image, [section])
             self.new_mask.setChecked(False)
             self.messages.notify(f"section {section.z} was repaired again by {section.method}")
-            if self._is_picked(section.z):
+            if self.session.image is image and self._is_picked(section.z):
                 self._open(section)
 
-        failed = self._redo_failed
+        failed = partial(self._redo_failed, image)
         self.jobs.start("redo", many_sections.redo, request, done=done, failed=failed, waits=True)
 
-    def _redo_failed(self, error: Exception) -> None:
+    def _redo_failed(self, image: Image, error: Exception) -> None:
         self.messages.fail(error)
-        self.load()  # a refused section is not among the repairs any more
+        self.load_again(image)  # a refused section is not among the repairs any more
 
     def _mark(self, sections: tuple[int, ...]) -> None:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet, ref
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
+from ...core.errors import StackGone
 from ...viewer import camera, layers
 from ...viewer.tasks import loading, stack_repairs
 from ...viewer.tasks.find_no_data import Outline, outline
@@ -40,6 +42,7 @@ class TargetLine(QLabel):
         self.session, self.jobs, self.messages = session, jobs, messages
         self._unusable: WeakSet[Image] = WeakSet()
         self._meant: Callable[[], Image | None] = lambda: None
+        self._gone: WeakSet[Image] = WeakSet()
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         session.target_changed.connect(self._on_target)
@@ -95,10 +98,17 @@ class TargetLine(QLabel):
             if self.session.image is image and self.session.section == z:
                 self.session.no_data.show(image, z, found)
 
-        self.jobs.start("outline", outline, stack, z, done=done, failed=self._no_outline)
+        failed = partial(self._no_outline, image)
+        self.jobs.start("outline", outline, stack, z, done=done, failed=failed)
 
-    def _no_outline(self, error: Exception) -> None:
-        """Say nothing: whoever needs the section will say that it cannot be read."""
+    def _no_outline(self, image: Image, error: Exception) -> None:
+        """Say nothing: whoever needs the section will say that it cannot be read.
+
+        Sections of a stack whose files are gone look black; of that it has to be told, once.
+        """
+        if isinstance(error, StackGone) and image not in self._gone:
+            self._gone.add(image)
+            self.messages.fail(error)
 
     def _read_history(self, image: Image, stack: Stack) -> None:
         """Show what was written to a stack, and where it is synthetic."""

@@ -20,6 +20,9 @@ from ..parts.questions import ask_to_write, ask_where_to_save
 from ..parts.wording import counted
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ...core.io.stack import Stack
     from ...viewer.session import Session
     from ...viewer.tasks import loading
 
@@ -77,9 +80,6 @@ class WritePanel(QWidget):
         self.session.batch.changed.connect(self.refresh)
         self.session.target_changed.connect(self.refresh)
 
-    def _staging(self) -> Path:
-        return self.session.require_flags().store.staging
-
     @guarded
     def write(self) -> None:
         """Write the accepted repairs, after asking once per stack."""
@@ -88,23 +88,24 @@ class WritePanel(QWidget):
             raise InputError(
                 f"{stack.why_not_writable.partition(';')[0]}; press Save copy… instead."
             )
+        self.session.require_flags(image)
         if keeps_beside(stack) or self.session.accepted.agreed(image):
-            self._write()
+            self._write(image, stack)
             return
 
         def answered(yes: bool) -> None:
             self.question = None
-            if yes:
+            if yes and image in self.session.viewer.layers:
                 self.session.accepted.agree(image)
-                self._write()
+                self._write(image, stack)
             else:
                 self.messages.say("nothing was written")
 
         self.question = ask_to_write(self, stack, answered)
 
-    @guarded
-    def _write(self) -> None:
-        self._start("write", many_sections.write, "written, and marked as synthetic")
+    def _write(self, image: Image, stack: Stack) -> None:
+        words = "written, and marked as synthetic"
+        self._start(image, stack, "write", many_sections.write, words)
 
     @guarded
     def revert(self) -> None:
@@ -117,16 +118,16 @@ class WritePanel(QWidget):
         self._revert(None)
 
     def _revert(self, sections: list[int] | None) -> None:
+        image, stack = self.session.require_image(), self.session.require_stack()
         labels = labels_of(self.session.require_flags().list.rows)
 
         def task(stack: Any, staging: Path, mask: Any, *, progress: Any) -> BatchChange:
             return many_sections.revert(stack, staging, sections, mask, labels, progress=progress)
 
-        self._start("revert", task, "reverted: the original pixels are back")
+        self._start(image, stack, "revert", task, "reverted: the original pixels are back")
 
-    def _start(self, name: str, task: Any, words: str) -> None:
+    def _start(self, image: Image, stack: Stack, name: str, task: Any, words: str) -> None:
         """Write or revert, in a thread, and show what has changed."""
-        image, stack = self.session.require_image(), self.session.require_stack()
         decided = self.session.flags.decided(image)
 
         def done(change: BatchChange) -> None:
@@ -141,32 +142,44 @@ class WritePanel(QWidget):
             name,
             task,
             stack,
-            self._staging(),
+            self.session.require_flags(image).store.staging,
             mask,
             done=done,
             failed=self.messages.fail,
             lasting=True,
+            about=image,
         )
 
     @guarded
     def _choose_target(self) -> None:
-        path = ask_where_to_save(self, self.session.require_stack(), "Save copy")
-        if path is not None:
-            self.save(path)
-
-    def save(self, path: Path) -> None:
-        """Save the stack with the accepted repairs, in a thread, and open what was saved."""
         image, stack = self.session.require_image(), self.session.require_stack()
-        batch = self.session.batch.of(image)
+        path = ask_where_to_save(self, stack, "Save copy")
+        if path is not None:
+            self.save(path, image)
+
+    def save(self, path: Path, image: Image | None = None) -> None:
+        """Save a stack with the accepted repairs, in a thread, and open what was saved.
+
+        Parameters
+        ----------
+        path
+            Where.
+        image
+            The layer of the stack; by default the one that is meant.
+        """
+        shown = image or self.session.require_image()
+        stack = self.session.require_stack(shown)
+        batch = self.session.batch.of(shown)
         accepted = [section for section in batch.staged if section.decision == ACCEPTED]
-        kept, copied = self.session.kept(image), self.session.flags.for_copy(image)
+        kept, copied = self.session.kept(shown), self.session.flags.for_copy(shown)
 
         def done(loaded: loading.LoadedStack) -> None:
-            self.session.flags.note_copied(image, copied)
+            self.session.flags.note_copied(shown, copied)
             batch.note_copied(accepted)
-            self.session.close_review()
+            if self.session.review.image is shown:
+                self.session.close_review()
             self.session.add_stack(loaded)
-            image.visible = False
+            shown.visible = False
             self.messages.notify(
                 f"saved {loaded.stack.path}; this copy is now open and can be repaired in place",
                 loaded.notes,
@@ -176,12 +189,13 @@ class WritePanel(QWidget):
             "save",
             many_sections.save_copy,
             stack,
-            self._staging(),
+            self.session.require_flags(shown).store.staging,
             path,
             *kept,
             done=done,
             failed=self.messages.fail,
             lasting=True,
+            about=shown,
         )
 
     # ---- state

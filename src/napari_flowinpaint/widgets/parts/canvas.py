@@ -10,11 +10,12 @@ from qtpy.QtWidgets import QMainWindow
 
 
 class CanvasContext(QObject):
-    """Makes the OpenGL context of a viewer's canvas current before a layer is removed.
+    """Makes the OpenGL context of a viewer's canvas current before layers are removed.
 
-    napari 0.9.2 then sends what is left to be done in OpenGL, deletions above all, and does not
-    make that context current: mostly the one in which Qt composes the window is. What is deleted
-    there stays bound in the canvas's, and drawing with it crashes.
+    napari 0.9.2 then, or after the last of many, sends what is left to be done in OpenGL, deletions
+    above all, and does not make that context current: mostly the one in which Qt composes the
+    window is. What is deleted there stays bound in the canvas's, and drawing with it crashes.
+    Nothing may be painted at once while layers are removed: that makes the other context current.
 
     It lives as long as the window: layers are removed after our docks have been closed as well.
 
@@ -30,6 +31,7 @@ class CanvasContext(QObject):
         super().__init__(window)
         self._window = window
         viewer.layers.events.removing.connect(self._make_current)
+        viewer.layers.events.end_batch.connect(self._make_current)  # before the canvas hears of it
 
     @classmethod
     def keep(cls, viewer: Any, window: QMainWindow) -> None:

@@ -68,7 +68,7 @@ class Deciding(QObject):
             return
 
         def done(review: Review) -> None:
-            if not still(review.z) or image not in self.session.viewer.layers:
+            if not still(review.z) or self.session.image is not image:
                 return
             self._steps.start(self.session.open_staged(image, review))
             self.messages.mention(f"section {review.z}: {review.summary()}")
@@ -103,25 +103,26 @@ class Deciding(QObject):
         """Record a decision about a staged repair of the stack of ``image``, in a thread."""
         if section.decision == WRITTEN:
             raise InputError(f"the repair of section {section.z} is in the stack; revert it first.")
-        flags = self.session.flags.of(image)
-        assert flags is not None  # else nothing would be staged
         self.jobs.start(
             f"decide {section.z}",
             many_sections.decide,
-            flags.store.staging,
+            self.session.require_flags(image).store.staging,
             [section.z],
             decision,
-            self._ticked(section) if decision == ACCEPTED else None,
+            self._ticked(image, section) if decision == ACCEPTED else None,
             done=partial(self.session.batch.update, image),
             failed=self.messages.fail,
             lasting=True,
+            about=image,
         )
 
-    def _ticked(self, section: StagedSection) -> dict[int, tuple[int, ...]]:
+    def _ticked(self, image: Image, section: StagedSection) -> dict[int, tuple[int, ...]]:
         """Return which components of a repair are ticked, where it is shown and some are not."""
         state = self.session.review
         review = state.current
-        if review is None or not state.staged or review.z != section.z:
+        if review is None or not state.staged:
+            return {}
+        if state.image is not image or review.z != section.z:
             return {}
         if len(review.accepted) == len(review.components):
             return {}
@@ -131,6 +132,8 @@ class Deciding(QObject):
 
     def discard(self) -> None:
         """Forget the repair under review."""
+        if self.session.review.current is None:
+            raise InputError("there is no repair to discard; press Repair first.")
         self.session.close_review()
         self.messages.say("the repair was discarded; nothing was written")
 
@@ -153,7 +156,7 @@ class Deciding(QObject):
 
         def answered(yes: bool) -> None:
             self.question = None
-            if yes:
+            if yes and image in self.session.viewer.layers:
                 self.session.accepted.agree(image)
                 self._write(image, stack, repair)
             else:
@@ -180,7 +183,13 @@ class Deciding(QObject):
                 history.notes,
             )
 
-        failed = self.messages.fail
         self.jobs.start(
-            "accept", stack_repairs.accept, stack, repair, done=done, failed=failed, lasting=True
+            "accept",
+            stack_repairs.accept,
+            stack,
+            repair,
+            done=done,
+            failed=self.messages.fail,
+            lasting=True,
+            about=image,
         )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
@@ -21,6 +22,8 @@ from ...core.types import Progress
 
 #: Shortest time between two reports of progress, in seconds.
 _INTERVAL = 0.2
+#: Stands for what a job is about where nobody says otherwise.
+_MEANT = object()
 
 
 class Job:
@@ -65,7 +68,7 @@ class JobRunner(QObject):
     ----------
     parent
         Qt parent.
-    subject
+    meant
         Returns what a job that starts now is about; see :meth:`cancel_of`.
 
     Attributes
@@ -82,10 +85,11 @@ class JobRunner(QObject):
     _reported = Signal(object, float, str)
 
     def __init__(
-        self, parent: QObject | None = None, subject: Callable[[], object] = lambda: None
+        self, parent: QObject | None = None, meant: Callable[[], object] = lambda: None
     ) -> None:
         super().__init__(parent)
-        self._subject = subject
+        self._meant = meant
+        self._answered: Job | None = None
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="flowinpaint")
         self._jobs: dict[str, Job] = {}
         self._stopped = False
@@ -104,6 +108,7 @@ class JobRunner(QObject):
         failed: Callable[[Exception], None],
         lasting: bool = False,
         waits: bool = False,
+        about: object = _MEANT,
         **keywords: Any,
     ) -> None:
         """Run ``task(*args, progress=..., **keywords)`` in a thread.
@@ -125,6 +130,9 @@ class JobRunner(QObject):
         waits
             True for a task that leaves files which the next of its kind resumes from: when it is
             cancelled, it answers once its thread has ended.
+        about
+            What it is about, which ends it when it is removed; None for nothing. Without it, what
+            is meant when it starts.
         """
         if self._stopped:
             return
@@ -132,7 +140,8 @@ class JobRunner(QObject):
             if self._jobs[name].lasting:
                 return
             self._jobs[name].cancelled.set()
-        job = Job(name, done, failed, lasting, waits, self._subject())
+        subject = self._meant() if about is _MEANT else about
+        job = Job(name, done, failed, lasting, waits, subject)
         self._jobs[name] = job
         self._pool.submit(self._run, job, task, args, keywords)
         self.changed.emit()
@@ -167,7 +176,8 @@ class JobRunner(QObject):
     def _on_reported(self, job: Job, fraction: float, message: str) -> None:
         """Pass on how far a job is (in the GUI thread), unless it has ended meanwhile."""
         if self._jobs.get(job.name) is job and not job.cancelled.is_set():
-            self.progressed.emit(job.name, fraction, message)
+            with self._answering(job):
+                self.progressed.emit(job.name, fraction, message)
 
     def _on_ended(self, job: Job, result: Any, error: Exception | None) -> None:
         """Deliver an answer (in the GUI thread), unless it is not wanted any more."""
@@ -177,14 +187,38 @@ class JobRunner(QObject):
         if error is None and job.cancelled.is_set() and not job.lasting:
             error = Cancelled("cancelled; nothing was changed.")
         try:
+            with self._answering(job):
+                self._deliver(job, result, error)
+        finally:
+            self.changed.emit()
+
+    def _deliver(self, job: Job, result: Any, error: Exception | None) -> None:
+        try:
             if error is not None:
                 job.failed(error)
             else:
                 job.done(result)
         except Exception as raised:  # what the answer leads to may fail as well
             job.failed(raised)
+
+    @contextmanager
+    def _answering(self, job: Job) -> Iterator[None]:
+        before, self._answered = self._answered, job
+        try:
+            yield
         finally:
-            self.changed.emit()
+            self._answered = before
+
+    @property
+    def subject(self) -> object:
+        """What is spoken of now: what the job is about that answers or reports, else what is meant.
+
+        None where that is nothing in particular, or is gone.
+        """
+        if self._answered is None:
+            return self._meant()
+        subject = self._answered.subject
+        return None if subject is None else subject()
 
     def is_running(self, *names: str) -> bool:
         """Return whether a job of one of these kinds (of any, without names) is running."""

@@ -13,6 +13,7 @@ from .wording import counted
 
 if TYPE_CHECKING:
     from ...viewer.session import Session
+    from ...viewer.tasks.find_damage import SavedFlags
     from ...viewer.tasks.flag_store import StoredFlags
 
 #: Milliseconds without a change before the list and the mask are saved.
@@ -87,12 +88,17 @@ class Keeper(QObject):
         image, changes = found
         flags.saving = self
 
-        def done(areas: dict[int, dict[str, float]]) -> None:
+        def done(saved: SavedFlags) -> None:
             flags.saving = None
-            flags.note_saved(image, changes)
+            others = flags.note_saved(image, changes, saved)
             known = flags.of(image)
-            if known is not None and areas:
-                known.list.set_areas(areas)
+            if known is not None and saved.areas:
+                known.list.set_areas(saved.areas)
+            if others:
+                self.messages.notify(
+                    f"another window works on {image.name} too: what it has saved of the list and "
+                    "the mask is shown here as well"
+                )
             self._timer.start()  # there may be more
 
         def failed(error: Exception) -> None:
@@ -101,7 +107,13 @@ class Keeper(QObject):
             self.messages.fail(error)
 
         self.jobs.start(
-            "save flags", find_damage.save_flags, changes, done=done, failed=failed, lasting=True
+            "save flags",
+            find_damage.save_flags,
+            changes,
+            done=done,
+            failed=failed,
+            lasting=True,
+            about=image,
         )
 
     def _save_now(self) -> None:

@@ -38,6 +38,7 @@ def mark_damaged(
     """
     image = session.require_image()
     if session.masks.layer(image) is None:
+        session.check_settled(image)
         session.masks.new(image, paint=False)
     mask = session.require_mask().data
     mask.commit()

@@ -6,7 +6,8 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QMouseEvent, QResizeEvent, QShowEvent
@@ -15,6 +16,10 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 from ...core.errors import Cancelled, FlowInpaintError, ended, first_line
 from ...core.names import printable
 from .wording import in_window
+
+if TYPE_CHECKING:
+    from ...viewer.session import Session
+    from .jobs import JobRunner
 
 _log = logging.getLogger(__name__)
 #: How many lines of a text are shown, and how the rest is announced.
@@ -35,11 +40,19 @@ class Messages(QLabel):
     ----------
     keeps_room
         Whether it is never lower than two lines.
+    about
+        Returns what is spoken of, and its name where that has to be said; see :func:`spoken_of`.
     """
 
-    def __init__(self, keeps_room: bool = False) -> None:
+    def __init__(
+        self,
+        keeps_room: bool = False,
+        about: Callable[[], tuple[object, str]] = lambda: (None, ""),
+    ) -> None:
         super().__init__()
         self.keeps_room = keeps_room
+        self._about = about
+        self._subject: Callable[[], object] = lambda: None
         self._full, self._open = "", False
         self._told = self._going = False
         self.setWordWrap(True)
@@ -123,8 +136,27 @@ class Messages(QLabel):
 
     def say(self, text: str) -> None:
         """Show in the dock only what came of something the user did; "" clears the line."""
-        self._told, self._going = bool(text), False
-        self.setText(as_sentence(text))
+        self._show(self._named(text))
+
+    def _show(self, told: str) -> None:
+        """Show what came of something, as it is."""
+        self._note_subject()
+        self._told, self._going = bool(told), False
+        self.setText(told)
+
+    def _note_subject(self) -> None:
+        subject, _ = self._about()
+        self._subject = (lambda: None) if subject is None else ref(subject)
+
+    def forget(self, subject: object) -> None:
+        """Say no more what was said about something, such as a layer that was removed."""
+        if self._subject() is subject:
+            self.say("")
+
+    def _named(self, text: str) -> str:
+        """Return a text as it is shown, with the name of what it is about where that is needed."""
+        _, name = self._about()
+        return as_sentence(text, name)
 
     def mention(self, text: str) -> None:
         """Show something nobody asked for, unless it would hide what the user waits for."""
@@ -147,8 +179,9 @@ class Messages(QLabel):
             Whether nobody asked for it: what came of the last thing the user did stays.
         """
         if not (aside and self._told):
+            self._note_subject()
             self._told, self._going = not aside, True
-            self.setText(_in_words(text))
+            self.setText(_in_words(text, self._about()[1]))
 
     def end_progress(self) -> None:
         """Clear the line where it shows how far something is: it has ended, and told nothing."""
@@ -169,7 +202,7 @@ class Messages(QLabel):
 
         text = "\n".join((text, *(f"Note: {note}" for note in notes)))
         self.say(text)
-        show_info(toast_of(text))
+        show_info(_in_short(self._named(text)))
 
     def warn(self, text: str, toast: str = "") -> None:
         """Add a warning to the line in the dock, and show it as a notification.
@@ -181,14 +214,15 @@ class Messages(QLabel):
         toast
             The notification; its first words without.
         """
-        self.say("\n".join(filter(None, ("" if self._going else self.text(), text))))
+        before = "" if self._going else self.text()
+        self._show("\n".join(filter(None, (before, self._named(text)))))
         self.toast(toast or text)
 
     def toast(self, text: str) -> None:
         """Show a warning as a notification only."""
         from napari.utils.notifications import show_warning
 
-        show_warning(toast_of(text))
+        show_warning(_in_short(self._named(text)))
 
     def fail(self, error: Exception) -> None:
         """Say why something did not work; never as a traceback.
@@ -202,12 +236,12 @@ class Messages(QLabel):
             self.say("cancelled; nothing was changed")
         elif isinstance(error, FlowInpaintError):
             self.say(str(error))
-            show_warning(toast_of(str(error)))
+            show_warning(_in_short(self._named(str(error))))
         else:
             _log.error("unexpected error", exc_info=error)
             text = f"{type(error).__name__}: {first_line(error)}"
             self.say(f"unexpected error: {text}")
-            show_error(toast_of(text))
+            show_error(_in_short(self._named(text)))
 
 
 def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
@@ -229,24 +263,46 @@ def guarded(slot: Callable[[_Widget], None]) -> Callable[..., None]:
 
 def toast_of(text: str) -> str:
     """Return the beginning of a text, as short as a notification shows it in one line."""
-    first = re.split("; |\n", re.sub(r" \([^()]*\)", "", as_sentence(text)))[0]
+    return _in_short(as_sentence(text))
+
+
+def _in_short(told: str) -> str:
+    first = re.split("; |\n", re.sub(r" \([^()]*\)", "", told))[0]
     first = ended(first)
     if len(first) <= _TOAST:
         return first
     return first[: _TOAST - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
 
 
-def as_sentence(text: str) -> str:
-    """Return a text as it is shown, in words of the window: each line of it as a sentence."""
-    return "\n".join(ended(_in_words(line.rstrip())) for line in text.splitlines())
+def as_sentence(text: str, name: str = "") -> str:
+    """Return a text as it is shown, in words of the window: each line of it as a sentence.
+
+    The first begins with the name of what it is about, where that is given.
+    """
+    first, *others = [line.rstrip() for line in text.splitlines()] or [""]
+    told = [_in_words(first, name if first else ""), *map(_in_words, others)]
+    return "\n".join(map(ended, told))
 
 
-def _in_words(line: str) -> str:
-    """Return a line in words of the window, with a capital letter.
+def _in_words(line: str, name: str = "") -> str:
+    """Return a line in words of the window, after the name of what it is about, or as a sentence.
 
     What came from files cannot steer the terminal of napari. Names of files and layers stay as
     they are.
     """
     line = in_window(printable(line))
+    if name:
+        return f"{name}: {line}"
     first = line.partition(" ")[0]
     return line[:1].upper() + line[1:] if first.rstrip(",;:.…").isalpha() else line
+
+
+def spoken_of(session: Session, jobs: JobRunner) -> tuple[object, str]:
+    """Return the layer that jobs of a dock speak of now, and its name if another one is meant.
+
+    What is meant is said by the first line of the dock, and need not be said again.
+    """
+    subject = jobs.subject
+    if subject is None or subject is session.image:
+        return subject, ""
+    return subject, printable(str(getattr(subject, "name", "")))
