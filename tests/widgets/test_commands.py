@@ -38,8 +38,12 @@ NEEDS = {
 
 
 def all_commands():
-    own = (f for f in vars(commands).values() if getattr(f, "__module__", "") == commands.__name__)
-    return {f.__name__: f for f in own if not f.__name__.startswith("_")}
+    """Return the commands by name."""
+    import npe2
+
+    manifest = npe2.PluginManifest.from_distribution("napari-flowinpaint")
+    names = [command.python_name.split(":") for command in manifest.contributions.commands]
+    return {name: getattr(commands, name) for where, name in names if where == commands.__name__}
 
 
 @pytest.fixture

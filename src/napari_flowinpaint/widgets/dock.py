@@ -67,7 +67,7 @@ class Dock(QWidget):
         self.session = session_of(napari_viewer)
         self.session.later = self._later
         self.jobs = JobRunner(self, lambda: self.session.image)
-        self.messages = Messages(keeps_room, partial(spoken_of, self.session, self.jobs))
+        self.messages = Messages(keeps_room, partial(spoken_of, self.jobs))
         self.keys = KeyBindings(self.session.viewer, self)
         self._parts: list[Part] = []
         _docks.add(self)

@@ -105,7 +105,7 @@ class AdaptWindow(QDialog):
     def __init__(self, parent: QWidget, session: Session, jobs: JobRunner) -> None:
         super().__init__(parent)
         self.session, self.jobs = session, jobs
-        self.messages = Messages(True, partial(spoken_of, session, jobs))
+        self.messages = Messages(True, partial(spoken_of, jobs))
         self.question: QMessageBox | None = None
         self.state = QLabel()
         self.minutes = QSpinBox()

@@ -90,6 +90,7 @@ class JobRunner(QObject):
         super().__init__(parent)
         self._meant = meant
         self._answered: Job | None = None
+        self._aside = False
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="flowinpaint")
         self._jobs: dict[str, Job] = {}
         self._stopped = False
@@ -203,11 +204,13 @@ class JobRunner(QObject):
 
     @contextmanager
     def _answering(self, job: Job) -> Iterator[None]:
-        before, self._answered = self._answered, job
+        before = self._answered, self._aside
+        self._answered = job
+        self._aside = self.subject is not None and self.subject is not self._meant()
         try:
             yield
         finally:
-            self._answered = before
+            self._answered, self._aside = before
 
     @property
     def subject(self) -> object:
@@ -219,6 +222,11 @@ class JobRunner(QObject):
             return self._meant()
         subject = self._answered.subject
         return None if subject is None else subject()
+
+    @property
+    def aside(self) -> bool:
+        """Whether what is spoken of was not what was meant when the job began to answer."""
+        return self._aside
 
     def is_running(self, *names: str) -> bool:
         """Return whether a job of one of these kinds (of any, without names) is running."""

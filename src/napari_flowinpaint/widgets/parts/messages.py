@@ -18,7 +18,6 @@ from ...core.names import printable
 from .wording import in_window
 
 if TYPE_CHECKING:
-    from ...viewer.session import Session
     from .jobs import JobRunner
 
 _log = logging.getLogger(__name__)
@@ -297,12 +296,10 @@ def _in_words(line: str, name: str = "") -> str:
     return line[:1].upper() + line[1:] if first.rstrip(",;:.…").isalpha() else line
 
 
-def spoken_of(session: Session, jobs: JobRunner) -> tuple[object, str]:
+def spoken_of(jobs: JobRunner) -> tuple[object, str]:
     """Return the layer that jobs of a dock speak of now, and its name if another one is meant.
 
     What is meant is said by the first line of the dock, and need not be said again.
     """
     subject = jobs.subject
-    if subject is None or subject is session.image:
-        return subject, ""
-    return subject, printable(str(getattr(subject, "name", "")))
+    return subject, printable(str(getattr(subject, "name", ""))) if jobs.aside else ""
