@@ -6,6 +6,7 @@ when a layer is shown.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -298,4 +299,6 @@ def refresh_stack(image: Image, stack: Stack) -> None:
             levels = [level.source for level in stack.levels]
         if levels[0].ndim == image.ndim:
             image.data = levels if image.multiscale else levels[0]
-    image.refresh()
+    # what was written is written, also where the section that is shown cannot be read
+    with suppress(Exception):
+        image.refresh()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..core.batch import StagedSection
     from ..core.io.stack import Stack
     from .tasks.adapting import AdaptRequest
-    from .tasks.many_sections import BatchChange, BatchRequest
+    from .tasks.batch_writing import BatchChange
+    from .tasks.many_sections import BatchRequest
 
 
 class Repairing(Targeting):

@@ -66,6 +66,20 @@ class Staging:
         repaired = [section for section in self.sections if section.status == REPAIRED]
         return tuple(sorted(repaired, key=lambda section: (section.quality, section.z)))
 
+    @property
+    def unreadable(self) -> dict[int, StoreError]:
+        """The accepted sections whose repairs cannot be read, and why."""
+        found: dict[int, StoreError] = {}
+        staged = set(self._stage.sections)
+        for name, decided in self._stage.decisions().items():
+            z = int(name)
+            if decided.decision == ACCEPTED and z in staged and self._stage.get_record(z) is None:
+                try:
+                    self.repair(z)
+                except StoreError as error:
+                    found[z] = error
+        return found
+
     def repair(self, z: int) -> SectionRepair:
         """Return the repair of a section with its pixels: the three stages and the confidence.
 

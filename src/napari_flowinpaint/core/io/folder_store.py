@@ -122,7 +122,7 @@ class FolderStore(Store):
         Raises
         ------
         OSError
-            If it was cut short.
+            If it was cut short, or a folder is in its place or a file in that of its folder.
         StoreError
             If it is a link, or lies behind one.
         """
@@ -132,8 +132,13 @@ class FolderStore(Store):
                 if is_metadata(key) and os.fstat(file.fileno()).st_size > LARGEST_METADATA:
                     byte_range = RangeByteRequest(0, LARGEST_METADATA + 1)  # enough to refuse it
                 data = _part(file, byte_range)
-        except _ABSENT:
+        except FileNotFoundError:
             return None
+        except (IsADirectoryError, NotADirectoryError) as error:
+            if is_metadata(key) or not self.packed[1]:
+                return None  # of no array that is known: zarr looks for all kinds of nodes
+            found = "is a folder" if isinstance(error, IsADirectoryError) else "lies in a file"
+            raise OSError(f"{key} {found}, where a chunk of the stack goes") from error
         check_metadata(self.folder.path, key, data)
         self._check_complete(key, data, byte_range)
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)

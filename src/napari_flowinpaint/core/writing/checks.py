@@ -16,7 +16,14 @@ import numpy as np
 from .. import folders
 from ..disk.folder import Folder
 from ..disk.open_root import open_root
-from ..errors import InputError, SectionChanged, StoreError, name_sections
+from ..errors import (
+    FlowInpaintError,
+    InputError,
+    SectionChanged,
+    StoreError,
+    first_line,
+    name_sections,
+)
 from ..io.still_there import check_there
 from ..names import printable
 from ..section_repair import Patch, SectionRepair, pixel_digest
@@ -174,7 +181,7 @@ def check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]
     """
     level = target.levels[0]
     for patch in repair.patches:
-        window = level.read(repair.z, patch.box)
+        window = _read(level, repair.z, patch.box)
         unchanged = pixel_digest(window) == patch.source_digest
         layers = _layers(window, live, repair.z, patch.box)
         foreign = bits(layers[-1]) != bits(window)
@@ -187,6 +194,19 @@ def check_unchanged(target: Target, repair: SectionRepair, live: Sequence[Entry]
             )
         if foreign[patch.mask].any():
             raise StoreError(_FOREIGN.format(z=repair.z))
+
+
+def _read(level: Level, z: int, box: Box) -> AnyImage:
+    """Read a part of a section that is going to be written to."""
+    try:
+        return level.read(z, box)
+    except (FlowInpaintError, MemoryError):
+        raise
+    except Exception as error:  # each codec has its own way to fail
+        raise StoreError(
+            f"section {z} cannot be read any more ({first_line(error)}), so nothing was written "
+            "into it; restore it from a copy, or reject the repair."
+        ) from error
 
 
 _FOREIGN = (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ...core.batch import (
     BatchPlan,
@@ -16,22 +14,18 @@ from ...core.batch import (
     SectionOutcome,
     StagedSection,
     Staging,
-    commit,
     plan_batch,
     run_batch,
 )
 from ...core.batch.records import ACCEPTED, REJECTED, REPAIRED, UNDECIDED, WRITTEN
 from ...core.batch.staging_folder import StagingFolder
-from ...core.detection.flag_table import Flagged
-from ...core.errors import FlowInpaintError, InputError
-from ...core.masks.sparse_mask import SectionTiles, SparseMask
+from ...core.errors import InputError
+from ...core.masks.sparse_mask import SparseMask
 from ...core.masks.stack_mask import StackMask
-from ...core.notes import Notes
 from ...core.repair_options import RepairOptions
 from ...core.types import AnyImage, BoolImage, Box, Progress, no_progress
-from . import loading, stack_repairs
+from . import stack_repairs
 from .find_damage import decided_mask
-from .follow import without
 from .refusals import places_in
 from .review import Review, find_components
 
@@ -252,163 +246,3 @@ def redo(request: RedoRequest, *, progress: Progress) -> StagedSection:
         device=request.device,
         progress=progress,
     )
-
-
-# ---- writing
-
-
-@dataclass(frozen=True, eq=False)
-class BatchChange:
-    """What has become of a stack and its mask.
-
-    Parameters
-    ----------
-    history
-        The repairs in the stack.
-    sections
-        Sections that were written or reverted.
-    tiles
-        What the mask becomes there.
-    mask
-        The frozen mask from which ``tiles`` were made; None without one.
-    staged
-        What is staged, the worst first.
-    error
-        Why not all was done; None where it was.
-    """
-
-    history: stack_repairs.StackHistory
-    sections: tuple[int, ...]
-    tiles: Mapping[int, SectionTiles]
-    mask: SparseMask | None
-    staged: tuple[StagedSection, ...]
-    error: FlowInpaintError | None = None
-
-
-def write(
-    stack: Stack, staging: Path, mask: SparseMask | None, *, progress: Progress
-) -> BatchChange:
-    """Write all accepted repairs into the stack; their pixels leave the mask.
-
-    Raises
-    ------
-    InputError
-        If none is accepted.
-    FlowInpaintError
-        If nothing could be written. Where something was, the result has the error.
-    """
-    found = Staging(staging)
-    todo = {section.z for section in found.sections if section.decision == ACCEPTED}
-    if not todo:
-        raise InputError("no repair is accepted yet; review them and press Accept first.")
-    error: FlowInpaintError | None = None
-    notes = Notes()
-    target = stack_repairs.to_write(stack)
-    try:
-        commit(target, found, progress=progress, note=notes)
-    except FlowInpaintError as raised:
-        error = raised
-    done = [s.z for s in found.get(sorted(todo)) if s.decision == WRITTEN]
-    if error is not None and not done:
-        raise error
-    tiles = {} if mask is None else {z: without(mask, found.accepted_repair(z)) for z in done}
-    change = _changed(target, staging, done, tiles, mask, error, notes)
-    kept = None if target is stack else target
-    return replace(change, history=replace(change.history, kept=kept))
-
-
-def revert(
-    stack: Stack,
-    staging: Path,
-    sections: Iterable[int] | None,
-    mask: SparseMask | None,
-    labels: Mapping[int, int],
-    *,
-    progress: Progress,
-) -> BatchChange:
-    """Take back written repairs, all of them where ``sections`` is None.
-
-    Parameters
-    ----------
-    labels
-        By section the kind that the mask gets back, where no search knows it.
-    """
-    from ...core.writing import writeback
-
-    found = Staging(staging)
-    chosen = found.sections if sections is None else found.get(sorted(sections))
-    todo = {s.z: s.repair_id for s in chosen if s.decision == WRITTEN}
-    if not todo:
-        raise InputError("there is nothing to revert: none of these repairs has been written.")
-    done: list[int] = []
-    error: FlowInpaintError | None = None
-    notes = Notes()
-    for number, (z, repair_id) in enumerate(todo.items()):
-        try:
-            progress(number / len(todo), f"section {z}: reverting")
-            writeback.revert(stack, repair_id=repair_id, note=notes)
-            found.undecide([z])
-        except FlowInpaintError as raised:
-            error = raised
-            break
-        done.append(z)
-    if error is not None and not done:
-        raise error
-    tiles = {}
-    if mask is not None:
-        tiles = {z: _brought_back(mask, found, z, labels.get(z, 1)) for z in done}
-    return _changed(stack, staging, done, tiles, mask, error, notes)
-
-
-def _changed(
-    stack: Stack,
-    staging: Path,
-    done: list[int],
-    tiles: Mapping[int, SectionTiles],
-    mask: SparseMask | None,
-    error: FlowInpaintError | None,
-    notes: Notes,
-) -> BatchChange:
-    # not empty: the layer is read again
-    history = replace(
-        stack_repairs.read_history(stack), changed=tuple(done), notes=tuple(notes.texts)
-    )
-    return BatchChange(history, tuple(done), tiles, mask, read_staged(stack, staging), error)
-
-
-def _brought_back(mask: SparseMask, found: Staging, z: int, label: int) -> SectionTiles:
-    """Return the tiles of a section with what was repaired from."""
-    known = found.mask(z)
-    if known is None:
-        return {}
-    box, damage = known
-    pixels = mask[(z, *box.slices)]
-    kinds = np.full_like(pixels, label)
-    if mask.base is not None and mask.has_labels:
-        of_search = np.asarray(mask.base[(slice(z, z + 1), *box.slices)])[0]
-        kinds = np.where(of_search > 0, of_search, kinds)
-    return mask.paste(z, box, np.where(damage & (pixels == 0), kinds, pixels))
-
-
-def save_copy(
-    stack: Stack,
-    staging: Path,
-    path: Path,
-    rows: tuple[Flagged, ...] = (),
-    mask: SparseMask | None = None,
-    *,
-    progress: Progress,
-) -> loading.LoadedStack:
-    """Save a stack with its accepted repairs as OME-Zarr and open the result.
-
-    Raises
-    ------
-    InputError
-        If none is accepted, or it cannot be saved there.
-    """
-    found = Staging(staging)
-    accepted = tuple(section.z for section in found.sections if section.decision == ACCEPTED)
-    if not accepted:
-        raise InputError("no repair is accepted yet; review them and press Accept first.")
-    repairs = found.repairs(accepted)
-    return stack_repairs.save(stack, path, repairs, rows, mask, progress=progress)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
 from ...core.batch import StagedSection
-from ...core.errors import InputError
+from ...core.errors import FlowInpaintError, InputError
 from ...core.writing.kept import can_keep, keeps_beside
-from ...viewer.tasks import many_sections
+from ...viewer.tasks import batch_writing
+from ...viewer.tasks.batch_writing import BatchChange
 from ...viewer.tasks.flag_list import labels_of
-from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN, BatchChange
+from ...viewer.tasks.many_sections import ACCEPTED, WRITTEN
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
 from ..parts.questions import ask_to_write, ask_where_to_save
-from ..parts.wording import counted
+from ..parts.wording import counted, listed
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -104,8 +105,8 @@ class WritePanel(QWidget):
         self.question = ask_to_write(self, stack, answered)
 
     def _write(self, image: Image, stack: Stack) -> None:
-        words = "written, and marked as synthetic"
-        self._start(image, stack, "write", many_sections.write, words)
+        words = ("written", ", and marked as synthetic")
+        self._start(image, stack, "write", batch_writing.write, words)
 
     @guarded
     def revert(self) -> None:
@@ -122,20 +123,23 @@ class WritePanel(QWidget):
         labels = labels_of(self.session.require_flags().list.rows)
 
         def task(stack: Any, staging: Path, mask: Any, *, progress: Any) -> BatchChange:
-            return many_sections.revert(stack, staging, sections, mask, labels, progress=progress)
+            return batch_writing.revert(stack, staging, sections, mask, labels, progress=progress)
 
-        self._start(image, stack, "revert", task, "reverted: the original pixels are back")
+        words = ("reverted", ": the original pixels are back")
+        self._start(image, stack, "revert", task, words)
 
-    def _start(self, image: Image, stack: Stack, name: str, task: Any, words: str) -> None:
+    def _start(
+        self, image: Image, stack: Stack, name: str, task: Any, words: tuple[str, str]
+    ) -> None:
         """Write or revert, in a thread, and show what has changed."""
         decided = self.session.flags.decided(image)
 
         def done(change: BatchChange) -> None:
             self.session.finish_batch(image, stack, change)
-            text = f"{counted(len(change.sections), 'section')} {words}"
-            self.messages.notify(text, change.history.notes)
-            if change.error is not None:
-                self.messages.fail(change.error)
+            count = len(change.sections)
+            text = f"{counted(count, 'section')} {''.join(words)}" if count else ""
+            self.messages.notify(text or f"no section was {words[0]}", change.history.notes)
+            self._tell_failed(change.failed, words[0])
 
         mask = None if decided is None else decided[0]
         self.jobs.start(
@@ -149,6 +153,16 @@ class WritePanel(QWidget):
             lasting=True,
             about=image,
         )
+
+    def _tell_failed(self, failed: Mapping[int, FlowInpaintError], verb: str) -> None:
+        """Say of which sections that was not done, and why; once for one reason."""
+        reasons: dict[str, list[int]] = {}
+        for z, error in sorted(failed.items()):
+            reasons.setdefault(str(error), []).append(z)
+        for reason, sections in reasons.items():
+            several = len(sections) > 1
+            told = f"section{'s' * several} {listed(sections)} {'were' if several else 'was'}"
+            self.messages.warn(f"{told} not {verb}: {reason}", f"{told} not {verb}")
 
     @guarded
     def _choose_target(self) -> None:
@@ -187,7 +201,7 @@ class WritePanel(QWidget):
 
         self.jobs.start(
             "save",
-            many_sections.save_copy,
+            batch_writing.save_copy,
             stack,
             self.session.require_flags(shown).store.staging,
             path,
