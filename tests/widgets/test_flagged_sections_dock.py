@@ -444,7 +444,7 @@ def test_repairs_of_a_file_are_kept_beside_it_or_saved_as_a_copy(
     assert np.array_equal(copy.read(0), sections_of_tissue[0])
     assert not np.array_equal(copy.read(5), sections_of_tissue[5])
     assert flagged.session.stack.path == copy.path, "the copy is worked on now"
-    assert flagged.messages.text().startswith("tissue: saved "), "and not that its list was opened"
+    assert flagged.messages.text().startswith("Saved "), "and not that its list was opened"
     assert viewer.layers.selection.active.name == "copy"
     viewer.layers.selection.active = viewer.layers["tissue"]
     wait_until_idle(flagged, wait)
