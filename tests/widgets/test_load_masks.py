@@ -68,6 +68,30 @@ def test_classes_are_asked_about(panel, wait, tmp_path):
     np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
 
 
+def test_which_array_of_a_file_is_asked_about(panel, wait, tmp_path):
+    import h5py
+
+    masks = np.zeros((7, *SHAPE), np.uint8)
+    masks[3] = TRUTH
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cells"], file["damage"] = np.ones_like(masks), masks
+    load(panel, wait, tmp_path / "a.h5")
+    question = panel.loading.question
+    assert question.labelText().endswith("a.h5 holds 2 arrays.\nWhich of them is the mask?")
+    assert question.comboBoxItems() == ["/cells", "/damage"]
+    question.setTextValue("/damage")
+    question.accept()
+    wait(lambda: panel.session.mask is not None)
+    np.testing.assert_array_equal(panel.session.mask.read(3), TRUTH)
+
+
+def test_another_shape_is_refused_in_one_sentence(panel, wait, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((6, *SHAPE), np.uint8))
+    load(panel, wait, tmp_path / "a.npy")
+    assert panel.messages.text().endswith("or smaller by a whole number in y and x.")
+    assert panel.session.mask is None
+
+
 def drawn(flat):
     """A polygon, a path and an ellipse, in section 3 or in none."""
     corners = [[40, 30], [40, 69], [59, 69], [59, 30]]

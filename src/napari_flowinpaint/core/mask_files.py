@@ -147,7 +147,9 @@ class _Opener:
             return StackMask(source, self.stack.shape, self.choice, levels, notes, kinds)
         except InputError as error:
             text = str(error).replace("the mask has", f"the mask {self.path} has", 1)
-            raise InputError(f"{text}, or one section with --sections.") from error
+            raise InputError(
+                f"{text.removesuffix('.')}, or one section with --sections."
+            ) from error
 
     def _single(self, values: AnyImage, notes: Sequence[str]) -> StackMask:
         """Return the mask of one section."""

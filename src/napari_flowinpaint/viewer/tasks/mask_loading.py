@@ -33,12 +33,15 @@ class MaskRequest:
         Which values are damage.
     under
         The current mask, frozen: masks of some sections are put into it. None without one.
+    dataset
+        Name of the mask in a file that holds several; None where it holds one.
     """
 
     stack: Stack
     section: int | None
     choice: MaskChoice
     under: SparseMask | None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,12 @@ def from_file(path: str, request: MaskRequest, *, progress: Progress) -> OpenedM
 
     progress(0.0, f"opening {path}")
     mask = open_damage(
-        path, request.stack, shown=request.section, choice=request.choice, sample=True
+        path,
+        request.stack,
+        dataset=request.dataset,
+        shown=request.section,
+        choice=request.choice,
+        sample=True,
     )
     return _opened(mask, request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QMessageBox, QPushB
 from ...core.errors import ChoiceNeeded
 from ...core.masks.check_mask import MASK_CLASS
 from ...core.masks.mask_choice import NOT_ZERO, MaskChoice
-from ...viewer import mask_layers
+from ...viewer import camera, mask_layers
 from ...viewer.tasks import mask_loading
 from ..parts.jobs import JobRunner
 from ..parts.messages import Messages, guarded
-from ..parts.questions import ask_to_replace, ask_which_class
+from ..parts.questions import ask_to_replace, ask_which_class, ask_which_dataset
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -25,6 +26,29 @@ if TYPE_CHECKING:
 
 _SUFFIXES = "*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.gif *.npy *.h5 *.hdf5 *.roi *.zip"
 _FILES = f"Masks ({_SUFFIXES});;All files (*)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where a mask comes from, and the stack it is for.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages.
+    task, what
+        What opens it, and from what.
+    image
+        The layer of the stack.
+    hidden
+        A layer that is hidden once the mask shows the same.
+    """
+
+    name: str
+    task: Any
+    what: Any
+    image: Image
+    hidden: Layer | None = None
 
 
 class LoadMask(QPushButton):
@@ -89,41 +113,49 @@ class LoadMask(QPushButton):
 
     def load(self, path: str) -> None:
         """Open a mask from a file, in a thread; it is shown when it is open."""
-        self._open(path, mask_loading.from_file, path)
+        self._open(_Source(path, mask_loading.from_file, path, self.session.require_image()))
 
     def _open(
-        self,
-        name: str,
-        task: Any,
-        source: Any,
-        choice: MaskChoice = NOT_ZERO,
-        hidden: Layer | None = None,
+        self, source: _Source, choice: MaskChoice = NOT_ZERO, dataset: str | None = None
     ) -> None:
         """Open a mask in a thread; ask, where it does not say what is the damage."""
-        session = self.session
-        image, stack, mask = session.require_image(), session.require_stack(), session.mask
+        session, image = self.session, source.image
+        stack, mask = session.require_stack(image), session.masks.mask(image)
         under = None
         if mask is not None:
             mask.commit()
             under = mask.frozen()
-        request = mask_loading.MaskRequest(stack, session.section, choice, under)
+        section = camera.section_of(session.viewer, image)
+        request = mask_loading.MaskRequest(stack, section, choice, under, dataset)
 
         def done(opened: mask_loading.OpenedMask) -> None:
-            self._show(image, name, under, opened, hidden)
+            self._show(image, source.name, under, opened, source.hidden)
 
         def failed(error: Exception) -> None:
-            if not isinstance(error, ChoiceNeeded) or error.option != MASK_CLASS:
+            if isinstance(error, ChoiceNeeded) and error.option == MASK_CLASS:
+                self.messages.say("which part of the mask is the damage?")
+                self._ask(ask_which_class(self, error, class_chosen))
+            elif isinstance(error, ChoiceNeeded) and error.option == "dataset":
+                self.messages.say("which of them is the mask?")
+                self._ask(ask_which_dataset(self, source.name, error, dataset_chosen))
+            else:
                 self.messages.fail(error)
-                return
-            self.messages.say("which part of the mask is the damage?")
-            self.question = ask_which_class(self, error, chosen)
-            self.question.finished.connect(self._forget_question)
-            self.question.rejected.connect(partial(self.messages.say, "no mask was loaded"))
 
-        def chosen(text: str) -> None:
-            self._open(name, task, source, MaskChoice.parse(text), hidden)
+        def class_chosen(text: str) -> None:
+            self._open(source, MaskChoice.parse(text), dataset)
 
-        self.jobs.start("mask", task, source, request, done=done, failed=failed)
+        def dataset_chosen(text: str) -> None:
+            self._open(source, choice, text)
+
+        self.jobs.start(
+            "mask", source.task, source.what, request, done=done, failed=failed, about=image
+        )
+
+    def _ask(self, question: QInputDialog) -> None:
+        """Note a question that was opened."""
+        self.question = question
+        question.finished.connect(self._forget_question)
+        question.rejected.connect(partial(self.messages.say, "no mask was loaded"))
 
     @guarded
     def _forget_question(self) -> None:
@@ -194,7 +226,9 @@ class LoadMask(QPushButton):
         try:
             image, layer = self.session.require_image(), self.session.viewer.layers[name]
             source = mask_layers.mask_of(self.session.viewer, layer, image, self.session.section)
-            self._open(f"layer {name}", mask_loading.from_layer, source, hidden=layer)
+            self._open(
+                _Source(f"layer {name}", mask_loading.from_layer, source, image, hidden=layer)
+            )
         except Exception as error:
             self.messages.fail(error)
 

@@ -188,12 +188,33 @@ def ask_which_class(
     QInputDialog
         The question, which is open now.
     """
-    dialog = QInputDialog(parent)
-    dialog.setWindowTitle("What is the damage?")
     told = re.split("; (?:choose with|if it)", str(question))[0]
-    dialog.setLabelText(f"{told[:1].upper()}{told[1:]}.\nWhich value shows the damage?")
+    text = f"{told[:1].upper()}{told[1:]}.\nWhich value shows the damage?"
+    return _ask_which(parent, "What is the damage?", text, question, question.choices[-1], answered)
+
+
+def ask_which_dataset(
+    parent: QWidget, name: str, question: ChoiceNeeded, answered: Callable[[str], None]
+) -> QInputDialog:
+    """Ask which of the arrays in the file ``name`` is the mask; see :func:`ask_which_class`."""
+    text = f"{name} holds {len(question.choices)} arrays.\nWhich of them is the mask?"
+    return _ask_which(parent, "Which is the mask?", text, question, question.choices[0], answered)
+
+
+def _ask_which(
+    parent: QWidget,
+    title: str,
+    text: str,
+    question: ChoiceNeeded,
+    proposed: str,
+    answered: Callable[[str], None],
+) -> QInputDialog:
+    """Ask for one of several choices, without holding up the viewer."""
+    dialog = QInputDialog(parent)
+    dialog.setWindowTitle(title)
+    dialog.setLabelText(text)
     dialog.setComboBoxItems(list(question.choices))
-    dialog.setTextValue(question.choices[-1])
+    dialog.setTextValue(proposed)
     dialog.textValueSelected.connect(answered)
     dialog.finished.connect(dialog.deleteLater)
     dialog.open()
