@@ -291,6 +291,19 @@ def test_closing_at_once_asks_where_the_mask_cannot_be_saved(
     assert flagged.is_dir()
 
 
+def test_it_is_said_that_what_could_not_be_saved_is_saved_now(make_dock, stack_path, wait):
+    flagged = stack_path.with_name(stack_path.name + ".flagged")
+    flagged.write_text("of somebody else")
+    _, dock = make_dock(stack_path)
+    wait(lambda: dock.session.flags.is_settled(dock.session.image))
+    paint(dock)
+    wait(lambda: "is a file, where the flagged folder" in dock.messages.text())
+    flagged.unlink()
+    paint(dock, at=(90, 90))
+    wait(lambda: dock.messages.text() == "The list and the mask could be saved now.")
+    assert flagged.is_dir()
+
+
 def blocked(job, *, progress):
     import time
 

@@ -260,6 +260,10 @@ class FlagState(layers.ViewerState):
             self.masks.refresh(image)
         return others or bool(saved.tiles)
 
+    def has_failed(self, image: Image) -> bool:
+        """Return whether the changes of a stack could not be saved when it was last tried."""
+        return image in self._failed
+
     def note_failed(self, image: Image, changes: FlagChanges) -> None:
         """Note that changes could not be saved; of a stack that is shown they are tried again."""
         self._let_go(changes)

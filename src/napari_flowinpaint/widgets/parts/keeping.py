@@ -90,6 +90,7 @@ class Keeper(QObject):
 
         def done(saved: SavedFlags) -> None:
             flags.saving = None
+            before = flags.has_failed(image)
             others = flags.note_saved(image, changes, saved)
             known = flags.of(image)
             if known is not None and saved.areas:
@@ -99,6 +100,8 @@ class Keeper(QObject):
                     f"another window works on {image.name} too: what it has saved of the list and "
                     "the mask is shown here as well"
                 )
+            elif before:
+                self.messages.say("the list and the mask could be saved now")
             self._timer.start()  # there may be more
 
         def failed(error: Exception) -> None:

@@ -47,6 +47,7 @@ _ADVICE = (
     (r"; add --overwrite to replace it", "; move it away"),
     (r"choose another name or overwrite it \(--overwrite\)", "choose another name"),
     (r"; move it away, or choose another folder", "; move it away"),
+    (r", or choose another folder for the staging", ""),
     (r"or repair it anyway \(--gate flag\)", "or press Repair anyway"),
     (r"add --invert-mask \(in the window: Invert\)", "press Invert"),
     (r"add --invert-mask; if it has classes, choose with --mask-class", "press Invert"),
