@@ -146,15 +146,16 @@ class Targeting(layers.ViewerState):
     def _on_inserted(self, event: Any) -> None:
         """Take the mask of the sample for the mask of its stack, and go to a damaged section."""
         layer = event.value
-        z = layers.section_to_show(layer)
-        if z is None or self.masks.image_of(layer) is not None:
+        if layers.role_of(layer) != "mask" or self.masks.image_of(layer) is not None:
             return
-        shape = layers.zyx_shape(layer)
+        z, shape = layers.section_to_show(layer), layers.zyx_shape(layer)
         shown = [i for i in self.viewer.layers if layers.is_stack(i)]
         image = next((i for i in reversed(shown) if layers.zyx_shape(i) == shape), None)
-        if image is not None:
+        if z is not None and image is not None and self.masks.layer(image) is None:
             self.masks.adopt(image, layer)
             camera.go_to_section(self.viewer, image, z)
+        else:  # a copy of a mask is a layer of the user's
+            layer.metadata.pop(layers.ROLE)
 
     def fall_back(self) -> None:
         """Work on the topmost stack that is left."""

@@ -162,6 +162,10 @@ class SparseMask:
         """Return the dense volume (as large as the stack)."""
         return self[...].astype(dtype or self.dtype, copy=False)
 
+    def astype(self, dtype: Any) -> SparseMask:
+        """Return the mask itself: it keeps its type, whatever a viewer would convert it to."""
+        return self
+
     def _block(self, zs: _Range, ys: _Range, xs: _Range) -> npt.NDArray[np.uint8]:
         if self._base is None:
             shape = tuple(max(stop - start, 0) for start, stop in (zs, ys, xs))

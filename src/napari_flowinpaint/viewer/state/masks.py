@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 from psygnal import Signal
 
 from ...core.errors import InputError
@@ -51,6 +52,8 @@ class MaskState(layers.ViewerState):
             WeakKeyDictionary()
         )
         self._tools: WeakKeyDictionary[Labels, str] = WeakKeyDictionary()
+        #: The mask that each layer shows, whatever somebody puts in its place.
+        self._shown: WeakKeyDictionary[Labels, SparseMask] = WeakKeyDictionary()
         self._removed: WeakKeyDictionary[Image, SparseMask] = WeakKeyDictionary()
         self._before: WeakKeyDictionary[SparseMask, SparseMask] = WeakKeyDictionary()
         self._after: WeakKeyDictionary[SparseMask, SparseMask] = WeakKeyDictionary()
@@ -121,6 +124,8 @@ class MaskState(layers.ViewerState):
         self._layers[image] = layer
         layer.brush_size = max(10, min(layers.zyx_shape(image)[1:]) // 40)
         layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
+        self._shown[layer] = layer.data
         layer.mouse_wheel_callbacks.append(layers.size_brush)
         layer.bind_key("Ctrl+Z", lambda layer: self.step(layer, back=True))
         layer.bind_key("Ctrl+Shift+Z", lambda layer: self.step(layer, back=False))
@@ -174,6 +179,24 @@ class MaskState(layers.ViewerState):
         if event.source.data.commit():
             self._after.pop(event.source.data, None)
         self.changed.emit()
+
+    def _on_data(self, event: Any) -> None:
+        """Take pixels that a script or another plugin puts into a layer for a change of its mask.
+
+        They are one step that can be undone; pixels of another shape are not taken.
+        """
+        layer = event.source
+        given, mask = layer.data, self._shown[layer]
+        if isinstance(given, SparseMask):
+            self._shown[layer] = given
+            return
+        layer.data = mask
+        if tuple(given.shape) == mask.shape:
+            whole = Box.whole(mask.shape[1:])
+            pixels = (_as_labels(given[z]) for z in range(mask.shape[0]))
+            mask.set_sections({z: mask.paste(z, whole, part) for z, part in enumerate(pixels)})
+            self._after.pop(mask, None)
+        self._show_change(layer, None)
 
     def edit(self, image: Image, z: int, tiles: SectionTiles) -> None:
         """Put edited tiles into a section, as one step that can be undone."""
@@ -243,3 +266,9 @@ class MaskState(layers.ViewerState):
             camera.go_to_section(self.viewer, layer, z)
         layer.refresh()
         self.changed.emit()
+
+
+def _as_labels(section: Any) -> npt.NDArray[np.uint8]:
+    """Return a section of labels as kinds of damage; values that there are not are damage."""
+    found = np.asarray(section)
+    return np.where((found > 0) & (found < 256), found, found != 0).astype(np.uint8)
